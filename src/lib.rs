@@ -1,0 +1,2 @@
+//! `announced`: an announce daemon.
+pub mod ids;

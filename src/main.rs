@@ -1,0 +1,2 @@
+//! The `announced` program.
+fn main() {}
