@@ -1,2 +1,22 @@
-//! `announced`: an announce daemon.
+//! `announced`, an announce daemon: a BitTorrent tracker for bare metal.
+//!
+//! One mio event loop a core, httparse into borrowed structs, a bencode writer over a preallocated buffer, swarms in memory, and
+//! registration and bans seen through a cache that a small thread pool keeps. Modules stand in the order of their dependencies, and
+//! imports point up this list only:
+//!
+//! | module | owns | never |
+//! |---|---|---|
+//! | [`ids`] | the small values all pass around | has logic |
+//! | [`config`] | the settings, their defaults and reasons | reads a clock or a socket |
+//! | [`wire`] | bytes to values and back | allocates, locks, waits |
+//! | [`swarm`] | who is in which torrent | reads a clock, draws its own randomness |
+//! | [`registry`] | registration, bans, names; the only layer that waits | decides what a verdict means |
+//! | [`tracker`] | the announce story and the site's policy | does I/O |
+//! | [`server`] | sockets and threads | knows the protocol |
+//!
+//! The way of one announce, in four screens: `server::worker` (`Worker::run`), `server::resident` (`Resident::step`), `tracker`
+//! (`Tracker::announce`), [`swarm::Store::announce`]. Between its read and its write nothing is allocated, formatted or logged.
+
 pub mod ids;
+
+pub mod config;

@@ -1,0 +1,84 @@
+//! The settings file with every key at its default, which `announced config` prints.
+//!
+//! Owns: turning the doc comments of the settings into `# ` comments above each `key = value`.
+//!
+//! Never does: print a running tracker's own settings; what it writes holds no secret.
+
+use documented::{Documented, DocumentedFields};
+use serde::Serialize;
+
+use super::{DatabaseConfig, ServerConfig, TrackerConfig};
+
+const COLUMNS_MAX: usize = 100;
+
+/// A settings file that says what the defaults say, with the meaning, unit and reason of each above it.
+pub fn default_file() -> String {
+    let mut file = String::new();
+    comment("Settings of announced. Each key stands at its default: keep only what you change.", &mut file);
+    comment("Durations have a unit: \"30s\", \"15m\", \"1h 30m\".", &mut file);
+    section("server", &ServerConfig::default(), &mut file);
+    section("tracker", &TrackerConfig::default(), &mut file);
+    section("database", &DatabaseConfig::default(), &mut file);
+    file
+}
+
+fn section<S: Documented + DocumentedFields + Serialize>(name: &str, settings: &S, file: &mut String) {
+    file.push('\n');
+    comment(S::DOCS, file);
+    file.push_str(&format!("[{name}]\n"));
+    // Only a type that TOML cannot express fails here, and the tests would see its keys missing.
+    let values = toml::Table::try_from(settings).unwrap_or_default();
+    for (key, meaning) in S::FIELD_NAMES.iter().zip(S::FIELD_DOCS) {
+        if let Some(value) = values.get(*key) {
+            file.push('\n');
+            comment(meaning, file);
+            file.push_str(&format!("{key} = {value}\n"));
+        }
+    }
+}
+
+/// Writes `text` as comment lines of at most [`COLUMNS_MAX`] columns; its own line breaks count as spaces.
+fn comment(text: &str, file: &mut String) {
+    let mut columns = usize::MAX;
+    for word in text.split_whitespace() {
+        let width = word.chars().count();
+        if columns.saturating_add(1 + width) > COLUMNS_MAX {
+            file.push_str(if columns == usize::MAX { "#" } else { "\n#" });
+            columns = 1;
+        }
+        file.push(' ');
+        file.push_str(word);
+        columns += 1 + width;
+    }
+    file.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn the_printed_file_is_the_default() {
+        assert_eq!(toml::from_str(&default_file()), Ok(Config::default()));
+    }
+
+    #[test]
+    fn every_key_is_printed_below_its_meaning() {
+        let file = default_file();
+        let keys = [ServerConfig::FIELD_NAMES, TrackerConfig::FIELD_NAMES, DatabaseConfig::FIELD_NAMES].concat();
+        for key in &keys {
+            let at = file.find(&format!("\n{key} = ")).unwrap_or_else(|| panic!("{key} is missing"));
+            assert!(file[..at].lines().next_back().is_some_and(|line| line.starts_with("# ")), "{key} has no comment");
+        }
+        assert_eq!(file.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(), keys.len());
+    }
+
+    #[test]
+    fn comments_are_wrapped_and_lose_no_word() {
+        let mut written = String::new();
+        comment(&"word ".repeat(50), &mut written);
+        assert!(written.lines().all(|line| line.starts_with("# word") && line.len() <= COLUMNS_MAX));
+        assert_eq!(written.matches("word").count(), 50);
+    }
+}

@@ -1,0 +1,233 @@
+//! Which values a setting may have.
+//!
+//! Owns: the range of every setting and the rules between them. All problems are found at once, so that a settings file is mended
+//! in one go.
+//!
+//! Never does: look at the machine (whether an address can be bound, a directory written); start-up finds that out by doing it.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use humantime_serde::re::humantime::format_duration;
+
+use super::{Config, DatabaseConfig, Mode, PEERS_PER_REPLY_MAX, ServerConfig, TrackerConfig};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A setting that cannot be. Shown as `section.key = value: what it must be`; a password is never part of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Problem {
+    /// The setting, as `section.key`.
+    pub key: &'static str,
+    /// Its value, as it would stand in the settings file.
+    pub value: String,
+    /// What it must be.
+    pub rule: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {}: {}", self.key, self.value, self.rule)
+    }
+}
+
+impl Config {
+    /// Everything that is wrong with the settings, in the order of their file. Empty when they are fit to start with.
+    pub fn validate(&self) -> Vec<Problem> {
+        let mut problems = Problems(Vec::new());
+        problems.server(&self.server);
+        problems.tracker(&self.tracker);
+        problems.database(&self.database);
+        problems.registration(self);
+        problems.0
+    }
+}
+
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn server(&mut self, server: &ServerConfig) {
+        if server.listen.is_empty() {
+            self.add("server.listen", "[]", "must name at least one address");
+        }
+        for (index, address) in server.listen.iter().enumerate() {
+            if address.port() != 0 && server.listen[..index].contains(address) {
+                self.add("server.listen", quoted(address), "is listed twice");
+            }
+        }
+        self.number("server.workers", server.workers.into(), 0..=1024);
+        self.number("server.connections_max", server.connections_max.into(), 1..=10_000_000);
+        self.number("server.backlog", server.backlog.into(), 1..=65535);
+        self.duration("server.idle_timeout", server.idle_timeout, MILLISECOND..=DAY);
+        self.duration("server.request_timeout", server.request_timeout, MILLISECOND..=HOUR);
+        self.duration("server.send_timeout", server.send_timeout, MILLISECOND..=HOUR);
+        self.number("server.request_bytes_max", server.request_bytes_max.into(), 1024..=65536);
+        if server.state_directory.as_os_str().is_empty() {
+            self.add("server.state_directory", "\"\"", "must name a directory; \".\" is the working directory");
+        }
+        if !server.stats_interval.is_zero() {
+            self.duration("server.stats_interval", server.stats_interval, SECOND..=DAY);
+        }
+    }
+
+    fn tracker(&mut self, tracker: &TrackerConfig) {
+        // newTrackon refuses intervals outside 300 s to 3 h; below a minute a tracker only serves itself to death.
+        self.duration("tracker.max_interval", tracker.max_interval, MINUTE..=3 * HOUR);
+        self.duration("tracker.min_interval", tracker.min_interval, SECOND..=3 * HOUR);
+        if tracker.min_interval > tracker.max_interval {
+            let rule =
+                format!("must not be above tracker.max_interval, which is {}", quoted(&format_duration(tracker.max_interval)));
+            self.add("tracker.min_interval", quoted(&format_duration(tracker.min_interval)), rule);
+        }
+        self.number("tracker.numwant_max", tracker.numwant_max.into(), 1..=PEERS_PER_REPLY_MAX.into());
+        if tracker.numwant_default > tracker.numwant_max {
+            let rule = format!("must not be above tracker.numwant_max, which is {}", tracker.numwant_max);
+            self.add("tracker.numwant_default", tracker.numwant_default.to_string(), rule);
+        }
+        self.duration("tracker.full_scrape_interval", tracker.full_scrape_interval, SECOND..=DAY);
+        self.duration("tracker.scrape_interval", tracker.scrape_interval, SECOND..=DAY);
+        self.number("tracker.peers_max", tracker.peers_max, 1..=u32::MAX.into());
+        self.number("tracker.torrents_max", tracker.torrents_max, 1..=u32::MAX.into());
+    }
+
+    fn database(&mut self, database: &DatabaseConfig) {
+        if !database.url.is_memory() {
+            self.add("database.url", quoted(&database.url), "cannot be used; \"memory\" is the only database there is");
+        }
+        self.number("database.lookup_threads", database.lookup_threads.into(), 1..=256);
+        self.duration("database.lookup_timeout", database.lookup_timeout, MILLISECOND..=HOUR);
+        self.number("database.lookup_queue_max", database.lookup_queue_max.into(), 1..=10_000_000);
+        self.duration("database.cache_ttl", database.cache_ttl, MILLISECOND..=DAY);
+        self.number("database.cache_bytes_max", database.cache_bytes_max, 1 << 20..=1 << 40);
+    }
+
+    fn registration(&mut self, config: &Config) {
+        if config.tracker.mode == Mode::Registered && config.database.url.is_memory() {
+            self.add(
+                "tracker.mode",
+                quoted(&Mode::Registered),
+                "needs a database that lists torrents; database.url is \"memory\"",
+            );
+        }
+    }
+
+    fn number(&mut self, key: &'static str, value: u64, bounds: RangeInclusive<u64>) {
+        if !bounds.contains(&value) {
+            self.add(key, value.to_string(), format!("must be from {} to {}", bounds.start(), bounds.end()));
+        }
+    }
+
+    fn duration(&mut self, key: &'static str, value: Duration, bounds: RangeInclusive<Duration>) {
+        if !bounds.contains(&value) {
+            let [low, high, value] = [*bounds.start(), *bounds.end(), value].map(|duration| quoted(&format_duration(duration)));
+            self.add(key, value, format!("must be from {low} to {high}"));
+        }
+    }
+
+    fn add(&mut self, key: &'static str, value: impl Into<String>, rule: impl Into<String>) {
+        self.0.push(Problem { key, value: value.into(), rule: rule.into() });
+    }
+}
+
+fn quoted(value: &impl fmt::Display) -> String {
+    format!("{:?}", value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wrong with the defaults after `change`.
+    fn problems(change: impl Fn(&mut Config)) -> Vec<String> {
+        let mut config = Config::default();
+        change(&mut config);
+        config.validate().iter().map(Problem::to_string).collect()
+    }
+
+    type Row = (fn(&mut Config), &'static str);
+
+    #[test]
+    fn the_defaults_are_fit() {
+        assert_eq!(problems(|_| ()), [""; 0]);
+    }
+
+    #[test]
+    fn a_problem_names_key_value_and_bound() {
+        let rows: [Row; 10] = [
+            (|c| c.server.listen.clear(), "server.listen = []: must name at least one address"),
+            (|c| c.server.listen.push(c.server.listen[0]), "server.listen = \"[::]:6969\": is listed twice"),
+            (|c| c.server.workers = 1025, "server.workers = 1025: must be from 0 to 1024"),
+            (|c| c.server.idle_timeout = Duration::ZERO, "server.idle_timeout = \"0s\": must be from \"1ms\" to \"1day\""),
+            (|c| c.server.request_bytes_max = 1023, "server.request_bytes_max = 1023: must be from 1024 to 65536"),
+            (|c| c.tracker.max_interval = 4 * HOUR, "tracker.max_interval = \"4h\": must be from \"1m\" to \"3h\""),
+            (
+                |c| c.tracker.min_interval = 31 * MINUTE,
+                "tracker.min_interval = \"31m\": must not be above tracker.max_interval, which is \"30m\"",
+            ),
+            (
+                |c| c.tracker.numwant_default = 201,
+                "tracker.numwant_default = 201: must not be above tracker.numwant_max, which is 200",
+            ),
+            (|c| c.tracker.numwant_max = 501, "tracker.numwant_max = 501: must be from 1 to 500"),
+            (
+                |c| c.tracker.mode = Mode::Registered,
+                "tracker.mode = \"registered\": needs a database that lists torrents; database.url is \"memory\"",
+            ),
+        ];
+        for (change, problem) in rows {
+            assert_eq!(problems(change), [problem]);
+        }
+    }
+
+    #[test]
+    fn every_zero_that_means_nothing_is_refused() {
+        let rows: [Row; 12] = [
+            (|c| c.server.connections_max = 0, "server.connections_max"),
+            (|c| c.server.backlog = 0, "server.backlog"),
+            (|c| c.server.request_timeout = Duration::ZERO, "server.request_timeout"),
+            (|c| c.server.send_timeout = Duration::ZERO, "server.send_timeout"),
+            (|c| c.tracker.min_interval = Duration::ZERO, "tracker.min_interval"),
+            (|c| c.tracker.full_scrape_interval = Duration::ZERO, "tracker.full_scrape_interval"),
+            (|c| c.tracker.scrape_interval = Duration::ZERO, "tracker.scrape_interval"),
+            (|c| c.tracker.peers_max = 0, "tracker.peers_max"),
+            (|c| c.tracker.torrents_max = 0, "tracker.torrents_max"),
+            (|c| c.database.lookup_threads = 0, "database.lookup_threads"),
+            (|c| c.database.lookup_timeout = Duration::ZERO, "database.lookup_timeout"),
+            (|c| c.database.cache_ttl = Duration::ZERO, "database.cache_ttl"),
+        ];
+        for (change, key) in rows {
+            let mut config = Config::default();
+            change(&mut config);
+            assert_eq!(config.validate().iter().map(|problem| problem.key).collect::<Vec<_>>(), [key]);
+        }
+    }
+
+    #[test]
+    fn zeros_that_mean_off_and_ports_left_to_the_system_are_fit() {
+        let any_port = "127.0.0.1:0".parse().unwrap();
+        let fit = problems(|c| {
+            c.server.listen = vec![any_port, any_port];
+            c.server.stats_interval = Duration::ZERO;
+            c.tracker.numwant_default = 0;
+        });
+        assert_eq!(fit, [""; 0]);
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once_and_no_password() {
+        let told = problems(|c| {
+            c.server.workers = 2000;
+            c.database.url = "mysql://root:hunter2@db/tracker".to_owned().into();
+        });
+        assert_eq!(told.len(), 2);
+        assert_eq!(
+            told[1],
+            "database.url = \"mysql://root:***@db/tracker\": cannot be used; \"memory\" is the only database there is"
+        );
+    }
+}
