@@ -20,3 +20,5 @@
 pub mod ids;
 
 pub mod config;
+
+pub mod wire;

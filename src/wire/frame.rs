@@ -1,0 +1,125 @@
+//! The HTTP head in front of a body, in one piece with it, so that one write sends both.
+//!
+//! Owns: status line, `Content-Type`, `Content-Length`, `Connection`, and where in the buffer the body goes.
+//! Never: chunks, dates, or other headers: clients read none of them.
+//! Limits: [`HEAD_BYTES_MAX`] in front of a body.
+//!
+//! A body's length is known only when it is written. So it is written first, behind a gap for a head whose length has three digits,
+//! as nearly all bodies do; the few others are moved by a byte or two.
+
+use crate::wire::bencode::{Full, Writer};
+use crate::wire::head::{Head, Method};
+use crate::wire::http::HttpFault;
+
+const STATUS_OK: &str = "HTTP/1.1 200 OK";
+const BEFORE_LENGTH: &str = "\r\nContent-Type: text/plain\r\nContent-Length: ";
+const CONTENT_ENCODING_GZIP: &str = "\r\nContent-Encoding: gzip";
+const END_OF_HEAD: &str = "\r\n\r\n";
+const END_OF_HEAD_CLOSING: &str = "\r\nConnection: close\r\n\r\n";
+const END_OF_HEAD_KEEPING: &str = "\r\nConnection: keep-alive\r\n\r\n";
+
+/// Digits of a length the gap is made for: bodies of 100 to 999 bytes, an announce of up to about 140 IPv4 peers.
+const USUAL_DIGITS: usize = 3;
+
+/// The longest head of a 200: a full scrape's, gzipped, of 2^64-1 bytes.
+pub const HEAD_BYTES_MAX: usize = STATUS_OK.len()
+    + BEFORE_LENGTH.len()
+    + "18446744073709551615".len()
+    + CONTENT_ENCODING_GZIP.len()
+    + END_OF_HEAD_KEEPING.len();
+
+/// Enough for any HTTP fault or the index, which are a line of text each.
+pub const LINE_BYTES_MAX: usize = 256;
+
+/// How the answer to one request is framed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Framing {
+    /// The client speaks HTTP/1.0, and must be told when the connection stays.
+    pub http10: bool,
+    /// The connection stays for another request.
+    pub keep_alive: bool,
+    /// Only the head is sent (the method was HEAD).
+    pub head_only: bool,
+}
+
+impl Framing {
+    /// The framing a request asks for. After a request with a body the connection cannot stay: the body is not read.
+    pub fn of(head: &Head<'_>) -> Framing {
+        Framing { http10: head.http10, keep_alive: head.keep_alive && !head.has_body, head_only: head.method == Method::Head }
+    }
+
+    fn end_of_head(self) -> &'static str {
+        match (self.keep_alive, self.http10) {
+            (false, _) => END_OF_HEAD_CLOSING,
+            (true, true) => END_OF_HEAD_KEEPING,
+            (true, false) => END_OF_HEAD,
+        }
+    }
+}
+
+/// Writes a 200 into `out`, its body by `write_body`. Returns the bytes of the whole, or [`Full`] when `out` is too small.
+pub(super) fn ok(framing: Framing, out: &mut [u8], write_body: impl FnOnce(&mut Writer<'_>)) -> Result<usize, Full> {
+    framed(STATUS_OK, framing, out, write_body)
+}
+
+/// Writes an HTTP fault into `out`: one line of text, and the connection closes. Without its body when `head_only`.
+///
+/// # Errors
+/// [`Full`] when `out` is too small; [`LINE_BYTES_MAX`] bytes are enough.
+pub fn fault(fault: HttpFault, head_only: bool, out: &mut [u8]) -> Result<usize, Full> {
+    let (status_line, text) = fault.texts();
+    let framing = Framing { http10: false, keep_alive: false, head_only };
+    framed(status_line, framing, out, |body| body.raw(text.as_bytes()))
+}
+
+/// Writes the line of text that says who answers here: `/` without a query.
+///
+/// # Errors
+/// [`Full`] when `out` is too small; [`LINE_BYTES_MAX`] bytes are enough.
+pub fn index(framing: Framing, out: &mut [u8]) -> Result<usize, Full> {
+    let text = concat!("announced ", env!("CARGO_PKG_VERSION"), ", a BitTorrent tracker\n");
+    ok(framing, out, |body| body.raw(text.as_bytes()))
+}
+
+/// Writes the head of a full scrape, whose body of `body_bytes` (as sent, so gzipped when `gzip`) follows from elsewhere.
+///
+/// # Errors
+/// [`Full`] when `out` is too small; [`HEAD_BYTES_MAX`] bytes are enough.
+pub fn full_scrape_head(framing: Framing, body_bytes: u64, gzip: bool, out: &mut [u8]) -> Result<usize, Full> {
+    let mut digits = itoa::Buffer::new();
+    let mut head = Writer::new(out);
+    head.raw(STATUS_OK.as_bytes());
+    head.raw(BEFORE_LENGTH.as_bytes());
+    head.raw(digits.format(body_bytes).as_bytes());
+    if gzip {
+        head.raw(CONTENT_ENCODING_GZIP.as_bytes());
+    }
+    head.raw(framing.end_of_head().as_bytes());
+    head.written()
+}
+
+#[inline]
+fn framed(status_line: &str, framing: Framing, out: &mut [u8], write_body: impl FnOnce(&mut Writer<'_>)) -> Result<usize, Full> {
+    let end_of_head = framing.end_of_head();
+    let undigited_bytes = status_line.len() + BEFORE_LENGTH.len() + end_of_head.len();
+    let gap_bytes = undigited_bytes + USUAL_DIGITS;
+    let mut body = Writer::new(out.get_mut(gap_bytes..).ok_or(Full)?);
+    write_body(&mut body);
+    let body_bytes = body.written()?;
+
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(body_bytes).as_bytes();
+    let head_bytes = undigited_bytes + digits.len();
+    if head_bytes != gap_bytes {
+        if out.len() < head_bytes + body_bytes {
+            return Err(Full);
+        }
+        out.copy_within(gap_bytes..gap_bytes + body_bytes, head_bytes);
+    }
+    let mut head = Writer::new(out);
+    head.raw(status_line.as_bytes());
+    head.raw(BEFORE_LENGTH.as_bytes());
+    head.raw(digits);
+    head.raw(end_of_head.as_bytes());
+    Ok(if framing.head_only { head_bytes } else { head_bytes + body_bytes })
+}

@@ -1,0 +1,191 @@
+//! Query strings: pairs, and the percent-decoding of their values.
+//!
+//! Owns: the splitting on `&` and on the first `=`, and the decoding of `%xx`.
+//! Never: refuses a query, knows a key, or asks for UTF-8. An empty pair, a second `?` or a tail such as `& & = =` (Azureus) is a pair
+//! nobody asks for. Keys are compared as they were sent; no client escapes them.
+//! Limits: time linear in the query; decoded values are as long as the caller's type says.
+//!
+//! Every byte but `%` stands for itself, `+` (a plus, not a space: info hashes contain it) and bytes from 0x80 up included. A broken
+//! escape makes its value invalid, not the query.
+
+use arrayvec::ArrayVec;
+use memchr::{memchr, memchr_iter};
+
+/// The pairs of a query, in order: key and value as they were sent, the value empty for a bare key. Empty pairs are left out.
+pub fn pairs(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut start = 0;
+    memchr_iter(b'&', query).chain([query.len()]).filter_map(move |end| {
+        let pair = query.get(start..end).unwrap_or_default();
+        start = end + 1;
+        if pair.is_empty() { None } else { Some(split_pair(pair)) }
+    })
+}
+
+/// Keys are short, so a plain loop finds their end sooner than a vectorised search starts up.
+fn split_pair(pair: &[u8]) -> (&[u8], &[u8]) {
+    let key_bytes = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
+    let (key, value) = pair.split_at(key_bytes);
+    (key, value.strip_prefix(b"=").unwrap_or_default())
+}
+
+/// What stands before and after the first `byte`; none when there is none.
+pub(super) fn split_once(bytes: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
+    let (before, from) = bytes.split_at_checked(memchr(byte, bytes)?)?;
+    Some((before, from.get(1..)?))
+}
+
+/// A value that must decode to exactly `N` bytes; none when it is longer, shorter or broken.
+pub fn decode_exact<const N: usize>(value: &[u8]) -> Option<[u8; N]> {
+    let mut decoded = [0; N];
+    let mut rest = Decode { rest: value };
+    for byte in &mut decoded {
+        *byte = rest.next()??;
+    }
+    rest.rest.is_empty().then_some(decoded)
+}
+
+/// A value that may decode to at most `N` bytes; none when it is longer or broken.
+pub fn decode_at_most<const N: usize>(value: &[u8]) -> Option<ArrayVec<u8, N>> {
+    let mut decoded = ArrayVec::new();
+    for byte in (Decode { rest: value }) {
+        decoded.try_push(byte?).ok()?;
+    }
+    Some(decoded)
+}
+
+/// A value that must decode to decimal digits and nothing else; past the largest u64 it stays there.
+pub fn decode_decimal(value: &[u8]) -> Option<u64> {
+    if value.is_empty() {
+        return None;
+    }
+    Decode { rest: value }.try_fold(0_u64, |number, byte| match byte? {
+        digit @ b'0'..=b'9' => Some(number.saturating_mul(10).saturating_add(u64::from(digit - b'0'))),
+        _ => None,
+    })
+}
+
+/// The bytes of a value, decoded one by one; `Some(None)` is a broken escape.
+struct Decode<'q> {
+    rest: &'q [u8],
+}
+
+impl Iterator for Decode<'_> {
+    type Item = Option<u8>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Option<u8>> {
+        let (byte, rest) = match *self.rest {
+            [b'%', high, low, ref rest @ ..] => (hex(high, low), rest),
+            [b'%', ref rest @ ..] => (None, rest),
+            [byte, ref rest @ ..] => (Some(byte), rest),
+            [] => return None,
+        };
+        self.rest = rest;
+        Some(byte)
+    }
+}
+
+#[inline]
+fn hex(high: u8, low: u8) -> Option<u8> {
+    let (high, low) = (NIBBLES[usize::from(high)], NIBBLES[usize::from(low)]);
+    if (high | low) < 16 { Some(high << 4 | low) } else { None }
+}
+
+/// The value of every byte as a hexadecimal digit of either case, 0xff when it is none.
+static NIBBLES: [u8; 256] = {
+    let mut nibbles = [0xff; 256];
+    let mut nibble = 0;
+    while nibble < 16 {
+        nibbles[b"0123456789abcdef"[nibble as usize] as usize] = nibble;
+        nibbles[b"0123456789ABCDEF"[nibble as usize] as usize] = nibble;
+        nibble += 1;
+    }
+    nibbles
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_split_on_ampersands_and_first_equals_signs() {
+        let rows: &[(&str, &[(&str, &str)])] = &[
+            ("", &[]),
+            ("&&", &[]),
+            ("a=1", &[("a", "1")]),
+            ("a=b=c", &[("a", "b=c")]),
+            ("&left&", &[("left", "")]),
+            ("a=1&&b=2&", &[("a", "1"), ("b", "2")]),
+            ("&=", &[("", "")]),
+            ("a=1& & = =", &[("a", "1"), (" ", ""), (" ", " =")]),
+            ("a=1;b=2?c=3", &[("a", "1;b=2?c=3")]),
+            ("a=1&a=2", &[("a", "1"), ("a", "2")]),
+        ];
+        for (query, expected) in rows {
+            let found: Vec<_> = pairs(query.as_bytes()).collect();
+            let expected: Vec<_> = expected.iter().map(|(key, value)| (key.as_bytes(), value.as_bytes())).collect();
+            assert_eq!(found, expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn three_bytes_decode_to_exactly_three_or_not_at_all() {
+        let rows: &[(&[u8], Option<[u8; 3]>)] = &[
+            (b"abc", Some(*b"abc")),
+            (b"%61%62%63", Some(*b"abc")),
+            (b"%fe%4D%3f", Some([0xfe, 0x4d, 0x3f])),
+            (b"a+b", Some(*b"a+b")),
+            (b"\xff\x80\x00", Some([0xff, 0x80, 0])),
+            (b"a%00%", None),
+            (b"ab%4", None),
+            (b"ab%zz", None),
+            (b"ab%-1", None),
+            (b"ab", None),
+            (b"abcd", None),
+            (b"abc%64", None),
+            (b"", None),
+        ];
+        for (value, expected) in rows {
+            assert_eq!(decode_exact::<3>(value), *expected, "{}", value.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn every_byte_escaped_in_either_case_comes_back() {
+        for byte in 0..=u8::MAX {
+            assert_eq!(decode_exact::<1>(format!("%{byte:02x}").as_bytes()), Some([byte]));
+            assert_eq!(decode_exact::<1>(format!("%{byte:02X}").as_bytes()), Some([byte]));
+        }
+    }
+
+    #[test]
+    fn a_short_value_has_a_longest_length() {
+        assert_eq!(decode_at_most::<3>(b"%73op").as_deref(), Some(&b"sop"[..]));
+        assert_eq!(decode_at_most::<3>(b"").as_deref(), Some(&b""[..]));
+        assert_eq!(decode_at_most::<3>(b"stop"), None);
+        assert_eq!(decode_at_most::<3>(b"s%"), None);
+    }
+
+    #[test]
+    fn a_decimal_saturates_and_takes_digits_only() {
+        let rows: &[(&str, Option<u64>)] = &[
+            ("0", Some(0)),
+            ("6881", Some(6881)),
+            ("%36881", Some(6881)),
+            ("006881", Some(6881)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", Some(u64::MAX)),
+            ("99999999999999999999999999999999999999999999999999", Some(u64::MAX)),
+            ("-1", None),
+            ("+1", None),
+            ("1.0", None),
+            ("0x10", None),
+            (" 1", None),
+            ("1%", None),
+            ("", None),
+        ];
+        for (value, expected) in rows {
+            assert_eq!(decode_decimal(value.as_bytes()), *expected, "{value}");
+        }
+    }
+}
