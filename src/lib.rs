@@ -22,3 +22,5 @@ pub mod ids;
 pub mod config;
 
 pub mod wire;
+
+pub mod swarm;

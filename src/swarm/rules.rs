@@ -1,0 +1,47 @@
+//! What holds for every swarm of a store: the keys of its hashes, its unit of age, and whether peer ids are kept.
+//!
+//! Info hashes, ports and (through `ip=`) addresses are chosen by strangers, who could pile them up in one place of a table whose
+//! hash they know. So both hashes are keyed, with keys that follow from the store's seed and are never shown.
+
+use std::hash::{BuildHasher, Hasher};
+
+use ahash::RandomState;
+
+use super::state::Ages;
+use crate::ids::InfoHash;
+
+/// See the module.
+pub(super) struct Rules {
+    /// The unit of age.
+    pub(super) ages: Ages,
+    /// Whether peer ids are kept beside the peers.
+    pub(super) ids: bool,
+    torrent_keys: RandomState,
+    peer_keys: RandomState,
+}
+
+impl Rules {
+    /// The rules of a store whose peers live `lifetime_ms` milliseconds; every key derives from `seed`.
+    pub(super) fn new(lifetime_ms: u64, ids: bool, seed: u64) -> Rules {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut keys = || RandomState::with_seeds(rng.u64(..), rng.u64(..), rng.u64(..), rng.u64(..));
+        Rules { ages: Ages::new(lifetime_ms), ids, torrent_keys: keys(), peer_keys: keys() }
+    }
+
+    /// The hash that finds a torrent.
+    pub(super) fn torrent_hash(&self, info_hash: &InfoHash) -> u64 {
+        keyed(&self.torrent_keys, &info_hash.0)
+    }
+
+    /// The hash that finds a peer of a large swarm, by its wire address.
+    #[expect(clippy::cast_possible_truncation, reason = "any bits of a hash are as good as the others")]
+    pub(super) fn peer_hash(&self, wire: &[u8]) -> usize {
+        keyed(&self.peer_keys, wire) as usize
+    }
+}
+
+fn keyed(keys: &RandomState, bytes: &[u8]) -> u64 {
+    let mut hasher = keys.build_hasher();
+    hasher.write(bytes);
+    hasher.finish()
+}
