@@ -24,3 +24,5 @@ pub mod config;
 pub mod wire;
 
 pub mod swarm;
+
+pub mod registry;

@@ -1,0 +1,212 @@
+//! The verdicts at hand: bounded, with an age, negatives beside positives.
+//!
+//! Owns: one shard of the cache. Pure: time is an argument, and nothing here asks for anything. A verdict older than its time is still
+//! given out, marked stale once per [`REFRESH_RETRY_MS`], so that one caller has it refreshed while all are served.
+//!
+//! Limits: bytes, counted as what an entry holds plus its text. Unknown hashes are strangers' choice, so they have a tenth of the
+//! bytes to themselves and can never push out a torrent that exists. Each side evicts by CLOCK: the hand clears a reference bit or takes the entry.
+
+use std::mem::size_of;
+
+use ahash::RandomState;
+use hashbrown::HashMap;
+
+use crate::ids::{InfoHash, Millis};
+use crate::registry::{Record, Standing};
+
+/// After a stale verdict was reported to one caller, the time until the next one is told, should no refresh have come by then.
+const REFRESH_RETRY_MS: u64 = 1_000;
+/// The share of the bytes that unknown hashes may take: one in so many.
+const UNKNOWN_SHARE: usize = 10;
+/// What an entry costs beside its text: itself, and its slot in the index at the index's lowest load.
+const ENTRY_BYTES: usize = size_of::<Entry>() + 2 * (size_of::<(InfoHash, usize)>() + 1);
+
+/// What [`Cache::peek`] found.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) enum Peeked<'c> {
+    /// A verdict within its time, or past it and being refreshed.
+    Fresh(&'c Record),
+    /// A verdict past its time: good to use, and the caller has it refreshed.
+    Stale(&'c Record),
+    /// Nothing.
+    Miss,
+}
+
+/// One shard of the cache.
+pub(super) struct Cache {
+    ttl_ms: u64,
+    listed: Ring,
+    unknown: Ring,
+}
+
+impl Cache {
+    pub(super) fn new(ttl_ms: u64, bytes_max: usize) -> Cache {
+        let unknown_max = bytes_max / UNKNOWN_SHARE;
+        Cache { ttl_ms, listed: Ring::new(bytes_max - unknown_max), unknown: Ring::new(unknown_max) }
+    }
+
+    pub(super) fn peek(&mut self, hash: &InfoHash, now: Millis) -> Peeked<'_> {
+        let Some(entry) = self.listed.find(hash).or_else(|| self.unknown.find(hash)) else {
+            return Peeked::Miss;
+        };
+        entry.referenced = true;
+        if now < entry.stale_at {
+            return Peeked::Fresh(&entry.record);
+        }
+        entry.stale_at = now.plus(REFRESH_RETRY_MS);
+        Peeked::Stale(&entry.record)
+    }
+
+    pub(super) fn insert(&mut self, info_hash: InfoHash, record: Record, now: Millis) {
+        let (home, other) = match record.standing {
+            Standing::Unknown => (&mut self.unknown, &mut self.listed),
+            Standing::Known | Standing::Banned => (&mut self.listed, &mut self.unknown),
+        };
+        other.remove(&info_hash);
+        home.insert(Entry { info_hash, record, stale_at: now.plus(self.ttl_ms), referenced: false });
+    }
+
+    #[cfg(test)]
+    fn bytes(&self) -> usize {
+        self.listed.bytes + self.unknown.bytes
+    }
+}
+
+struct Entry {
+    info_hash: InfoHash,
+    record: Record,
+    stale_at: Millis,
+    referenced: bool,
+}
+
+impl Entry {
+    fn bytes(&self) -> usize {
+        ENTRY_BYTES + self.record.text.as_ref().map_or(0, |text| text.len())
+    }
+}
+
+/// Entries in a circle with an index; the hand takes what nobody asked for since it last came by.
+struct Ring {
+    index: HashMap<InfoHash, usize, RandomState>,
+    entries: Vec<Entry>,
+    hand: usize,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl Ring {
+    fn new(bytes_max: usize) -> Ring {
+        Ring { index: HashMap::with_hasher(RandomState::new()), entries: Vec::new(), hand: 0, bytes: 0, bytes_max }
+    }
+
+    fn find(&mut self, hash: &InfoHash) -> Option<&mut Entry> {
+        let position = *self.index.get(hash)?;
+        self.entries.get_mut(position)
+    }
+
+    fn insert(&mut self, entry: Entry) {
+        self.remove(&entry.info_hash);
+        self.bytes += entry.bytes();
+        while self.bytes > self.bytes_max && !self.entries.is_empty() {
+            self.evict_one();
+        }
+        if self.bytes > self.bytes_max {
+            self.bytes -= entry.bytes();
+            return;
+        }
+        self.index.insert(entry.info_hash, self.entries.len());
+        self.entries.push(entry);
+    }
+
+    /// Each entry is passed over once at most, so the hand stops within one turn and a step.
+    fn evict_one(&mut self) {
+        loop {
+            self.hand %= self.entries.len();
+            let entry = &mut self.entries[self.hand];
+            if !std::mem::take(&mut entry.referenced) {
+                let info_hash = entry.info_hash;
+                self.remove(&info_hash);
+                return;
+            }
+            self.hand += 1;
+        }
+    }
+
+    fn remove(&mut self, hash: &InfoHash) {
+        let Some(position) = self.index.remove(hash) else { return };
+        let gone = self.entries.swap_remove(position);
+        self.bytes -= gone.bytes();
+        if let Some(moved) = self.entries.get(position) {
+            self.index.insert(moved.info_hash, position);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TTL_MS: u64 = 30_000;
+
+    fn hash(n: usize) -> InfoHash {
+        let mut bytes = [0; 20];
+        bytes[..8].copy_from_slice(&n.to_le_bytes());
+        InfoHash(bytes)
+    }
+
+    fn known() -> Record {
+        Record::plain(Standing::Known)
+    }
+
+    #[test]
+    fn a_verdict_past_its_time_is_reported_stale_to_one_caller_only() {
+        let mut cache = Cache::new(TTL_MS, 1 << 20);
+        cache.insert(hash(1), known(), Millis(0));
+        assert_eq!(cache.peek(&hash(1), Millis(TTL_MS - 1)), Peeked::Fresh(&known()));
+        assert_eq!(cache.peek(&hash(1), Millis(TTL_MS)), Peeked::Stale(&known()));
+        assert_eq!(cache.peek(&hash(1), Millis(TTL_MS + 1)), Peeked::Fresh(&known()));
+        assert_eq!(cache.peek(&hash(1), Millis(TTL_MS + REFRESH_RETRY_MS)), Peeked::Stale(&known()));
+        assert_eq!(cache.peek(&hash(2), Millis(0)), Peeked::Miss);
+    }
+
+    #[test]
+    fn a_newer_verdict_replaces_the_older_one_on_whichever_side() {
+        let mut cache = Cache::new(TTL_MS, 1 << 20);
+        cache.insert(hash(1), Record::plain(Standing::Unknown), Millis(0));
+        cache.insert(hash(1), known(), Millis(1));
+        assert_eq!(cache.peek(&hash(1), Millis(2)), Peeked::Fresh(&known()));
+        cache.insert(hash(1), Record::plain(Standing::Unknown), Millis(3));
+        assert_eq!(cache.peek(&hash(1), Millis(4)), Peeked::Fresh(&Record::plain(Standing::Unknown)));
+        assert_eq!(cache.bytes(), ENTRY_BYTES);
+    }
+
+    #[test]
+    fn a_flood_of_unknown_hashes_stays_in_its_tenth_and_pushes_out_no_torrent() {
+        let bytes_max = 100 * ENTRY_BYTES;
+        let mut cache = Cache::new(TTL_MS, bytes_max);
+        (0..80).for_each(|n| cache.insert(hash(n), known(), Millis(0)));
+        (1_000..11_000).for_each(|n| cache.insert(hash(n), Record::plain(Standing::Unknown), Millis(0)));
+        assert!((0..80).all(|n| cache.peek(&hash(n), Millis(1)) == Peeked::Fresh(&known())));
+        assert!(cache.unknown.bytes <= bytes_max / UNKNOWN_SHARE && cache.bytes() <= bytes_max);
+    }
+
+    #[test]
+    fn what_is_asked_for_outlives_what_is_not() {
+        let mut cache = Cache::new(TTL_MS, 100 * ENTRY_BYTES);
+        (0..90).for_each(|n| cache.insert(hash(n), known(), Millis(0)));
+        for n in 90..170 {
+            assert_eq!(cache.peek(&hash(7), Millis(1)), Peeked::Fresh(&known()));
+            cache.insert(hash(n), known(), Millis(1));
+        }
+        assert_ne!(cache.peek(&hash(7), Millis(1)), Peeked::Miss);
+        assert_eq!(cache.listed.entries.len(), 90);
+    }
+
+    #[test]
+    fn an_entry_larger_than_the_cache_is_not_kept() {
+        let mut cache = Cache::new(TTL_MS, ENTRY_BYTES);
+        cache.insert(hash(1), Record { standing: Standing::Known, text: Some("x".repeat(700).into()) }, Millis(0));
+        assert_eq!(cache.peek(&hash(1), Millis(0)), Peeked::Miss);
+        assert_eq!(cache.bytes(), 0);
+    }
+}
