@@ -26,3 +26,5 @@ pub mod wire;
 pub mod swarm;
 
 pub mod registry;
+
+pub mod tracker;

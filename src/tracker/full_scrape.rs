@@ -1,0 +1,296 @@
+//! The full scrape: every torrent in one answer.
+//!
+//! A million torrents are 90 MB, so it is never made by a worker. Owns: the thread that makes it, at most once per interval, and the
+//! one copy that all askers share; who may ask, and how often. The swarms are read shard by shard, so announces never wait for it.
+//!
+//! Limits: [`SENDERS_MAX`] answers waiting or on their way at once, one an interval and address, [`ASKERS_MAX`] addresses remembered:
+//! past any of them the asker is told to come back. The copy is let go of when its interval is over and the last sender is done.
+
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use ahash::RandomState;
+use flate2::{Compression, write::GzEncoder};
+use hashbrown::HashMap;
+use parking_lot::{Condvar, Mutex};
+
+use crate::config::FullScrape as WhoMayAsk;
+use crate::ids::{InfoHash, Millis, Ticket};
+use crate::registry::Mailboxes;
+use crate::swarm::{Counts, Store};
+use crate::tracker::{Answer, Client, Parked, Tallied, Tracker, Turn};
+use crate::wire::bencode::Writer;
+use crate::wire::failure::Failure;
+use crate::wire::frame::{self, Framing};
+use crate::wire::head::Head;
+use crate::wire::reply::{self, SCRAPE_ENTRY_BYTES_MAX, SCRAPE_FRAME_BYTES_MAX, ScrapeEntry};
+
+/// Answers waiting for the copy or being sent, at once.
+const SENDERS_MAX: usize = 4;
+/// Addresses remembered for having asked within the interval.
+const ASKERS_MAX: usize = 4_096;
+/// An entry without a name and with small numbers.
+const USUAL_ENTRY_BYTES: usize = 96;
+
+/// Who may ask, and how often the answer is made.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Everybody, nobody, or some networks.
+    pub who: WhoMayAsk,
+    /// At most one copy is made in this time, and one answer given to an address, milliseconds.
+    pub interval_ms: u64,
+    /// What clients are told to wait between scrapes, seconds.
+    pub scrape_interval_s: u32,
+}
+
+/// A full scrape that waits to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    framing: Framing,
+    gzip: bool,
+}
+
+/// The body of a full scrape, shared with whoever else is sending it.
+pub struct LargeBody {
+    copy: Arc<FullCopy>,
+    gzip: bool,
+    _permit: Permit,
+}
+
+impl LargeBody {
+    /// What goes out behind the head.
+    pub fn bytes(&self) -> &[u8] {
+        match self.copy.gzip.get() {
+            Some(gzip) if self.gzip => gzip,
+            _ => &self.copy.plain,
+        }
+    }
+}
+
+struct FullCopy {
+    plain: Vec<u8>,
+    gzip: OnceLock<Vec<u8>>,
+}
+
+/// One of [`SENDERS_MAX`]; given back when dropped, wherever that happens.
+struct Permit(Arc<AtomicUsize>);
+
+impl Permit {
+    fn take(senders: &Arc<AtomicUsize>) -> Option<Permit> {
+        let permit = Permit(Arc::clone(senders));
+        let before = senders.fetch_add(1, Ordering::Relaxed);
+        (before < SENDERS_MAX).then_some(permit)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Answers for the workers: nothing when the copy could not be made.
+pub(super) type Mail = Mailboxes<(Ticket, Option<LargeBody>)>;
+
+/// Handle to the thread; dropping it ends the thread after the copy it is at.
+pub struct FullScrape {
+    settings: Settings,
+    shared: Arc<Shared>,
+    senders: Arc<AtomicUsize>,
+    maker: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    desk: Mutex<FrontDesk>,
+    asked: Condvar,
+    mail: Mail,
+    interval: Duration,
+    scrape_interval_s: u32,
+}
+
+#[derive(Default)]
+struct FrontDesk {
+    latest: Option<(Millis, Arc<FullCopy>)>,
+    waiting: Vec<Waiting>,
+    askers: HashMap<IpAddr, Millis, RandomState>,
+    stopping: bool,
+}
+
+struct Waiting {
+    ticket: Ticket,
+    gzip: bool,
+    permit: Permit,
+    asked_at: Millis,
+}
+
+/// What an asker is told.
+enum Told {
+    Ready(LargeBody),
+    Wait,
+    Later,
+    Never,
+}
+
+impl FullScrape {
+    /// Starts the thread, unless nobody may ask.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start(settings: Settings, store: Arc<Store>, mail: Mail) -> io::Result<FullScrape> {
+        let interval = Duration::from_millis(settings.interval_ms);
+        let desk = Mutex::default();
+        let scrape_interval_s = settings.scrape_interval_s;
+        let shared = Arc::new(Shared { desk, asked: Condvar::new(), mail, interval, scrape_interval_s });
+        let maker = match settings.who {
+            WhoMayAsk::Off => None,
+            WhoMayAsk::On | WhoMayAsk::Networks(_) => {
+                let shared = Arc::clone(&shared);
+                Some(thread::Builder::new().name("full-scrape".into()).spawn(move || shared.run(&store))?)
+            }
+        };
+        Ok(FullScrape { settings, shared, senders: Arc::default(), maker })
+    }
+
+    pub(super) fn take(&self, worker: u16) -> Option<(Ticket, Option<LargeBody>)> {
+        self.shared.mail.take(worker)
+    }
+
+    fn ask(&self, client: Client, gzip: bool, now: Millis) -> Told {
+        if !self.settings.who.permits(client.ip) {
+            return Told::Never;
+        }
+        let mut desk = self.shared.desk.lock();
+        if !desk.admit(client.ip, now, self.settings.interval_ms) {
+            return Told::Later;
+        }
+        let Some(permit) = Permit::take(&self.senders) else { return Told::Later };
+        desk.askers.insert(client.ip, now);
+        match desk.fresh(now, self.settings.interval_ms).filter(|copy| !gzip || copy.gzip.get().is_some()) {
+            Some(copy) => Told::Ready(LargeBody { copy, gzip, _permit: permit }),
+            None => {
+                desk.waiting.push(Waiting { ticket: client.ticket, gzip, permit, asked_at: now });
+                self.shared.asked.notify_one();
+                Told::Wait
+            }
+        }
+    }
+}
+
+impl Drop for FullScrape {
+    fn drop(&mut self) {
+        self.shared.desk.lock().stopping = true;
+        self.shared.asked.notify_one();
+        if self.maker.take().is_some_and(|maker| maker.join().is_err()) {
+            log::error!("the full-scrape thread had panicked");
+        }
+    }
+}
+
+impl FrontDesk {
+    fn admit(&mut self, ip: IpAddr, now: Millis, interval_ms: u64) -> bool {
+        if self.askers.get(&ip).is_some_and(|asked_at| now.since(*asked_at) < interval_ms) {
+            return false;
+        }
+        if self.askers.len() >= ASKERS_MAX {
+            self.askers.retain(|_, asked_at| now.since(*asked_at) < interval_ms);
+        }
+        self.askers.len() < ASKERS_MAX
+    }
+
+    fn fresh(&self, now: Millis, interval_ms: u64) -> Option<Arc<FullCopy>> {
+        let (made_at, copy) = self.latest.as_ref()?;
+        (now.since(*made_at) < interval_ms).then(|| Arc::clone(copy))
+    }
+}
+
+impl Shared {
+    fn run(&self, store: &Store) {
+        while let Some(waiting) = self.next_waiting() {
+            let now = waiting.iter().map(|one| one.asked_at).max().unwrap_or_default();
+            let fresh = self.desk.lock().fresh(now, u64::try_from(self.interval.as_millis()).unwrap_or(u64::MAX));
+            let copy = fresh.unwrap_or_else(|| {
+                let plain = make(store, self.scrape_interval_s);
+                let copy = Arc::new(FullCopy { plain, gzip: OnceLock::new() });
+                self.desk.lock().latest = Some((now, Arc::clone(&copy)));
+                copy
+            });
+            for Waiting { ticket, gzip, permit, .. } in waiting {
+                if gzip {
+                    copy.gzip.get_or_init(|| compress(&copy.plain));
+                }
+                let body = LargeBody { copy: Arc::clone(&copy), gzip, _permit: permit };
+                self.mail.put(ticket.worker, (ticket, Some(body)));
+            }
+            self.mail.wake();
+        }
+    }
+
+    /// Waits for askers, and meanwhile lets go of a copy whose interval is over; `None` at the end.
+    fn next_waiting(&self) -> Option<Vec<Waiting>> {
+        let mut desk = self.desk.lock();
+        while desk.waiting.is_empty() && !desk.stopping {
+            if desk.latest.is_none() {
+                self.asked.wait(&mut desk);
+            } else if self.asked.wait_for(&mut desk, self.interval).timed_out() {
+                desk.latest = None;
+            }
+        }
+        (!desk.stopping).then(|| std::mem::take(&mut desk.waiting))
+    }
+}
+
+fn make(store: &Store, scrape_interval_s: u32) -> Vec<u8> {
+    let mut torrents: Vec<(InfoHash, Counts)> = Vec::new();
+    store.for_each(|info_hash, counts| torrents.push((*info_hash, counts)));
+    torrents.sort_unstable_by_key(|(info_hash, _)| *info_hash);
+    let mut body = Vec::with_capacity(SCRAPE_FRAME_BYTES_MAX + torrents.len() * USUAL_ENTRY_BYTES);
+    append(&mut body, |writer| reply::begin_scrape(writer, !torrents.is_empty()));
+    for (hash, Counts { complete, incomplete, downloaded }) in torrents {
+        let entry = ScrapeEntry { hash, complete, downloaded, incomplete, name: None };
+        append(&mut body, |writer| reply::write_scrape_entry(writer, &entry));
+    }
+    append(&mut body, |writer| reply::end_scrape(writer, scrape_interval_s));
+    body
+}
+
+/// Appends what `write` writes, at most one scrape entry.
+fn append(body: &mut Vec<u8>, write: impl FnOnce(&mut Writer<'_>)) {
+    let mut buffer = [0; SCRAPE_ENTRY_BYTES_MAX];
+    let mut writer = Writer::new(&mut buffer);
+    write(&mut writer);
+    let written = writer.written();
+    debug_assert!(written.is_ok(), "a scrape entry is larger than its bound");
+    body.extend_from_slice(&buffer[..written.unwrap_or(0)]);
+}
+
+fn compress(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    // Writing to a Vec cannot fail; an empty body would be the only trace if it did.
+    encoder.write_all(plain).and_then(|()| encoder.finish()).unwrap_or_default()
+}
+
+impl Tracker {
+    pub(super) fn full_scrape(&self, head: &Head<'_>, client: Client, turn: &mut Turn<'_>) -> Answer {
+        turn.desk.tally.count(Tallied::FullScrape);
+        let request = Request { framing: Framing::of(head), gzip: head.accepts_gzip };
+        match self.full_scrape.ask(client, request.gzip, turn.now) {
+            Told::Ready(body) => self.send_full_scrape(request, Some(body), turn),
+            Told::Wait => Answer::Wait(Box::new(Parked::FullScrape(request))),
+            Told::Later => self.refuse(Failure::Busy, None, request.framing, turn),
+            Told::Never => self.refuse(Failure::FullScrapeOff, None, request.framing, turn),
+        }
+    }
+
+    pub(super) fn send_full_scrape(&self, request: Request, body: Option<LargeBody>, turn: &mut Turn<'_>) -> Answer {
+        let Some(body) = body else {
+            return self.refuse(Failure::Busy, None, request.framing, turn);
+        };
+        let length = body.bytes().len() as u64;
+        turn.out.write(|buffer| frame::full_scrape_head(request.framing, length, request.gzip, buffer));
+        if request.framing.head_only { Answer::Done } else { Answer::Body(body) }
+    }
+}
