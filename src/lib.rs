@@ -28,3 +28,5 @@ pub mod swarm;
 pub mod registry;
 
 pub mod tracker;
+
+pub mod server;

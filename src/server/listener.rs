@@ -1,0 +1,170 @@
+//! Listening sockets: one of each address for each worker (SO_REUSEPORT), so that the kernel spreads connections and no lock is shared.
+//!
+//! Owns: opening them with the right options, and accepting without ever spinning or losing the edge when descriptors run out.
+//! mio is edge-triggered: after EMFILE no event comes for what is already queued, so a spare descriptor is kept. It is given up to
+//! take the connection at the head of the queue, which is told to go away (503), and taken again.
+//!
+//! SO_REUSEPORT would let a second tracker bind the same port in silence and take half of the swarms: before the real sockets, a
+//! probe without it must succeed.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
+use std::os::fd::AsFd;
+
+use mio::net::{TcpListener, TcpStream};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::server::sockopt;
+
+/// How long the kernel holds a silent connection back before it hands it over all the same, seconds.
+const DEFER_ACCEPT_S: i32 = 5;
+/// Bytes of a request that are read before its connection is turned away: the default limit of a whole one.
+const FAREWELL_READ_BYTES: usize = 8 * 1024;
+
+/// How a listening socket is to be opened.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Options {
+    /// Address and port; port 0 lets the kernel choose.
+    pub(super) address: SocketAddr,
+    /// An IPv6 socket that leaves IPv4 alone, because another one serves it.
+    pub(super) only_v6: bool,
+    /// Connections the kernel queues (bounded by net.core.somaxconn too).
+    pub(super) backlog: i32,
+}
+
+/// Binds without SO_REUSEPORT and lets go again: fails when anybody else holds the port.
+///
+/// # Errors
+/// What bind says, `AddrInUse` above all.
+pub(super) fn probe(options: &Options) -> io::Result<()> {
+    socket(options)?.bind(&options.address.into())
+}
+
+/// Whether this machine has no IPv6 at all, and `address` is the unspecified one: then IPv4's serves instead.
+pub(super) fn without_ipv6(address: SocketAddr) -> Option<SocketAddr> {
+    let unspecified = address.is_ipv6() && address.ip().is_unspecified();
+    let absent = unspecified && Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP)).is_err();
+    absent.then(|| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port()))
+}
+
+fn socket(options: &Options) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(options.address), Type::STREAM, Some(Protocol::TCP))?;
+    if options.address.is_ipv6() {
+        socket.set_only_v6(options.only_v6)?;
+    }
+    socket.set_reuse_address(true)?;
+    Ok(socket)
+}
+
+/// What [`Listener::accept`] came to.
+#[derive(Debug)]
+pub(super) enum Accepted {
+    /// A connection and its peer.
+    Connection(TcpStream, SocketAddr),
+    /// Nobody is waiting: the next edge will tell.
+    Drained,
+    /// One connection was turned away for want of a descriptor; others may be waiting.
+    TurnedAway,
+    /// Descriptors or memory have run out and nobody could even be turned away: try again later, no edge will tell.
+    Exhausted,
+}
+
+/// One listening socket of one worker.
+pub(super) struct Listener {
+    /// For the poll's registry.
+    pub(super) socket: TcpListener,
+    spare: Option<File>,
+}
+
+impl Listener {
+    /// Opens a socket that shares its port with the other workers' ones.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn open(options: &Options) -> io::Result<Listener> {
+        let socket = socket(options)?;
+        socket.set_reuse_port(true)?;
+        // Accepted sockets inherit it: without it an answer waits for the acknowledgement of the one before.
+        socket.set_tcp_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&options.address.into())?;
+        sockopt::defer_accept(socket.as_fd(), DEFER_ACCEPT_S)?;
+        socket.listen(options.backlog)?;
+        Ok(Listener { socket: TcpListener::from_std(socket.into()), spare: spare_descriptor() })
+    }
+
+    /// The address with the port the kernel chose.
+    ///
+    /// # Errors
+    /// What getsockname says.
+    pub(super) fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Takes one connection. Connections that died while queued are passed over.
+    pub(super) fn accept(&mut self, farewell: &[u8]) -> Accepted {
+        loop {
+            match self.socket.accept() {
+                Ok((stream, peer)) => return Accepted::Connection(stream, peer),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Accepted::Drained,
+                Err(error) if out_of_descriptors(&error) => return self.turn_away(farewell),
+                Err(error) if of_one_connection(&error) => {}
+                Err(_) => return Accepted::Exhausted,
+            }
+        }
+    }
+
+    fn turn_away(&mut self, farewell: &[u8]) -> Accepted {
+        if self.spare.take().is_none() {
+            self.spare = spare_descriptor();
+            return Accepted::Exhausted;
+        }
+        let outcome = match self.socket.accept() {
+            Ok((stream, _)) => {
+                turn_away(stream, farewell);
+                Accepted::TurnedAway
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Accepted::Drained,
+            Err(_) => Accepted::Exhausted,
+        };
+        self.spare = spare_descriptor();
+        outcome
+    }
+}
+
+/// Tells a connection to come back later and closes it. What has arrived is read first: closing over unread bytes resets the connection,
+/// and the reset would overtake the answer.
+pub(super) fn turn_away(mut stream: TcpStream, farewell: &[u8]) {
+    let _ = stream.read(&mut [0; FAREWELL_READ_BYTES]);
+    // Best effort: whoever it is must come back later either way.
+    let _ = stream.write(farewell);
+    let _ = stream.shutdown(Shutdown::Both);
+}
+
+fn spare_descriptor() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+fn out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
+/// ECONNABORTED, EINTR, and the pending network errors that accept(2) names: that connection is gone, the next may be well.
+fn of_one_connection(error: &io::Error) -> bool {
+    let errors = [
+        libc::ECONNABORTED,
+        libc::EINTR,
+        libc::ENETDOWN,
+        libc::EPROTO,
+        libc::ENOPROTOOPT,
+        libc::EHOSTDOWN,
+        libc::ENONET,
+        libc::EHOSTUNREACH,
+        libc::EOPNOTSUPP,
+        libc::ENETUNREACH,
+        libc::EPERM,
+        libc::ETIMEDOUT,
+    ];
+    error.raw_os_error().is_some_and(|number| errors.contains(&number))
+}

@@ -1,0 +1,310 @@
+//! Sockets and threads: a worker per core, and what starts and stops them.
+//!
+//! Owns: the order of start-up (probe, listeners, registry, tracker, workers) and of shutdown. Whatever can fail fails in
+//! [`Server::start`], with one line that names the address or the thing; after it, a worker that ends unasked ends the process.
+//! Knows nothing of the protocol.
+
+mod connection;
+mod deadline;
+mod listener;
+mod per_address;
+mod resident;
+mod slots;
+mod sockopt;
+mod stats;
+mod worker;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use mio::{Poll, Waker};
+
+use crate::config::{Config, Mode};
+use crate::registry::{self, Mailboxes, OpenBackend, PoolSettings, Registry, Wake};
+use crate::swarm::{self, Store};
+use crate::tracker::{FullScrape, FullScrapeSettings, Policy, Tracker};
+use crate::wire::frame;
+use crate::wire::http::HttpFault;
+
+pub use connection::{Connection, Limits, Next, Round};
+pub use slots::{SlotId, Slots};
+pub use stats::Stats;
+
+use listener::{Listener, Options};
+use worker::{Common, Stop, WAKER, Worker};
+
+/// Descriptors that are not connections: standard streams, polls, wakers, listeners, spares, database connections.
+const OTHER_DESCRIPTORS: u64 = 64;
+
+/// Why the server could not start; one clear line.
+#[derive(Debug)]
+pub enum StartError {
+    /// An address could not be listened on.
+    Listen(SocketAddr, io::Error),
+    /// Threads, polls or wakers could not be made.
+    System(&'static str, io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Listen(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(f, "cannot listen on {address}: another program has port {} already", address.port())
+            }
+            StartError::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            StartError::System(what, error) => write!(f, "cannot start {what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A running tracker; dropping it without [`Server::stop_and_join`] leaves the workers running.
+pub struct Server {
+    addresses: Vec<SocketAddr>,
+    workers: Vec<JoinHandle<io::Result<()>>>,
+    wakes: Vec<Wake>,
+    stop: Arc<Stop>,
+    stats: Stats,
+    tracker: Arc<Tracker>,
+}
+
+impl Server {
+    /// Opens the sockets and starts the workers. `worker_ended` is called with the index of each worker that ends, in order or by panic.
+    ///
+    /// # Errors
+    /// When an address is taken or bad, or the system is out of something.
+    pub fn start(config: &Config, worker_ended: impl Fn(usize) + Send + Sync + 'static) -> Result<Server, StartError> {
+        Server::start_with(config, None, worker_ended)
+    }
+
+    /// Like [`Server::start`], with a database of the caller's behind the registry.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_with(
+        config: &Config,
+        database: Option<OpenBackend>,
+        worker_ended: impl Fn(usize) + Send + Sync + 'static,
+    ) -> Result<Server, StartError> {
+        let workers = worker_count(config);
+        let listeners = open_listeners(config, workers)?;
+        let addresses = listeners.first().map(|own| own.iter().map(|(_, address)| *address).collect()).unwrap_or_default();
+        let (polls, wakes) = make_polls(workers).map_err(|error| StartError::System("polling", error))?;
+        let tracker = Arc::new(make_tracker(config, database, &wakes).map_err(|error| StartError::System("threads", error))?);
+        let common = common(config, workers, Arc::clone(&tracker));
+        let (stop, stats) = (Arc::clone(&common.stop), common.stats.clone());
+        let worker_ended: WorkerEnded = Arc::new(worker_ended);
+        let mut server = Server { addresses, workers: Vec::new(), wakes, stop, stats, tracker };
+        for (index, (poll, own)) in polls.into_iter().zip(listeners).enumerate() {
+            let own = own.into_iter().map(|(listener, _)| listener).collect();
+            let worker = u16::try_from(index)
+                .map_err(io::Error::other)
+                .and_then(|number| Worker::new(common.clone(), number, poll, own))
+                .and_then(|worker| spawn(index, worker, Arc::clone(&worker_ended)))
+                .map_err(|error| StartError::System("a worker", error))?;
+            server.workers.push(worker);
+        }
+        Ok(server)
+    }
+
+    /// Where the server listens, with the ports the kernel chose for port 0.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// The counters of all workers.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// The tracker that all workers share.
+    pub fn tracker(&self) -> &Tracker {
+        &self.tracker
+    }
+
+    /// Stops accepting, lets what is being answered be answered, for `grace` at most, and waits for the workers.
+    ///
+    /// # Errors
+    /// The first worker's that ended badly.
+    pub fn stop_and_join(self, grace: Duration) -> io::Result<()> {
+        self.stop.begin(grace);
+        self.wakes.iter().for_each(|wake| wake());
+        let ends = self.workers.into_iter().map(|worker| match worker.join() {
+            Ok(end) => end,
+            Err(_) => Err(io::Error::other("a worker panicked")),
+        });
+        let mut worst = Ok(());
+        for end in ends {
+            worst = worst.and(end);
+        }
+        worst
+    }
+}
+
+type WorkerEnded = Arc<dyn Fn(usize) + Send + Sync>;
+
+/// Tells of a worker's end however its thread ends.
+struct EndNotice(usize, WorkerEnded);
+
+impl Drop for EndNotice {
+    fn drop(&mut self) {
+        (self.1)(self.0);
+    }
+}
+
+fn spawn(index: usize, worker: Worker, worker_ended: WorkerEnded) -> io::Result<JoinHandle<io::Result<()>>> {
+    thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+        let _notice = EndNotice(index, worker_ended);
+        let end = worker.run();
+        if let Err(error) = &end {
+            log::error!("worker {index} cannot go on: {error}");
+        }
+        end
+    })
+}
+
+fn worker_count(config: &Config) -> usize {
+    match config.server.workers {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        workers => usize::from(workers),
+    }
+}
+
+/// Each worker's listeners with their addresses.
+type Listeners = Vec<Vec<(Listener, SocketAddr)>>;
+
+fn open_listeners(config: &Config, workers: usize) -> Result<Listeners, StartError> {
+    let mut all: Listeners = (0..workers).map(|_| Vec::new()).collect();
+    for configured in &config.server.listen {
+        let mut options = listen_options(config, *configured);
+        let failed = |error| StartError::Listen(*configured, error);
+        listener::probe(&options).map_err(failed)?;
+        for own in &mut all {
+            let listener = Listener::open(&options).map_err(failed)?;
+            // Port 0 is chosen by the kernel for the first worker; the others share it.
+            options.address = listener.address().map_err(failed)?;
+            own.push((listener, options.address));
+        }
+    }
+    Ok(all)
+}
+
+fn listen_options(config: &Config, configured: SocketAddr) -> Options {
+    let address = listener::without_ipv6(configured).unwrap_or(configured);
+    let same_port = |other: &&SocketAddr| other.is_ipv4() && other.port() == address.port() && address.port() != 0;
+    let only_v6 = config.server.listen.iter().find(same_port).is_some();
+    Options { address, only_v6, backlog: i32::from(config.server.backlog) }
+}
+
+fn make_polls(workers: usize) -> io::Result<(Vec<Poll>, Vec<Wake>)> {
+    let polls = (0..workers).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
+    let wake = |poll: &Poll| {
+        let waker = Waker::new(poll.registry(), WAKER)?;
+        Ok(Arc::new(move || {
+            // Fails only when the worker is gone, and then nobody needs waking.
+            let _ = waker.wake();
+        }) as Wake)
+    };
+    let wakes = polls.iter().map(wake).collect::<io::Result<Vec<_>>>()?;
+    Ok((polls, wakes))
+}
+
+fn make_tracker(config: &Config, database: Option<OpenBackend>, wakes: &[Wake]) -> io::Result<Tracker> {
+    let tracker = &config.tracker;
+    let swarms = swarm::Settings {
+        lifetime_ms: millis(tracker.min_interval + tracker.max_interval),
+        peer_ids: tracker.peer_ids,
+        peers_max: tracker.peers_max,
+        torrents_max: tracker.torrents_max,
+    };
+    let store = Arc::new(Store::new(swarms, fastrand::u64(..)));
+    let lookups = Mailboxes::new(wakes.iter().cloned());
+    let registry = match database {
+        None => Registry::memory(),
+        Some(open) => Registry::start(registry_settings(config), open, lookups.clone())?,
+    };
+    let full_scrape = FullScrapeSettings {
+        who: tracker.full_scrape.clone(),
+        interval_ms: millis(tracker.full_scrape_interval),
+        scrape_interval_s: seconds(tracker.scrape_interval),
+    };
+    let full_scrape = FullScrape::start(full_scrape, Arc::clone(&store), Mailboxes::new(wakes.iter().cloned()))?;
+    Ok(Tracker::new(policy(config), store, registry, lookups, full_scrape))
+}
+
+fn policy(config: &Config) -> Policy {
+    let tracker = &config.tracker;
+    Policy {
+        registered_only: tracker.mode == Mode::Registered,
+        max_interval_s: seconds(tracker.max_interval),
+        min_interval_s: seconds(tracker.min_interval),
+        numwant_default: tracker.numwant_default,
+        numwant_max: tracker.numwant_max,
+        external_ip: tracker.external_ip,
+        ip_parameter: tracker.ip_parameter,
+        crypto_flags: tracker.crypto_flags,
+        peer_ids: tracker.peer_ids,
+        scrape_interval_s: seconds(tracker.scrape_interval),
+    }
+}
+
+fn registry_settings(config: &Config) -> registry::Settings {
+    let database = &config.database;
+    registry::Settings {
+        cache_ttl_ms: millis(database.cache_ttl),
+        cache_bytes_max: usize::try_from(database.cache_bytes_max).unwrap_or(usize::MAX),
+        pool: PoolSettings { threads: usize::from(database.lookup_threads), queue_max: database.lookup_queue_max as usize },
+        seed: fastrand::u64(..),
+    }
+}
+
+fn common(config: &Config, workers: usize, tracker: Arc<Tracker>) -> Common {
+    let server = &config.server;
+    let mut farewell = [0; 512];
+    let length = frame::fault(HttpFault::Overloaded, false, &mut farewell).unwrap_or(0);
+    Common {
+        tracker,
+        limits: Limits {
+            request_bytes_max: server.request_bytes_max as usize,
+            idle_ms: millis(server.idle_timeout),
+            request_ms: millis(server.request_timeout),
+            send_ms: millis(server.send_timeout),
+            lookup_ms: millis(config.database.lookup_timeout),
+        },
+        workers,
+        stats: Stats::new(workers),
+        connections_max: affordable_connections(server.connections_max as usize, workers),
+        per_address_max: server.connections_per_address_max as usize,
+        stop: Arc::default(),
+        epoch: Instant::now(),
+        farewell: farewell[..length].into(),
+    }
+}
+
+/// What the descriptor limit, raised as far as it goes, leaves for each worker's connections.
+fn affordable_connections(wanted: usize, workers: usize) -> usize {
+    let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1_024);
+    let affordable = usize::try_from(limit.saturating_sub(OTHER_DESCRIPTORS)).unwrap_or(usize::MAX) / workers;
+    if affordable < wanted {
+        log::info!("{limit} file descriptors (ulimit -n) are enough for {affordable} connections a worker, not {wanted}");
+    }
+    affordable.min(wanted).max(1)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}

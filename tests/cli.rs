@@ -1,0 +1,280 @@
+//! The built binary as the one who starts it sees it: what it prints, where, and the exit code.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy takes the helpers of an integration test for production code")]
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+
+use tempfile::NamedTempFile;
+
+const PASSWORD: &str = "hunter2";
+const DATABASE: &str = "mysql://root:hunter2@db/tracker";
+
+fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_announced"));
+    command.env_remove("ANNOUNCED_DATABASE").env_remove("RUST_LOG").stdin(Stdio::null());
+    command
+}
+
+/// What the program says that ends by itself.
+fn announced<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Output {
+    command().args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// The one line of a refusal: nothing on stdout, exit code 1.
+fn refusal(output: &Output) -> &str {
+    assert_eq!((text(&output.stdout), output.status.code()), ("", Some(1)), "{output:?}");
+    let line = text(&output.stderr).strip_prefix("announced: ").unwrap_or_else(|| panic!("{output:?}"));
+    let line = line.strip_suffix('\n').unwrap();
+    assert!(!line.contains('\n'), "{line:?} is more than one line");
+    line
+}
+
+fn file(settings: &str) -> NamedTempFile {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(settings.as_bytes()).unwrap();
+    file
+}
+
+/// A tracker that runs; killed when the test is over, however it ends.
+struct Running {
+    child: Child,
+    stdout: BufReader<std::process::ChildStdout>,
+    stderr: BufReader<std::process::ChildStderr>,
+}
+
+impl Running {
+    fn start(arguments: &[&str]) -> Running {
+        let mut child = command().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        Running { child, stdout: BufReader::new(stdout), stderr: BufReader::new(stderr) }
+    }
+
+    /// Its next line on stdout; empty when there is no more.
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// Its next line in the log; there must be one.
+    fn log_line(&mut self) -> String {
+        let mut line = String::new();
+        assert!(self.stderr.read_line(&mut line).unwrap() > 0, "the log has ended");
+        line.trim_end().to_owned()
+    }
+
+    fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");
+    }
+
+    fn end(mut self) -> (ExitStatus, String) {
+        let mut log = String::new();
+        self.stderr.read_to_string(&mut log).unwrap();
+        (self.child.wait().unwrap(), log)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Already gone when the test went well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn help_is_everywhere() {
+    let rows: [(&[&str], &[&str]); 5] = [
+        (
+            &["--help"],
+            &["--config <FILE>", "--listen <ADDR>", "--workers <N>", "--mode <", "--database <URL>", "check", "--version"],
+        ),
+        (&["-h"], &["--listen <ADDR>"]),
+        (&["config", "--help"], &["Print every setting"]),
+        (&["check", "--help"], &["Check a settings file", "<FILE>"]),
+        (&["help"], &["--listen <ADDR>"]),
+    ];
+    for (arguments, told) in rows {
+        let output = announced(arguments);
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        assert!(told.iter().all(|part| text(&output.stdout).contains(part)), "{output:?}");
+    }
+}
+
+#[test]
+fn the_version_is_the_packages() {
+    assert_eq!(text(&announced(["--version"]).stdout), format!("announced {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn a_misused_command_line_is_exit_code_2() {
+    for arguments in [&["--listne", "127.0.0.1:0"][..], &["start"], &["check"], &["--workers", "1", "config"], &["--listen"]] {
+        let output = announced(arguments);
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""), "{output:?}");
+        assert!(text(&output.stderr).starts_with("error: "), "{output:?}");
+    }
+}
+
+#[test]
+fn the_printed_settings_pass_the_check() {
+    let printed = announced(["config"]);
+    assert!(printed.status.success() && text(&printed.stdout).contains("\nmin_interval = \"15m\"\n"), "{printed:?}");
+    let mut check = command()
+        .args(["check", "/dev/stdin"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    check.stdin.take().unwrap().write_all(&printed.stdout).unwrap();
+    let checked = check.wait_with_output().unwrap();
+    assert_eq!((text(&checked.stdout), text(&checked.stderr), checked.status.code()), ("/dev/stdin: ok\n", "", Some(0)));
+}
+
+#[test]
+fn a_reader_who_has_seen_enough_is_no_error() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = command().arg("config").stdout(writer).output().unwrap();
+    assert_eq!((text(&output.stderr), output.status.code()), ("", Some(0)));
+}
+
+#[test]
+fn a_wrong_file_is_refused_by_check_and_start_alike() {
+    let rows = [
+        ("[server]\n\nworkerz = 2\n", "line 3: unknown key 'workerz' in [server]; known are listen, workers, "),
+        ("[tracker]\nmin_interval = 15\n", "line 2: tracker.min_interval: invalid type: integer `15`, expected a duration"),
+        ("[tracker]\nmax_interval = \"4h\"\n", "line 2: tracker.max_interval = \"4h\": must be from \"1m\" to \"3h\""),
+        ("[server]\nlisten = [\"here\"]\n", "line 2: server.listen: \"here\" is not an address with a port"),
+    ];
+    for (settings, problem) in rows {
+        let file = file(settings);
+        for verb in ["check", "--config"] {
+            let output = announced([OsStr::new(verb), file.path().as_os_str()]);
+            let expected = format!("{}: {problem}", file.path().display());
+            assert!(refusal(&output).starts_with(&expected), "{:?} is not {expected:?}", refusal(&output));
+        }
+    }
+}
+
+#[test]
+fn every_problem_has_a_line() {
+    let file = file("[server]\nworkers = 5000\n[tracker]\nnumwant_max = 501\n");
+    let output = announced([OsStr::new("check"), file.path().as_os_str()]);
+    let name = file.path().display();
+    let expected = format!(
+        "announced: {name}: line 2: server.workers = 5000: must be from 0 to 1024\n\
+         announced: {name}: line 4: tracker.numwant_max = 501: must be from 1 to 500\n"
+    );
+    assert_eq!((text(&output.stderr), output.status.code()), (expected.as_str(), Some(1)));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    for arguments in [["--config", "/nowhere/x.toml"], ["check", "/nowhere/x.toml"]] {
+        assert_eq!(refusal(&announced(arguments)), "/nowhere/x.toml: No such file or directory (os error 2)");
+    }
+    assert!(refusal(&announced([OsStr::new("check"), Path::new("/").as_os_str()])).starts_with("/: "));
+}
+
+#[test]
+fn a_wrong_value_on_the_command_line_is_one_line() {
+    let rows = [
+        (
+            ["--listen", "127.0.0.1"],
+            "--listen: \"127.0.0.1\": not an address with a port; write 192.0.2.1:6969, [2001:db8::1]:6969 or :6969",
+        ),
+        (["--workers", "many"], "--workers: \"many\": invalid digit found in string"),
+        (["--workers", "5000"], "--workers: server.workers = 5000: must be from 0 to 1024"),
+        (["--mode", "shut"], "--mode: \"shut\": the modes are open and registered"),
+        (
+            ["--mode", "registered"],
+            "--mode: tracker.mode = \"registered\": needs a database that lists torrents; database.url is \"memory\"",
+        ),
+        (["--database", "db"], "--database: database.url = \"db\": cannot be used; \"memory\" is the only database there is"),
+    ];
+    for (arguments, line) in rows {
+        assert_eq!(refusal(&announced(arguments)), line);
+    }
+}
+
+#[test]
+fn no_message_shows_a_password() {
+    let file = file(&format!("[database]\nurl = \"{DATABASE}\"\n"));
+    let misplaced = self::file(&format!("[server]\nlisten = [\"{DATABASE}\"]\n"));
+    let [file, misplaced] = [&file, &misplaced].map(|file| file.path().to_str().unwrap());
+    let rows = [
+        vec!["--database", DATABASE],
+        vec!["--listen", DATABASE],
+        vec!["--mode", DATABASE],
+        vec!["--workers", DATABASE],
+        vec!["--databse", DATABASE],
+        vec!["--databse=mysql://root:hunter2@db/tracker"],
+        vec![DATABASE],
+        vec!["config", DATABASE],
+        vec!["--config", file],
+        vec!["check", file],
+        vec!["check", misplaced],
+    ];
+    for arguments in rows {
+        let output = announced(&arguments);
+        assert!(!output.status.success() && !output.stderr.is_empty(), "{arguments:?}: {output:?}");
+        assert!(
+            !text(&output.stdout).contains(PASSWORD) && !text(&output.stderr).contains(PASSWORD),
+            "{arguments:?}: {output:?}"
+        );
+    }
+}
+
+#[test]
+fn the_environment_names_a_database_and_the_command_line_overrules_it() {
+    let output = command().env("ANNOUNCED_DATABASE", DATABASE).output().unwrap();
+    let line = "ANNOUNCED_DATABASE: database.url = \"mysql://root:***@db/tracker\": cannot be used; \"memory\" is the only database there is";
+    assert_eq!(refusal(&output), line);
+    let output = command().env("ANNOUNCED_DATABASE", DATABASE).args(["--database", "other"]).output().unwrap();
+    assert!(refusal(&output).starts_with("--database: database.url = \"other\": "));
+}
+
+#[test]
+fn it_says_where_it_listens_and_stops_when_told() {
+    let mut running = Running::start(&["--listen", "127.0.0.1:0", "--listen", "[::1]:0", "--workers", "2"]);
+    assert_eq!(running.line(), format!("announced {}: open tracker, 2 workers, database memory", env!("CARGO_PKG_VERSION")));
+    let addresses = [running.line(), running.line()].map(|line| line.strip_prefix("listening on ").unwrap().to_owned());
+    for address in &addresses {
+        assert_eq!(running.line(), format!("announce URL http://{address}/announce"));
+        TcpStream::connect(address.parse::<SocketAddr>().unwrap()).unwrap();
+    }
+    running.signal("TERM");
+    assert_eq!(running.line(), "");
+    let (status, log) = running.end();
+    assert!(status.success() && log.contains("stopping on SIGTERM"), "{status}: {log}");
+}
+
+#[test]
+fn a_hangup_is_noted_and_the_counters_are_logged_on_request() {
+    let mut running = Running::start(&["--listen", "127.0.0.1:0", "--workers", "1"]);
+    assert!(running.line().contains(" 1 worker, "));
+    running.signal("HUP");
+    while !running.log_line().contains("SIGHUP") {}
+    running.signal("USR1");
+    assert!(running.log_line().contains("INFO"));
+    running.signal("INT");
+    let (status, log) = running.end();
+    assert!(status.success() && log.contains("stopping on SIGINT"), "{status}: {log}");
+}
+
+#[test]
+fn an_address_in_use_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let line = announced(["--listen", &address]);
+    assert!(refusal(&line).contains(&address), "{line:?}");
+}
