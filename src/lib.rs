@@ -30,3 +30,6 @@ pub mod registry;
 pub mod tracker;
 
 pub mod server;
+
+#[cfg(test)]
+pub mod tests;

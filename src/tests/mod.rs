@@ -1,0 +1,23 @@
+//! Cross-module tests: what no single module can show by itself, and what tests share.
+//!
+//! The naive oracles are compiled into the fuzz targets as well (feature `fuzzing`): one oracle, judged by whoever calls it.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing test says so by a panic")]
+
+#[cfg(test)]
+mod clients;
+#[cfg(test)]
+mod house;
+#[cfg(test)]
+mod http;
+pub mod naive;
+#[cfg(test)]
+mod no_allocation;
+#[cfg(test)]
+mod property;
+#[cfg(test)]
+mod replies;
+#[cfg(test)]
+mod simulation;
+
+#[cfg(test)]
+pub(crate) use property::property;

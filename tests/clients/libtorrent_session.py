@@ -1,0 +1,42 @@
+"""One torrent in one libtorrent session that finds its peers through the tracker only.
+
+Usage: libtorrent_session.py TORRENT DIRECTORY LISTEN_ADDRESS
+
+Prints "complete" once it has the whole torrent, then stays in the swarm until standard input ends, then leaves in order: the
+destructor of the session waits for the tracker's answers to `stopped`. Everything libtorrent says goes to standard error.
+"""
+
+import sys
+
+import libtorrent as lt
+
+torrent, directory, address = sys.argv[1:]
+said = lt.alert.category_t
+session = lt.session({
+    # Port 0: the system's choice, which libtorrent announces.
+    "listen_interfaces": f"[{address}]:0" if ":" in address else f"{address}:0",
+    "enable_dht": False,
+    "enable_lsd": False,
+    "enable_upnp": False,
+    "enable_natpmp": False,
+    "enable_incoming_utp": False,
+    "enable_outgoing_utp": False,
+    # On ::1 both peers have one address.
+    "allow_multiple_connections_per_ip": True,
+    # Its default of 5 minutes would outweigh the tracker's `min interval`, if a first announce should fail.
+    "min_announce_interval": 1,
+    "alert_mask": said.error_notification | said.status_notification | said.tracker_notification | said.connect_notification,
+})
+parameters = lt.add_torrent_params()
+parameters.ti = lt.torrent_info(torrent)
+parameters.save_path = directory
+parameters.flags |= lt.torrent_flags.disable_dht | lt.torrent_flags.disable_lsd | lt.torrent_flags.disable_pex
+handle = session.add_torrent(parameters)
+
+while not handle.status().is_seeding:
+    session.wait_for_alert(1000)
+    for alert in session.pop_alerts():
+        print(alert, file=sys.stderr)
+print("complete", flush=True)
+sys.stdin.read()
+session.remove_torrent(handle)

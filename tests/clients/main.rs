@@ -1,0 +1,120 @@
+//! Real BitTorrent clients meet through the tracker, and only through it: DHT, local discovery, peer exchange and port mapping
+//! are off.
+//!
+//! Each test is one pair: a seeder that has the file, a leecher that has not. That the leecher ends up with the same bytes shows
+//! that the client understood the answer; the scrapes in between show that the tracker understood `started`, `completed` and
+//! `stopped` as this client writes them.
+//!
+//! Needs the clients themselves (`tests/run.sh` installs them). The pairs with Transmission run in a network namespace of their
+//! own, see [`network`].
+#![allow(clippy::expect_used, clippy::panic, reason = "a failing helper fails its test, with a text")]
+
+mod aria2;
+mod libtorrent;
+mod network;
+mod payload;
+#[path = "../support/mod.rs"]
+mod support;
+mod transmission;
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
+
+use network::{LOOPBACK_V4, LOOPBACK_V6, Network, PRIVATE_V4, PRIVATE_V6};
+use payload::Payload;
+use support::tracker::{Counts, Tracker};
+use support::{PATIENCE, wait_until};
+
+/// Low intervals: a client whose first announce comes to nothing (a peer that does not listen yet) asks again within the test.
+const SETTINGS: &str = "[tracker]\nmin_interval = \"2s\"\nmax_interval = \"60s\"\n";
+
+/// What a client is started on.
+struct Job<'a> {
+    /// The address it listens on and connects from.
+    ip: IpAddr,
+    /// The torrent file.
+    torrent: &'a Path,
+    /// Where the payload is, or goes; the client's own files go there too.
+    directory: &'a Path,
+}
+
+/// A client at work on one torrent. Dropping it kills it.
+trait Client {
+    /// Returns once the client itself says that it has the whole torrent.
+    fn wait_complete(&mut self);
+
+    /// Has the client announce `stopped`.
+    fn leave(&mut self);
+
+    /// Waits for the client's orderly end, after which all that it has received is on disk.
+    fn end(self: Box<Self>);
+}
+
+type Start = fn(&Job<'_>) -> Box<dyn Client>;
+
+/// The story of every test: the file goes from a client that `seeder` starts to one that `leecher` starts.
+fn pass_on(network: &Network, seeder: Start, leecher: Start) {
+    let tracker = Tracker::start(network.tracker, SETTINGS);
+    let work = tempfile::tempdir().expect("a temporary directory");
+    let payload = Payload::random();
+    let torrent = work.path().join("payload.torrent");
+    fs::write(&torrent, payload.torrent(&tracker.announce_url)).expect("a temporary directory can be written to");
+    let (from, to) = (work.path().join("seeder"), work.path().join("leecher"));
+    fs::create_dir(&from).and_then(|()| fs::create_dir(&to)).expect("a temporary directory can be written to");
+    payload.write_into(&from);
+    let expect = |complete, downloaded| {
+        let counts = Some(Counts { complete, downloaded, incomplete: 0 });
+        wait_until(PATIENCE, &format!("a scrape shows {counts:?}"), || tracker.scrape(&payload.info_hash) == counts);
+    };
+
+    let mut seeding = seeder(&Job { ip: network.seeder, torrent: &torrent, directory: &from });
+    seeding.wait_complete();
+    expect(1, 0);
+    let mut leeching = leecher(&Job { ip: network.leecher, torrent: &torrent, directory: &to });
+    leeching.wait_complete();
+    expect(2, 1);
+    leeching.leave();
+    expect(1, 1);
+    leeching.end();
+    payload.assert_in(&to);
+    seeding.leave();
+    wait_until(PATIENCE, "the torrent is gone", || tracker.scrape(&payload.info_hash).is_none());
+    seeding.end();
+    tracker.stop();
+}
+
+#[test]
+fn libtorrent_to_aria2() {
+    pass_on(&LOOPBACK_V4, libtorrent::start, aria2::start);
+}
+
+#[test]
+fn aria2_to_libtorrent() {
+    pass_on(&LOOPBACK_V4, aria2::start, libtorrent::start);
+}
+
+#[test]
+fn libtorrent_to_aria2_over_ipv6() {
+    pass_on(&LOOPBACK_V6, libtorrent::start, aria2::start);
+}
+
+#[test]
+fn aria2_to_libtorrent_over_ipv6() {
+    pass_on(&LOOPBACK_V6, aria2::start, libtorrent::start);
+}
+
+#[test]
+fn aria2_to_transmission() {
+    network::apart("aria2_to_transmission", || pass_on(&PRIVATE_V4, aria2::start, transmission::start));
+}
+
+#[test]
+fn transmission_to_libtorrent() {
+    network::apart("transmission_to_libtorrent", || pass_on(&PRIVATE_V4, transmission::start, libtorrent::start));
+}
+
+#[test]
+fn libtorrent_to_transmission_over_ipv6() {
+    network::apart("libtorrent_to_transmission_over_ipv6", || pass_on(&PRIVATE_V6, libtorrent::start, transmission::start));
+}

@@ -1,0 +1,303 @@
+//! The built tracker over loopback: what only real sockets show. Segmentation, half-closed and broken connections, time limits, slow
+//! readers, running out of connections and descriptors, and an orderly end.
+//!
+//! What the bytes of a request mean is tested inside the crate, on tables; here it matters how they arrive and how answers leave.
+#![allow(clippy::expect_used, clippy::panic, reason = "a failing helper fails its test, with a text")]
+
+mod support;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_bencode::value::Value;
+
+use support::http::{Connection, Dict, exchange, get, percent_encoded};
+use support::tracker::Tracker;
+use support::{PATIENCE, wait_until};
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// The path and query of an announce as a leecher on `port`.
+fn announce(port: u16) -> String {
+    let info_hash = percent_encoded(b"a torrent's twenty b");
+    format!("/announce?info_hash={info_hash}&peer_id=-XX0001-abcdefghijkl&port={port}&uploaded=0&downloaded=0&left=9")
+}
+
+fn request(target: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: tracker\r\n\r\n")
+}
+
+fn int(dict: &Dict, key: &str) -> i64 {
+    match dict.get(key.as_bytes()) {
+        Some(Value::Int(value)) => *value,
+        other => panic!("{key} is {other:?}"),
+    }
+}
+
+fn failure(dict: &Dict) -> String {
+    match dict.get(b"failure reason".as_slice()) {
+        Some(Value::Bytes(text)) => String::from_utf8_lossy(text).into_owned(),
+        other => panic!("failure reason is {other:?}"),
+    }
+}
+
+#[test]
+fn a_first_announce_is_answered_in_full() {
+    let tracker = Tracker::start(LOOPBACK, "");
+    let target = "/announce?info_hash=%124Vx%9a%bc%de%f1%23Eg%89%ab%cd%ef%124Vx%9a&peer_id=-XX0001-abcdefghijkl&port=6881\
+                  &uploaded=0&downloaded=0&left=0";
+    let reply = get(tracker.address, target);
+    let dict = reply.dict();
+    assert_eq!((reply.status(), reply.header("Content-Type")), (200, Some("text/plain")));
+    assert_eq!((int(&dict, "complete"), int(&dict, "incomplete"), int(&dict, "downloaded")), (1, 0, 0));
+    assert!((1620..=1800).contains(&int(&dict, "interval")), "{dict:?}");
+    assert_eq!(dict.get(b"external ip".as_slice()), Some(&Value::Bytes(vec![127, 0, 0, 1])));
+    assert_eq!(dict.get(b"peers".as_slice()), Some(&Value::Bytes(vec![])));
+    tracker.stop();
+}
+
+#[test]
+fn eight_announces_in_one_segment_get_eight_answers_in_order() {
+    let tracker = Tracker::start(LOOPBACK, "");
+    let requests: String = (1..=8).map(|n| request(&announce(6880 + n))).collect();
+    let mut connection = Connection::open(tracker.address);
+    connection.send(requests.as_bytes());
+    let counts: Vec<i64> = (0..8).map(|_| int(&connection.reply().dict(), "incomplete")).collect();
+    assert_eq!(counts, [1, 2, 3, 4, 5, 6, 7, 8]);
+    tracker.stop();
+}
+
+#[test]
+fn an_announce_sent_a_byte_at_a_time_gets_its_answer() {
+    let tracker = Tracker::start(LOOPBACK, "");
+    let mut connection = Connection::open(tracker.address);
+    for byte in request(&announce(6881)).bytes() {
+        connection.send(&[byte]);
+    }
+    assert_eq!(int(&connection.reply().dict(), "incomplete"), 1);
+    tracker.stop();
+}
+
+#[test]
+fn a_half_closed_client_gets_its_answers() {
+    let tracker = Tracker::start(LOOPBACK, "");
+    let mut connection = Connection::open(tracker.address);
+    connection.send(request(&announce(6881)).repeat(3).as_bytes());
+    connection.half_close();
+    assert_eq!(int(&connection.reply().dict(), "incomplete"), 1);
+    assert_eq!(int(&connection.reply().dict(), "incomplete"), 1);
+    assert_eq!(int(&connection.reply().dict(), "incomplete"), 1);
+    assert!(connection.rest().is_empty());
+    tracker.stop();
+}
+
+#[test]
+fn what_is_not_http_is_told_so_before_the_connection_closes() {
+    let tracker = Tracker::start(LOOPBACK, "");
+    let long_target = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(200_000));
+    let long_headers = format!("GET / HTTP/1.1\r\nCookie: {}\r\n\r\n", "a".repeat(200_000));
+    let rows: [(&str, &[u8], &str); 7] = [
+        ("a TLS hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "400"),
+        ("a space in the target", b"GET /ann ounce HTTP/1.1\r\n\r\n", "400"),
+        ("another path", b"GET /robots.txt HTTP/1.1\r\n\r\n", "404"),
+        ("another method", b"DELETE /announce HTTP/1.1\r\n\r\n", "405"),
+        ("a body", b"POST /announce HTTP/1.1\r\nContent-Length: 900000\r\n\r\nGET / HTTP/1.1\r\n\r\n", "405"),
+        ("a target over the limit", long_target.as_bytes(), "414"),
+        ("headers over the limit", long_headers.as_bytes(), "431"),
+    ];
+    for (what, bytes, status) in rows {
+        let mut connection = Connection::open(tracker.address);
+        connection.try_send(bytes);
+        let reply = String::from_utf8(connection.rest()).expect("text");
+        assert!(reply.starts_with(&format!("HTTP/1.1 {status} ")), "{what}: {reply}");
+        assert_eq!(reply.matches("Content-Length").count(), 1, "{what}: {reply}");
+        assert!(status != "414" || reply.contains("Request-URI Too Long"), "{what}: {reply}");
+    }
+    tracker.stop();
+}
+
+#[test]
+fn the_body_of_a_request_is_never_taken_for_a_request() {
+    let tracker = Tracker::start(LOOPBACK, "");
+    let smuggled = request(&announce(6882));
+    let target = announce(6881);
+    let bytes = format!("GET {target} HTTP/1.1\r\nContent-Length: {}\r\n\r\n{smuggled}", smuggled.len());
+    let replies = String::from_utf8_lossy(&exchange(tracker.address, bytes.as_bytes())).into_owned();
+    assert_eq!(replies.matches("HTTP/1.1 200 OK").count(), 1, "{replies}");
+    assert!(replies.contains("Connection: close") && replies.contains("10:incompletei1e"), "{replies}");
+    tracker.stop();
+}
+
+#[test]
+fn close_and_http_1_0_end_the_connection_and_head_has_no_body() {
+    let tracker = Tracker::start(LOOPBACK, "");
+    let get_close = exchange(tracker.address, b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n");
+    assert!(String::from_utf8_lossy(&get_close).contains("announced"));
+    let http_1_0 = exchange(tracker.address, b"GET / HTTP/1.0\r\n\r\n");
+    assert!(http_1_0.starts_with(b"HTTP/1.1 200") || http_1_0.starts_with(b"HTTP/1.0 200"));
+    let head = exchange(tracker.address, b"HEAD / HTTP/1.1\r\nConnection: close\r\n\r\n");
+    assert!(head.ends_with(b"\r\n\r\n") && head.starts_with(b"HTTP/1.1 200"));
+    tracker.stop();
+}
+
+#[test]
+fn half_a_request_ends_in_408_and_an_idle_connection_without_a_word() {
+    let tracker = Tracker::start(LOOPBACK, "[server]\nrequest_timeout = \"300ms\"\nidle_timeout = \"600ms\"\n");
+    let (mut slow, mut idle) = (Connection::open(tracker.address), Connection::open(tracker.address));
+    slow.send(b"GET /announce?info_hash=");
+    assert!(slow.rest().starts_with(b"HTTP/1.1 408 "));
+    idle.send(request("/").as_bytes());
+    assert_eq!(idle.reply().status(), 200);
+    assert!(idle.rest().is_empty());
+    tracker.stop();
+}
+
+#[test]
+fn a_slow_reader_gets_every_answer_in_order_and_holds_up_nobody() {
+    let tracker = Tracker::start(LOOPBACK, "[tracker]\nnumwant_default = 200\n");
+    for port in 1..=400 {
+        assert!(get(tracker.address, &announce(port + 1_000)).dict().contains_key(b"peers".as_slice()));
+    }
+    // Dictionary answers of 200 peers, 15 KB each: far more than the sockets' buffers hold.
+    const REQUESTS: usize = 2_000;
+    let slow = Connection::open(tracker.address);
+    let (mut sending, mut receiving) = slow.split();
+    let target = announce(999) + "&compact=0";
+    let sender = std::thread::spawn(move || sending.send(request(&target).repeat(REQUESTS).as_bytes()));
+    assert!(int(&get(tracker.address, &announce(1_001)).dict(), "incomplete") >= 400);
+    for _ in 0..REQUESTS {
+        match receiving.reply().dict().get(b"peers".as_slice()) {
+            Some(Value::List(peers)) => assert_eq!(peers.len(), 200),
+            other => panic!("{other:?}"),
+        }
+    }
+    sender.join().expect("all requests are taken");
+    tracker.stop();
+}
+
+#[test]
+fn one_connection_too_many_is_turned_away_with_503() {
+    let tracker = Tracker::start(LOOPBACK, "[server]\nworkers = 1\nconnections_max = 2\n");
+    let mut held: Vec<Connection> = (0..2).map(|_| Connection::open(tracker.address)).collect();
+    for connection in &mut held {
+        connection.send(request("/").as_bytes());
+        assert_eq!(connection.reply().status(), 200);
+    }
+    assert_eq!(get(tracker.address, "/").status(), 503);
+    drop(held);
+    wait_until(PATIENCE, "there is room again", || get(tracker.address, "/").status() == 200);
+    tracker.stop();
+}
+
+#[test]
+fn an_address_may_be_held_to_some_connections() {
+    let tracker = Tracker::start(LOOPBACK, "[server]\nworkers = 1\nconnections_per_address_max = 1\n");
+    let mut held = Connection::open(tracker.address);
+    held.send(request("/").as_bytes());
+    assert_eq!(held.reply().status(), 200);
+    assert_eq!(get(tracker.address, "/").status(), 503);
+    assert_eq!(Connection::open_from(Ipv4Addr::new(127, 0, 0, 9), tracker.address).get("/").status(), 200);
+    tracker.stop();
+}
+
+#[test]
+fn running_out_of_descriptors_turns_away_and_recovers_without_spinning() {
+    let tracker = Tracker::start(LOOPBACK, "[server]\nworkers = 1\n");
+    let mut held = Connection::open(tracker.address);
+    held.send(request("/").as_bytes());
+    assert_eq!(held.reply().status(), 200);
+    tracker.limit_descriptors(tracker.descriptors() + 3);
+    let mut crowd: Vec<Connection> = (0..20).map(|_| Connection::open(tracker.address)).collect();
+    let served: Vec<u16> = crowd.iter_mut().map(|connection| connection.get("/").status()).collect();
+    assert!(served.contains(&503) && served.iter().all(|status| [200, 503].contains(status)), "{served:?}");
+    held.send(request("/").as_bytes());
+    assert_eq!(held.reply().status(), 200, "who was there already is served");
+    let before = tracker.cpu_time();
+    let watched = Instant::now();
+    wait_until(PATIENCE, "a second has passed", || watched.elapsed() > Duration::from_secs(1));
+    assert!(tracker.cpu_time() - before < Duration::from_millis(500), "the loop spins while there are no descriptors");
+    drop(crowd);
+    wait_until(PATIENCE, "newcomers are served again", || get(tracker.address, "/").status() == 200);
+    tracker.stop();
+}
+
+#[test]
+fn a_taken_port_is_refused_in_one_line() {
+    let taken = TcpListener::bind((LOOPBACK, 0)).and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let (address, _listener) = taken.expect("a free port");
+    let (status, output) = Tracker::fail_to_start(address);
+    assert_eq!(status, Some(1), "{output}");
+    assert!(output.contains(&address.port().to_string()) && output.trim_end().lines().count() == 1, "{output}");
+}
+
+#[test]
+fn a_second_tracker_on_the_same_port_is_refused() {
+    let first = Tracker::start(LOOPBACK, "");
+    let (status, output) = Tracker::fail_to_start(first.address);
+    assert_eq!(status, Some(1), "{output}");
+    assert!(output.contains(&first.address.port().to_string()), "{output}");
+    first.stop();
+}
+
+#[test]
+fn ipv4_and_ipv6_are_served_on_one_socket_and_are_two_peers() {
+    let tracker = Tracker::start(IpAddr::V6(Ipv6Addr::UNSPECIFIED), "");
+    let port = tracker.address.port();
+    let over_v4 = get(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), &announce(6881)).dict();
+    assert_eq!(over_v4.get(b"external ip".as_slice()), Some(&Value::Bytes(vec![127, 0, 0, 1])));
+    assert!(!over_v4.contains_key(b"peers6".as_slice()));
+    let over_v6 = get(SocketAddr::from((Ipv6Addr::LOCALHOST, port)), &announce(6881)).dict();
+    assert_eq!(over_v6.get(b"peers6".as_slice()), Some(&Value::Bytes(vec![])));
+    assert_eq!(int(&over_v6, "incomplete"), 2);
+    tracker.stop();
+}
+
+#[test]
+fn a_full_scrape_is_shared_and_given_once_a_minute_to_an_address() {
+    let tracker = Tracker::start(LOOPBACK, "");
+    let announced = get(tracker.address, &announce(6881)).dict();
+    assert_eq!(int(&announced, "incomplete"), 1);
+    let first = get(tracker.address, "/scrape").dict();
+    match first.get(b"files".as_slice()) {
+        Some(Value::Dict(files)) => assert!(files.contains_key(b"a torrent's twenty b".as_slice()), "{files:?}"),
+        other => panic!("{other:?}"),
+    }
+    assert!(!failure(&get(tracker.address, "/scrape").dict()).is_empty());
+    let mut other = Connection::open_from(Ipv4Addr::new(127, 0, 0, 7), tracker.address);
+    other.send(b"GET /scrape HTTP/1.1\r\nAccept-Encoding: gzip\r\n\r\n");
+    let zipped = other.reply();
+    assert_eq!(zipped.header("Content-Encoding"), Some("gzip"));
+    assert_eq!(zipped.unzipped().dict(), first);
+    tracker.stop();
+}
+
+#[test]
+fn at_sigterm_what_is_being_answered_is_answered() {
+    let tracker = Tracker::start(LOOPBACK, "");
+    for port in 1..=200 {
+        assert!(get(tracker.address, &announce(port + 1_000)).dict().contains_key(b"peers".as_slice()));
+    }
+    let mut idle = Connection::open(tracker.address);
+    idle.send(request("/").as_bytes());
+    assert_eq!(idle.reply().status(), 200);
+    let (mut sending, mut receiving) = Connection::open(tracker.address).split();
+    let target = announce(999) + "&compact=0&numwant=200";
+    // Enough that the tracker is left with an answer it could not send.
+    sending.send(request(&target).repeat(30).as_bytes());
+    assert_eq!(receiving.reply().status(), 200);
+    tracker.signal(Signal::TERM);
+    assert!(idle.rest().is_empty());
+    assert_whole_replies(&receiving.rest());
+    tracker.wait_stopped();
+}
+
+/// Panics when a reply among `bytes` is cut off.
+fn assert_whole_replies(mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        let head_bytes = 4 + bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("a whole head");
+        let head = String::from_utf8_lossy(&bytes[..head_bytes]);
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")?.parse::<usize>().ok());
+        bytes = bytes.get(head_bytes + length.expect("a length")..).expect("a whole body");
+    }
+}
