@@ -31,5 +31,5 @@ pub mod tracker;
 
 pub mod server;
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod tests;

@@ -70,7 +70,8 @@ const ROWS: &[Row] = &[
     },
     Row {
         client: "libtorrent is paused, behind a passkey, and tells its IPv6 addresses",
-        request: b"GET /0123456789abcdef/announce?info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=bbbbbbbbbbbbbbbbbbbb&port=8110&uploaded=5\
+        request:
+            b"GET /0123456789abcdef/announce?info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=bbbbbbbbbbbbbbbbbbbb&port=8110&uploaded=5\
             &downloaded=7&left=292552704&corrupt=0&key=06825FE3&event=paused&numwant=200&compact=1&no_peer_id=1\
             &supportcrypto=1&redundant=0&ipv6=2001%3adb8%3a%3a1&ipv6=2001%3adb8%3a%3a2 HTTP/1.1\r\nHost: tracker.example\r\n\
             User-Agent: libtorrent/2.0.10.0\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n",
@@ -97,7 +98,8 @@ const ROWS: &[Row] = &[
     },
     Row {
         client: "aria2 has finished: an escaped key, the port near the end, an address of its own",
-        request: b"GET /announce.php?info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=A2%2D1%2D37%2D0%2D%5C%F2%A0%01%80%FF%7FxYz&uploaded=0\
+        request:
+            b"GET /announce.php?info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=A2%2D1%2D37%2D0%2D%5C%F2%A0%01%80%FF%7FxYz&uploaded=0\
             &downloaded=1048576&left=0&compact=1&key=%01%80%FF%7FxYz%00&numwant=50&no_peer_id=1&port=6881&event=completed\
             &supportcrypto=1&ip=203.0.113.9 HTTP/1.1\r\nUser-Agent: aria2/1.37.0\r\nAccept: */*\r\nHost: 192.0.2.1:6969\r\n\
             Pragma: no-cache\r\nCache-Control: no-cache\r\nConnection: close\r\nWant-Digest: SHA-512;q=1, SHA;q=0.1\r\n\r\n",
@@ -115,7 +117,8 @@ const ROWS: &[Row] = &[
     },
     Row {
         client: "rTorrent: compact second to last but always, no encryption fields",
-        request: b"GET /announce?info_hash=%7D%DF%8E%2B%0Bz%A3%0D%93%7C%90%D5%C8%F2%00%FF-%5F%2E%7E&peer_id=-lt0D80-a%D4%10%19%99\
+        request:
+            b"GET /announce?info_hash=%7D%DF%8E%2B%0Bz%A3%0D%93%7C%90%D5%C8%F2%00%FF-%5F%2E%7E&peer_id=-lt0D80-a%D4%10%19%99\
             %A6yh%9A%E1%CD%96&key=7f3a0c11&compact=1&port=54434&uploaded=885&downloaded=0&left=0 HTTP/1.1\r\n\
             User-Agent: rtorrent/0.9.8/0.13.8\r\nHost: tracker.example\r\nAccept: */*\r\nAccept-Encoding: deflate, gzip\r\n\r\n",
         keep_alive: true,
@@ -150,8 +153,8 @@ const ROWS: &[Row] = &[
         client: "BiglyBT requires encryption: no port but a cryptoport, a broken tail",
         request: b"GET /announce?info_hash=%06q3%AC%E5%DD%0CP%27%B9%9D%E5%D4%BAQ*-_.%20&peer_id=-BI3800-Suuay04hIXmq\
             &requirecrypto=1&port=0&cryptoport=6881&azudp=6881&uploaded=0&downloaded=0&left=16384&corrupt=0&event=started\
-            &numwant=100&no_peer_id=1&compact=1&key=gWM1LaJa&azver=3&&=&== HTTP/1.1\r\nUser-Agent: BiglyBT 3.8.0.0;Linux;Java 21\r\n\
-            Connection: close\r\nAccept-Encoding: gzip\r\nHost: tracker.example\r\n\
+            &numwant=100&no_peer_id=1&compact=1&key=gWM1LaJa&azver=3&&=&== HTTP/1.1\r\n\
+            User-Agent: BiglyBT 3.8.0.0;Linux;Java 21\r\nConnection: close\r\nAccept-Encoding: gzip\r\nHost: tracker.example\r\n\
             Accept: text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2\r\n\r\n",
         keep_alive: false,
         accepts_gzip: true,
@@ -166,7 +169,8 @@ const ROWS: &[Row] = &[
     },
     Row {
         client: "WebTorrent of old: left is a bare key",
-        request: b"GET /announce?info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=-WW0102-%8dU%22%b0%c1%00%ff%3c%10%99%aa%bb&port=6881&left\
+        request:
+            b"GET /announce?info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=-WW0102-%8dU%22%b0%c1%00%ff%3c%10%99%aa%bb&port=6881&left\
             &uploaded=0&downloaded=0&event=started&numwant=50&compact=1 HTTP/1.1\r\nhost: tracker.example\r\n\
             user-agent: WebTorrent/0.102.4\r\naccept-encoding: gzip\r\nconnection: keep-alive\r\n\r\n",
         keep_alive: true,
@@ -180,8 +184,8 @@ const ROWS: &[Row] = &[
     },
     Row {
         client: "newTrackon probes: no event, and an address it does not have",
-        request: b"GET /announce?info_hash=a+%2Baaaaaaaaaaaaaaaaa&peer_id=-qB4390-aaaaaaaaaaaa&port=6881&uploaded=0&downloaded=0&left=0\
-            &compact=1&ipv6=None&ipv4=198.51.100.7 HTTP/1.1\r\nHost: tracker.example\r\nUser-Agent: qBittorrent/4.3.9\r\n\
+        request: b"GET /announce?info_hash=a+%2Baaaaaaaaaaaaaaaaa&peer_id=-qB4390-aaaaaaaaaaaa&port=6881&uploaded=0&downloaded=0\
+            &left=0&compact=1&ipv6=None&ipv4=198.51.100.7 HTTP/1.1\r\nHost: tracker.example\r\nUser-Agent: qBittorrent/4.3.9\r\n\
             Accept-Encoding: gzip\r\nAccept: */*\r\nConnection: close\r\n\r\n",
         keep_alive: false,
         accepts_gzip: true,
@@ -196,7 +200,8 @@ const ROWS: &[Row] = &[
     },
     Row {
         client: "a client of 2004 through a proxy: absolute target, HTTP/1.0, dictionaries, every number negative",
-        request: b"GET http://tracker.example:6969/announce?info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=bbbbbbbbbbbbbbbbbbbb&port=6881\
+        request:
+            b"GET http://tracker.example:6969/announce?info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=bbbbbbbbbbbbbbbbbbbb&port=6881\
             &uploaded=-1&downloaded=-1&left=-1&event=&numwant=-1&compact=0 HTTP/1.0\nHost: proxy.example:3128\n\
             Proxy-Connection: keep-alive\n\n",
         keep_alive: false,

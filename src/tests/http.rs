@@ -64,6 +64,7 @@ fn what_is_not_http_is_a_bad_request() {
         b"GET /a\x7fb HTTP/1.1\r\n\r\n",
         b"GET /a\x1fb HTTP/1.1\r\n\r\n",
         b"GET  / HTTP/1.1\r\n\r\n",
+        b"GET  HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1 \r\n\r\n",
         b"GET / HTTP/2.0\r\n\r\n",
         b"GET / HTTP/1.2\r\n\r\n",
@@ -100,10 +101,12 @@ fn the_limit_says_whether_the_target_or_the_headers_are_too_long() {
     let long_raw_target = [b"GET /announce?".as_slice(), &[0xff; 10_000], b" HTTP/1.1\r\n\r\n"].concat();
     let long_header = [b"GET / HTTP/1.1\r\nCookie: ".as_slice(), &[b'a'; 10_000], b"\r\n\r\n"].concat();
     let long_header_of_raw = [b"GET /\xff HTTP/1.1\r\nCookie: ".as_slice(), &[b'a'; 10_000], b"\r\n\r\n"].concat();
+    let long_target_after_empty_line = [b"\r\n".as_slice(), &long_target].concat();
     let empty_lines = b"\r\n".repeat(5_000);
     for (request, expected) in [
         (&long_target, HttpFault::TargetTooLong),
         (&long_raw_target, HttpFault::TargetTooLong),
+        (&long_target_after_empty_line, HttpFault::TargetTooLong),
         (&empty_lines, HttpFault::TargetTooLong),
         (&long_header, HttpFault::HeadersTooLarge),
         (&long_header_of_raw, HttpFault::HeadersTooLarge),

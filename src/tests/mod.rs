@@ -6,12 +6,16 @@
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod fields;
+#[cfg(test)]
 mod house;
 #[cfg(test)]
 mod http;
 pub mod naive;
 #[cfg(test)]
 mod no_allocation;
+#[cfg(test)]
+mod oracle;
 #[cfg(test)]
 mod property;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! An announce as it is asked: the query's fields, then the values they stand for (BEP 3, 7, 21, 23).
 //!
 //! Owns: which fields count, which must be there, what each may hold and which failure is named first.
-//! Never: decides. Whether `ip` is believed, how many peers `numwant` gets and whether port 1 is stored is policy, and stands above.
+//! Never: decides. Whether `ip` is believed, how many peers `numwant` gets and whether port 1 is stored is policy, above.
 //! Limits: none of its own; a query is as long as the request limit lets it be.
 //!
 //! Only what BEP 3 requires can be refused. Everything optional that cannot be read is taken as not said: real clients send
@@ -75,7 +75,7 @@ pub struct Announce {
     pub compact: bool,
     /// The dictionary model goes without peer ids.
     pub no_peer_id: bool,
-    /// The address the client claims to have, as written; none when it claims none that can be read. Not to be believed as it stands.
+    /// The address the client claims to have, as written; none when none can be read. Not to be believed as it stands.
     pub ip: Option<IpAddr>,
     /// What it says of encryption. Anything but [`Crypto::None`] also asks for `crypto_flags`.
     pub crypto: Crypto,

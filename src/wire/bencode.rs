@@ -3,8 +3,8 @@
 //! Owns: where the next byte goes, and whether everything has fitted so far.
 //! Never: allocates, writes past the end of its buffer, or checks the nesting: who begins a dictionary ends it, and writes its keys
 //! in order.
-//! Limits: the buffer's length. The first write that does not fit is dropped whole, and so is everything after it; [`Writer::written`]
-//! says so at the end, so the calls between need no `?`.
+//! Limits: the buffer's length. The first write that does not fit is dropped whole, and so is everything after it;
+//! [`Writer::written`] says so at the end, so the calls between need no `?`.
 
 use std::mem;
 
@@ -161,8 +161,8 @@ mod tests {
         })
     }
 
-    /// The crate's decoder takes any key order, leading zeros and trailing bytes, so what it has decoded is encoded again: only canonical
-    /// bencoding comes back as the same bytes.
+    /// The crate's decoder takes any key order, leading zeros and trailing bytes, so what it has decoded is encoded again: only
+    /// canonical bencoding comes back as the same bytes.
     #[test]
     fn what_is_written_is_canonical_and_decodes_to_the_same_value() {
         property(512, values(), |value| {

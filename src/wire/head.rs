@@ -77,15 +77,16 @@ struct Notes {
 
 impl Notes {
     fn take(&mut self, name: &str, value: &[u8]) {
-        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        // Nearly everybody writes names as the RFCs do, and comparing those byte for byte is ten times faster.
+        let is = |known: &str| name == known || name.eq_ignore_ascii_case(known);
         match name.len() {
-            3 => self.proxied |= is("via"),
-            9 => self.proxied |= is("x-real-ip") || is("forwarded"),
-            10 if is("connection") => self.take_connection(value),
-            14 if is("content-length") => self.has_body |= !is_decimal_zero(value),
-            15 if is("accept-encoding") => self.take_accept_encoding(value),
-            15 => self.proxied |= is("x-forwarded-for"),
-            17 => self.has_body |= is("transfer-encoding"),
+            3 => self.proxied |= is("Via"),
+            9 => self.proxied |= is("X-Real-IP") || is("Forwarded"),
+            10 if is("Connection") => self.take_connection(value),
+            14 if is("Content-Length") => self.has_body |= !is_decimal_zero(value),
+            15 if is("Accept-Encoding") => self.take_accept_encoding(value),
+            15 => self.proxied |= is("X-Forwarded-For"),
+            17 => self.has_body |= is("Transfer-Encoding"),
             _ => {}
         }
     }
@@ -98,6 +99,11 @@ impl Notes {
     }
 
     fn take_accept_encoding(&mut self, value: &[u8]) {
+        // All that libtorrent and Go say.
+        if value == b"gzip" {
+            self.gzip = Some(true);
+            return;
+        }
         for element in elements(value, b',') {
             let mut parts = elements(element, b';');
             let coding = parts.next().unwrap_or_default();

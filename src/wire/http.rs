@@ -6,8 +6,8 @@
 //! Limits: the first `request_bytes_max` bytes and [`HEADERS_MAX`] headers. Nothing beyond them is looked at, and a verdict on some
 //! bytes is the verdict on everything that begins with them, so how the network cut a request never changes its outcome.
 //!
-//! httparse does the work. It wants a target that is UTF-8, but a client may put an info hash there with its bytes as they are, so for
-//! such a target, and only then, the request line is read here.
+//! httparse does the work. It wants a target that is UTF-8, but a client may put an info hash there with its bytes as they are, so
+//! for such a target, and only then, the request line is read here.
 
 use std::mem::MaybeUninit;
 

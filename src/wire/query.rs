@@ -1,31 +1,48 @@
 //! Query strings: pairs, and the percent-decoding of their values.
 //!
 //! Owns: the splitting on `&` and on the first `=`, and the decoding of `%xx`.
-//! Never: refuses a query, knows a key, or asks for UTF-8. An empty pair, a second `?` or a tail such as `& & = =` (Azureus) is a pair
-//! nobody asks for. Keys are compared as they were sent; no client escapes them.
+//! Never: refuses a query, knows a key, or asks for UTF-8. A second `?` or a tail such as `& & = =` (Azureus) is a pair nobody asks
+//! for. Keys are compared as they were sent; no client escapes them.
 //! Limits: time linear in the query; decoded values are as long as the caller's type says.
 //!
-//! Every byte but `%` stands for itself, `+` (a plus, not a space: info hashes contain it) and bytes from 0x80 up included. A broken
-//! escape makes its value invalid, not the query.
+//! Every byte but `%` stands for itself, `+` (a plus, not a space: info hashes contain it) and bytes from 0x80 up included. A
+//! broken escape makes its value invalid, not the query.
 
 use arrayvec::ArrayVec;
-use memchr::{memchr, memchr_iter};
+use memchr::memchr;
 
 /// The pairs of a query, in order: key and value as they were sent, the value empty for a bare key. Empty pairs are left out.
-pub fn pairs(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let mut start = 0;
-    memchr_iter(b'&', query).chain([query.len()]).filter_map(move |end| {
-        let pair = query.get(start..end).unwrap_or_default();
-        start = end + 1;
-        if pair.is_empty() { None } else { Some(split_pair(pair)) }
-    })
+pub fn pairs(query: &[u8]) -> Pairs<'_> {
+    Pairs { rest: query }
 }
 
-/// Keys are short, so a plain loop finds their end sooner than a vectorised search starts up.
-fn split_pair(pair: &[u8]) -> (&[u8], &[u8]) {
-    let key_bytes = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
-    let (key, value) = pair.split_at(key_bytes);
-    (key, value.strip_prefix(b"=").unwrap_or_default())
+/// Walks a query; made by [`pairs`].
+#[derive(Clone, Copy, Debug)]
+pub struct Pairs<'q> {
+    rest: &'q [u8],
+}
+
+impl<'q> Iterator for Pairs<'q> {
+    type Item = (&'q [u8], &'q [u8]);
+
+    #[inline]
+    fn next(&mut self) -> Option<(&'q [u8], &'q [u8])> {
+        while let [b'&', rest @ ..] = self.rest {
+            self.rest = rest;
+        }
+        if self.rest.is_empty() {
+            return None;
+        }
+        // Keys are short: a plain loop is through before a vectorised search has set out. Values may be a 60-byte info hash.
+        let key_bytes = self.rest.iter().position(|byte| matches!(byte, b'=' | b'&')).unwrap_or(self.rest.len());
+        let (key, tail) = self.rest.split_at(key_bytes);
+        let (value, rest) = match tail {
+            [b'=', tail @ ..] => tail.split_at(memchr(b'&', tail).unwrap_or(tail.len())),
+            _ => (&[][..], tail),
+        };
+        self.rest = rest;
+        Some((key, value))
+    }
 }
 
 /// What stands before and after the first `byte`; none when there is none.
@@ -36,6 +53,12 @@ pub(super) fn split_once(bytes: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
 
 /// A value that must decode to exactly `N` bytes; none when it is longer, shorter or broken.
 pub fn decode_exact<const N: usize>(value: &[u8]) -> Option<[u8; N]> {
+    // Most peer ids and all flags are sent as they are.
+    if let Ok(raw) = <[u8; N]>::try_from(value)
+        && !raw.contains(&b'%')
+    {
+        return Some(raw);
+    }
     let mut decoded = [0; N];
     let mut rest = Decode { rest: value };
     for byte in &mut decoded {

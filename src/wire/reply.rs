@@ -15,7 +15,7 @@ use arrayvec::ArrayString;
 use crate::ids::{Family, InfoHash, PEER_V4_BYTES, PEER_V6_BYTES, PeerAddr, PeerId};
 use crate::wire::bencode::{Full, Writer};
 use crate::wire::failure::{self, Failure};
-use crate::wire::frame::{self, Framing, HEAD_BYTES_MAX};
+use crate::wire::frame::{self, Framing, HEAD_BYTES_MAX, LINE_BYTES_MAX};
 use crate::wire::scrape::HASHES_PER_SCRAPE_MAX;
 
 /// Peers in one announce answer, whatever the settings say.
@@ -58,9 +58,10 @@ pub const REPLY_BYTES_MAX: usize = if ANNOUNCE_BYTES_MAX > SCRAPE_BYTES_MAX { AN
 
 const _: () = assert!(REPLY_BYTES_MAX >= ANNOUNCE_BYTES_MAX);
 const _: () = assert!(REPLY_BYTES_MAX >= SCRAPE_BYTES_MAX);
-const _: () = assert!(REPLY_BYTES_MAX >= FAILURE_BYTES_MAX);
+const _: () = assert!(REPLY_BYTES_MAX >= FAILURE_BYTES_MAX && FAILURE_BYTES_MAX >= LINE_BYTES_MAX);
 const _: () = assert!(REPLY_BYTES_MAX <= 96 * 1024, "a worker's output buffer grows with this");
-const _: () = assert!(PEERS_PER_REPLY_MAX * PEER_V6_BYTES <= PEERS_PER_REPLY_MAX * PEER_DICT_BYTES_MAX);
+const _: () =
+    assert!("5:peers0:6:peers69000:".len() + PEERS_PER_REPLY_MAX * PEER_V6_BYTES <= PEERS_BYTES_MAX, "compact is smaller");
 
 const NOTHING_FOUND: &str = "none of these torrents is tracked here";
 
@@ -243,8 +244,8 @@ pub fn scrape<'a>(
     })
 }
 
-/// Begins the body of a scrape. When nothing was `found`, a failure stands beside the empty `files`, for clients that read one or the
-/// other. A full scrape is written piece by piece with this, [`write_scrape_entry`] and [`end_scrape`].
+/// Begins the body of a scrape. When nothing was `found`, a failure stands beside the empty `files`, for clients that read one or
+/// the other. A full scrape is written piece by piece with this, [`write_scrape_entry`] and [`end_scrape`].
 pub fn begin_scrape(body: &mut Writer<'_>, found: bool) {
     body.begin_dict();
     if !found {
