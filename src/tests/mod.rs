@@ -11,6 +11,8 @@ mod fields;
 mod house;
 #[cfg(test)]
 mod http;
+#[cfg(test)]
+mod late_registry;
 pub mod naive;
 #[cfg(test)]
 mod no_allocation;
@@ -22,6 +24,8 @@ mod property;
 mod replies;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod story;
 
 #[cfg(test)]
 pub(crate) use property::property;

@@ -1,0 +1,283 @@
+//! A slow database behind the real server, over real sockets: who waits for it waits in order, and nobody else waits at all.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use socket2::SockRef;
+
+use crate::config::{Config, DatabaseUrl, Mode};
+use crate::ids::InfoHash;
+use crate::registry::{Backend, OpenBackend, Record, Standing};
+use crate::server::Server;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the database says of a torrent whose hash begins with this byte.
+const KNOWN: u8 = b'k';
+const UNKNOWN: u8 = b'u';
+const BANNED: u8 = b'b';
+const REASON: &str = "a takedown notice";
+
+/// The test's side of the database: told of every question, and asked for permission to answer it.
+struct Database {
+    questions: Receiver<Vec<InfoHash>>,
+    answers: Sender<Result<(), String>>,
+}
+
+/// The pool's side.
+struct Slow {
+    questions: Sender<Vec<InfoHash>>,
+    answers: Arc<Mutex<Receiver<Result<(), String>>>>,
+}
+
+impl Backend for Slow {
+    fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, String> {
+        // The test may have ended: then nobody cares.
+        let _ = self.questions.send(hashes.to_vec());
+        self.answers.lock().unwrap().recv().unwrap_or(Err("the test is over".to_owned()))?;
+        Ok(hashes.iter().map(record).collect())
+    }
+}
+
+fn record(hash: &InfoHash) -> Record {
+    match hash.0[0] {
+        KNOWN => Record { standing: Standing::Known, text: Some("Demo".into()) },
+        BANNED => Record { standing: Standing::Banned, text: Some(REASON.into()) },
+        _ => Record::plain(Standing::Unknown),
+    }
+}
+
+fn start(mode: Mode, settle: impl FnOnce(&mut Config)) -> (Server, Database) {
+    let mut config = Config::default();
+    config.server.listen = vec!["127.0.0.1:0".parse().unwrap()];
+    config.server.workers = 1;
+    config.tracker.mode = mode;
+    config.database.url = DatabaseUrl::memory();
+    config.database.lookup_threads = 1;
+    config.database.lookup_timeout = PATIENCE;
+    settle(&mut config);
+    let (ask, questions) = mpsc::channel();
+    let (answers, permissions) = mpsc::channel();
+    let permissions = Arc::new(Mutex::new(permissions));
+    let open: OpenBackend = Box::new(move || Box::new(Slow { questions: ask.clone(), answers: Arc::clone(&permissions) }));
+    let server = Server::start_with(&config, Some(open), |_| ()).unwrap();
+    (server, Database { questions, answers })
+}
+
+impl Database {
+    /// Waits for the next question.
+    fn question(&self) -> Vec<InfoHash> {
+        self.questions.recv_timeout(PATIENCE).expect("a question to the database")
+    }
+
+    fn answer(&self) {
+        self.answers.send(Ok(())).unwrap();
+    }
+}
+
+struct Peer(TcpStream);
+
+impl Peer {
+    fn connect(server: &Server) -> Peer {
+        let stream = TcpStream::connect(server.addresses()[0]).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Peer(stream)
+    }
+
+    fn send(&mut self, targets: &[&str]) {
+        let requests: String = targets.iter().map(|target| format!("GET {target} HTTP/1.1\r\n\r\n")).collect();
+        self.0.write_all(requests.as_bytes()).unwrap();
+    }
+
+    fn has_answer(&self) -> bool {
+        self.0.set_nonblocking(true).unwrap();
+        let peeked = self.0.peek(&mut [0]);
+        self.0.set_nonblocking(false).unwrap();
+        !matches!(peeked, Err(error) if error.kind() == ErrorKind::WouldBlock)
+    }
+
+    fn reply(&mut self) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            self.0.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8(head).unwrap();
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap();
+        let mut body = vec![0; length.parse().unwrap()];
+        self.0.read_exact(&mut body).unwrap();
+        head + &String::from_utf8_lossy(&body)
+    }
+}
+
+fn announce(first: u8) -> String {
+    let hash = format!("{}aaaaaaaaaaaaaaaaaaa", char::from(first));
+    format!("/announce?info_hash={hash}&peer_id=-XX0001-abcdefghijkl&port=6881&uploaded=0&downloaded=0&left=1")
+}
+
+fn count(server: &Server, name: &str) -> u64 {
+    server.stats().sums().find(|(known, _)| *known == name).unwrap().1
+}
+
+fn wait_for(server: &Server, name: &str, wanted: u64) {
+    let end = std::time::Instant::now() + PATIENCE;
+    while count(server, name) < wanted {
+        assert!(std::time::Instant::now() < end, "{name} is {} and not {wanted}", count(server, name));
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_pipeline_waits_at_the_request_that_waits_and_goes_on_in_order() {
+    let (server, database) = start(Mode::Registered, |_| ());
+    let mut peer = Peer::connect(&server);
+    peer.send(&["/", &announce(KNOWN), "/", &announce(UNKNOWN), &announce(KNOWN), "/"]);
+    assert!(peer.reply().contains("announced"));
+    database.question();
+    assert!(!peer.has_answer(), "what stands behind a parked request must wait");
+    let mut other = Peer::connect(&server);
+    other.send(&["/"]);
+    assert!(other.reply().contains("announced"), "nobody else waits");
+    database.answer();
+    assert!(peer.reply().contains("10:incompletei1e"));
+    assert!(peer.reply().contains("announced"));
+    database.question();
+    database.answer();
+    assert!(peer.reply().contains("#5"));
+    assert!(peer.reply().contains("10:incompletei1e"), "the second time it is at hand");
+    assert!(peer.reply().contains("announced"));
+    drop(database);
+    server.stop_and_join(PATIENCE).unwrap();
+}
+
+#[test]
+fn a_half_closed_client_gets_the_late_answer_and_then_the_end() {
+    let (server, database) = start(Mode::Registered, |_| ());
+    let mut peer = Peer::connect(&server);
+    peer.send(&[&announce(BANNED), "/"]);
+    peer.0.shutdown(Shutdown::Write).unwrap();
+    database.question();
+    database.answer();
+    assert!(peer.reply().contains(&format!("#6 this torrent is banned from this tracker: {REASON}")));
+    assert!(peer.reply().contains("announced"));
+    assert_eq!(peer.0.read(&mut [0]).unwrap(), 0);
+    drop(database);
+    server.stop_and_join(PATIENCE).unwrap();
+}
+
+#[test]
+fn an_answer_for_a_client_that_reset_reaches_nobody() {
+    let (server, database) = start(Mode::Registered, |_| ());
+    let mut gone = Peer::connect(&server);
+    gone.send(&[&announce(KNOWN)]);
+    database.question();
+    // No lingering: closing sends a reset.
+    SockRef::from(&gone.0).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(gone);
+    let mut stranger = Peer::connect(&server);
+    stranger.send(&["/"]);
+    assert!(stranger.reply().contains("announced"));
+    database.answer();
+    wait_for(&server, "late answers", 1);
+    stranger.send(&["/"]);
+    assert!(stranger.reply().contains("announced"));
+    assert!(!stranger.has_answer());
+    drop(database);
+    server.stop_and_join(PATIENCE).unwrap();
+}
+
+#[test]
+fn what_many_wait_for_is_asked_once_and_what_has_gathered_in_one_question() {
+    let (server, database) = start(Mode::Registered, |_| ());
+    let mut first = Peer::connect(&server);
+    first.send(&[&announce(UNKNOWN)]);
+    assert_eq!(database.question().len(), 1);
+    let mut peers: Vec<Peer> = (0..20).map(|_| Peer::connect(&server)).collect();
+    for (number, peer) in peers.iter_mut().enumerate() {
+        peer.send(&[&announce(if number % 2 == 0 { KNOWN } else { BANNED })]);
+    }
+    wait_for(&server, "parked", 21);
+    database.answer();
+    assert_eq!(database.question().len(), 2, "twenty announces for two torrents");
+    database.answer();
+    assert!(first.reply().contains("#5"));
+    for (number, peer) in peers.iter_mut().enumerate() {
+        assert!(peer.reply().contains(if number % 2 == 0 { "8:interval" } else { "#6" }));
+    }
+    drop(database);
+    server.stop_and_join(PATIENCE).unwrap();
+}
+
+#[test]
+fn a_scrape_waits_for_all_its_torrents_and_shows_names() {
+    let (server, database) = start(Mode::Registered, |_| ());
+    let mut peer = Peer::connect(&server);
+    peer.send(&["/scrape?info_hash=kaaaaaaaaaaaaaaaaaaa&info_hash=uaaaaaaaaaaaaaaaaaaa&info_hash=baaaaaaaaaaaaaaaaaaa"]);
+    let asked: usize = database.question().len();
+    database.answer();
+    if asked < 3 {
+        assert_eq!(database.question().len(), 3 - asked);
+        database.answer();
+    }
+    let reply = peer.reply();
+    assert!(reply.contains("20:kaaaaaaaaaaaaaaaaaaad8:completei0e10:downloadedi0e10:incompletei0e4:name4:Demoe"), "{reply}");
+    assert!(!reply.contains("uaaaaaaa") && !reply.contains("baaaaaaa"), "{reply}");
+    drop(database);
+    server.stop_and_join(PATIENCE).unwrap();
+}
+
+#[test]
+fn without_an_answer_in_time_open_mode_serves_and_registered_mode_asks_to_retry() {
+    for (mode, expected) in [(Mode::Open, "10:incompletei1e"), (Mode::Registered, "8:retry ini")] {
+        let (server, database) = start(mode, |config| config.database.lookup_timeout = Duration::from_millis(200));
+        let mut peer = Peer::connect(&server);
+        peer.send(&[&announce(KNOWN), "/"]);
+        let reply = peer.reply();
+        assert!(reply.contains(expected) && !reply.contains('#'), "{mode}: {reply}");
+        assert!(peer.reply().contains("announced"));
+        drop(database);
+        server.stop_and_join(PATIENCE).unwrap();
+    }
+}
+
+#[test]
+fn a_database_that_fails_is_told_at_once_and_is_asked_again_next_time() {
+    for (mode, expected) in [(Mode::Open, "10:incompletei1e"), (Mode::Registered, "8:retry ini")] {
+        let (server, database) = start(mode, |_| ());
+        let mut peer = Peer::connect(&server);
+        peer.send(&[&announce(KNOWN)]);
+        database.question();
+        database.answers.send(Err("gone away".to_owned())).unwrap();
+        let reply = peer.reply();
+        assert!(reply.contains(expected) && !reply.contains('#'), "{mode}: {reply}");
+        peer.send(&[&announce(KNOWN)]);
+        database.question();
+        database.answer();
+        assert!(peer.reply().contains("10:incompletei1e"));
+        drop(database);
+        server.stop_and_join(PATIENCE).unwrap();
+    }
+}
+
+#[test]
+fn a_full_queue_refuses_at_once() {
+    let (server, database) = start(Mode::Registered, |config| config.database.lookup_queue_max = 1);
+    let mut peers: Vec<Peer> = (0..3).map(|_| Peer::connect(&server)).collect();
+    peers[0].send(&[&announce(KNOWN)]);
+    database.question();
+    peers[1].send(&[&announce(BANNED)]);
+    wait_for(&server, "parked", 2);
+    peers[2].send(&[&announce(UNKNOWN)]);
+    let reply = peers[2].reply();
+    assert!(reply.contains("8:retry ini") && !reply.contains('#'), "{reply}");
+    database.answer();
+    database.question();
+    database.answer();
+    assert!(peers[0].reply().contains("8:interval") && peers[1].reply().contains("#6"));
+    drop(database);
+    server.stop_and_join(PATIENCE).unwrap();
+}

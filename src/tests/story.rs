@@ -1,0 +1,332 @@
+//! Raw requests in, exact reply bytes out: the whole way of a request but for the socket.
+//!
+//! Every trap of the protocol and every mistake seen in another tracker is a row with a name. Each row is a site of its own: what was
+//! asked before, by whom, and what the last one is told. With a maximum interval under ten seconds there is no random part in an answer.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::config::IpParameter;
+use crate::ids::{Millis, Ticket};
+use crate::registry::{Mailboxes, Registry};
+use crate::server::{Connection, Limits, Round};
+use crate::swarm::{self, Store};
+use crate::tests::simulation::{no_full_scrape, policy};
+use crate::tracker::{Desk, FullScrape, Outbox, Policy, Tracker, Turn};
+use crate::wire::reply::REPLY_BYTES_MAX;
+
+const LIMITS: Limits =
+    Limits { request_bytes_max: 8_192, idle_ms: 60_000, request_ms: 10_000, send_ms: 15_000, lookup_ms: 2_000 };
+/// An announce that lacks only `port` and `left`.
+const START: &str = "/announce?info_hash=hhhhhhhhhhhhhhhhhhhh&peer_id=-XX0001-abcdefghijkl&uploaded=0&downloaded=0";
+
+struct Site {
+    tracker: Tracker,
+    desk: Desk,
+    now: Millis,
+}
+
+impl Site {
+    fn new(policy: Policy) -> Site {
+        let swarms = swarm::Settings {
+            lifetime_ms: u64::from(policy.max_interval_s + policy.min_interval_s) * 1_000,
+            peer_ids: policy.peer_ids,
+            peers_max: 1 << 20,
+            torrents_max: 1 << 20,
+        };
+        let store = Arc::new(Store::new(swarms, 7));
+        let full_scrape = FullScrape::start(no_full_scrape(), Arc::clone(&store), Mailboxes::new([])).unwrap();
+        let tracker = Tracker::new(policy, store, Registry::memory(), Mailboxes::new([]), full_scrape);
+        Site { tracker, desk: Desk::new(7), now: Millis(1_000) }
+    }
+
+    /// Everything that is sent back when `from` sends `bytes`.
+    fn exchange(&mut self, from: &str, bytes: &[u8]) -> String {
+        let ip: IpAddr = from.parse().unwrap();
+        let mut connection = Connection::new(ip, Ticket { worker: 0, slot: 0, generation: 0 }, self.now, &LIMITS);
+        let mut output = vec![0; 4 * REPLY_BYTES_MAX];
+        let turn = Turn { now: self.now, desk: &mut self.desk, out: Outbox::new(&mut output) };
+        let mut round = Round { tracker: &self.tracker, turn, limits: &LIMITS };
+        connection.receive(bytes, &mut round);
+        round.turn.out.filled().escape_ascii().to_string().replace("\\r\\n", "\n")
+    }
+
+    fn get(&mut self, from: &str, target: &str) -> String {
+        self.exchange(from, format!("GET {target} HTTP/1.1\r\n\r\n").as_bytes())
+    }
+
+    /// The body of the answer to an announce: [`START`] and `rest`.
+    fn announce(&mut self, from: &str, rest: &str) -> String {
+        let reply = self.get(from, &format!("{START}{rest}"));
+        let (head, body) = reply.split_once("\n\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: "), "{head}");
+        body.to_owned()
+    }
+}
+
+fn exact() -> Policy {
+    Policy { registered_only: false, max_interval_s: 9, min_interval_s: 5, ..policy() }
+}
+
+const LEECH: &str = "&port=6881&left=1";
+const SEED: &str = "&port=6881&left=0";
+
+/// A name, the announces before, the last one, and the body of its answer. `A`, `B`, … stand for addresses 9.9.9.1, 9.9.9.2, …
+type Row = (&'static str, &'static [(&'static str, &'static str)], (&'static str, &'static str), &'static str);
+
+const ROWS: &[Row] = &[
+    (
+        "a lone peer is not given itself (chihaya)",
+        &[("A", LEECH)],
+        ("A", LEECH),
+        "d8:completei0e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0110:incompletei1e8:intervali9e12:min intervali5e5:peers0:e",
+    ),
+    (
+        "a second peer is given the first (the PHP tracker gave none)",
+        &[("A", SEED)],
+        ("B", LEECH),
+        "d8:completei1e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0210:incompletei1e8:intervali9e12:min intervali5e5:peers6:\\t\\t\\t\\x01\\x1a\\xe1e",
+    ),
+    (
+        "no seeder to a seeder",
+        &[("A", SEED)],
+        ("B", SEED),
+        "d8:completei2e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0210:incompletei0e8:intervali9e12:min intervali5e5:peers0:e",
+    ),
+    (
+        "stopped gets no peers, and the key all the same (uTorrent 2.2.1, rTorrent)",
+        &[("A", SEED), ("B", LEECH)],
+        ("B", "&port=6881&left=1&event=stopped"),
+        "d8:completei1e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0210:incompletei0e8:intervali9e12:min intervali5e5:peers0:e",
+    ),
+    (
+        "left of 2^32 is a leecher's (opentracker keeps 32 bits)",
+        &[],
+        ("A", "&port=6881&left=4294967296"),
+        "d8:completei0e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0110:incompletei1e8:intervali9e12:min intervali5e5:peers0:e",
+    ),
+    (
+        "left of -1 is a leecher's",
+        &[],
+        ("A", "&port=6881&left=-1"),
+        "d8:completei0e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0110:incompletei1e8:intervali9e12:min intervali5e5:peers0:e",
+    ),
+    (
+        "a bare left is a leecher's (old WebTorrent)",
+        &[],
+        ("A", "&port=6881&left&"),
+        "d8:completei0e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0110:incompletei1e8:intervali9e12:min intervali5e5:peers0:e",
+    ),
+    (
+        "a missing left is #1 (torrust takes it for a seeder's)",
+        &[],
+        ("A", "&port=6881"),
+        "d14:failure reason37:#1 the required field left is missing8:intervali1800e12:min intervali1800e8:retry in5:nevere",
+    ),
+    (
+        "numwant=-1 and event=paused are regular (aquatic refuses both)",
+        &[("A", SEED)],
+        ("B", "&port=6881&left=1&numwant=-1&event=paused"),
+        "d8:completei1e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0210:incompletei1e8:intervali9e12:min intervali5e5:peers6:\\t\\t\\t\\x01\\x1a\\xe1e",
+    ),
+    (
+        "numwant=0 gets none",
+        &[("A", SEED)],
+        ("B", "&port=6881&left=1&numwant=0"),
+        "d8:completei1e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0210:incompletei1e8:intervali9e12:min intervali5e5:peers0:e",
+    ),
+    (
+        "port 1 is answered in full and never stored (libtorrent that does not listen)",
+        &[("A", SEED), ("B", "&port=1&left=1")],
+        ("C", "&port=1&left=1"),
+        "d8:completei1e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0310:incompletei0e8:intervali9e12:min intervali5e5:peers6:\\t\\t\\t\\x01\\x1a\\xe1e",
+    ),
+    (
+        "port 0 is #4",
+        &[],
+        ("A", "&port=0&left=1"),
+        "d14:failure reason43:#4 the port is not a number from 1 to 655358:intervali1800e12:min intervali1800e8:retry in5:nevere",
+    ),
+    (
+        "cryptoport stands in for port 0 (BiglyBT)",
+        &[("A", "&port=0&cryptoport=258&left=0")],
+        ("B", LEECH),
+        "d8:completei1e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0210:incompletei1e8:intervali9e12:min intervali5e5:peers6:\\t\\t\\t\\x01\\x01\\x02e",
+    ),
+    (
+        "a leecher's completed counts, once",
+        &[("A", LEECH), ("A", "&port=6881&left=0&event=completed"), ("A", LEECH)],
+        ("A", "&port=6881&left=0&event=completed"),
+        "d8:completei1e10:downloadedi1e11:external ip4:\\t\\t\\t\\x0110:incompletei0e8:intervali9e12:min intervali5e5:peers0:e",
+    ),
+    (
+        "completed from somebody unknown does not count",
+        &[],
+        ("A", "&port=6881&left=0&event=completed"),
+        "d8:completei1e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0110:incompletei0e8:intervali9e12:min intervali5e5:peers0:e",
+    ),
+    (
+        "completed with something left does not count",
+        &[("A", LEECH)],
+        ("A", "&port=6881&left=1&event=completed"),
+        "d8:completei0e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0110:incompletei1e8:intervali9e12:min intervali5e5:peers0:e",
+    ),
+    (
+        "two announces milliseconds apart are one peer",
+        &[("A", SEED), ("A", SEED)],
+        ("A", SEED),
+        "d8:completei1e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0110:incompletei0e8:intervali9e12:min intervali5e5:peers0:e",
+    ),
+    (
+        "the dictionary model",
+        &[("A", SEED)],
+        ("B", "&port=6881&left=1&compact=0"),
+        "d8:completei1e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0210:incompletei1e8:intervali9e12:min intervali5e5:peersl\
+         d2:ip7:9.9.9.17:peer id20:-XX0001-abcdefghijkl4:porti6881eeee",
+    ),
+    (
+        "the dictionary model without peer ids",
+        &[("A", SEED)],
+        ("B", "&port=6881&left=1&compact=0&no_peer_id=1"),
+        "d8:completei1e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0210:incompletei1e8:intervali9e12:min intervali5e5:peersl\
+         d2:ip7:9.9.9.14:porti6881eeee",
+    ),
+    (
+        "an empty dictionary answer is an empty list",
+        &[],
+        ("A", "&port=6881&left=1&compact=0"),
+        "d8:completei0e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0110:incompletei1e8:intervali9e12:min intervali5e5:peerslee",
+    ),
+    (
+        "an IPv6 announcer gets peers6, an empty peers, and nobody of the other family",
+        &[("A", SEED), ("2a00::1", SEED)],
+        ("2a00::2", LEECH),
+        "d8:completei2e10:downloadedi0e11:external ip16:*\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x0210:incompletei1e\
+         8:intervali9e12:min intervali5e5:peers0:6:peers618:*\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x01\\x1a\\xe1e",
+    ),
+    (
+        "ip= from behind the tracker's NAT is believed",
+        &[("192.168.0.9", "&port=6881&left=0&ip=9.9.9.77")],
+        ("B", LEECH),
+        "d8:completei1e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0210:incompletei1e8:intervali9e12:min intervali5e5:peers6:\\t\\t\\tM\\x1a\\xe1e",
+    ),
+    (
+        "ip= from the internet is not, and external ip tells the truth",
+        &[],
+        ("A", "&port=6881&left=0&ip=9.9.9.77&ipv4=9.9.9.78"),
+        "d8:completei1e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0110:incompletei0e8:intervali9e12:min intervali5e5:peers0:e",
+    ),
+];
+
+fn address(letter: &str) -> String {
+    match letter.as_bytes() {
+        [letter @ b'A'..=b'Z'] => format!("9.9.9.{}", letter - b'@'),
+        _ => letter.to_owned(),
+    }
+}
+
+#[test]
+fn announces_are_answered_to_the_byte() {
+    for (name, before, (from, last), expected) in ROWS {
+        let mut site = Site::new(exact());
+        for (from, rest) in *before {
+            site.announce(&address(from), rest);
+        }
+        assert_eq!(site.announce(&address(from), last), *expected, "{name}");
+        site.tracker.store().check_invariants();
+    }
+}
+
+#[test]
+fn who_requires_encryption_is_given_nobody_who_cannot() {
+    let mut site = Site::new(Policy { crypto_flags: true, ..exact() });
+    site.announce("9.9.9.1", "&port=257&left=0");
+    site.announce("9.9.9.2", "&port=257&left=0&supportcrypto=1");
+    site.announce("9.9.9.3", "&port=257&left=0&requirecrypto=1");
+    let requiring = site.announce("9.9.9.4", "&port=6881&left=1&requirecrypto=1&numwant=9");
+    assert!(requiring.contains("12:crypto_flags2:") && requiring.contains("5:peers12:"), "{requiring}");
+    assert!(!requiring.contains("\\t\\t\\t\\x01\\x01\\x01"), "{requiring}");
+    let flags = requiring.split("crypto_flags2:").nth(1).unwrap();
+    assert!(flags.starts_with("\\x00\\x01") || flags.starts_with("\\x01\\x00"), "{requiring}");
+    let silent = site.announce("9.9.9.5", LEECH);
+    assert!(!silent.contains("crypto_flags") && silent.contains("5:peers24:"), "{silent}");
+}
+
+#[test]
+fn a_header_cannot_move_a_peer_as_in_ocelot() {
+    let mut site = Site::new(Policy { ip_parameter: IpParameter::Nat, ..exact() });
+    for header in ["X-Forwarded-For: 9.9.9.77", "Forwarded: for=9.9.9.77", "X-Real-IP: 9.9.9.77", "Via: 1.1 proxy"] {
+        let request = format!("GET {START}&port=6881&left=0&ip=9.9.9.78 HTTP/1.1\r\n{header}\r\n\r\n");
+        let reply = site.exchange("10.0.0.1", request.as_bytes());
+        assert!(reply.contains("11:external ip4:\\n\\x00\\x00\\x01"), "{header}: {reply}");
+    }
+}
+
+#[test]
+fn refusals_are_bencoded_where_opentracker_sends_html() {
+    let mut site = Site::new(exact());
+    let rows = [
+        ("/announce", "#1 the required field info_hash is missing"),
+        ("/announce?info_hash=short&peer_id=short&port=0&uploaded&downloaded&left", "#2 the info_hash is not 20 bytes long"),
+        ("/announce?info_hash=hhhhhhhhhhhhhhhhhhhh&peer_id=short&port=0&uploaded&downloaded&left", "#3 the peer_id"),
+        ("/scrape?info_hash=short", "#2 the info_hash is not 20 bytes long"),
+        ("/scrape", "full scrapes are not offered here"),
+    ];
+    for (target, text) in rows {
+        let reply = site.get("9.9.9.1", target);
+        assert!(reply.starts_with("HTTP/1.1 200 OK\n") && reply.contains("\n\nd14:failure reason"), "{target}: {reply}");
+        assert!(reply.contains(text) && reply.ends_with("8:retry in5:nevere"), "{target}: {reply}");
+    }
+}
+
+#[test]
+fn every_path_that_real_clients_use_leads_somewhere() {
+    let mut site = Site::new(exact());
+    let query = START.split_once('?').unwrap().1.to_owned() + LEECH;
+    for path in ["/announce", "/announce.php", "//announce", "/any/thing/announce", "/", "http://tracker:6969/announce"] {
+        let reply = site.get("9.9.9.1", &format!("{path}?{query}"));
+        assert!(reply.contains("d8:completei0e"), "{path}: {reply}");
+    }
+    for (target, status) in [("/", "200 OK"), ("/favicon.ico", "404 Not Found"), ("/announcement/x", "404 Not Found")] {
+        assert!(site.get("9.9.9.1", target).starts_with(&format!("HTTP/1.1 {status}\n")), "{target}");
+    }
+}
+
+#[test]
+fn a_scrape_shows_what_is_there_and_says_so_when_nothing_is() {
+    let mut site = Site::new(exact());
+    site.announce("9.9.9.1", SEED);
+    let found = site.get("9.9.9.2", "/scrape?info_hash=zzzzzzzzzzzzzzzzzzzz&info_hash=hhhhhhhhhhhhhhhhhhhh");
+    let body =
+        "d5:filesd20:hhhhhhhhhhhhhhhhhhhhd8:completei1e10:downloadedi0e10:incompletei0eee5:flagsd20:min_request_intervali1800eee";
+    assert!(found.ends_with(&format!("\n\n{body}")), "{found}");
+    let nothing = site.get("9.9.9.2", "/scrape?info_hash=zzzzzzzzzzzzzzzzzzzz");
+    let body = "d14:failure reason38:none of these torrents is tracked here5:filesde5:flagsd20:min_request_intervali1800eee";
+    assert!(nothing.ends_with(&format!("\n\n{body}")), "{nothing}");
+}
+
+#[test]
+fn a_peer_outlives_the_time_it_is_told_to_come_back_in_unlike_the_php_trackers() {
+    let mut site = Site::new(exact());
+    let mut sweep = swarm::Sweep::new(0, 1);
+    site.announce("9.9.9.1", SEED);
+    for second in 1..=13 {
+        site.now = Millis(1_000 + second * 1_000);
+        site.tracker.store().sweep(&mut sweep, site.now);
+    }
+    assert_eq!(site.tracker.store().totals().peers, 1, "heard of 13 s ago, and 5 + 9 are its life");
+    for second in 14..=16 {
+        site.now = Millis(1_000 + second * 1_000);
+        site.tracker.store().sweep(&mut sweep, site.now);
+    }
+    assert_eq!(site.tracker.store().totals().peers, 0);
+}
+
+#[test]
+fn a_pipeline_is_answered_request_by_request_where_aquatic_drops_all_but_the_first() {
+    let requests = [format!("{START}{SEED}"), "/".to_owned(), format!("{START}&port=2&left=1"), "/scrape?info_hash=x".to_owned()];
+    let (mut one_by_one, mut at_once) = (Site::new(exact()), Site::new(exact()));
+    let single: String = requests.iter().map(|target| one_by_one.get("9.9.9.1", target)).collect();
+    let pipeline: String = requests.iter().map(|target| format!("GET {target} HTTP/1.1\r\n\r\n")).collect();
+    assert_eq!(at_once.exchange("9.9.9.1", pipeline.as_bytes()), single);
+}
