@@ -62,13 +62,16 @@ pub(super) struct Resident {
     readable: bool,
     /// The peer has closed its sending side.
     read_closed: bool,
+    /// Whether the worker's list of those who can go on names it already.
+    pub(super) listed: bool,
 }
 
 impl Resident {
     /// A connection just accepted. With deferred accept its request is there already, so the first read does not wait for an event.
     pub(super) fn new(stream: TcpStream, ip: IpAddr, connection: Connection) -> Resident {
         let scheduled = Scheduled::default();
-        Resident { stream, ip, connection, scheduled, registered: None, readable: true, read_closed: false }
+        let (registered, readable, read_closed, listed) = (None, true, false, false);
+        Resident { stream, ip, connection, scheduled, registered, readable, read_closed, listed }
     }
 
     /// Takes note of an event; false when the connection is broken and nobody is left to answer.

@@ -202,7 +202,11 @@ impl Worker {
         let Some(resident) = self.slots.find(id) else { return };
         match resident.advance(&mut self.bench, &shared) {
             Fate::Over => self.close(id),
-            Fate::Busy => self.busy.push(id),
+            Fate::Busy => {
+                if !std::mem::replace(&mut resident.listed, true) {
+                    self.busy.push(id);
+                }
+            }
             Fate::Blocked => {
                 self.deadlines.set(id, resident.connection.deadline(), &mut resident.scheduled);
                 if resident.register(self.poll.registry(), token_of(id)).is_err() {
@@ -220,7 +224,10 @@ impl Worker {
 
     fn go_on(&mut self) {
         for id in std::mem::take(&mut self.busy) {
-            self.advance(id);
+            if let Some(resident) = self.slots.find(id) {
+                resident.listed = false;
+                self.advance(id);
+            }
         }
     }
 
@@ -286,7 +293,9 @@ impl Worker {
     /// Stops accepting, after those who are queued already, and closes what is not being answered; the rest has until the grace is over.
     fn finish(&mut self, events: &mut Events, deadline: Instant) -> io::Result<()> {
         self.listening = (0..self.listeners.len()).collect();
-        self.accept();
+        while !self.listening.is_empty() && Instant::now() < deadline {
+            self.accept();
+        }
         self.listeners.clear();
         while Instant::now() < deadline {
             let ids: Vec<SlotId> = self.slots.ids().collect();

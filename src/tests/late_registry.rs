@@ -217,10 +217,9 @@ fn a_scrape_waits_for_all_its_torrents_and_shows_names() {
     let (server, database) = start(Mode::Registered, |_| ());
     let mut peer = Peer::connect(&server);
     peer.send(&["/scrape?info_hash=kaaaaaaaaaaaaaaaaaaa&info_hash=uaaaaaaaaaaaaaaaaaaa&info_hash=baaaaaaaaaaaaaaaaaaa"]);
-    let asked: usize = database.question().len();
-    database.answer();
-    if asked < 3 {
-        assert_eq!(database.question().len(), 3 - asked);
+    let mut asked = 0;
+    while asked < 3 {
+        asked += database.question().len();
         database.answer();
     }
     let reply = peer.reply();
