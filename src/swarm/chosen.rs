@@ -1,7 +1,7 @@
 //! The peers chosen for one announce, as they go out.
 //!
-//! Owns: one worker's scratch memory for an answer's peers: their wire bytes, and beside them, when asked for, peer ids and crypto flags.
-//! It is made once and written over by every announce.
+//! Owns: one worker's scratch memory for an answer's peers: their wire bytes, and beside them, when asked for, peer ids and
+//! crypto flags. It is made once and written over by every announce.
 //!
 //! Never: allocates after [`Chosen::new`], or knows how peers are chosen (see `select`).
 //!

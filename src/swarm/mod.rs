@@ -1,17 +1,18 @@
 //! Who is in which torrent.
 //!
-//! Owns: every peer, in memory only. [`Store`] is 1024 shards, each a lock around its torrents, chosen by a keyed hash of the info hash.
-//! An announce locks one shard, once: it updates the peer and copies the chosen ones out. A re-announce allocates nothing and writes to
-//! no memory that other shards share.
+//! Owns: every peer, in memory only. [`Store`] is 1024 shards, each a lock around its torrents, chosen by a keyed hash of the
+//! info hash. An announce locks one shard, once: it updates the peer and copies the chosen ones out. A re-announce allocates
+//! nothing and writes to no memory that other shards share.
 //!
-//! Never: reads a clock, has randomness of its own, logs, or knows of requests and answers: `now` and the random numbers are arguments.
+//! Never: reads a clock, has randomness of its own, logs, or knows of requests and answers: `now` and the random numbers are
+//! arguments.
 //!
-//! Limits: [`Settings::peers_max`] and [`Settings::torrents_max`]. Past a cap a peer is answered, but not stored. An empty torrent is
-//! forgotten at once, its `downloaded` too.
+//! Limits: [`Settings::peers_max`] and [`Settings::torrents_max`]. Past a cap a peer is answered, but not stored. An empty
+//! torrent is forgotten at once, its `downloaded` too.
 //!
-//! From the outside in: `shard` (the torrents of one lock), `torrent` (one swarm, one cache line), `peers` (one family: few or many),
-//! `table` (many: linear hashing), `run` (few: dense bytes), `state` (two bytes a peer), `select` and `chosen` (the answer), `sweep`
-//! (expiry).
+//! From the outside in: `shard` (the torrents of one lock), `torrent` (one swarm, one cache line), `peers` (one family: few or
+//! many), `table` (many: linear hashing), `run` (few: dense bytes), `state` (two bytes a peer), `select` and `chosen` (the
+//! answer), `sweep` (expiry).
 
 mod chosen;
 mod peers;
@@ -144,7 +145,7 @@ impl Store {
             (None, _) => self.begin(&mut shard, hash, announce, now),
             (Some(at), Event::Stopped) => self.leave(&mut shard, at, announce),
             (Some(at), _) => {
-                let torrent = &mut shard.torrents_mut()[at];
+                let torrent = shard.torrent_mut(at);
                 let asker = self.update(torrent, announce, now);
                 torrent.choose(asker, want, rng, chosen);
                 torrent.counts()
@@ -156,7 +157,7 @@ impl Store {
     pub fn scrape(&self, info_hash: &InfoHash) -> Option<Counts> {
         let hash = self.rules.torrent_hash(info_hash);
         let shard = self.lock(hash);
-        shard.find(hash, info_hash).map(|at| shard.torrents()[at].counts())
+        shard.find(hash, info_hash).map(|at| shard.torrent(at).counts())
     }
 
     /// Forgets a torrent and its peers.
@@ -176,7 +177,7 @@ impl Store {
     pub fn for_each(&self, mut f: impl FnMut(&InfoHash, Counts)) {
         let mut copied = Vec::new();
         for shard in &self.shards {
-            copied.extend(shard.0.lock().torrents().iter().map(|torrent| (torrent.info_hash, torrent.counts())));
+            copied.extend(shard.0.lock().torrents().map(|torrent| (torrent.info_hash, torrent.counts())));
             copied.drain(..).for_each(|(info_hash, counts)| f(&info_hash, counts));
         }
     }
@@ -186,8 +187,8 @@ impl Store {
         Totals { torrents: self.torrents.count(), peers: self.peers.count() }
     }
 
-    /// Panics when something is not where it would be looked for, or was miscounted. Looks at everything: for tests, with nobody else
-    /// at work.
+    /// Panics when something is not where it would be looked for, or was miscounted. Looks at everything: for tests, with nobody
+    /// else at work.
     pub fn check_invariants(&self) {
         let mut counted = Totals::default();
         for (at, shard) in self.shards.iter().enumerate() {
@@ -241,7 +242,7 @@ impl Store {
 
     /// Takes the asker out of its torrent, and the torrent out of the store when that was the last peer.
     fn leave(&self, shard: &mut Shard, at: usize, announce: &Announcement) -> Counts {
-        let torrent = &mut shard.torrents_mut()[at];
+        let torrent = shard.torrent_mut(at);
         let known = torrent.leave(&announce.peer, Class::of(announce.seeder), &self.rules);
         let (counts, is_empty) = (torrent.counts(), torrent.len() == 0);
         self.peers.release(usize::from(known));
@@ -256,4 +257,148 @@ impl Store {
 /// The shard of a torrent with this hash.
 fn shard_of(hash: u64) -> usize {
     (hash >> SHARD_SHIFT) as usize & (SHARDS - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEECHER: Announcement = Announcement {
+        info_hash: InfoHash([1; 20]),
+        peer: PeerAddr::V4([192, 0, 2, 1, 0x1a, 0xe1]),
+        peer_id: PeerId([b'p'; 20]),
+        seeder: false,
+        event: Event::Update,
+        crypto: Crypto::None,
+        listening: true,
+        numwant: 50,
+        want_ids: true,
+        want_crypto_flags: true,
+    };
+    const SEEDER: Announcement = Announcement { seeder: true, peer: PeerAddr::V4([192, 0, 2, 2, 0x1a, 0xe1]), ..LEECHER };
+
+    fn store(peers_max: u64, torrents_max: u64) -> Store {
+        Store::new(Settings { lifetime_ms: 60_000, peer_ids: true, peers_max, torrents_max }, 5)
+    }
+
+    fn announce(store: &Store, announce: Announcement) -> (Counts, Chosen) {
+        let mut chosen = Chosen::new();
+        let counts = store.announce(&announce, Millis(0), &mut fastrand::Rng::with_seed(1), &mut chosen);
+        store.check_invariants();
+        (counts, chosen)
+    }
+
+    fn counts(complete: u32, incomplete: u32, downloaded: u32) -> Counts {
+        Counts { complete, incomplete, downloaded }
+    }
+
+    #[test]
+    fn two_peers_find_each_other() {
+        let store = store(9, 9);
+        let (alone, chosen) = announce(&store, Announcement { crypto: Crypto::Required, ..LEECHER });
+        assert_eq!((alone, chosen.wire()), (counts(0, 1, 0), [].as_slice()));
+        let (both, chosen) = announce(&store, SEEDER);
+        assert_eq!((both, chosen.wire()), (counts(1, 1, 0), [192, 0, 2, 1, 0x1a, 0xe1].as_slice()));
+        assert_eq!((chosen.ids(), chosen.crypto_flags()), ([PeerId([b'p'; 20])].as_slice(), [1].as_slice()));
+        assert_eq!(store.scrape(&LEECHER.info_hash), Some(both));
+    }
+
+    #[test]
+    fn a_completion_is_counted_once_and_only_of_a_known_leecher() {
+        let store = store(9, 9);
+        let completed = Announcement { seeder: true, event: Event::Completed, ..LEECHER };
+        let story = [
+            (completed, counts(1, 0, 0), "not known before"),
+            (LEECHER, counts(0, 1, 0), "a leecher again"),
+            (Announcement { seeder: false, ..completed }, counts(0, 1, 0), "something is left"),
+            (completed, counts(1, 0, 1), "the first completion"),
+            (completed, counts(1, 0, 1), "said twice"),
+            (LEECHER, counts(0, 1, 1), "a leecher again"),
+            (completed, counts(1, 0, 1), "counted already"),
+        ];
+        for (said, expected, why) in story {
+            assert_eq!(announce(&store, said).0, expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn the_last_to_stop_takes_the_torrent_along() {
+        let store = store(9, 9);
+        announce(&store, LEECHER);
+        announce(&store, SEEDER);
+        let (left, chosen) = announce(&store, Announcement { event: Event::Stopped, ..SEEDER });
+        assert_eq!((left, chosen.count()), (counts(0, 1, 0), 0));
+        // It may stop as another class than it was known as.
+        announce(&store, Announcement { event: Event::Stopped, seeder: true, ..LEECHER });
+        assert_eq!((store.scrape(&LEECHER.info_hash), store.totals()), (None, Totals::default()));
+    }
+
+    #[test]
+    fn past_a_cap_a_peer_is_answered_but_not_stored() {
+        let store = store(2, 1);
+        announce(&store, LEECHER);
+        let other = Announcement { info_hash: InfoHash([2; 20]), ..LEECHER };
+        assert_eq!(announce(&store, other).0, Counts::default(), "a torrent past the cap");
+        announce(&store, SEEDER);
+        let third = Announcement { peer: PeerAddr::V4([192, 0, 2, 3, 0, 80]), ..LEECHER };
+        let (counts_then, chosen) = announce(&store, third);
+        assert_eq!((counts_then, chosen.count()), (counts(1, 1, 0), 2), "a peer past the cap");
+        assert_eq!(announce(&store, LEECHER).0, counts(1, 1, 0), "a stored peer is still updated");
+        assert_eq!(store.totals(), Totals { torrents: 1, peers: 2 });
+    }
+
+    #[test]
+    fn a_peer_that_does_not_listen_is_answered_but_not_stored() {
+        let store = store(9, 9);
+        let deaf = Announcement { listening: false, peer: PeerAddr::V4([192, 0, 2, 9, 0, 1]), ..LEECHER };
+        assert_eq!(announce(&store, deaf).0, Counts::default());
+        announce(&store, SEEDER);
+        let (counts_then, chosen) = announce(&store, deaf);
+        assert_eq!((counts_then, chosen.count(), store.totals().peers), (counts(1, 0, 0), 1, 1));
+    }
+
+    #[test]
+    fn each_family_is_given_its_own_but_counted_together() {
+        let store = store(9, 9);
+        announce(&store, LEECHER);
+        let (both, chosen) = announce(&store, Announcement { peer: PeerAddr::V6([9; 18]), ..LEECHER });
+        assert_eq!((both, chosen.count()), (counts(0, 2, 0), 0));
+        let (_, chosen) = announce(&store, Announcement { peer: PeerAddr::V6([8; 18]), ..SEEDER });
+        assert_eq!(chosen.wire(), [9; 18]);
+    }
+
+    #[test]
+    fn a_banned_torrent_takes_its_peers_along() {
+        let store = store(9, 9);
+        announce(&store, LEECHER);
+        announce(&store, Announcement { info_hash: InfoHash([2; 20]), ..SEEDER });
+        store.remove(&LEECHER.info_hash);
+        store.remove(&LEECHER.info_hash);
+        let mut left = Vec::new();
+        store.for_each(|info_hash, counts| left.push((*info_hash, counts)));
+        assert_eq!((left, store.totals().peers), (vec![(InfoHash([2; 20]), counts(1, 0, 0))], 1));
+        store.check_invariants();
+    }
+
+    #[test]
+    fn workers_share_a_store() {
+        let store = store(u64::MAX, u64::MAX);
+        std::thread::scope(|scope| {
+            for worker in 0..4_u8 {
+                let store = &store;
+                scope.spawn(move || {
+                    let (mut rng, mut chosen) = (fastrand::Rng::with_seed(u64::from(worker)), Chosen::new());
+                    for _ in 0..5000 {
+                        let info_hash = InfoHash([rng.u8(..8); 20]);
+                        let peer = PeerAddr::V4([10, 0, worker, rng.u8(..), 0, 80]);
+                        let event = if rng.u8(..4) == 0 { Event::Stopped } else { Event::Update };
+                        let announce = Announcement { info_hash, peer, event, seeder: rng.bool(), ..LEECHER };
+                        store.announce(&announce, Millis(0), &mut rng, &mut chosen);
+                    }
+                });
+            }
+        });
+        store.check_invariants();
+        assert!(store.totals().peers > 4000, "{:?}", store.totals());
+    }
 }

@@ -1,8 +1,8 @@
 //! The peers of one family in one swarm, few or many.
 //!
-//! Owns: the choice of form. Up to [`FEW_MAX`] peers are one run, found by scanning; more are two tables, leechers and seeders, so that
-//! a seeder is answered from leechers alone. They go back to one run below [`MANY_MIN`], far enough below that a swarm at the border
-//! does not change its form with every peer.
+//! Owns: the choice of form. Up to [`FEW_MAX`] peers are one run, found by scanning; more are two tables, leechers and seeders,
+//! so that a seeder is answered from leechers alone. They go back to one run below [`MANY_MIN`], far enough below that a swarm at
+//! the border does not change its form with every peer.
 //!
 //! Never: counts beyond its own peers, reads a clock, or hands out a peer (see `select`).
 
@@ -17,7 +17,7 @@ const FEW_MAX: usize = 64;
 const MANY_MIN: usize = 32;
 
 /// The most peers whose places are all checked after each change in a debug build.
-const CHECKED_MAX: usize = 96;
+const CHECKED_MAX: usize = 33;
 
 const _: () = assert!(size_of::<Peers<SLOT_V4>>() == 24 && size_of::<Peers<SLOT_V6>>() == 24);
 
@@ -32,8 +32,8 @@ pub(super) struct Place {
     pub(super) at: usize,
 }
 
-/// How far the expiry of a large swarm has come: buckets are visited downwards, seeders first, so that what a merge moves has been seen
-/// or will be. (What a split moves up may be missed, and is found a round later.)
+/// How far the expiry of a large swarm has come: buckets are visited downwards, seeders first, so that what a merge moves has
+/// been seen or will be. (What a split moves up may be missed, and is found a round later.)
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Progress {
     class: Class,
@@ -166,8 +166,8 @@ impl<const SLOT: usize> Peers<SLOT> {
         self.fit(rules);
     }
 
-    /// Takes out peers that have lived their time, until about `budget` peers have been looked at, which it lowers. Says where to go on
-    /// when that was not all.
+    /// Takes out peers that have lived their time, until about `budget` peers have been looked at, which it lowers. Says where to
+    /// go on when that was not all.
     pub(super) fn expire(&mut self, from: Progress, budget: &mut usize, now: Stamp, rules: &Rules) -> Option<Progress> {
         let left = match self {
             Peers::Few(run) => {
@@ -187,7 +187,8 @@ impl<const SLOT: usize> Peers<SLOT> {
         if many.len() >= MANY_MIN {
             return;
         }
-        let mut run = Run::with_room(many.len(), rules.ids);
+        let mut run = Run::default();
+        run.reserve(many.len(), rules.ids);
         for class in [Class::Leecher, Class::Seeder] {
             for bucket in many.table(class).buckets() {
                 for at in 0..bucket.len() {
@@ -208,7 +209,8 @@ impl<const SLOT: usize> Peers<SLOT> {
         Peers::Many(many)
     }
 
-    /// Panics when the peers are not where they would be looked for. Looks at every peer only of a small swarm, unless `thorough`.
+    /// Panics when the peers are not where they would be looked for. Looks at every peer only of a small swarm, unless
+    /// `thorough`.
     pub(super) fn check_invariants(&self, rules: &Rules, thorough: bool) {
         match self {
             Peers::Few(run) => {
@@ -233,8 +235,8 @@ impl<const SLOT: usize> Many<SLOT> {
             buckets = buckets.min(table.buckets().len());
             while buckets > 0 && *budget > 0 {
                 buckets -= 1;
-                let looked_at = table.expire(buckets, class, now, rules);
-                *budget = budget.saturating_sub(looked_at + 1);
+                let touched = table.expire(buckets, class, now, rules);
+                *budget = budget.saturating_sub(touched + 1);
                 buckets = buckets.min(table.buckets().len());
             }
             if buckets > 0 {

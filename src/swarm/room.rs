@@ -1,7 +1,8 @@
 //! How much room to keep for what is not there yet.
 //!
-//! Owns: the capacities of the runs of peers and of the growing arrays. A `Vec` doubles, which leaves a quarter of its bytes empty on
-//! average; a tracker is mostly such arrays, so these grow by an eighth, and by what the allocator would round up to anyway.
+//! Owns: the capacities of the runs of peers and of the growing arrays. A `Vec` doubles, which leaves a quarter of its bytes
+//! empty on average; a tracker is mostly such arrays, so these grow by an eighth, and by what the allocator would round up to
+//! anyway.
 //!
 //! Never: allocates for an element that fits, or gives room back before a fair part of it is empty, so that a peer that comes and
 //! goes does not move the others each time.

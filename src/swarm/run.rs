@@ -1,8 +1,8 @@
 //! A dense run of peers of one family, leechers first, seeders after.
 //!
-//! Owns: the bytes. A slot is the peer's wire address and two bytes of [`State`]: 8 bytes for IPv4, 20 for IPv6. Up to two IPv4 peers
-//! (one IPv6 peer) lie in the run itself; more are one allocation, `[slots × capacity][peer ids × capacity]`, the second part only
-//! where peer ids are kept. Peers are found by scanning: eight slots are one cache line.
+//! Owns: the bytes. A slot is the peer's wire address and two bytes of [`State`]: 8 bytes for IPv4, 20 for IPv6. Up to two IPv4
+//! peers (one IPv6 peer) lie in the run itself; more are one allocation, `[slots × capacity][peer ids × capacity]`, the second
+//! part only where peer ids are kept. Peers are found by scanning: eight slots are one cache line.
 //!
 //! Never: knows what time it is or which torrent this is, or keeps peers in any order but leechers before seeders, so that "no
 //! seeders for a seeder" is a range and every move is a copy of one peer.
@@ -97,13 +97,6 @@ impl<const SLOT: usize> Default for Run<SLOT> {
 }
 
 impl<const SLOT: usize> Run<SLOT> {
-    /// An empty run with room for `peers` peers.
-    pub(super) fn with_room(peers: usize, ids: bool) -> Run<SLOT> {
-        let mut run = Run::default();
-        run.move_to(room::slots_for(peers, peer_bytes::<SLOT>(ids)), ids);
-        run
-    }
-
     /// All peers.
     pub(super) fn len(&self) -> usize {
         self.part(Class::Seeder).end
@@ -155,9 +148,7 @@ impl<const SLOT: usize> Run<SLOT> {
         if len == RUN_MAX {
             return false;
         }
-        if len == self.capacity(ids) {
-            self.move_to(room::slots_for(len + 1, peer_bytes::<SLOT>(ids)), ids);
-        }
+        self.reserve(1, ids);
         match class {
             Class::Leecher => {
                 self.copy(leechers, len, ids);
@@ -167,6 +158,14 @@ impl<const SLOT: usize> Run<SLOT> {
         }
         *self.count_mut(class) += 1;
         true
+    }
+
+    /// Sees to it that `more` peers can be added without a move in between.
+    pub(super) fn reserve(&mut self, more: usize, ids: bool) {
+        let peers = self.len() + more;
+        if peers > self.capacity(ids) {
+            self.move_to(room::slots_for(peers, peer_bytes::<SLOT>(ids)), ids);
+        }
     }
 
     /// Overwrites the peer at a position with its newer self.

@@ -1,12 +1,13 @@
 //! Which peers an asker is given.
 //!
-//! Owns: the draw. Every eligible peer is equally likely to be in an answer: those of the asker's family, not itself, and for a seeder
-//! leechers only. An answer takes a *window*, consecutive peers in the order the swarm keeps them (cyclic, the asker left out), from a
-//! start that is uniform over the eligible peers: each peer is in `count` of the windows. With one window of the leechers and one
-//! of the seeders, in proportion and rounded by chance, the answer looks like the swarm and costs O(numwant).
+//! Owns: the draw. Every eligible peer is equally likely to be in an answer: those of the asker's family, not itself, and for a
+//! seeder leechers only. An answer takes a *window*, consecutive peers in the order the swarm keeps them (cyclic, the asker left
+//! out), from a start that is uniform over the eligible peers: each peer is in `count` of the windows. With one window of the
+//! leechers and one of the seeders, in proportion and rounded by chance, the answer looks like the swarm and costs O(numwant).
 //!
-//! `requirecrypto=1` (message stream encryption) narrows that to peers that support it: one window over both classes that skips the
-//! others, from a start that is drawn until it fits; when [`DRAWS_MAX`] draws find none, one scan with a reservoir (Vitter's R).
+//! `requirecrypto=1` (message stream encryption) narrows that to peers that support it: one window over both classes that skips
+//! the others, from a start that is drawn until it fits; when [`DRAWS_MAX`] draws find none, one scan with a reservoir (Vitter's
+//! R).
 //!
 //! Never: allocates, or changes the swarm.
 //!
@@ -166,17 +167,17 @@ impl<'a, const SLOT: usize> Cycle<'a, SLOT> {
         }
     }
 
-    /// A spot that is uniform over the eligible peers, of which there is one at least. Should luck fail [`DRAWS_MAX`] times (less than
-    /// once in a million draws), the begin of a run.
+    /// A spot that is uniform over the eligible peers, of which there is one at least. Should luck fail [`DRAWS_MAX`] times (less
+    /// than once in a million draws), the begin of a run.
     fn draw(&self, rng: &mut fastrand::Rng) -> Spot {
         (0..DRAWS_MAX)
             .find_map(|_| self.try_draw(rng).filter(|spot| self.asker != Some(*spot)))
             .unwrap_or_else(|| (rng.usize(0..self.runs.len()), 0))
     }
 
-    /// A spot that is uniform over the peers of the class, the asker included, or None. A hash leads to each bucket as often as its
-    /// content is expected to be long, so a draw is accepted when it falls into the actual length, and against one bound for all: no
-    /// bucket is seen to be longer than twice what is expected and 24.
+    /// A spot that is uniform over the peers of the class, the asker included, or None. A hash leads to each bucket as often as
+    /// its content is expected to be long, so a draw is accepted when it falls into the actual length, and against one bound for
+    /// all: no bucket is seen to be longer than twice what is expected and 24.
     fn try_draw(&self, rng: &mut fastrand::Rng) -> Option<Spot> {
         let buckets = self.runs.len();
         let bucket = table::address(rng.usize(..), buckets);
@@ -241,5 +242,129 @@ impl<'a, const SLOT: usize> Piece<'a, SLOT> {
     /// Whether its first peer does.
     fn supports_crypto(&self) -> bool {
         self.slots.first().is_some_and(|slot| state(slot).supports_crypto())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Event, InfoHash, Millis, PeerAddr, PeerId};
+    use crate::swarm::{Settings, Store};
+
+    fn addr(name: usize) -> PeerAddr {
+        let [.., high, middle, low] = name.to_be_bytes();
+        PeerAddr::V4([10, high, middle, low, 0x1a, 0xe1])
+    }
+
+    fn name(wire: &[u8; 6]) -> usize {
+        usize::from_be_bytes([0, 0, 0, 0, 0, wire[1], wire[2], wire[3]])
+    }
+
+    /// One swarm, in which peer `n` is a seeder unless `n % 3 == 0`, and takes encrypted connections if `n % encrypted == 0`.
+    struct Swarm {
+        store: Store,
+        peers: usize,
+        encrypted: usize,
+        rng: fastrand::Rng,
+    }
+
+    impl Swarm {
+        fn new(peers: usize, encrypted: usize) -> Swarm {
+            let seed = std::env::var("ANNOUNCED_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
+            println!("ANNOUNCED_SEED={seed}");
+            let settings = Settings { lifetime_ms: 1 << 20, peer_ids: false, peers_max: u64::MAX, torrents_max: u64::MAX };
+            let mut swarm = Swarm { store: Store::new(settings, seed), peers, encrypted, rng: fastrand::Rng::with_seed(seed) };
+            let mut chosen = Chosen::new();
+            (0..peers).for_each(|name| swarm.ask(name, Crypto::None, 0, &mut chosen));
+            swarm
+        }
+
+        fn ask(&mut self, name: usize, crypto: Crypto, numwant: usize, chosen: &mut Chosen) {
+            let supported = if name.is_multiple_of(self.encrypted) { Crypto::Supported } else { Crypto::None };
+            let announce = Announcement {
+                info_hash: InfoHash([7; 20]),
+                peer: addr(name),
+                peer_id: PeerId([0; 20]),
+                seeder: !name.is_multiple_of(3),
+                event: Event::Update,
+                crypto: if crypto == Crypto::None { supported } else { crypto },
+                listening: true,
+                numwant,
+                want_ids: false,
+                want_crypto_flags: false,
+            };
+            self.store.announce(&announce, Millis(0), &mut self.rng, chosen);
+        }
+
+        /// Asks `draws` times as peer `asker`. Panics unless each eligible peer came equally often, as far as chance allows, and
+        /// nobody else came. The answers of one window overlap: the sum of the squares varies more, by about its length.
+        fn judge(&mut self, asker: usize, crypto: Crypto, numwant: usize, draws: usize) {
+            let is_eligible = |name: usize| {
+                let for_seeder = asker.is_multiple_of(3) || name.is_multiple_of(3);
+                name != asker && for_seeder && (crypto != Crypto::Required || name.is_multiple_of(self.encrypted))
+            };
+            let eligible = (0..self.peers).map(is_eligible).collect::<Vec<_>>();
+            let eligible_count = eligible.iter().filter(|is_eligible| **is_eligible).count();
+            let mut chosen = Chosen::new();
+            let mut seen = vec![0_u32; self.peers];
+            for _ in 0..draws {
+                self.ask(asker, crypto, numwant, &mut chosen);
+                assert_eq!(chosen.count(), numwant.min(eligible_count));
+                chosen.wire().as_chunks().0.iter().for_each(|wire| seen[name(wire)] += 1);
+            }
+            let chance = numwant as f64 / eligible_count as f64;
+            let (mean, variance) = (draws as f64 * chance, draws as f64 * chance * (1.0 - chance));
+            let mut squares = 0.0;
+            for (name, is_eligible) in eligible.iter().enumerate() {
+                assert!(*is_eligible || seen[name] == 0, "{name} was given to {asker}");
+                if *is_eligible {
+                    let off = f64::from(seen[name]) - mean;
+                    // Small means have long tails: the 12 keeps a false alarm rarer than one in 10^9 runs.
+                    assert!(off.abs() < 6.5 * variance.sqrt() + 12.0, "{name} came {} times, not {mean}", seen[name]);
+                    squares += off * off / variance;
+                }
+            }
+            let spread = (2.0 * eligible_count as f64 * (1.0 + numwant as f64)).sqrt();
+            assert!((squares - eligible_count as f64).abs() < 6.0 * spread, "{squares} for {eligible_count} peers");
+        }
+    }
+
+    #[test]
+    fn every_eligible_peer_is_equally_likely() {
+        for (peers, draws) in [(10, 20_000), (100, 20_000), (10_000, 60_000)] {
+            let mut swarm = Swarm::new(peers, 2);
+            for numwant in [1, 2] {
+                swarm.judge(3, Crypto::None, numwant, draws);
+                swarm.judge(4, Crypto::None, numwant, draws);
+            }
+        }
+        Swarm::new(1000, 2).judge(3, Crypto::None, 50, 20_000);
+        Swarm::new(1000, 2).judge(4, Crypto::None, 200, 20_000);
+    }
+
+    #[test]
+    fn a_table_of_any_number_of_buckets_is_drawn_from_evenly() {
+        for peers in [260, 390, 515, 700] {
+            Swarm::new(peers, 2).judge(1, Crypto::None, 7, 20_000);
+        }
+    }
+
+    #[test]
+    fn every_peer_that_supports_encryption_is_equally_likely() {
+        for (peers, encrypted, numwant) in [(10, 2, 2), (500, 3, 20), (600, 200, 2), (3000, 1000, 2)] {
+            let mut swarm = Swarm::new(peers, encrypted);
+            swarm.judge(3, Crypto::Required, numwant, 6_000);
+        }
+    }
+
+    #[test]
+    fn too_few_that_support_encryption_are_all_given() {
+        let mut chosen = Chosen::new();
+        for (peers, encrypted) in [(60, 10), (2000, 700)] {
+            Swarm::new(peers, encrypted).ask(3, Crypto::Required, 50, &mut chosen);
+            let mut names = chosen.wire().as_chunks().0.iter().map(name).collect::<Vec<_>>();
+            names.sort_unstable();
+            assert_eq!(names, (0..peers).step_by(encrypted).collect::<Vec<_>>());
+        }
     }
 }

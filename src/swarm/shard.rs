@@ -1,10 +1,13 @@
 //! The torrents of one shard: what one lock protects.
 //!
-//! Owns: a dense array of torrents, and an index from their hash to their position, four bytes and a tag each. A torrent that is
-//! removed is replaced by the last one, whose index entry follows it.
+//! Owns: a dense list of torrents, and an index from their hash to their position, four bytes and a tag each. A torrent that is
+//! removed is replaced by the last one, whose index entry follows it. The list is in pages of [`PAGE_TORRENTS`], so that a
+//! torrent more moves no other and costs a kilobyte at most; the unused end of the last page holds vacant torrents.
 //!
-//! Limits: 2^32 torrents a shard. The array moves when it grows by an eighth or shrinks, the index when it doubles or quarters: some
-//! 20 us at a thousand torrents a shard, a million in all.
+//! Limits: 2^32 torrents a shard. The index moves when it doubles or quarters: some 20 us at a thousand torrents a shard, a
+//! million in all.
+
+use std::mem;
 
 use hashbrown::HashTable;
 
@@ -13,73 +16,94 @@ use super::rules::Rules;
 use super::torrent::Torrent;
 use crate::ids::InfoHash;
 
-/// See the module.
+/// Torrents that are allocated at once.
+const PAGE_TORRENTS: usize = 32;
+
+/// See the module. There are as many torrents as index entries.
 #[derive(Default)]
 pub(super) struct Shard {
     index: HashTable<u32>,
-    torrents: Vec<Torrent>,
+    pages: Vec<Page>,
 }
 
 impl Shard {
-    /// Every torrent, in no order.
-    pub(super) fn torrents(&self) -> &[Torrent] {
-        &self.torrents
+    /// Number of torrents.
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
     }
 
-    /// Every torrent, in no order; none may be left empty.
-    pub(super) fn torrents_mut(&mut self) -> &mut [Torrent] {
-        &mut self.torrents
+    /// Every torrent, in no order.
+    pub(super) fn torrents(&self) -> impl Iterator<Item = &Torrent> {
+        self.pages.iter().flat_map(|page| page.iter()).take(self.len())
+    }
+
+    /// The torrent at a position.
+    pub(super) fn torrent(&self, at: usize) -> &Torrent {
+        &self.pages[at / PAGE_TORRENTS][at % PAGE_TORRENTS]
+    }
+
+    /// The torrent at a position; it must not be left empty.
+    pub(super) fn torrent_mut(&mut self, at: usize) -> &mut Torrent {
+        &mut self.pages[at / PAGE_TORRENTS][at % PAGE_TORRENTS]
     }
 
     /// The position of a torrent whose hash is `hash`.
     pub(super) fn find(&self, hash: u64, info_hash: &InfoHash) -> Option<usize> {
-        let is_it = |at: &u32| self.torrents.get(*at as usize).is_some_and(|torrent| torrent.info_hash == *info_hash);
-        self.index.find(hash, is_it).map(|at| *at as usize)
+        self.index.find(hash, |at| self.torrent(*at as usize).info_hash == *info_hash).map(|at| *at as usize)
     }
 
     /// Whether positions have run out.
     pub(super) fn is_full(&self) -> bool {
-        self.torrents.len() == u32::MAX as usize
+        self.len() == u32::MAX as usize
     }
 
     /// Adds a torrent that is not there yet to a shard that is not full.
     pub(super) fn insert(&mut self, hash: u64, torrent: Torrent, rules: &Rules) {
-        let at = position(self.torrents.len());
-        room::push(&mut self.torrents, torrent);
-        let torrents = &self.torrents;
-        self.index.insert_unique(hash, at, |at| hash_at(torrents, *at, rules));
+        let at = self.len();
+        if at == self.pages.len() * PAGE_TORRENTS {
+            room::push(&mut self.pages, Box::new(std::array::from_fn(|_| Torrent::vacant())));
+        }
+        *self.torrent_mut(at) = torrent;
+        let pages = &self.pages;
+        self.index.insert_unique(hash, position(at), |at| hash_at(pages, *at as usize, rules));
     }
 
     /// Takes out the torrent at a position; the last one takes its place.
     pub(super) fn remove(&mut self, at: usize, rules: &Rules) -> Torrent {
-        let last = self.torrents.len() - 1;
-        if let Ok(entry) = self.index.find_entry(hash_at(&self.torrents, position(at), rules), |entry| *entry as usize == at) {
+        if let Ok(entry) = self.index.find_entry(hash_at(&self.pages, at, rules), |entry| *entry as usize == at) {
             entry.remove();
         }
+        let last = self.len();
+        let moved_hash = hash_at(&self.pages, last, rules);
+        let mut torrent = mem::replace(self.torrent_mut(last), Torrent::vacant());
         if at != last {
-            let hash = hash_at(&self.torrents, position(last), rules);
-            if let Some(entry) = self.index.find_mut(hash, |entry| *entry as usize == last) {
+            mem::swap(self.torrent_mut(at), &mut torrent);
+            if let Some(entry) = self.index.find_mut(moved_hash, |entry| *entry as usize == last) {
                 *entry = position(at);
             }
         }
-        let torrent = self.torrents.swap_remove(at);
         self.fit(rules);
         torrent
     }
 
+    /// Gives back a page when more than that is vacant, and the index when it is nearly empty.
     fn fit(&mut self, rules: &Rules) {
-        room::shrink(&mut self.torrents);
-        let len = self.torrents.len();
+        let len = self.len();
+        if self.pages.len() * PAGE_TORRENTS - len > PAGE_TORRENTS + PAGE_TORRENTS / 4 {
+            self.pages.pop();
+            room::shrink(&mut self.pages);
+        }
         if self.index.capacity() > 4 * len + 16 {
-            let torrents = &self.torrents;
-            self.index.shrink_to(len + len / 4, |at| hash_at(torrents, *at, rules));
+            let pages = &self.pages;
+            self.index.shrink_to(len + len / 4, |at| hash_at(pages, *at as usize, rules));
         }
     }
 
     /// Panics when a torrent would not be found, or is empty.
     pub(super) fn check_invariants(&self, rules: &Rules) {
-        assert_eq!(self.index.len(), self.torrents.len(), "the index and the torrents differ");
-        for (at, torrent) in self.torrents.iter().enumerate() {
+        let room = self.pages.len() * PAGE_TORRENTS;
+        assert!((self.len()..=self.len() + 2 * PAGE_TORRENTS).contains(&room), "room for {room}, not {}", self.len());
+        for (at, torrent) in self.torrents().enumerate() {
             let hash = rules.torrent_hash(&torrent.info_hash);
             assert_eq!(self.find(hash, &torrent.info_hash), Some(at), "{} is not where it is looked for", torrent.info_hash);
             assert!(torrent.len() > 0, "{} is empty", torrent.info_hash);
@@ -88,12 +112,64 @@ impl Shard {
     }
 }
 
-fn hash_at(torrents: &[Torrent], at: u32, rules: &Rules) -> u64 {
-    rules.torrent_hash(&torrents[at as usize].info_hash)
+/// A kilobyte of torrents, one cache line each.
+type Page = Box<[Torrent; PAGE_TORRENTS]>;
+
+fn hash_at(pages: &[Page], at: usize, rules: &Rules) -> u64 {
+    rules.torrent_hash(&pages[at / PAGE_TORRENTS][at % PAGE_TORRENTS].info_hash)
 }
 
 /// A position as the index keeps it.
 #[expect(clippy::cast_possible_truncation, reason = "a shard is full before positions run out")]
 fn position(at: usize) -> u32 {
     at as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Crypto, Event, PeerAddr, PeerId};
+    use crate::swarm::Announcement;
+
+    fn torrent(name: u16, rules: &Rules) -> Torrent {
+        let [high, low] = name.to_be_bytes();
+        let mut info_hash = [0; 20];
+        info_hash[..2].copy_from_slice(&[high, low]);
+        let mut torrent = Torrent::new(InfoHash(info_hash));
+        let announce = Announcement {
+            info_hash: torrent.info_hash,
+            peer: PeerAddr::V4([10, 0, high, low, 0, 80]),
+            peer_id: PeerId([0; 20]),
+            seeder: false,
+            event: Event::Started,
+            crypto: Crypto::None,
+            listening: true,
+            numwant: 0,
+            want_ids: false,
+            want_crypto_flags: false,
+        };
+        torrent.update(&announce, rules.ages.stamp(crate::ids::Millis(0)), rules, || true);
+        torrent
+    }
+
+    #[test]
+    fn the_last_torrent_takes_the_place_of_a_removed_one() {
+        let rules = Rules::new(1 << 20, false, 9);
+        let mut shard = Shard::default();
+        for name in 0..300 {
+            let torrent = torrent(name, &rules);
+            shard.insert(rules.torrent_hash(&torrent.info_hash), torrent, &rules);
+        }
+        shard.check_invariants(&rules);
+        // 7 and 300 have no common divisor: every torrent's turn comes, from all over the list.
+        for step in 0..300 {
+            let info_hash = torrent(step * 7 % 300, &rules).info_hash;
+            let hash = rules.torrent_hash(&info_hash);
+            let at = shard.find(hash, &info_hash).unwrap();
+            assert_eq!(shard.remove(at, &rules).info_hash, info_hash);
+            assert_eq!((shard.find(hash, &info_hash), shard.len()), (None, 299 - usize::from(step)));
+            shard.check_invariants(&rules);
+        }
+        assert!(shard.pages.len() <= 1 && shard.index.capacity() <= 16, "the memory is given back");
+    }
 }

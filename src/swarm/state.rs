@@ -3,9 +3,9 @@
 //! Owns: the bits of [`State`], and [`Ages`], the arithmetic between a clock and the twelve bits of age they have room for.
 //!
 //! Limits: a unit of age is the least power of two of milliseconds of which [`AGE_UNITS_MAX`] make a lifetime, so a stamp is one
-//! shift and a peer is kept at most 1/480 of a lifetime too long, never too short. Twelve bits hold 4096 units. A peer that a sweep
-//! has just missed, then a pause of a little less than a lifetime (longer ones clear the swarms), then a whole round: 2 + 3/64
-//! lifetimes, 3 930 units, are still told from a fresh peer.
+//! shift and a peer is kept at most 1/480 of a lifetime too long, never too short. Twelve bits hold 4096 units. A peer that a
+//! sweep has just missed, then a pause of a little less than a lifetime (longer ones clear the swarms), then a whole round: 2 +
+//! 3/64 lifetimes, 3 930 units, are still told from a fresh peer.
 
 use crate::ids::{Crypto, Millis};
 

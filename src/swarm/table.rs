@@ -1,13 +1,13 @@
 //! The peers of one class of a large swarm: a hash table that never stops to rehash.
 //!
-//! Owns: linear hashing (Litwin, 1980). `n` buckets, each a dense run; the low bits of a keyed hash say which. One bucket is split
-//! when there are more than [`LOAD_MAX`] peers a bucket, the last one merged back when there are fewer than [`LOAD_MIN`]: a swarm of a
-//! million grows and shrinks 32 peers at a time, so no announce ever waits for the whole table.
+//! Owns: linear hashing (Litwin, 1980). `n` buckets, each a dense run; the low bits of a keyed hash say which. One bucket is
+//! split when there are more than [`LOAD_MAX`] peers a bucket, the last one merged back when there are fewer than [`LOAD_MIN`]: a
+//! swarm of a million grows and shrinks 32 peers at a time, so no announce ever waits for the whole table.
 //!
 //! Never: keeps an order, or looks at who is asked for. Consecutive buckets are consecutive in the answer (see `select`).
 //!
-//! Limits: [`RUN_MAX`] peers a bucket. With a key that strangers do not know, a bucket of 64 peers on average is not seen to have 128;
-//! one that is full refuses, which is answered like a peer past the cap.
+//! Limits: [`RUN_MAX`] peers a bucket. With a key that strangers do not know, a bucket of 64 peers on average is not seen to have
+//! 128; one that is full refuses, which is answered like a peer past the cap.
 
 use super::room;
 use super::rules::Rules;
@@ -74,24 +74,22 @@ impl<const SLOT: usize> Table<SLOT> {
         self.merge(class, ids);
     }
 
-    /// Takes out the peers of one bucket that have lived their time, and says how many peers it looked at.
+    /// Takes out the peers of one bucket that have lived their time. Says how many peers that made it look at or move.
     pub(super) fn expire(&mut self, bucket: usize, class: Class, now: Stamp, rules: &Rules) -> usize {
         let run = &mut self.buckets[bucket];
         let looked_at = run.len();
         let gone = run.expire(rules.ages, now, rules.ids);
-        if gone > 0 {
-            self.len -= gone;
-            self.merge(class, rules.ids);
-        }
-        looked_at
+        self.len -= gone;
+        looked_at + if gone > 0 { self.merge(class, rules.ids) } else { 0 }
     }
 
     /// Adds a bucket, and moves to it the half of its sibling's peers whose hash has one more bit set.
     fn split(&mut self, class: Class, rules: &Rules) {
         let added = self.buckets.len();
         let source = sibling(added);
-        let mut upper = Run::with_room(self.buckets[source].len() / 2, rules.ids);
         let lower = &mut self.buckets[source];
+        let mut upper = Run::default();
+        upper.reserve(lower.len() / 2, rules.ids);
         for at in (0..lower.len()).rev() {
             let peer = lower.peer(at, rules.ids);
             if address(rules.peer_hash(wire(&peer.slot)), added + 1) == added {
@@ -104,20 +102,27 @@ impl<const SLOT: usize> Table<SLOT> {
         room::push(&mut self.buckets, upper);
     }
 
-    /// Puts the peers of the last bucket back to its sibling, as often as there are too many buckets.
-    fn merge(&mut self, class: Class, ids: bool) {
+    /// Puts the peers of the last bucket back to its sibling, as often as there are too many buckets. Says how many those were.
+    fn merge(&mut self, class: Class, ids: bool) -> usize {
+        let mut moved = 0;
         while self.len < LOAD_MIN * self.buckets.len() && self.buckets.len() > 1 {
             let last = self.buckets.len() - 1;
             let source = sibling(last);
             if self.buckets[source].len() + self.buckets[last].len() > RUN_MAX {
-                return;
+                break;
             }
-            let Some(upper) = self.buckets.pop() else { return };
-            for at in 0..upper.len() {
-                self.buckets[source].insert(class, &upper.peer(at, ids), ids);
+            let Some(upper) = self.buckets.pop() else { break };
+            let lower = &mut self.buckets[source];
+            moved += upper.len();
+            if lower.len() == 0 {
+                *lower = upper;
+            } else {
+                lower.reserve(upper.len(), ids);
+                (0..upper.len()).for_each(|at| _ = lower.insert(class, &upper.peer(at, ids), ids));
             }
             room::shrink(&mut self.buckets);
         }
+        moved
     }
 
     /// Panics when a peer lies where it would not be found. Looks at every peer only of a table of few buckets.

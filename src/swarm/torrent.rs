@@ -1,12 +1,13 @@
 //! One swarm: who is in it, and how often it was completed.
 //!
-//! Owns: what an announce changes. A peer is one address and port (PROTOCOL.md); its class, age, peer id and encryption are rewritten by
-//! each announce. `downloaded` grows when a peer known as a leecher reports `completed`, once for as long as the peer is known.
+//! Owns: what an announce changes. A peer is one address and port (PROTOCOL.md); its class, age, peer id and encryption are
+//! rewritten by each announce. `downloaded` grows when a peer known as a leecher reports `completed`, once for as long as the
+//! peer is known.
 //!
 //! Never: decides who is let in (the cap is its caller's), or is kept without a peer.
 //!
-//! Limits: one cache line, so that a torrent costs one miss and 64 bytes; a torrent of one or two IPv4 peers without ids costs nothing
-//! beside it. Swarms of IPv6 peers are rarer and lie in an allocation of their own.
+//! Limits: one cache line, so that a torrent costs one miss and 64 bytes; a torrent of one or two IPv4 peers without ids costs
+//! nothing beside it. Swarms of IPv6 peers are rarer and lie in an allocation of their own.
 
 use super::chosen::Chosen;
 use super::peers::{Peers, Place, Progress};
@@ -15,7 +16,7 @@ use super::run::{Class, Peer, SLOT_V4, SLOT_V6, slot};
 use super::select::{self, Want};
 use super::state::{Stamp, State};
 use super::{Announcement, Counts};
-use crate::ids::{Event, Family, InfoHash, PeerAddr};
+use crate::ids::{Event, Family, INFO_HASH_BYTES, InfoHash, PeerAddr};
 
 /// See the module.
 #[repr(align(64))]
@@ -42,6 +43,11 @@ impl Rest {
 }
 
 impl Torrent {
+    /// What lies where no torrent is.
+    pub(super) fn vacant() -> Torrent {
+        Torrent::new(InfoHash([0; INFO_HASH_BYTES]))
+    }
+
     /// A torrent without peers: one must follow at once.
     pub(super) fn new(info_hash: InfoHash) -> Torrent {
         Torrent { info_hash, downloaded: 0, v4: Peers::default(), v6: None }
@@ -104,7 +110,8 @@ impl Torrent {
         left
     }
 
-    /// Forgets peers that have lived their time, until about `budget` peers have been looked at, which it lowers. Says what is left to do.
+    /// Forgets peers that have lived their time, until about `budget` peers have been looked at, which it lowers. Says what is
+    /// left to do.
     pub(super) fn expire(&mut self, rest: Rest, budget: &mut usize, now: Stamp, rules: &Rules) -> Option<Rest> {
         let mut progress = rest.progress;
         if rest.family == Family::V6 {
@@ -133,7 +140,8 @@ impl Torrent {
         }
     }
 
-    /// Panics when the peers are not where they would be looked for. Looks at every peer only of a small swarm, unless `thorough`.
+    /// Panics when the peers are not where they would be looked for. Looks at every peer only of a small swarm, unless
+    /// `thorough`.
     pub(super) fn check_invariants(&self, rules: &Rules, thorough: bool) {
         self.v4.check_invariants(rules, thorough);
         if let Some(v6) = &self.v6 {

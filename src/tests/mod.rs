@@ -13,6 +13,7 @@ mod house;
 mod http;
 #[cfg(test)]
 mod late_registry;
+pub mod model;
 pub mod naive;
 #[cfg(test)]
 mod no_allocation;

@@ -1,0 +1,306 @@
+//! The swarms against a model that anyone can check by reading: a hash map of torrents, each a hash map of peers.
+//!
+//! Owns: [`run_operations`], which reads any bytes as a configuration and a list of operations, does each of them to a [`Store`]
+//! and to the model, and panics at the first difference. Counters must be equal; an answer must have the right number of peers,
+//! each eligible, known, with its own id and flag, none twice. Which of the eligible peers is chance, and is judged in
+//! `swarm::select`.
+//!
+//! Never: looks into the store. All is seen through announces, scrapes and totals, as a client would.
+
+use std::collections;
+
+use crate::ids::{Crypto, Event, Family, InfoHash, Millis, PeerAddr, PeerId};
+use crate::swarm::{Announcement, Chosen, Counts, PEERS_MAX, Settings, Store, Sweep, Totals};
+
+/// Long enough for its 8th part to be far more than two units of age.
+const LIFETIME_MS: u64 = 80_000;
+const STEP_MS: u64 = LIFETIME_MS / 8;
+
+/// Bytes that one operation reads.
+pub const OPERATION_BYTES: usize = 6;
+
+type HashMap<K, V> = collections::HashMap<K, V, ahash::RandomState>;
+
+struct ModelPeer {
+    seeder: bool,
+    heard: Millis,
+    crypto: Crypto,
+    counted: bool,
+    peer_id: PeerId,
+}
+
+struct ModelTorrent {
+    downloaded: u32,
+    peers: HashMap<PeerAddr, ModelPeer>,
+}
+
+impl ModelTorrent {
+    fn new() -> ModelTorrent {
+        ModelTorrent { downloaded: 0, peers: HashMap::with_hasher(ahash::RandomState::with_seed(1)) }
+    }
+
+    fn counts(&self) -> Counts {
+        let mut counts = Counts { downloaded: self.downloaded, ..Counts::default() };
+        for peer in self.peers.values() {
+            *(if peer.seeder { &mut counts.complete } else { &mut counts.incomplete }) += 1;
+        }
+        counts
+    }
+}
+
+struct Model {
+    settings: Settings,
+    torrents: HashMap<InfoHash, ModelTorrent>,
+    peers: u64,
+}
+
+impl Model {
+    fn announce(&mut self, announce: &Announcement, now: Millis) -> Counts {
+        let torrents = self.torrents.len() as u64;
+        let is_new = !self.torrents.contains_key(&announce.info_hash);
+        let may_store = announce.listening && self.peers < self.settings.peers_max;
+        let may_begin = may_store && announce.event != Event::Stopped && torrents < self.settings.torrents_max;
+        if is_new && !may_begin {
+            return Counts::default();
+        }
+        let torrent = self.torrents.entry(announce.info_hash).or_insert_with(ModelTorrent::new);
+        let known = torrent.peers.remove(&announce.peer);
+        self.peers -= u64::from(known.is_some());
+        if announce.event != Event::Stopped && (known.is_some() || may_store) {
+            let was_leecher = known.as_ref().is_some_and(|peer| !peer.seeder);
+            let counted = known.is_some_and(|peer| peer.counted);
+            let completed = was_leecher && announce.seeder && announce.event == Event::Completed && !counted;
+            torrent.downloaded += u32::from(completed);
+            let Announcement { seeder, crypto, peer_id, .. } = *announce;
+            torrent.peers.insert(announce.peer, ModelPeer { seeder, heard: now, crypto, counted: counted || completed, peer_id });
+            self.peers += 1;
+        }
+        let counts = torrent.counts();
+        if torrent.peers.is_empty() {
+            self.torrents.remove(&announce.info_hash);
+        }
+        counts
+    }
+
+    fn expire(&mut self, now: Millis) {
+        for torrent in self.torrents.values_mut() {
+            torrent.peers.retain(|_, peer| now.since(peer.heard) <= self.settings.lifetime_ms);
+        }
+        self.forget_empty();
+    }
+
+    fn remove(&mut self, info_hash: &InfoHash) {
+        self.torrents.remove(info_hash);
+        self.forget_empty();
+    }
+
+    fn forget_empty(&mut self) {
+        self.torrents.retain(|_, torrent| !torrent.peers.is_empty());
+        self.peers = self.torrents.values().map(|torrent| torrent.peers.len() as u64).sum();
+    }
+
+    /// Panics unless `chosen` is a fair answer to `announce`: what is in it, not how it was drawn.
+    fn judge(&self, announce: &Announcement, chosen: &Chosen) {
+        let nobody = ModelTorrent::new();
+        let torrent = self.torrents.get(&announce.info_hash).unwrap_or(&nobody);
+        let eligible = |addr: &PeerAddr, peer: &ModelPeer| {
+            addr.family() == announce.peer.family()
+                && *addr != announce.peer
+                && !(announce.seeder && peer.seeder)
+                && (announce.crypto != Crypto::Required || peer.crypto != Crypto::None)
+                && announce.event != Event::Stopped
+        };
+        let count = torrent.peers.iter().filter(|(addr, peer)| eligible(addr, peer)).count();
+        assert_eq!(chosen.count(), count.min(announce.numwant).min(PEERS_MAX), "number of peers for {announce:?}");
+        let ids = if announce.want_ids && self.settings.peer_ids { chosen.count() } else { 0 };
+        let flags = if announce.want_crypto_flags { chosen.count() } else { 0 };
+        assert_eq!((chosen.ids().len(), chosen.crypto_flags().len()), (ids, flags), "ids and flags for {announce:?}");
+        let mut wires = chosen.wire().chunks_exact(chosen.family().peer_bytes()).collect::<Vec<_>>();
+        wires.sort_unstable();
+        assert!(wires.windows(2).all(|pair| pair[0] != pair[1]), "a peer is twice in an answer to {announce:?}");
+        for (at, addr) in peers_of(chosen).enumerate() {
+            let Some(peer) = torrent.peers.get(&addr).filter(|peer| eligible(&addr, peer)) else {
+                unreachable!("{addr:?} is no peer for {announce:?}");
+            };
+            assert!(chosen.ids().get(at).is_none_or(|id| *id == peer.peer_id), "{addr:?} has another's id");
+            let flag = u8::from(peer.crypto == Crypto::Required);
+            assert!(chosen.crypto_flags().get(at).is_none_or(|shown| *shown == flag), "{addr:?} has another's flag");
+        }
+    }
+}
+
+/// The peers of an answer.
+fn peers_of(chosen: &Chosen) -> impl Iterator<Item = PeerAddr> {
+    chosen.wire().chunks_exact(chosen.family().peer_bytes()).map(|wire| match *wire {
+        [a, b, c, d, high, low] => PeerAddr::V4([a, b, c, d, high, low]),
+        _ => PeerAddr::V6(wire.try_into().unwrap_or_default()),
+    })
+}
+
+/// Both sides of the comparison, and what the operations share.
+struct Run {
+    store: Store,
+    model: Model,
+    chosen: Chosen,
+    rng: fastrand::Rng,
+    now: Millis,
+    torrents: u8,
+    peers: u16,
+    /// Whether most announces are stops, so that swarms shrink.
+    shrinking: bool,
+}
+
+impl Run {
+    fn new([seed, caps, torrents, peers, ids, lifetime]: [u8; OPERATION_BYTES]) -> Run {
+        let cap = |choice: u8, cap: u64| if choice.is_multiple_of(4) { cap } else { u64::MAX };
+        let settings = Settings {
+            lifetime_ms: LIFETIME_MS + u64::from(lifetime % 2) * 321,
+            peer_ids: ids % 2 == 1,
+            peers_max: cap(caps, 150),
+            torrents_max: cap(caps / 4, 3),
+        };
+        Run {
+            store: Store::new(settings, u64::from(seed)),
+            model: Model { settings, torrents: HashMap::with_hasher(ahash::RandomState::with_seed(1)), peers: 0 },
+            chosen: Chosen::new(),
+            rng: fastrand::Rng::with_seed(u64::from(seed)),
+            now: Millis(0),
+            torrents: [1, 2, 6, 255][usize::from(torrents % 4)],
+            peers: [4, 40, 100, 360][usize::from(peers % 4)],
+            shrinking: false,
+        }
+    }
+
+    fn operate(&mut self, operation: [u8; OPERATION_BYTES]) {
+        let [kind, torrent, .., flags, _] = operation;
+        let info_hash = InfoHash([torrent % self.torrents; 20]);
+        match kind {
+            0..=247 => self.announce(self.announcement(info_hash, operation)),
+            248..=249 => assert_eq!(self.store.scrape(&info_hash), self.model.torrents.get(&info_hash).map(ModelTorrent::counts)),
+            250 => self.expire(if flags < 2 { LIFETIME_MS + STEP_MS } else { STEP_MS }),
+            251 => self.shrinking = flags.is_multiple_of(2),
+            252 if flags < 64 => {
+                self.store.remove(&info_hash);
+                self.model.remove(&info_hash);
+            }
+            253 if flags < 4 => self.store.check_invariants(),
+            254 if flags < 64 => self.compare_peers(info_hash),
+            _ if flags < 16 => self.compare_torrents(),
+            _ => {}
+        }
+    }
+
+    fn announcement(&self, info_hash: InfoHash, operation: [u8; OPERATION_BYTES]) -> Announcement {
+        let [kind, torrent, high, low, flags, numwant] = operation;
+        let listening = !numwant.is_multiple_of(32);
+        let event = match kind {
+            _ if self.shrinking && !kind.is_multiple_of(8) => Event::Stopped,
+            0..=140 => Event::Update,
+            141..=200 => Event::Started,
+            201..=230 => Event::Completed,
+            _ => Event::Stopped,
+        };
+        Announcement {
+            info_hash,
+            peer: addr(u16::from_be_bytes([high, low]) % self.peers, listening),
+            peer_id: PeerId([kind ^ torrent ^ flags ^ numwant; 20]),
+            seeder: if event == Event::Completed { !flags.is_multiple_of(16) } else { flags.is_multiple_of(2) },
+            event,
+            crypto: [Crypto::None, Crypto::Supported, Crypto::None, Crypto::Required][usize::from(flags / 2 % 4)],
+            listening,
+            numwant: if numwant > 252 { PEERS_MAX + 7 } else { usize::from(numwant % 16) },
+            want_ids: flags & 32 != 0,
+            want_crypto_flags: flags & 64 != 0,
+        }
+    }
+
+    fn announce(&mut self, announce: Announcement) {
+        let counts = self.store.announce(&announce, self.now, &mut self.rng, &mut self.chosen);
+        assert_eq!(counts, self.model.announce(&announce, self.now), "counts after {announce:?}");
+        self.model.judge(&announce, &self.chosen);
+    }
+
+    /// Lets time pass; the first call of a fresh sweep is a whole round.
+    fn expire(&mut self, ms: u64) {
+        self.now = self.now.plus(ms);
+        self.store.sweep(&mut Sweep::new(0, 1), self.now);
+        self.model.expire(self.now);
+        self.compare_torrents();
+    }
+
+    /// Compares who is in a swarm, class by class, by asking as peers that are not stored.
+    fn compare_peers(&mut self, info_hash: InfoHash) {
+        for (family, seeder) in [(Family::V4, false), (Family::V4, true), (Family::V6, false), (Family::V6, true)] {
+            let stranger = Announcement {
+                info_hash,
+                peer: addr(u16::from(family == Family::V6), false),
+                peer_id: PeerId([0; 20]),
+                seeder,
+                event: Event::Update,
+                crypto: Crypto::None,
+                listening: false,
+                numwant: PEERS_MAX,
+                want_ids: true,
+                want_crypto_flags: true,
+            };
+            self.announce(stranger);
+        }
+    }
+
+    fn compare_torrents(&self) {
+        let mut torrents = 0;
+        self.store.for_each(|info_hash, counts| {
+            torrents += 1;
+            assert_eq!(self.model.torrents.get(info_hash).map(ModelTorrent::counts), Some(counts), "{info_hash}");
+        });
+        assert_eq!(torrents, self.model.torrents.len());
+        assert_eq!(self.store.totals(), Totals { torrents: torrents as u64, peers: self.model.peers });
+    }
+}
+
+/// The address of a peer: of either family by turns, several on one host. One that does not listen has port 1.
+fn addr(name: u16, listening: bool) -> PeerAddr {
+    let [high, low] = (name / 6).to_be_bytes();
+    let [port_high, port_low] = if listening { (6881 + name / 2 % 3).to_be_bytes() } else { [0, 1] };
+    if name.is_multiple_of(2) {
+        PeerAddr::V4([10, 0, high, low, port_high, port_low])
+    } else {
+        let mut wire = [0x20; 18];
+        wire[14..].copy_from_slice(&[high, low, port_high, port_low]);
+        PeerAddr::V6(wire)
+    }
+}
+
+/// Does what `bytes` say to a store and to the model: the first [`OPERATION_BYTES`] bytes configure both, each further group is
+/// one operation. Panics where they differ.
+pub fn run_operations(bytes: &[u8]) {
+    let mut operations = bytes.as_chunks::<OPERATION_BYTES>().0.iter();
+    let Some(settings) = operations.next() else { return };
+    let mut run = Run::new(*settings);
+    operations.for_each(|operation| run.operate(*operation));
+    run.expire(STEP_MS);
+    (0..run.torrents).for_each(|torrent| run.compare_peers(InfoHash([torrent; 20])));
+    run.store.check_invariants();
+    run.expire(LIFETIME_MS + STEP_MS);
+    assert_eq!(run.store.totals(), Totals::default(), "something outlived its time");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn store_and_model_agree_through_millions_of_operations() {
+        let seed = std::env::var("ANNOUNCED_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
+        println!("ANNOUNCED_SEED={seed}");
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let operations = if cfg!(debug_assertions) { 8_000 } else { 50_000 };
+        for run in 0..100 {
+            let mut bytes = vec![0; operations * OPERATION_BYTES];
+            rng.fill(&mut bytes);
+            // Every configuration comes up, whatever the seed.
+            bytes[1..OPERATION_BYTES].copy_from_slice(&[run, run, run / 2, run / 8, run]);
+            run_operations(&bytes);
+        }
+    }
+}
