@@ -184,7 +184,11 @@ fn one_connection_too_many_is_turned_away_with_503() {
         connection.send(request("/").as_bytes());
         assert_eq!(connection.reply().status(), 200);
     }
-    assert_eq!(get(tracker.address, "/").status(), 503);
+    for _ in 0..3 {
+        assert_eq!(get(tracker.address, "/").status(), 503);
+    }
+    wait_until(PATIENCE, "the log tells of it", || tracker.transcript().contains("turns connections away"));
+    assert_eq!(tracker.transcript().matches("turns connections away").count(), 1, "said once");
     drop(held);
     wait_until(PATIENCE, "there is room again", || get(tracker.address, "/").status() == 200);
     tracker.stop();

@@ -31,6 +31,8 @@ use crate::wire::reply::REPLY_BYTES_MAX;
 const EVENTS_MAX: usize = 1_024;
 /// Connections accepted from one listener before others get their turn.
 const ACCEPTS_PER_ROUND_MAX: usize = 256;
+/// After so long without a connection turned away the crowd is over, milliseconds.
+const CROWD_OVER_MS: u64 = 10_000;
 /// Answers of one connection in one step: room for hundreds of ordinary ones, and always for the largest.
 const OUTPUT_BYTES: usize = 2 * REPLY_BYTES_MAX;
 
@@ -96,6 +98,8 @@ pub(super) struct Worker {
     sweep: Sweep,
     bench: Bench,
     counter: Counter,
+    /// When a connection was last turned away, while that goes on.
+    crowded_at: Option<Millis>,
 }
 
 impl Worker {
@@ -125,6 +129,7 @@ impl Worker {
             poll,
             listeners,
             bench,
+            crowded_at: None,
         })
     }
 
@@ -242,9 +247,12 @@ impl Worker {
             let Some(listener) = self.listeners.get_mut(position) else { return };
             match listener.accept(&self.common.farewell) {
                 Accepted::Connection(stream, peer) => self.welcome(stream, canonical(peer.ip())),
-                Accepted::TurnedAway => self.counter.count(Event::TurnedAway),
+                Accepted::TurnedAway => self.note_crowd("out of file descriptors"),
                 Accepted::Drained => return,
-                Accepted::Exhausted => return self.exhausted.push(position),
+                Accepted::Exhausted => {
+                    self.note_crowd("out of file descriptors or memory");
+                    return self.exhausted.push(position);
+                }
             }
         }
         self.listening.push(position);
@@ -252,7 +260,11 @@ impl Worker {
 
     fn welcome(&mut self, stream: TcpStream, ip: IpAddr) {
         self.counter.count(Event::Accepted);
-        if self.slots.is_full() || !self.per_address.admit(ip) {
+        if self.slots.is_full() {
+            self.note_crowd("as many connections as connections_max allows");
+            return turn_away(stream, &self.common.farewell);
+        }
+        if !self.per_address.admit(ip) {
             self.counter.count(Event::TurnedAway);
             return turn_away(stream, &self.common.farewell);
         }
@@ -265,6 +277,21 @@ impl Worker {
         }
     }
 
+    /// A connection was turned away: counted each time, logged once for as long as it goes on.
+    fn note_crowd(&mut self, why: &str) {
+        self.counter.count(Event::TurnedAway);
+        if self.crowded_at.replace(self.bench.now).is_none() {
+            log::warn!("worker {} turns connections away: {why}", self.index);
+        }
+    }
+
+    fn note_end_of_crowd(&mut self) {
+        if self.crowded_at.is_some_and(|at| self.bench.now.since(at) > CROWD_OVER_MS) {
+            self.crowded_at = None;
+            log::info!("worker {} has room for connections again", self.index);
+        }
+    }
+
     /// Once a round: what time has brought, and the counters.
     fn housekeep(&mut self) {
         if self.deadlines.take_due(self.bench.now, &mut self.due) {
@@ -272,6 +299,7 @@ impl Worker {
                 self.check_deadline(id, tick);
             }
             self.listening.append(&mut self.exhausted);
+            self.note_end_of_crowd();
         }
         self.common.tracker.store().sweep(&mut self.sweep, self.bench.now);
         self.counter.publish(&self.bench.desk.tally);
