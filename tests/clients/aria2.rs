@@ -23,10 +23,10 @@ pub(crate) fn start(job: &Job<'_>) -> Box<dyn Client> {
     // Seeds until it is told to end.
     aria2.args(["--check-integrity=true", "--seed-ratio=0.0", PORTS]);
     aria2.arg(format!("--on-bt-download-complete={}", program("echo", "coreutils").display()));
-    if job.ip.is_ipv4() {
+    if job.host.ip.is_ipv4() {
         // Where its connections come from, and so the address that the tracker sees. An IPv6 address here would make it try every
         // port on IPv4 before it listens on IPv6 alone; from ::1 it needs none.
-        aria2.args(["--disable-ipv6=true", &format!("--interface={}", job.ip)]);
+        aria2.args(["--disable-ipv6=true", &format!("--interface={}", job.host.ip)]);
     }
     aria2.arg(job.torrent);
     Box::new(Aria2(Running::start(aria2)))

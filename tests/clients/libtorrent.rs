@@ -22,7 +22,7 @@ pub(crate) fn start(job: &Job<'_>) -> Box<dyn Client> {
     let import = command(Path::new(PYTHON), job.directory).args(["-c", "import libtorrent"]).status();
     assert!(import.is_ok_and(|status| status.success()), "install the Debian package python3-libtorrent");
     let mut python = command(Path::new(PYTHON), job.directory);
-    python.arg(SCRIPT).args([job.torrent, job.directory]).arg(job.ip.to_string());
+    python.arg(SCRIPT).args([job.torrent, job.directory]).arg(job.host.ip.to_string());
     Box::new(Libtorrent(Running::start(python)))
 }
 

@@ -5,8 +5,8 @@
 //! that the client understood the answer; the scrapes in between show that the tracker understood `started`, `completed` and
 //! `stopped` as this client writes them.
 //!
-//! Needs the clients themselves (`tests/run.sh` installs them). The pairs with Transmission run in a network namespace of their
-//! own, see [`network`].
+//! Needs the clients themselves (`tests/run.sh` installs them). In the pairs with Transmission, tracker, seeder and leecher
+//! have a network namespace each, see [`network`].
 #![allow(clippy::expect_used, clippy::panic, reason = "a failing helper fails its test, with a text")]
 
 mod aria2;
@@ -18,10 +18,9 @@ mod support;
 mod transmission;
 
 use std::fs;
-use std::net::IpAddr;
 use std::path::Path;
 
-use network::{LOOPBACK_V4, LOOPBACK_V6, Network, PRIVATE_V4, PRIVATE_V6};
+use network::{Host, LOOPBACK_V4, LOOPBACK_V6, Network, private_v4, private_v6};
 use payload::Payload;
 use support::tracker::{Counts, Tracker};
 use support::{PATIENCE, wait_until};
@@ -31,8 +30,8 @@ const SETTINGS: &str = "[tracker]\nmin_interval = \"2s\"\nmax_interval = \"60s\"
 
 /// What a client is started on.
 struct Job<'a> {
-    /// The address it listens on and connects from.
-    ip: IpAddr,
+    /// Where it lives. It is started there; what else is to run there goes through [`Host::run`].
+    host: Host,
     /// The torrent file.
     torrent: &'a Path,
     /// Where the payload is, or goes; the client's own files go there too.
@@ -55,7 +54,7 @@ type Start = fn(&Job<'_>) -> Box<dyn Client>;
 
 /// The story of every test: the file goes from a client that `seeder` starts to one that `leecher` starts.
 fn pass_on(network: &Network, seeder: Start, leecher: Start) {
-    let tracker = Tracker::start(network.tracker, SETTINGS);
+    let tracker = network.tracker.run(|| Tracker::start(network.tracker.ip, SETTINGS));
     let work = tempfile::tempdir().expect("a temporary directory");
     let payload = Payload::random();
     let torrent = work.path().join("payload.torrent");
@@ -63,15 +62,16 @@ fn pass_on(network: &Network, seeder: Start, leecher: Start) {
     let (from, to) = (work.path().join("seeder"), work.path().join("leecher"));
     fs::create_dir(&from).and_then(|()| fs::create_dir(&to)).expect("a temporary directory can be written to");
     payload.write_into(&from);
+    let start = |client: Start, host: Host, directory| host.run(|| client(&Job { host, torrent: &torrent, directory }));
     let expect = |complete, downloaded| {
         let counts = Some(Counts { complete, downloaded, incomplete: 0 });
         wait_until(PATIENCE, &format!("a scrape shows {counts:?}"), || tracker.scrape(&payload.info_hash) == counts);
     };
 
-    let mut seeding = seeder(&Job { ip: network.seeder, torrent: &torrent, directory: &from });
+    let mut seeding = start(seeder, network.seeder, &from);
     seeding.wait_complete();
     expect(1, 0);
-    let mut leeching = leecher(&Job { ip: network.leecher, torrent: &torrent, directory: &to });
+    let mut leeching = start(leecher, network.leecher, &to);
     leeching.wait_complete();
     expect(2, 1);
     leeching.leave();
@@ -106,15 +106,17 @@ fn aria2_to_libtorrent_over_ipv6() {
 
 #[test]
 fn aria2_to_transmission() {
-    network::apart("aria2_to_transmission", || pass_on(&PRIVATE_V4, aria2::start, transmission::start));
+    network::apart("aria2_to_transmission", private_v4, |network| pass_on(network, aria2::start, transmission::start));
 }
 
 #[test]
 fn transmission_to_libtorrent() {
-    network::apart("transmission_to_libtorrent", || pass_on(&PRIVATE_V4, transmission::start, libtorrent::start));
+    network::apart("transmission_to_libtorrent", private_v4, |network| pass_on(network, transmission::start, libtorrent::start));
 }
 
 #[test]
 fn libtorrent_to_transmission_over_ipv6() {
-    network::apart("libtorrent_to_transmission_over_ipv6", || pass_on(&PRIVATE_V6, libtorrent::start, transmission::start));
+    network::apart("libtorrent_to_transmission_over_ipv6", private_v6, |network| {
+        pass_on(network, libtorrent::start, transmission::start);
+    });
 }

@@ -1,19 +1,26 @@
 //! Where the tracker and the clients of one test live.
 //!
-//! Owns: the three addresses of a test, and the network namespace of those tests that cannot use the loopback addresses:
-//! Transmission takes no peer from 127.0.0.0/8 or ::1. Their addresses come from the ranges for benchmarks (RFC 2544) and for
-//! documentation (RFC 3849), so they collide with nobody's network even if one leaks.
+//! Owns: the three hosts of a test, and the network of those tests that cannot use the loopback addresses: Transmission takes no
+//! peer from 127.0.0.0/8 or ::1. Their addresses come from the ranges for benchmarks (RFC 2544) and for documentation (RFC 3849),
+//! so they collide with nobody's network even if one leaks.
 //!
-//! Such a test runs itself again under `unshare`, in a network namespace and a process namespace. Both belong to that process:
-//! when it ends, however it ends, the kernel takes the addresses back and kills the clients. Nothing has a name, so nothing is
-//! left over. Needs root, or a kernel that lets everybody make user namespaces.
+//! Such a test runs itself again under `unshare`, in a network namespace and a process namespace. There it makes a bridge, and for
+//! each host a network namespace that a veth pair joins to the bridge; the test scrapes from an address on the bridge itself. All
+//! of it belongs to that second process: when it ends, however it ends, the kernel kills the clients and takes the namespaces
+//! back. Nothing has a name outside, so nothing is left over. Needs root, or a kernel that lets everybody make user namespaces;
+//! and Linux 5.8, the first where a pidfd leads into a namespace.
 
 use std::env;
-use std::fs;
+use std::fs::{self, File};
+use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name_space, move_into_thread_name_spaces};
 
 use crate::support::process::{Running, program};
 
@@ -23,48 +30,83 @@ const INSIDE: &str = "ANNOUNCED_TEST_IS_APART";
 /// More than the one wait that fails, so that the second run can say what it was.
 const SECOND_RUN_MAX: Duration = Duration::from_secs(60);
 
-/// The addresses of one test.
+/// Keeps a new namespace alive: says that `unshare` has made it, then waits for an end of input that does not come.
+const KEEP: &str = "echo made; read end";
+
+/// The number of the test among its hosts, which are 1, 2 and 3. A number is the last byte of an address.
+const TEST: u8 = 254;
+
+/// Where a program of the test lives.
+#[derive(Clone, Copy)]
+pub(crate) struct Host {
+    /// The address it listens on and connects from.
+    pub(crate) ip: IpAddr,
+    /// A process in the host's network namespace; `None` when that is the one of the test.
+    keeper: Option<Pid>,
+}
+
+impl Host {
+    const fn local(ip: IpAddr) -> Host {
+        Host { ip, keeper: None }
+    }
+
+    /// Does `work` on this host, where the children that it starts then stay.
+    pub(crate) fn run<T>(self, work: impl FnOnce() -> T) -> T {
+        let Some(keeper) = self.keeper else { return work() };
+        let home = File::open("/proc/thread-self/ns/net").expect("a thread has a network namespace");
+        let keeper = pidfd_open(keeper, PidfdFlags::empty()).expect("the keeper runs");
+        // Namespaces are a thread's own; a child has those of the thread that starts it.
+        move_into_thread_name_spaces(keeper.as_fd(), ThreadNameSpaceType::NETWORK).expect("a pidfd leads into a namespace");
+        let result = work();
+        move_into_link_name_space(home.as_fd(), Some(LinkNameSpaceType::Network)).expect("the way back is open");
+        result
+    }
+}
+
+/// The hosts of one test.
 pub(crate) struct Network {
-    /// Where the tracker listens.
-    pub(crate) tracker: IpAddr,
-    /// Where the client that has the file lives.
-    pub(crate) seeder: IpAddr,
-    /// Where the client that wants the file lives.
-    pub(crate) leecher: IpAddr,
+    /// The tracker's.
+    pub(crate) tracker: Host,
+    /// That of the client that has the file.
+    pub(crate) seeder: Host,
+    /// That of the client that wants the file.
+    pub(crate) leecher: Host,
+}
+
+impl Network {
+    const fn of([tracker, seeder, leecher]: [Host; 3]) -> Network {
+        Network { tracker, seeder, leecher }
+    }
 }
 
 /// The loopback interface: all of 127.0.0.0/8 is local.
-pub(crate) const LOOPBACK_V4: Network = Network { tracker: v4(127, 0, 1), seeder: v4(127, 0, 2), leecher: v4(127, 0, 3) };
+pub(crate) const LOOPBACK_V4: Network = Network::of([local_v4(1), local_v4(2), local_v4(3)]);
 
 /// The loopback interface, which has one IPv6 address: the clients differ in their ports alone.
-pub(crate) const LOOPBACK_V6: Network = Network { tracker: V6_LOCALHOST, seeder: V6_LOCALHOST, leecher: V6_LOCALHOST };
+pub(crate) const LOOPBACK_V6: Network = Network::of([Host::local(IpAddr::V6(Ipv6Addr::LOCALHOST)); 3]);
 
-/// What [`apart`] gives to the loopback interface of the namespace.
-pub(crate) const PRIVATE_V4: Network = Network { tracker: v4(198, 18, 1), seeder: v4(198, 18, 2), leecher: v4(198, 18, 3) };
-
-/// The same for IPv6.
-pub(crate) const PRIVATE_V6: Network = Network { tracker: v6(1), seeder: v6(2), leecher: v6(3) };
-
-const V6_LOCALHOST: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
-
-const fn v4(first: u8, second: u8, last: u8) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::new(first, second, 0, last))
+const fn local_v4(last: u8) -> Host {
+    Host::local(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)))
 }
 
-const fn v6(last: u16) -> IpAddr {
-    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last))
+/// The IPv4 addresses that [`apart`] gives out, by the number of the host.
+pub(crate) fn private_v4(number: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(198, 18, 0, number))
 }
 
-/// Runs `body` in a network of its own, with the addresses of [`PRIVATE_V4`] and [`PRIVATE_V6`]. `test` is the name of the test
-/// that calls, by which it is run again.
+/// The IPv6 addresses that [`apart`] gives out, by the number of the host.
+pub(crate) fn private_v6(number: u8) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, number.into()))
+}
+
+/// Runs `body` with a network of its own, where every host has an address of either family; `body` is given the one that
+/// `address` makes of its number, [`private_v4`] or [`private_v6`]. `test` is the name of the test that calls, by which it is run again.
 #[track_caller]
-pub(crate) fn apart(test: &str, body: fn()) {
+pub(crate) fn apart(test: &str, address: fn(u8) -> IpAddr, body: fn(&Network)) {
     if env::var_os(INSIDE).is_some() {
-        set_up();
-        return body();
+        return body(&set_up(address));
     }
-    let mut unshare = Command::new(program("unshare", "util-linux"));
-    unshare.args(["--net", "--pid", "--fork", "--kill-child"]);
+    let mut unshare = unshare(&["--net", "--pid", "--fork", "--kill-child"]);
     // Root has what it takes already, and may have it where user namespaces are off.
     if !is_root() {
         unshare.arg("--map-root-user");
@@ -74,9 +116,15 @@ pub(crate) fn apart(test: &str, body: fn()) {
     let status = again.wait_exit(SECOND_RUN_MAX);
     assert!(
         status.success() && again.transcript().contains("1 passed"),
-        "{test} failed in its network namespace. If unshare was refused: Transmission takes no peers from loopback addresses, so \
+        "{test} failed in its network namespaces. If unshare was refused: Transmission takes no peers from loopback addresses, so \
          this test makes a network of its own; run it as root (CAP_SYS_ADMIN) or allow user namespaces",
     );
+}
+
+fn unshare(arguments: &[&str]) -> Command {
+    let mut unshare = Command::new(program("unshare", "util-linux"));
+    unshare.args(arguments);
+    unshare
 }
 
 /// The user's id is that of the process, which owns its directory in /proc.
@@ -84,19 +132,39 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
-/// A new network namespace has a loopback interface that is down, and nothing else.
-fn set_up() {
-    ip(&["link", "set", "lo", "up"]);
-    for network in [PRIVATE_V4, PRIVATE_V6] {
-        for address in [network.tracker, network.seeder, network.leecher] {
-            // Without duplicate address detection, which keeps an IPv6 address from use for a second.
-            let flags: &[&str] = if address.is_ipv6() { &["nodad"] } else { &[] };
-            ip(&[&["addr", "add", &address.to_string(), "dev", "lo"], flags].concat());
-        }
-    }
+fn set_up(address: fn(u8) -> IpAddr) -> Network {
+    ip("link add name bridge type bridge");
+    bring_up("bridge", TEST);
+    Network::of([1, 2, 3].map(|number| plug_in(number, address(number))))
 }
 
-fn ip(arguments: &[&str]) {
-    let status = Command::new(program("ip", "iproute2")).args(arguments).status().expect("ip can be run");
-    assert!(status.success(), "ip {arguments:?} ended with {status}");
+/// Makes a namespace for the host of that number, and joins it to the bridge.
+fn plug_in(number: u8, address: IpAddr) -> Host {
+    let keeper = Running::start(unshare(&["--net", "sh", "-c", KEEP]));
+    keeper.wait_line("that its namespace is made", |line| (line == "made").then_some(()));
+    let pid = keeper.pid();
+    // It ends with the process namespace.
+    mem::forget(keeper);
+
+    ip(&format!("link add name host{number} type veth peer name eth0 netns {pid}"));
+    ip(&format!("link set host{number} master bridge up"));
+    let host = Host { ip: address, keeper: Some(pid) };
+    host.run(|| {
+        ip("link set lo up");
+        bring_up("eth0", number);
+    });
+    host
+}
+
+/// Gives the interface its address of either family.
+fn bring_up(interface: &str, number: u8) {
+    ip(&format!("link set {interface} up"));
+    ip(&format!("addr add {}/24 dev {interface}", private_v4(number)));
+    // Without duplicate address detection, which keeps an IPv6 address from use for a second.
+    ip(&format!("addr add {}/64 dev {interface} nodad", private_v6(number)));
+}
+
+fn ip(arguments: &str) {
+    let status = Command::new(program("ip", "iproute2")).args(arguments.split(' ')).status().expect("ip can be run");
+    assert!(status.success(), "ip {arguments} ended with {status}");
 }

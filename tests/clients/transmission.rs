@@ -1,8 +1,8 @@
 //! Transmission's daemon, driven over its RPC by `transmission-remote`.
 //!
 //! Owns: a daemon whose settings leave it nothing but the tracker to find peers with. It takes no peer from a loopback address,
-//! so its tests run in a namespace of their own, which has room for one daemon: the ports are its defaults, and its RPC is on
-//! 127.0.0.1. It tells a peer every ten seconds at the earliest that it is interested, so a download takes that long, and no
+//! so its hosts have a network namespace of their own, which has room for one daemon: the ports are its defaults, and its RPC is
+//! on 127.0.0.1. It tells a peer every ten seconds at the earliest that it is interested, so a download takes that long, and no
 //! setting changes it.
 
 use std::fs;
@@ -12,21 +12,23 @@ use std::process::Output;
 
 use rustix::process::Signal;
 
+use crate::network::Host;
 use crate::support::process::{Running, command, program};
 use crate::support::{PATIENCE, wait_until};
 use crate::{Client, Job};
 
 struct Transmission {
     daemon: Running,
+    host: Host,
     home: PathBuf,
 }
 
 /// Starts a daemon, then hands it the torrent; it checks what is in the directory and downloads the rest.
 pub(crate) fn start(job: &Job<'_>) -> Box<dyn Client> {
-    fs::write(job.directory.join("settings.json"), settings(job.ip)).expect("a temporary directory can be written to");
+    fs::write(job.directory.join("settings.json"), settings(job.host.ip)).expect("a temporary directory can be written to");
     let mut daemon = command(&program("transmission-daemon", "transmission-daemon"), job.directory);
     daemon.args(["--foreground", "--log-info", "--config-dir"]).arg(job.directory);
-    let transmission = Transmission { daemon: Running::start(daemon), home: job.directory.to_owned() };
+    let transmission = Transmission { daemon: Running::start(daemon), host: job.host, home: job.directory.to_owned() };
     let takes =
         || transmission.remote(&["--add".as_ref(), job.torrent, "--download-dir".as_ref(), job.directory]).status.success();
     wait_until(PATIENCE, "Transmission takes the torrent", takes);
@@ -51,7 +53,7 @@ fn settings(ip: IpAddr) -> String {
 impl Transmission {
     fn remote(&self, arguments: &[&Path]) -> Output {
         let mut remote = command(&program("transmission-remote", "transmission-cli"), &self.home);
-        remote.args(arguments).output().expect("transmission-remote can be run")
+        self.host.run(|| remote.args(arguments).output()).expect("transmission-remote can be run")
     }
 }
 
