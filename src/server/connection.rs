@@ -187,9 +187,10 @@ impl Connection {
     pub fn receive(&mut self, input: &[u8], round: &mut Round<'_>) {
         let unused = self.answer_all(input, round);
         self.keep_tail(&input[input.len() - unused..]);
-        self.request_since = match unused {
-            0 => None,
-            _ => self.request_since.filter(|_| unused == input.len()).or(Some(round.turn.now)),
+        // Old clients send an empty line behind a request (RFC 9112, section 2.2): it is not the beginning of another one.
+        self.request_since = match self.tail.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+            true => None,
+            false => self.request_since.filter(|_| unused == input.len()).or(Some(round.turn.now)),
         };
         self.set_deadline(round.turn.now, round.limits);
         if self.half_closed {
@@ -284,7 +285,7 @@ impl Connection {
     /// The peer has shut down its sending side. It still gets the answers to what it asked; half a request is answered too.
     pub fn end_of_input(&mut self, round: &mut Round<'_>) {
         self.half_closed = true;
-        if matches!(self.phase, Phase::Open) && !self.unparsed && !self.tail.is_empty() {
+        if matches!(self.phase, Phase::Open) && !self.unparsed && self.request_since.is_some() {
             self.fault(HttpFault::BadRequest, round);
             self.tail = Vec::new();
         }
@@ -355,7 +356,7 @@ impl Connection {
         match self.phase {
             _ if !self.unsent.is_empty() => self.abandon(),
             Phase::Parked { .. } => self.unpark(round, |parked, round| round.tracker.give_up(parked, &mut round.turn)),
-            Phase::Open if !self.tail.is_empty() => {
+            Phase::Open if self.request_since.is_some() => {
                 self.fault(HttpFault::Timeout, round);
                 self.keep_tail(&[]);
                 self.set_deadline(round.turn.now, round.limits);

@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod connection;
+#[cfg(test)]
 mod fields;
 #[cfg(test)]
 mod house;

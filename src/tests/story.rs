@@ -15,19 +15,20 @@ use crate::tests::simulation::{no_full_scrape, policy};
 use crate::tracker::{Desk, FullScrape, Outbox, Policy, Tracker, Turn};
 use crate::wire::reply::REPLY_BYTES_MAX;
 
-const LIMITS: Limits =
+pub(super) const LIMITS: Limits =
     Limits { request_bytes_max: 8_192, idle_ms: 60_000, request_ms: 10_000, send_ms: 15_000, lookup_ms: 2_000 };
 /// An announce that lacks only `port` and `left`.
 const START: &str = "/announce?info_hash=hhhhhhhhhhhhhhhhhhhh&peer_id=-XX0001-abcdefghijkl&uploaded=0&downloaded=0";
 
-struct Site {
+/// A tracker without a database, and one worker's desk.
+pub(super) struct Site {
     tracker: Tracker,
     desk: Desk,
-    now: Millis,
+    pub(super) now: Millis,
 }
 
 impl Site {
-    fn new(policy: Policy) -> Site {
+    pub(super) fn new(policy: Policy) -> Site {
         let swarms = swarm::Settings {
             lifetime_ms: u64::from(policy.max_interval_s + policy.min_interval_s) * 1_000,
             peer_ids: policy.peer_ids,
@@ -40,15 +41,24 @@ impl Site {
         Site { tracker, desk: Desk::new(7), now: Millis(1_000) }
     }
 
-    /// Everything that is sent back when `from` sends `bytes`.
-    fn exchange(&mut self, from: &str, bytes: &[u8]) -> String {
+    pub(super) fn connect(&self, from: &str) -> Connection {
         let ip: IpAddr = from.parse().unwrap();
-        let mut connection = Connection::new(ip, Ticket { worker: 0, slot: 0, generation: 0 }, self.now, &LIMITS);
+        Connection::new(ip, Ticket { worker: 0, slot: 0, generation: 0 }, self.now, &LIMITS)
+    }
+
+    /// Everything that is sent when `work` is done to a connection.
+    pub(super) fn in_round(&mut self, work: impl FnOnce(&mut Round<'_>)) -> String {
         let mut output = vec![0; 4 * REPLY_BYTES_MAX];
         let turn = Turn { now: self.now, desk: &mut self.desk, out: Outbox::new(&mut output) };
         let mut round = Round { tracker: &self.tracker, turn, limits: &LIMITS };
-        connection.receive(bytes, &mut round);
+        work(&mut round);
         round.turn.out.filled().escape_ascii().to_string().replace("\\r\\n", "\n")
+    }
+
+    /// Everything that is sent back when `from` sends `bytes`.
+    pub(super) fn exchange(&mut self, from: &str, bytes: &[u8]) -> String {
+        let mut connection = self.connect(from);
+        self.in_round(|round| connection.receive(bytes, round))
     }
 
     fn get(&mut self, from: &str, target: &str) -> String {
@@ -64,7 +74,7 @@ impl Site {
     }
 }
 
-fn exact() -> Policy {
+pub(super) fn exact() -> Policy {
     Policy { registered_only: false, max_interval_s: 9, min_interval_s: 5, ..policy() }
 }
 
