@@ -201,6 +201,8 @@ impl Connection {
     /// Answers requests until input, output space or the registry's knowledge ends; the number of bytes left over.
     fn answer_all(&mut self, mut input: &[u8], round: &mut Round<'_>) -> usize {
         self.unparsed = false;
+        // A full read: the socket may hold more, and closing over it would reset the connection.
+        let full = input.len() >= round.limits.request_bytes_max;
         while matches!(self.phase, Phase::Open) && !input.is_empty() {
             if round.turn.out.free() < REPLY_BYTES_MAX || self.unsent.body.is_some() {
                 self.unparsed = true;
@@ -210,7 +212,7 @@ impl Connection {
                 Ok(Parsed::Partial) => return input.len(),
                 Ok(Parsed::Complete { head, consumed }) => {
                     input = &input[consumed..];
-                    self.answer(&head, input.is_empty(), round);
+                    self.answer(&head, input.is_empty() && !full, round);
                 }
                 Err(fault) => self.fault(fault, round),
             }

@@ -46,3 +46,50 @@ fn an_empty_line_leaves_the_connection_idle_and_a_request_its_whole_time() {
     site.in_round(|round| connection.receive(b"\r\nG", round));
     assert_eq!(connection.deadline(), Millis(50_000).plus(LIMITS.request_ms));
 }
+
+#[test]
+fn a_close_lingers_over_what_may_be_unread() {
+    let close = "GET / HTTP/1.1\r\nConnection: close\r\nX: ";
+    let of = |bytes: usize| format!("{close}{}\r\n\r\n", "x".repeat(bytes - close.len() - 4));
+    let rows = [
+        ("all is read", of(LIMITS.request_bytes_max - 1), Next::Close),
+        ("the read was full", of(LIMITS.request_bytes_max), Next::ShutDown),
+        ("more was read", of(100) + "GET", Next::ShutDown),
+        ("a body", "GET / HTTP/1.1\r\nContent-Length: 1\r\n\r\n".to_owned(), Next::ShutDown),
+        ("not HTTP", "\x16".to_owned(), Next::ShutDown),
+    ];
+    for (name, request, expected) in rows {
+        let mut site = Site::new(exact());
+        let mut connection = site.connect("9.9.9.1");
+        site.in_round(|round| connection.receive(request.as_bytes(), round));
+        assert_eq!(connection.next(), expected, "{name}");
+    }
+}
+
+#[test]
+fn lingering_ends_after_64_kib_or_2_s() {
+    let mut site = Site::new(exact());
+    let mut connection = site.connect("9.9.9.1");
+    site.in_round(|round| connection.receive(b"\x16", round));
+    connection.start_draining(site.now);
+    connection.drained(64 * 1024);
+    assert_eq!((connection.next(), connection.deadline()), (Next::Drain, site.now.plus(2_000)));
+    connection.drained(1);
+    assert_eq!(connection.next(), Next::Close);
+
+    let mut connection = site.connect("9.9.9.1");
+    site.in_round(|round| connection.receive(b"\x16", round));
+    connection.start_draining(site.now);
+    assert_eq!(site.in_round(|round| connection.expire(round)), "");
+    assert_eq!(connection.next(), Next::Close);
+}
+
+#[test]
+fn http_1_0_stays_only_when_asked_to() {
+    for (header, expected) in [("", Next::Close), ("Connection: keep-alive\r\n", Next::Read)] {
+        let mut site = Site::new(exact());
+        let mut connection = site.connect("9.9.9.1");
+        site.in_round(|round| connection.receive(format!("GET / HTTP/1.0\r\n{header}\r\n").as_bytes(), round));
+        assert_eq!(connection.next(), expected, "{header}");
+    }
+}
