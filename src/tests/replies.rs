@@ -127,6 +127,7 @@ fn failures_carry_the_intervals_and_when_to_retry() {
         (Failure::NotRegistered, None, "51:#5 this torrent is not registered with this tracker", 1800, "i30e"),
         (Failure::Banned, None, "43:#6 this torrent is banned from this tracker", 1800, "i30e"),
         (Failure::Banned, Some("spam"), "49:#6 this torrent is banned from this tracker: spam", 1800, "i30e"),
+        (Failure::FullScrapeOff, None, "52:full scrapes are not offered here: name the torrents", 1800, "i30e"),
         (Failure::Unavailable, None, "54:the tracker's database is away, please try again later", 300, "i5e"),
         (Failure::Busy, None, "49:the tracker is overloaded, please try again later", 300, "i5e"),
     ];

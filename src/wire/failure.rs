@@ -49,7 +49,7 @@ pub enum Field {
 
 /// The longest of all [`Failure::text`]s, in bytes.
 pub const TEXT_BYTES_MAX: usize = 64;
-/// How long a client waits after a failure that only time or an operator ends: #5 and #6 (an unban must be noticed).
+/// How long a client waits after a failure that only an operator ends: #5, #6 (an unban must be noticed), full scrapes that are off.
 const LISTING_RETRY_MINUTES: u32 = 30;
 /// How long a client waits for what passes by itself.
 const PASSING_RETRY_MINUTES: u32 = 5;
@@ -78,12 +78,8 @@ impl Failure {
     /// Minutes after which the same request may succeed (BEP 31 `retry in`); none when it never will.
     pub fn retry_minutes(self) -> Option<u32> {
         match self {
-            Failure::MissingField(_)
-            | Failure::InfoHashLength
-            | Failure::PeerIdLength
-            | Failure::PortInvalid
-            | Failure::FullScrapeOff => None,
-            Failure::NotRegistered | Failure::Banned => Some(LISTING_RETRY_MINUTES),
+            Failure::MissingField(_) | Failure::InfoHashLength | Failure::PeerIdLength | Failure::PortInvalid => None,
+            Failure::NotRegistered | Failure::Banned | Failure::FullScrapeOff => Some(LISTING_RETRY_MINUTES),
             Failure::Unavailable | Failure::Busy => Some(PASSING_RETRY_MINUTES),
         }
     }
