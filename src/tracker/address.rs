@@ -41,21 +41,23 @@ fn is_global_unicast(ip: IpAddr) -> bool {
 /// Not one of the special-purpose blocks of RFC 6890 and its updates.
 fn is_global_unicast_v4(ip: Ipv4Addr) -> bool {
     let special = match ip.octets() {
-        // This network; carriers' NATs (RFC 6598); protocol assignments; benchmarks (RFC 2544); multicast and reserved, broadcast included.
+        // This network; carriers' NATs (RFC 6598); protocol assignments; 6to4 relays, which are anycast (RFC 7526); benchmarks
+        // (RFC 2544); multicast and reserved, broadcast included.
         [0 | 224..=255, ..] => true,
         [100, b, ..] if b & 0xc0 == 64 => true,
         [192, 0, 0, _] => true,
+        [192, 88, 99, _] => true,
         [198, 18 | 19, ..] => true,
         _ => ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_documentation(),
     };
     !special
 }
 
-/// Global unicast is 2000::/3 (RFC 4291); within it, documentation (RFC 3849, RFC 9637) and the tunnels that embed an IPv4 address
-/// (Teredo, 6to4), which would smuggle a private one in, do not count.
+/// Global unicast is 2000::/3 (RFC 4291); within it, documentation (RFC 3849, RFC 9637), protocol assignments (2001::/23, RFC 2928:
+/// Teredo, benchmarks, ORCHIDs) and 6to4 do not count. Teredo and 6to4 embed an IPv4 address, and would smuggle a private one in.
 fn is_global_unicast_v6(ip: Ipv6Addr) -> bool {
     match ip.segments() {
-        [0x2001, 0x0db8, ..] | [0x2001, 0, ..] | [0x2002, ..] => false,
+        [0x2001, 0..=0x01ff | 0x0db8, ..] | [0x2002, ..] => false,
         [0x3fff, second, ..] if second < 0x1000 => false,
         [first, ..] => first & 0xe000 == 0x2000,
     }
@@ -105,6 +107,7 @@ mod tests {
             "172.31.0.1",
             "192.0.0.8",
             "192.0.2.1",
+            "192.88.99.1",
             "192.168.0.1",
             "198.18.0.1",
             "198.51.100.1",
@@ -119,6 +122,8 @@ mod tests {
             "100::1",
             "2001:db8::1",
             "2001::1",
+            "2001:2::1",
+            "2001:20::1",
             "2002:a00:1::1",
             "3fff::1",
             "fc00::1",
@@ -128,7 +133,16 @@ mod tests {
         for address in special {
             assert!(!is_global_unicast(ip(address)), "{address}");
         }
-        for address in ["1.1.1.1", "100.63.255.255", "100.128.0.1", "198.20.0.1", "223.255.255.255", "2a00::1", "3fff:1000::1"] {
+        for address in [
+            "1.1.1.1",
+            "100.63.255.255",
+            "100.128.0.1",
+            "198.20.0.1",
+            "223.255.255.255",
+            "2a00::1",
+            "2001:200::1",
+            "3fff:1000::1",
+        ] {
             assert!(is_global_unicast(ip(address)), "{address}");
         }
     }
