@@ -26,7 +26,7 @@ mod property;
 #[cfg(test)]
 mod replies;
 #[cfg(test)]
-mod simulation;
+pub(crate) mod simulation;
 #[cfg(test)]
 mod story;
 

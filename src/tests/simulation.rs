@@ -326,11 +326,11 @@ impl Site {
     }
 }
 
-pub(super) fn no_full_scrape() -> FullScrapeSettings {
+pub(crate) fn no_full_scrape() -> FullScrapeSettings {
     FullScrapeSettings { who: WhoMayAsk::Off, interval_ms: 60_000, scrape_interval_s: 1_800 }
 }
 
-pub(super) fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     Policy {
         registered_only: true,
         max_interval_s: 1_800,

@@ -286,11 +286,48 @@ impl Tracker {
     }
 
     pub(super) fn send_full_scrape(&self, request: Request, body: Option<LargeBody>, turn: &mut Turn<'_>) -> Answer {
-        let Some(body) = body else {
+        let Some(mut body) = body else {
             return self.refuse(Failure::Busy, None, request.framing, turn);
         };
+        // After a wait that was given up, what comes may have been made for an earlier request of the same connection.
+        body.gzip &= request.gzip;
         let length = body.bytes().len() as u64;
-        turn.out.write(|buffer| frame::full_scrape_head(request.framing, length, request.gzip, buffer));
+        turn.out.write(|buffer| frame::full_scrape_head(request.framing, length, body.gzip, buffer));
         if request.framing.head_only { Answer::Done } else { Answer::Body(body) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Registry;
+    use crate::swarm;
+    use crate::tests::simulation::{no_full_scrape, policy};
+    use crate::tracker::{Completion, Desk, Outbox};
+
+    #[test]
+    fn who_did_not_ask_for_gzip_gets_none_even_of_a_copy_made_for_an_earlier_request() {
+        let swarms = swarm::Settings { lifetime_ms: 1_000, peer_ids: false, peers_max: 1, torrents_max: 1 };
+        let store = Arc::new(Store::new(swarms, 7));
+        let full_scrape = FullScrape::start(no_full_scrape(), Arc::clone(&store), Mailboxes::new([])).unwrap();
+        let tracker = Tracker::new(policy(), store, Registry::memory(), Mailboxes::new([]), full_scrape);
+        for (asked, made, expected) in [(true, true, true), (false, true, false), (true, false, false), (false, false, false)] {
+            let copy = Arc::new(FullCopy { plain: b"de".to_vec(), gzip: OnceLock::from(compress(b"de")) });
+            let permit = Permit::take(&Arc::default()).unwrap();
+            let body = LargeBody { copy, gzip: made, _permit: permit };
+            let framing = Framing { http10: false, keep_alive: true, head_only: false };
+            let parked = Parked::FullScrape(Request { framing, gzip: asked });
+            let (mut desk, mut output) = (Desk::new(7), vec![0; 1_000]);
+            let mut turn = Turn { now: Millis(0), desk: &mut desk, out: Outbox::new(&mut output) };
+            let ticket = Ticket { worker: 0, slot: 0, generation: 0 };
+            let answer = tracker.resume(parked, Completion::FullScrape(ticket, Some(body)), &mut turn);
+            let Answer::Body(body) = answer else { panic!("no body") };
+            let head = String::from_utf8_lossy(turn.out.filled()).into_owned();
+            assert_eq!(
+                (head.contains("gzip"), body.bytes() != b"de"),
+                (expected, expected),
+                "asked {asked}, made {made}: {head}"
+            );
+        }
     }
 }
