@@ -226,7 +226,12 @@ const ROWS: &[Row] = &[
     },
 ];
 
-/// Every request above, for tests that only want bytes worth having.
+/// Every request above, with who sends it.
+pub(super) fn requests_by_client() -> impl Iterator<Item = (&'static str, &'static [u8])> {
+    ROWS.iter().map(|row| (row.client, row.request))
+}
+
+/// The same, for tests that only want bytes worth having.
 pub(super) fn requests() -> impl Iterator<Item = &'static [u8]> {
     ROWS.iter().map(|row| row.request)
 }

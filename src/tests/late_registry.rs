@@ -230,6 +230,34 @@ fn a_scrape_waits_for_all_its_torrents_and_shows_names() {
 }
 
 #[test]
+fn an_open_tracker_serves_what_is_not_listed_and_refuses_what_is_banned() {
+    let (server, database) = start(Mode::Open, |_| ());
+    let mut peer = Peer::connect(&server);
+    peer.send(&[&announce(UNKNOWN), &announce(BANNED), "/scrape?info_hash=uaaaaaaaaaaaaaaaaaaa&info_hash=baaaaaaaaaaaaaaaaaaa"]);
+    for _ in 0..2 {
+        database.question();
+        database.answer();
+    }
+    assert!(peer.reply().contains("10:incompletei1e"));
+    assert!(peer.reply().contains(&format!("#6 this torrent is banned from this tracker: {REASON}")));
+    let scrape = peer.reply();
+    assert!(scrape.contains("20:uaaaaaaaaaaaaaaaaaaad8:completei0e") && !scrape.contains("baaaaaaa"), "{scrape}");
+    drop(database);
+    server.stop_and_join(PATIENCE).unwrap();
+}
+
+#[test]
+fn a_registered_tracker_looks_at_the_fields_before_it_looks_for_the_torrent() {
+    let (server, database) = start(Mode::Registered, |_| ());
+    let mut peer = Peer::connect(&server);
+    peer.send(&[&announce(UNKNOWN).replace("port=6881", "port=0")]);
+    assert!(peer.reply().contains("#4"));
+    assert!(database.questions.try_recv().is_err());
+    drop(database);
+    server.stop_and_join(PATIENCE).unwrap();
+}
+
+#[test]
 fn without_an_answer_in_time_open_mode_serves_and_registered_mode_asks_to_retry() {
     for (mode, expected) in [(Mode::Open, "10:incompletei1e"), (Mode::Registered, "8:retry ini")] {
         let (server, database) = start(mode, |config| config.database.lookup_timeout = Duration::from_millis(200));

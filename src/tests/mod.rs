@@ -4,6 +4,8 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing test says so by a panic")]
 
 #[cfg(test)]
+mod client_replies;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
 mod connection;

@@ -344,3 +344,28 @@ fn a_pipeline_is_answered_request_by_request_where_aquatic_drops_all_but_the_fir
     let pipeline: String = requests.iter().map(|target| format!("GET {target} HTTP/1.1\r\n\r\n")).collect();
     assert_eq!(at_once.exchange("9.9.9.1", pipeline.as_bytes()), single);
 }
+
+#[test]
+fn settings_change_the_answers() {
+    let three = |site: &mut Site| {
+        for (port, extra) in [("257", ""), ("258", "&supportcrypto=1"), ("259", "&requirecrypto=1")] {
+            site.announce("9.9.9.1", &format!("&port={port}&left=0{extra}"));
+        }
+    };
+    let rows: [(&str, Policy, &str, &str, &str); 8] = [
+        ("above the maximum is the maximum", Policy { numwant_max: 2, ..exact() }, "&numwant=3", "5:peers12:", "?"),
+        ("no numwant is the default", Policy { numwant_default: 1, ..exact() }, "", "5:peers6:", "?"),
+        ("garbage is the default", Policy { numwant_default: 1, ..exact() }, "&numwant=-7", "5:peers6:", "?"),
+        ("no external ip", Policy { external_ip: false, ..exact() }, "", "10:incomplete", "external ip"),
+        ("no peer ids", Policy { peer_ids: false, ..exact() }, "&compact=0", "d2:ip7:9.9.9.14:porti257ee", "peer id"),
+        ("crypto_flags are off", exact(), "&supportcrypto=1", "5:peers18:", "crypto_flags"),
+        ("requirecrypto narrows all the same", exact(), "&requirecrypto=1", "5:peers12:", "crypto_flags"),
+        ("crypto_flags are on", Policy { crypto_flags: true, ..exact() }, "&supportcrypto=1", "12:crypto_flags3:", "?"),
+    ];
+    for (name, policy, rest, present, absent) in rows {
+        let mut site = Site::new(policy);
+        three(&mut site);
+        let body = site.announce("9.9.9.2", &format!("&port=6881&left=1{rest}"));
+        assert!(body.contains(present) && !body.contains(absent), "{name}: {body}");
+    }
+}
