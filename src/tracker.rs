@@ -18,8 +18,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::config::IpParameter;
-use crate::ids::{Crypto, InfoHash, Millis, PeerAddr, Ticket};
-use crate::registry::{self, LookupError, Mailboxes, Registry, Standing};
+use crate::ids::{Crypto, Millis, PeerAddr, Ticket};
+use crate::registry::{self, LookupError, Mailboxes, Record, Registry, Standing};
 use crate::swarm::{Announcement, Chosen, Store};
 use crate::wire::announce::{Announce, AnnounceQuery};
 use crate::wire::failure::Failure;
@@ -100,8 +100,6 @@ pub enum Answer {
     Body(LargeBody),
     /// Another thread has to be waited for; [`Tracker::resume`] or [`Tracker::give_up`] goes on from here.
     Wait(Box<Parked>),
-    /// The reply is in the outbox, and the connection is over with it.
-    Last,
 }
 
 /// A request that waits for another thread.
@@ -181,7 +179,7 @@ impl Tracker {
     /// Answers one request.
     pub fn answer(&self, head: &Head<'_>, client: Client, turn: &mut Turn<'_>) -> Answer {
         if head.method == Method::Other {
-            return self.fault(HttpFault::MethodNotAllowed, false, turn);
+            return self.fault(HttpFault::MethodNotAllowed, Framing::of(head), turn);
         }
         match http::route(head.target) {
             Route::Announce(query) => self.announce(query, head, client, turn),
@@ -190,15 +188,15 @@ impl Tracker {
                 turn.out.write(|buffer| frame::index(Framing::of(head), buffer));
                 Answer::Done
             }
-            Route::NotFound => self.fault(HttpFault::NotFound, head.method == Method::Head, turn),
+            Route::NotFound => self.fault(HttpFault::NotFound, Framing::of(head), turn),
         }
     }
 
     /// Writes the answer to what is not HTTP, or not for this program.
-    pub fn fault(&self, fault: HttpFault, head_only: bool, turn: &mut Turn<'_>) -> Answer {
+    pub fn fault(&self, fault: HttpFault, framing: Framing, turn: &mut Turn<'_>) -> Answer {
         turn.desk.tally.count(Tallied::Fault);
-        turn.out.write(|buffer| frame::fault(fault, head_only, buffer));
-        Answer::Last
+        turn.out.write(|buffer| frame::fault(fault, framing, buffer));
+        Answer::Done
     }
 
     fn announce(&self, query: &[u8], head: &Head<'_>, client: Client, turn: &mut Turn<'_>) -> Answer {
@@ -240,15 +238,21 @@ impl Tracker {
 
     /// Answers an announce for a torrent whose standing is known.
     fn announce_as(&self, standing: Standing, request: &ParkedAnnounce, turn: &mut Turn<'_>) -> Answer {
-        let info_hash = &request.announcement.info_hash;
         match standing {
             Standing::Banned => {
-                self.store.remove(info_hash);
-                self.refuse(Failure::Banned, Some(info_hash), request.framing, turn)
+                let record = self.registry.record(&request.announcement.info_hash, turn.now);
+                self.refuse_banned(request, record.as_ref(), turn)
             }
             Standing::Unknown if self.policy.registered_only => self.refuse(Failure::NotRegistered, None, request.framing, turn),
             Standing::Known | Standing::Unknown => self.serve(request, turn),
         }
+    }
+
+    /// A banned torrent has no swarm.
+    fn refuse_banned(&self, request: &ParkedAnnounce, record: Option<&Record>, turn: &mut Turn<'_>) -> Answer {
+        self.store.remove(&request.announcement.info_hash);
+        let reason = record.and_then(|record| record.text.as_deref());
+        self.refuse(Failure::Banned, reason, request.framing, turn)
     }
 
     /// Enters the announcer into its swarm and hands out peers.
@@ -300,6 +304,7 @@ impl Tracker {
         match (parked, completion) {
             (Parked::Announce(request), Completion::Lookup(lookup)) if request.announcement.info_hash == lookup.info_hash => {
                 match lookup.outcome {
+                    Ok(record) if record.standing == Standing::Banned => self.refuse_banned(&request, Some(&record), turn),
                     Ok(record) => self.announce_as(record.standing, &request, turn),
                     Err(error) => self.announce_without_record(error, &request, turn),
                 }
@@ -320,10 +325,8 @@ impl Tracker {
         }
     }
 
-    fn refuse(&self, failure: Failure, torrent: Option<&InfoHash>, framing: Framing, turn: &mut Turn<'_>) -> Answer {
+    fn refuse(&self, failure: Failure, reason: Option<&str>, framing: Framing, turn: &mut Turn<'_>) -> Answer {
         turn.desk.tally.count(Tallied::Refused);
-        let record = torrent.and_then(|hash| self.registry.record(hash, turn.now));
-        let reason = record.as_ref().and_then(|record| record.text.as_deref());
         turn.out.write(|buffer| reply::failure(failure, reason.map(str::as_bytes), framing, buffer));
         Answer::Done
     }

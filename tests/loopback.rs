@@ -109,6 +109,7 @@ fn what_is_not_http_is_told_so_before_the_connection_closes() {
     for (what, bytes, status) in rows {
         let mut connection = Connection::open(tracker.address);
         connection.try_send(bytes);
+        connection.half_close();
         let reply = String::from_utf8(connection.rest()).expect("text");
         assert!(reply.starts_with(&format!("HTTP/1.1 {status} ")), "{what}: {reply}");
         assert_eq!(reply.matches("Content-Length").count(), 1, "{what}: {reply}");
@@ -251,6 +252,12 @@ fn ipv4_and_ipv6_are_served_on_one_socket_and_are_two_peers() {
     let over_v4 = get(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), &announce(6881)).dict();
     assert_eq!(over_v4.get(b"external ip".as_slice()), Some(&Value::Bytes(vec![127, 0, 0, 1])));
     assert!(!over_v4.contains_key(b"peers6".as_slice()));
+    let behind_nat = get(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), &(announce(6881) + "&ip=9.9.9.77&event=stopped")).dict();
+    assert_eq!(
+        behind_nat.get(b"external ip".as_slice()),
+        Some(&Value::Bytes(vec![9, 9, 9, 77])),
+        "a mapped client is its IPv4 self"
+    );
     let over_v6 = get(SocketAddr::from((Ipv6Addr::LOCALHOST, port)), &announce(6881)).dict();
     assert_eq!(over_v6.get(b"peers6".as_slice()), Some(&Value::Bytes(vec![])));
     assert_eq!(int(&over_v6, "incomplete"), 2);

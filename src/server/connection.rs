@@ -12,6 +12,7 @@ use std::net::IpAddr;
 
 use crate::ids::{Millis, Ticket};
 use crate::tracker::{Answer, Client, Completion, LargeBody, Parked, Tracker, Turn};
+use crate::wire::frame::Framing;
 use crate::wire::head::Head;
 use crate::wire::http::{self, HttpFault, Parsed};
 use crate::wire::reply::REPLY_BYTES_MAX;
@@ -247,7 +248,6 @@ impl Connection {
                 let until = round.turn.now.plus(patience_ms);
                 self.phase = Phase::Parked { parked, ending, until };
             }
-            Answer::Last => self.phase = Phase::Ending { linger: true },
         }
     }
 
@@ -259,7 +259,7 @@ impl Connection {
     }
 
     fn fault(&mut self, fault: HttpFault, round: &mut Round<'_>) {
-        round.tracker.fault(fault, false, &mut round.turn);
+        round.tracker.fault(fault, Framing::LAST, &mut round.turn);
         self.phase = Phase::Ending { linger: true };
     }
 
@@ -313,7 +313,6 @@ impl Connection {
                 self.unsent.body = Some((body, 0));
                 self.end_of_answer(ending);
             }
-            Answer::Last => self.phase = Phase::Ending { linger: true },
         }
         self.set_deadline(round.turn.now, round.limits);
     }

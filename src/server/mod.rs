@@ -27,7 +27,7 @@ use crate::config::{Config, Mode};
 use crate::registry::{self, Mailboxes, OpenBackend, PoolSettings, Registry, Wake};
 use crate::swarm::{self, Store};
 use crate::tracker::{FullScrape, FullScrapeSettings, Policy, Tracker};
-use crate::wire::frame;
+use crate::wire::frame::{self, Framing};
 use crate::wire::http::HttpFault;
 
 pub use connection::{Connection, Limits, Next, Round};
@@ -271,7 +271,7 @@ fn registry_settings(config: &Config) -> registry::Settings {
 fn common(config: &Config, workers: usize, tracker: Arc<Tracker>) -> Common {
     let server = &config.server;
     let mut farewell = [0; 512];
-    let length = frame::fault(HttpFault::Overloaded, false, &mut farewell).unwrap_or(0);
+    let length = frame::fault(HttpFault::Overloaded, Framing::LAST, &mut farewell).unwrap_or(0);
     Common {
         tracker,
         limits: Limits {

@@ -100,6 +100,8 @@ fn the_limit_says_whether_the_target_or_the_headers_are_too_long() {
     let long_target = [b"GET /announce?".as_slice(), &[b'a'; 10_000], b" HTTP/1.1\r\n\r\n"].concat();
     let long_raw_target = [b"GET /announce?".as_slice(), &[0xff; 10_000], b" HTTP/1.1\r\n\r\n"].concat();
     let long_header = [b"GET / HTTP/1.1\r\nCookie: ".as_slice(), &[b'a'; 10_000], b"\r\n\r\n"].concat();
+    let target_larger_than_header =
+        [b"GET /scrape?".as_slice(), &[b'a'; 5_000], b" HTTP/1.1\r\nCookie: ", &[b'a'; 5_000], b"\r\n\r\n"].concat();
     let long_header_of_raw = [b"GET /\xff HTTP/1.1\r\nCookie: ".as_slice(), &[b'a'; 10_000], b"\r\n\r\n"].concat();
     let long_target_after_empty_line = [b"\r\n".as_slice(), &long_target].concat();
     let empty_lines = b"\r\n".repeat(5_000);
@@ -108,6 +110,7 @@ fn the_limit_says_whether_the_target_or_the_headers_are_too_long() {
         (&long_raw_target, HttpFault::TargetTooLong),
         (&long_target_after_empty_line, HttpFault::TargetTooLong),
         (&empty_lines, HttpFault::TargetTooLong),
+        (&target_larger_than_header, HttpFault::TargetTooLong),
         (&long_header, HttpFault::HeadersTooLarge),
         (&long_header_of_raw, HttpFault::HeadersTooLarge),
     ] {
@@ -122,7 +125,7 @@ fn a_request_may_be_as_long_as_the_limit_and_what_follows_does_not_count() {
     let request = b"GET / HTTP/1.1\r\nA: b\r\n\r\n";
     let followed = [request.as_slice(), &[b'x'; 100]].concat();
     assert!(matches!(parse(&followed, request.len()), Ok(Parsed::Complete { consumed, .. }) if consumed == request.len()));
-    assert_eq!(parse(&followed, request.len() - 1), Err(HttpFault::HeadersTooLarge));
+    assert_eq!(parse(&followed, request.len() - 1), Err(HttpFault::TargetTooLong), "the target has the larger part");
 }
 
 #[test]

@@ -235,12 +235,12 @@ fn faults_are_a_line_of_text_and_close() {
         (HttpFault::Overloaded, "503 Service Unavailable"),
     ];
     for (wrong, status) in rows {
-        let answer = shown(|out| fault(wrong, false, &mut out[..LINE_BYTES_MAX]));
+        let answer = shown(|out| fault(wrong, Framing::LAST, &mut out[..LINE_BYTES_MAX]));
         let (head, body) = answer.split_once("\n\n").unwrap();
         assert!(head.starts_with(&format!("HTTP/1.1 {status}\nContent-Type: text/plain\nContent-Length: ")), "{head}");
         assert!(head.ends_with("\nConnection: close"), "{head}");
         assert!(body.ends_with("\\n") && !body.trim_end_matches("\\n").contains("\\n"), "{body}");
-        let head_only = shown(|out| fault(wrong, true, out));
+        let head_only = shown(|out| fault(wrong, Framing { head_only: true, ..Framing::LAST }, out));
         assert_eq!(head_only, format!("{head}\n\n"));
     }
     assert!(HttpFault::TargetTooLong.texts().1.contains("Request-URI Too Long"));

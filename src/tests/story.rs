@@ -369,3 +369,42 @@ fn settings_change_the_answers() {
         assert!(body.contains(present) && !body.contains(absent), "{name}: {body}");
     }
 }
+
+#[test]
+fn an_unknown_path_does_not_cost_the_pipeline_its_rest() {
+    let mut site = Site::new(exact());
+    let replies = site.exchange(
+        "9.9.9.1",
+        format!("GET /x HTTP/1.1\r\n\r\nPUT / HTTP/1.1\r\n\r\nGET {START}{SEED} HTTP/1.1\r\n\r\n").as_bytes(),
+    );
+    assert!(
+        replies.contains("404 Not Found") && replies.contains("405 Method") && replies.contains("d8:completei1e"),
+        "{replies}"
+    );
+}
+
+#[test]
+fn the_interval_is_spread_over_a_tenth_below_the_maximum() {
+    let mut site = Site::new(Policy { registered_only: false, ..policy() });
+    let interval = |answer: String| answer.split("8:intervali").nth(1)?.split('e').next()?.parse::<u32>().ok();
+    let intervals: Vec<u32> = (0..200).filter_map(|_| interval(site.announce("9.9.9.1", SEED))).collect();
+    assert!(intervals.len() == 200 && intervals.iter().all(|interval| (1_620..=1_800).contains(interval)), "{intervals:?}");
+    let (least, most) = (intervals.iter().min().unwrap(), intervals.iter().max().unwrap());
+    assert!(most - least > 120, "200 draws from {least} to {most}");
+}
+
+#[test]
+fn a_scrape_tells_the_interval_of_the_settings() {
+    let mut site = Site::new(Policy { scrape_interval_s: 77, ..exact() });
+    assert!(site.get("9.9.9.1", "/scrape?info_hash=hhhhhhhhhhhhhhhhhhhh").contains("20:min_request_intervali77e"));
+}
+
+#[test]
+fn a_client_on_both_families_completes_twice() {
+    let mut site = Site::new(exact());
+    for from in ["9.9.9.1", "2a00::1"] {
+        site.announce(from, LEECH);
+        site.announce(from, "&port=6881&left=0&event=completed");
+    }
+    assert!(site.announce("9.9.9.1", SEED).contains("10:downloadedi2e"));
+}

@@ -280,7 +280,7 @@ impl Tracker {
         match self.full_scrape.ask(client, request.gzip, turn.now) {
             Told::Ready(body) => self.send_full_scrape(request, Some(body), turn),
             Told::Wait => Answer::Wait(Box::new(Parked::FullScrape(request))),
-            Told::Later => self.refuse(Failure::Busy, None, request.framing, turn),
+            Told::Later => self.refuse(Failure::FullScrapeTooSoon, None, request.framing, turn),
             Told::Never => self.refuse(Failure::FullScrapeOff, None, request.framing, turn),
         }
     }

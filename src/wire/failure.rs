@@ -26,6 +26,8 @@ pub enum Failure {
     Unavailable,
     /// A queue is full.
     Busy,
+    /// One full scrape in a while is enough for an address, and a few at once for the tracker.
+    FullScrapeTooSoon,
     /// Full scrapes are not for everybody here.
     FullScrapeOff,
 }
@@ -71,6 +73,7 @@ impl Failure {
             Failure::Banned => "#6 this torrent is banned from this tracker",
             Failure::Unavailable => "the tracker's database is away, please try again later",
             Failure::Busy => "the tracker is overloaded, please try again later",
+            Failure::FullScrapeTooSoon => "that is enough full scrapes for now, please try again later",
             Failure::FullScrapeOff => "full scrapes are not offered here: name the torrents",
         }
     }
@@ -80,7 +83,7 @@ impl Failure {
         match self {
             Failure::MissingField(_) | Failure::InfoHashLength | Failure::PeerIdLength | Failure::PortInvalid => None,
             Failure::NotRegistered | Failure::Banned | Failure::FullScrapeOff => Some(LISTING_RETRY_MINUTES),
-            Failure::Unavailable | Failure::Busy => Some(PASSING_RETRY_MINUTES),
+            Failure::Unavailable | Failure::Busy | Failure::FullScrapeTooSoon => Some(PASSING_RETRY_MINUTES),
         }
     }
 
@@ -110,6 +113,7 @@ mod tests {
             (Failure::Banned, "#6 "),
             (Failure::Unavailable, "the "),
             (Failure::Busy, "the "),
+            (Failure::FullScrapeTooSoon, "that "),
             (Failure::FullScrapeOff, "full "),
         ];
         for (failure, start) in rows {

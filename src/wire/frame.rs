@@ -43,6 +43,9 @@ pub struct Framing {
 }
 
 impl Framing {
+    /// For what never became a request: where the next one would begin is unknown, so the connection closes.
+    pub const LAST: Framing = Framing { http10: false, keep_alive: false, head_only: false };
+
     /// The framing a request asks for. After a request with a body the connection cannot stay: the body is not read.
     pub fn of(head: &Head<'_>) -> Framing {
         Framing { http10: head.http10, keep_alive: head.keep_alive && !head.has_body, head_only: head.method == Method::Head }
@@ -62,13 +65,12 @@ pub(super) fn ok(framing: Framing, out: &mut [u8], write_body: impl FnOnce(&mut 
     framed(STATUS_OK, framing, out, write_body)
 }
 
-/// Writes an HTTP fault into `out`: one line of text, and the connection closes. Without its body when `head_only`.
+/// Writes an HTTP fault into `out`: one line of text.
 ///
 /// # Errors
 /// [`Full`] when `out` is too small; [`LINE_BYTES_MAX`] bytes are enough.
-pub fn fault(fault: HttpFault, head_only: bool, out: &mut [u8]) -> Result<usize, Full> {
+pub fn fault(fault: HttpFault, framing: Framing, out: &mut [u8]) -> Result<usize, Full> {
     let (status_line, text) = fault.texts();
-    let framing = Framing { http10: false, keep_alive: false, head_only };
     framed(status_line, framing, out, |body| body.raw(text.as_bytes()))
 }
 

@@ -45,9 +45,9 @@ pub enum HttpFault {
     MethodNotAllowed,
     /// 408: part of a request arrived, and the rest did not in time.
     Timeout,
-    /// 414: the limit was reached within the request line.
+    /// 414: the limit was reached, and the request line takes the larger part of it.
     TargetTooLong,
-    /// 431: the limit was reached within the headers, or there are too many of them.
+    /// 431: the limit was reached, and the headers take the larger part of it, or there are too many of them.
     HeadersTooLarge,
     /// 503: too many connections to read this one.
     Overloaded,
@@ -93,8 +93,16 @@ pub fn parse(input: &[u8], request_bytes_max: usize) -> Result<Parsed<'_>, HttpF
     match parse_head(window)? {
         Some((head, consumed)) => Ok(Parsed::Complete { head, consumed }),
         None if window.len() < request_bytes_max => Ok(Parsed::Partial),
-        None if memchr(b'\n', skip_empty_lines(window)).is_some() => Err(HttpFault::HeadersTooLarge),
-        None => Err(HttpFault::TargetTooLong),
+        None => Err(over_limit(window)),
+    }
+}
+
+/// Whether the target or the headers made a request too long. Transmission asks for fewer torrents at a time only when told that it was
+/// the target, so that is what is said when the target has the larger part, too.
+fn over_limit(window: &[u8]) -> HttpFault {
+    match memchr(b'\n', skip_empty_lines(window)) {
+        Some(line_bytes) if line_bytes <= window.len() / 2 => HttpFault::HeadersTooLarge,
+        _ => HttpFault::TargetTooLong,
     }
 }
 
