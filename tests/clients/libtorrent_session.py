@@ -33,10 +33,18 @@ parameters.save_path = directory
 parameters.flags |= lt.torrent_flags.disable_dht | lt.torrent_flags.disable_lsd | lt.torrent_flags.disable_pex
 handle = session.add_torrent(parameters)
 
-while not handle.status().is_seeding:
-    session.wait_for_alert(1000)
-    for alert in session.pop_alerts():
-        print(alert, file=sys.stderr)
+
+def wait_while(condition):
+    while condition():
+        session.wait_for_alert(1000)
+        for alert in session.pop_alerts():
+            print(alert, file=sys.stderr)
+
+
+wait_while(lambda: not handle.status().is_seeding)
 print("complete", flush=True)
 sys.stdin.read()
+# libtorrent (2.0.8) leaves `stopped` out while the answer to another announce is outstanding, as that to `completed` may be: a
+# scrape shows it as soon as the tracker knows of it.
+wait_while(lambda: any(tracker["updating"] for tracker in handle.trackers()))
 session.remove_torrent(handle)
