@@ -2,7 +2,8 @@
 
 use crate::ids::Millis;
 use crate::server::Next;
-use crate::tests::story::{LIMITS, Site, exact};
+use crate::tests::harness::LIMITS;
+use crate::tests::story::{Site, exact};
 
 /// What the connection says at its deadline, and at the peer's half-close, when `bytes` are the last that came.
 fn last_words(bytes: &[u8]) -> [String; 2] {

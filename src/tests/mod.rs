@@ -11,6 +11,7 @@ mod clients;
 mod connection;
 #[cfg(test)]
 mod fields;
+pub mod harness;
 #[cfg(test)]
 mod house;
 #[cfg(test)]

@@ -1,26 +1,15 @@
 //! The hot path allocates nothing between a read and a write.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 
 use crate::ids::{Millis, Ticket};
-use crate::registry::{Mailboxes, Registry};
-use crate::server::{Connection, Limits, Round};
-use crate::swarm::{self, Store};
-use crate::tests::simulation;
-use crate::tracker::{Desk, FullScrape, Outbox, Tracker, Turn};
+use crate::server::{Connection, Round};
+use crate::tests::harness::{self, LIMITS, SEED, policy};
+use crate::tracker::{Desk, Outbox, Turn};
 use crate::wire::reply::REPLY_BYTES_MAX;
 
 const ANNOUNCES: usize = 10_000;
 const PEERS: usize = 500;
-
-fn tracker() -> Tracker {
-    let swarms = swarm::Settings { lifetime_ms: 2_700_000, peer_ids: true, peers_max: 1 << 20, torrents_max: 1 << 20 };
-    let store = Arc::new(Store::new(swarms, 1));
-    let mail = Mailboxes::new([]);
-    let full_scrape = FullScrape::start(simulation::no_full_scrape(), Arc::clone(&store), Mailboxes::new([])).unwrap();
-    Tracker::new(simulation::policy(), store, Registry::memory(), mail, full_scrape)
-}
 
 /// What qBittorrent sends, kept alive; half are seeders.
 fn request(number: usize) -> Vec<u8> {
@@ -35,14 +24,13 @@ fn request(number: usize) -> Vec<u8> {
 
 #[test]
 fn ten_thousand_keep_alive_announces_allocate_nothing() {
-    let limits = Limits { request_bytes_max: 8_192, idle_ms: 60_000, request_ms: 10_000, send_ms: 15_000, lookup_ms: 2_000 };
-    let (tracker, mut desk, mut output) = (tracker(), Desk::new(1), vec![0; 2 * REPLY_BYTES_MAX]);
+    let (tracker, mut desk, mut output) = (harness::tracker(policy()), Desk::new(SEED), vec![0; 2 * REPLY_BYTES_MAX]);
     let ticket = Ticket { worker: 0, slot: 0, generation: 0 };
-    let mut connection = Connection::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), ticket, Millis(0), &limits);
+    let mut connection = Connection::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), ticket, Millis(0), &LIMITS);
     let requests: Vec<Vec<u8>> = (0..PEERS).map(request).collect();
     let mut announce = |number: usize| {
         let turn = Turn { now: Millis(number as u64), desk: &mut desk, out: Outbox::new(&mut output) };
-        let mut round = Round { tracker: &tracker, turn, limits: &limits };
+        let mut round = Round { tracker: &tracker, turn, limits: &LIMITS };
         connection.receive(&requests[number % PEERS], &mut round);
         round.turn.out.filled().len()
     };

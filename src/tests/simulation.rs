@@ -10,19 +10,17 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use crate::config::{FullScrape as WhoMayAsk, IpParameter};
 use crate::ids::{InfoHash, Millis, Ticket};
 use crate::registry::{self, Backend, Mailboxes, PoolSettings, Record, Registry, Standing, Wake};
 use crate::server::{Connection, Limits, Next, Round, SlotId, Slots};
-use crate::swarm::{self, Store};
-use crate::tracker::{Desk, FullScrape, FullScrapeSettings, Outbox, Policy, Tracker, Turn};
+use crate::tests::harness::{self, Bench, Seat, no_full_scrape, policy};
+use crate::tracker::{Desk, Tracker};
 use crate::wire::reply::REPLY_BYTES_MAX;
 
 const RUNS: u64 = 200;
 const STEPS: usize = 600;
 const CLIENTS_MAX: usize = 6;
-const LIMITS: Limits =
-    Limits { request_bytes_max: 1_024, idle_ms: 60_000, request_ms: 10_000, send_ms: 15_000, lookup_ms: 2_000 };
+const LIMITS: Limits = Limits { request_bytes_max: 1_024, ..harness::LIMITS };
 
 /// What a client asks, and so what it is to be told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,17 +66,6 @@ struct Client {
     half_closed: bool,
 }
 
-/// The tracker's side of a connection, as `server::resident` keeps it.
-struct Seat {
-    connection: Connection,
-    inbound: Vec<u8>,
-    end_of_input: bool,
-    /// Bytes the peer's window still takes.
-    window: usize,
-    sent: Vec<u8>,
-    shut_down: bool,
-}
-
 struct Site {
     rng: fastrand::Rng,
     now: Millis,
@@ -96,13 +83,12 @@ impl Site {
         let pool = PoolSettings { threads: 0, queue_max: 8 };
         let settings = registry::Settings { cache_ttl_ms: 5_000, cache_bytes_max: 1 << 20, pool, seed };
         let registry = Registry::start(settings, Box::new(|| Box::new(Fake { away: true })), mail.clone()).unwrap();
-        let swarms = swarm::Settings { lifetime_ms: 2_700_000, peer_ids: true, peers_max: 1 << 20, torrents_max: 1 << 20 };
-        let store = Arc::new(Store::new(swarms, seed));
-        let full = FullScrape::start(no_full_scrape(), Arc::clone(&store), Mailboxes::new([wake])).unwrap();
+        let store = harness::store(&policy(), seed);
+        let full_scrape = no_full_scrape(&store, [wake]);
         Site {
             rng: fastrand::Rng::with_seed(seed),
             now: Millis(1_000),
-            tracker: Tracker::new(policy(), store, registry, mail, full),
+            tracker: Tracker::new(policy(), store, registry, mail, full_scrape),
             desk: Desk::new(seed),
             slots: Slots::new(CLIENTS_MAX),
             clients: Vec::new(),
@@ -126,14 +112,7 @@ impl Site {
 
     fn connect(&mut self) {
         let (now, ip) = (self.now, IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
-        let seat = |SlotId { index: slot, generation }| Seat {
-            connection: Connection::new(ip, Ticket { worker: 0, slot, generation }, now, &LIMITS),
-            inbound: Vec::new(),
-            end_of_input: false,
-            window: 0,
-            sent: Vec::new(),
-            shut_down: false,
-        };
+        let seat = |SlotId { index: slot, generation }| Seat::new(ip, Ticket { worker: 0, slot, generation }, now, &LIMITS);
         let Some(slot) = self.slots.insert_with(seat) else { return };
         self.torrents += 1;
         let mut torrent = InfoHash([self.rng.u8(..); 20]);
@@ -232,66 +211,21 @@ impl Site {
         }
     }
 
-    /// What `server::resident` does, over buffers.
     fn advance(&mut self, slot: SlotId) {
-        loop {
-            let now = self.now;
-            let Some(seat) = self.slots.find(slot) else { return };
-            match seat.connection.next() {
-                Next::Write => {
-                    let bytes = seat.connection.unsent().len().min(seat.window);
-                    if bytes == 0 {
-                        return;
-                    }
-                    seat.sent.extend_from_slice(&seat.connection.unsent()[..bytes]);
-                    seat.window -= bytes;
-                    seat.connection.sent(bytes, now, &LIMITS);
-                }
-                Next::Parse => {
-                    let input = seat.connection.tail().to_vec();
-                    self.in_round(slot, |connection, round| connection.receive(&input, round));
-                }
-                Next::Read if !seat.inbound.is_empty() => {
-                    let mut input = seat.connection.tail().to_vec();
-                    let bytes = seat.inbound.len().min(LIMITS.request_bytes_max - input.len());
-                    input.extend(seat.inbound.drain(..bytes));
-                    self.in_round(slot, |connection, round| connection.receive(&input, round));
-                }
-                Next::Read if seat.end_of_input => self.in_round(slot, |connection, round| connection.end_of_input(round)),
-                Next::Read | Next::Wait => return,
-                Next::ShutDown => {
-                    seat.shut_down = true;
-                    seat.connection.start_draining(now);
-                }
-                Next::Drain => {
-                    let bytes = seat.inbound.drain(..).count();
-                    seat.connection.drained(bytes);
-                    match seat.end_of_input {
-                        true => return self.close(slot),
-                        false => return,
-                    }
-                }
-                Next::Close => return self.close(slot),
-            }
+        if self.at_bench(slot, |seat, bench| seat.advance(bench)) == Some(true) {
+            self.close(slot);
         }
     }
 
     fn in_round(&mut self, slot: SlotId, work: impl FnOnce(&mut Connection, &mut Round<'_>)) {
-        let Some(seat) = self.slots.find(slot) else { return };
+        self.at_bench(slot, |seat, bench| seat.in_round(bench, work));
+    }
+
+    fn at_bench<T>(&mut self, slot: SlotId, work: impl FnOnce(&mut Seat, &mut Bench<'_>) -> T) -> Option<T> {
         let mut output = vec![0; REPLY_BYTES_MAX + self.rng.usize(..4_096)];
-        let turn = Turn { now: self.now, desk: &mut self.desk, out: Outbox::new(&mut output) };
-        let mut round = Round { tracker: &self.tracker, turn, limits: &LIMITS };
-        work(&mut seat.connection, &mut round);
-        let answers = round.turn.out.filled();
-        let bytes = match seat.connection.may_send_now() {
-            true => answers.len().min(seat.window),
-            false => 0,
-        };
-        seat.sent.extend_from_slice(&answers[..bytes]);
-        seat.window -= bytes;
-        if bytes < answers.len() {
-            seat.connection.keep_unsent(&answers[bytes..], self.now, &LIMITS);
-        }
+        let seat = self.slots.find(slot)?;
+        let Site { tracker, desk, now, .. } = self;
+        Some(work(seat, &mut Bench { tracker, desk, output: &mut output, now: *now, limits: &LIMITS }))
     }
 
     /// The tracker closes: the client sees what was sent before.
@@ -323,25 +257,6 @@ impl Site {
             assert!(matches!(seat.connection.next(), Next::Read | Next::Drain), "{:?} at the end", seat.connection.next());
             check(&client, &seat.sent, true);
         }
-    }
-}
-
-pub(crate) fn no_full_scrape() -> FullScrapeSettings {
-    FullScrapeSettings { who: WhoMayAsk::Off, interval_ms: 60_000, scrape_interval_s: 1_800 }
-}
-
-pub(crate) fn policy() -> Policy {
-    Policy {
-        registered_only: true,
-        max_interval_s: 1_800,
-        min_interval_s: 900,
-        numwant_default: 50,
-        numwant_max: 200,
-        external_ip: true,
-        ip_parameter: IpParameter::Nat,
-        crypto_flags: false,
-        peer_ids: true,
-        scrape_interval_s: 1_800,
     }
 }
 

@@ -4,19 +4,15 @@
 //! asked before, by whom, and what the last one is told. With a maximum interval under ten seconds there is no random part in an answer.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use crate::config::IpParameter;
 use crate::ids::{Millis, Ticket};
-use crate::registry::{Mailboxes, Registry};
-use crate::server::{Connection, Limits, Round};
-use crate::swarm::{self, Store};
-use crate::tests::simulation::{no_full_scrape, policy};
-use crate::tracker::{Desk, FullScrape, Outbox, Policy, Tracker, Turn};
+use crate::server::{Connection, Round};
+use crate::swarm::Sweep;
+use crate::tests::harness::{self, LIMITS, policy};
+use crate::tracker::{Desk, Outbox, Policy, Tracker, Turn};
 use crate::wire::reply::REPLY_BYTES_MAX;
 
-pub(super) const LIMITS: Limits =
-    Limits { request_bytes_max: 8_192, idle_ms: 60_000, request_ms: 10_000, send_ms: 15_000, lookup_ms: 2_000 };
 /// An announce that lacks only `port` and `left`.
 const START: &str = "/announce?info_hash=hhhhhhhhhhhhhhhhhhhh&peer_id=-XX0001-abcdefghijkl&uploaded=0&downloaded=0";
 
@@ -29,16 +25,7 @@ pub(super) struct Site {
 
 impl Site {
     pub(super) fn new(policy: Policy) -> Site {
-        let swarms = swarm::Settings {
-            lifetime_ms: u64::from(policy.max_interval_s + policy.min_interval_s) * 1_000,
-            peer_ids: policy.peer_ids,
-            peers_max: 1 << 20,
-            torrents_max: 1 << 20,
-        };
-        let store = Arc::new(Store::new(swarms, 7));
-        let full_scrape = FullScrape::start(no_full_scrape(), Arc::clone(&store), Mailboxes::new([])).unwrap();
-        let tracker = Tracker::new(policy, store, Registry::memory(), Mailboxes::new([]), full_scrape);
-        Site { tracker, desk: Desk::new(7), now: Millis(1_000) }
+        Site { tracker: harness::tracker(policy), desk: Desk::new(harness::SEED), now: Millis(1_000) }
     }
 
     pub(super) fn connect(&self, from: &str) -> Connection {
@@ -322,7 +309,7 @@ fn a_scrape_shows_what_is_there_and_says_so_when_nothing_is() {
 #[test]
 fn a_peer_outlives_the_time_it_is_told_to_come_back_in_unlike_the_php_trackers() {
     let mut site = Site::new(exact());
-    let mut sweep = swarm::Sweep::new(0, 1);
+    let mut sweep = Sweep::new(0, 1);
     site.announce("9.9.9.1", SEED);
     for second in 1..=13 {
         site.now = Millis(1_000 + second * 1_000);

@@ -300,17 +300,12 @@ impl Tracker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::Registry;
-    use crate::swarm;
-    use crate::tests::simulation::{no_full_scrape, policy};
+    use crate::tests::harness;
     use crate::tracker::{Completion, Desk, Outbox};
 
     #[test]
     fn who_did_not_ask_for_gzip_gets_none_even_of_a_copy_made_for_an_earlier_request() {
-        let swarms = swarm::Settings { lifetime_ms: 1_000, peer_ids: false, peers_max: 1, torrents_max: 1 };
-        let store = Arc::new(Store::new(swarms, 7));
-        let full_scrape = FullScrape::start(no_full_scrape(), Arc::clone(&store), Mailboxes::new([])).unwrap();
-        let tracker = Tracker::new(policy(), store, Registry::memory(), Mailboxes::new([]), full_scrape);
+        let tracker = harness::tracker(harness::policy());
         for (asked, made, expected) in [(true, true, true), (false, true, false), (true, false, false), (false, false, false)] {
             let copy = Arc::new(FullCopy { plain: b"de".to_vec(), gzip: OnceLock::from(compress(b"de")) });
             let permit = Permit::take(&Arc::default()).unwrap();
