@@ -1,6 +1,7 @@
 //! Cross-module tests: what no single module can show by itself, and what tests share.
 //!
-//! The naive oracles are compiled into the fuzz targets as well (feature `fuzzing`): one oracle, judged by whoever calls it.
+//! The naive oracles and the bodies of the fuzz targets are compiled for the latter as well (feature `fuzzing`): one oracle, judged by
+//! whoever calls it.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing test says so by a panic")]
 
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod clients;
 mod connection;
 #[cfg(test)]
 mod fields;
+pub mod fuzz;
 pub mod harness;
 #[cfg(test)]
 mod house;

@@ -1,4 +1,6 @@
-//! The slow and obvious way to read an announce, for the fast one to be judged against.
+//! The slow and obvious way to read an announce and a scrape, for the fast one to be judged against.
+
+use std::collections::BTreeSet;
 
 use crate::ids::{Crypto, Event, InfoHash, PeerId};
 use crate::wire::announce::Announce;
@@ -50,6 +52,20 @@ pub fn naive_announce(query: &[u8]) -> Result<Announce, Failure> {
             Crypto::None
         },
     })
+}
+
+/// The first hundred different hashes, in ascending order; what follows the hundredth may be anything.
+pub fn naive_hashes(query: &[u8]) -> Result<Option<Vec<InfoHash>>, Failure> {
+    let mut hashes = BTreeSet::new();
+    let pairs = query.split(|byte| *byte == b'&').map(naive_pair);
+    for (_, value) in pairs.filter(|(key, _)| key == b"info_hash") {
+        if hashes.len() == 100 {
+            break;
+        }
+        let hash = naive_decode(&value).and_then(|value| <[u8; 20]>::try_from(value).ok());
+        hashes.insert(InfoHash(hash.ok_or(Failure::InfoHashLength)?));
+    }
+    Ok((!hashes.is_empty()).then(|| hashes.into_iter().collect()))
 }
 
 fn naive_pair(pair: &[u8]) -> (Vec<u8>, Vec<u8>) {

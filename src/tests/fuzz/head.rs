@@ -1,0 +1,54 @@
+//! HTTP heads: any bytes are read without harm, and how the network cuts them changes nothing.
+
+use crate::wire::head::Head;
+use crate::wire::http::{HttpFault, Parsed, Route, parse, route};
+
+/// The default request limit, and one that short inputs reach.
+const REQUEST_BYTES_MAX: [usize; 2] = [8_192, 100];
+/// Prefixes tried of every input, not counting those at the end of its first request.
+const PREFIXES: usize = 16;
+
+/// `bytes` are what a connection has received.
+pub fn http_head(bytes: &[u8]) {
+    for request_bytes_max in REQUEST_BYTES_MAX {
+        let outcome = parse(bytes, request_bytes_max);
+        if let Ok(Parsed::Complete { head, consumed }) = outcome {
+            assert!(consumed <= bytes.len().min(request_bytes_max), "{consumed} bytes were consumed");
+            assert_eq!(parse(&bytes[..consumed - 1], request_bytes_max), Ok(Parsed::Partial), "one byte less");
+            assert_eq!(parse(&bytes[..consumed], request_bytes_max), outcome, "the request alone");
+            check_end(&bytes[..consumed]);
+            check_target(&head);
+        }
+        check_prefixes(bytes, request_bytes_max, outcome);
+    }
+}
+
+/// Once a prefix has an outcome, every longer one has the same.
+fn check_prefixes(bytes: &[u8], request_bytes_max: usize, outcome: Result<Parsed<'_>, HttpFault>) {
+    let stride = bytes.len() / PREFIXES + 1;
+    let mut decided = false;
+    for cut in (0..bytes.len()).step_by(stride) {
+        match parse(&bytes[..cut], request_bytes_max) {
+            Ok(Parsed::Partial) => assert!(!decided, "undecided again after {cut} bytes"),
+            early => {
+                decided = true;
+                assert_eq!(early, outcome, "after {cut} bytes");
+            }
+        }
+    }
+}
+
+/// A request ends with its first empty line, whatever its headers say.
+fn check_end(request: &[u8]) {
+    let start = request.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    let is_end = |end: &usize| request[start..*end].ends_with(b"\n\n") || request[start..*end].ends_with(b"\n\r\n");
+    assert_eq!((start..=request.len()).find(is_end), Some(request.len()));
+}
+
+/// No byte that could end a target is in it, and what is read of it is its own.
+fn check_target(head: &Head<'_>) {
+    assert!(!head.target.is_empty() && head.target.iter().all(|byte| *byte > b' ' && *byte != 0x7f));
+    if let Route::Announce(query) | Route::Scrape(query) = route(head.target) {
+        assert!(head.target.ends_with(query));
+    }
+}
