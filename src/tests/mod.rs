@@ -11,6 +11,8 @@ mod clients;
 #[cfg(test)]
 mod connection;
 #[cfg(test)]
+mod corpus;
+#[cfg(test)]
 mod fields;
 pub mod fuzz;
 pub mod harness;
