@@ -1,7 +1,7 @@
 //! A site without sockets: what tests and fuzz targets put around the tracker and around a connection's state machine.
 //!
-//! Time is an argument, randomness follows from [`SEED`] or the caller's, and the registry is the caller's or the `memory` one, so that the
-//! same input has the same answer.
+//! Time is an argument, randomness follows from [`SEED`] or the caller's, and the registry is the caller's or the `memory` one, so
+//! that the same input has the same answer.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Answers of every kind: read from any bytes, written by `wire`, and said once more in the plainest way, to be compared with.
 //!
-//! An input is read from its front and as if zeros followed it. Long texts and peer lists repeat a short pattern, so that small inputs
-//! make large answers.
+//! An input is read from its front and as if zeros followed it. Long texts and peer lists repeat a short pattern, so that small
+//! inputs make large answers.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
