@@ -20,7 +20,7 @@ use crate::wire::scrape::HASHES_PER_SCRAPE_MAX;
 /// Bytes of a text; some are longer than what is sent of it.
 const TEXT_BYTES_MAX: usize = 1_000;
 
-const FAILURES: [Failure; 14] = [
+const FAILURES: [Failure; 15] = [
     Failure::MissingField(Field::InfoHash),
     Failure::MissingField(Field::PeerId),
     Failure::MissingField(Field::Port),
@@ -34,6 +34,7 @@ const FAILURES: [Failure; 14] = [
     Failure::Banned,
     Failure::Unavailable,
     Failure::Busy,
+    Failure::FullScrapeTooSoon,
     Failure::FullScrapeOff,
 ];
 
@@ -106,7 +107,7 @@ impl Answer {
                 reply::scrape(entries, *interval_s, framing, out)
             }
             Answer::Failure(failure, reason) => reply::failure(*failure, reason.as_deref(), framing, out),
-            Answer::Fault(fault, _) => frame::fault(*fault, framing.head_only, out),
+            Answer::Fault(fault, _) => frame::fault(*fault, framing, out),
             Answer::Index => frame::index(framing, out),
             Answer::FullScrapeHead { body_bytes, gzip } => frame::full_scrape_head(framing, *body_bytes, *gzip, out),
         }
@@ -114,10 +115,6 @@ impl Answer {
 
     pub(super) fn status(&self) -> u16 {
         if let Answer::Fault(_, status) = self { *status } else { 200 }
-    }
-
-    pub(super) fn is_fault(&self) -> bool {
-        matches!(self, Answer::Fault(..))
     }
 
     /// The headers that not every answer has.

@@ -55,7 +55,6 @@ fn check_head(answer: &Answer, framing: Framing, head: &[u8], body_bytes: u64) {
     assert_eq!(response.parse(head), Ok(httparse::Status::Complete(head.len())), "{}", head.escape_ascii());
     assert_eq!((response.code, response.version), (Some(answer.status()), Some(1)));
     let connection = match framing {
-        _ if answer.is_fault() => Some("close"),
         Framing { keep_alive: false, .. } => Some("close"),
         Framing { http10: true, .. } => Some("keep-alive"),
         _ => None,
