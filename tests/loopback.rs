@@ -284,6 +284,36 @@ fn a_full_scrape_is_shared_and_given_once_a_minute_to_an_address() {
 }
 
 #[test]
+fn a_large_full_scrape_reaches_a_slow_reader_and_what_is_behind_it_comes_after_it() {
+    let tracker = Tracker::start(LOOPBACK, "");
+    const TORRENTS: usize = 30_000;
+    let (mut sending, mut receiving) = Connection::open(tracker.address).split();
+    let requests: String = (0..TORRENTS)
+        .map(|n| {
+            let info_hash = percent_encoded(format!("{n:020}").as_bytes());
+            request(&format!(
+                "/announce?info_hash={info_hash}&peer_id=-XX0001-abcdefghijkl&port=9&uploaded=0&downloaded=0&left=9"
+            ))
+        })
+        .collect();
+    let sender = std::thread::spawn(move || {
+        sending.send(requests.as_bytes());
+        sending
+    });
+    (0..TORRENTS).for_each(|_| assert_eq!(receiving.reply().status(), 200));
+    let mut sending = sender.join().expect("all announces are taken");
+    sending.send([request("/scrape"), request(&announce(6881))].concat().as_bytes());
+    // Nothing of it is read yet, and others are served.
+    assert_eq!(int(&get(tracker.address, &announce(6882)).dict(), "incomplete"), 1);
+    match receiving.reply().dict().get(b"files".as_slice()) {
+        Some(Value::Dict(files)) => assert!(files.len() >= TORRENTS, "{} torrents", files.len()),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(int(&receiving.reply().dict(), "incomplete"), 2);
+    tracker.stop();
+}
+
+#[test]
 fn at_sigterm_what_is_being_answered_is_answered() {
     let tracker = Tracker::start(LOOPBACK, "");
     for port in 1..=200 {

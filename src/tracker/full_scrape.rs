@@ -299,7 +299,12 @@ impl Tracker {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{self, Receiver};
+
     use super::*;
+    use crate::ids::{Crypto, Event, PeerAddr, PeerId};
+    use crate::registry::Wake;
+    use crate::swarm::{Announcement, Chosen};
     use crate::tests::harness;
     use crate::tracker::{Completion, Desk, Outbox};
 
@@ -324,5 +329,90 @@ mod tests {
                 "asked {asked}, made {made}: {head}"
             );
         }
+    }
+
+    const INTERVAL_MS: u64 = 60_000;
+
+    /// A full scrape of `store` for everybody, and what tells when there is mail.
+    fn open_to_all(store: &Arc<Store>) -> (FullScrape, Receiver<()>) {
+        let (told, mail) = mpsc::channel();
+        let wake: Wake = Arc::new(move || {
+            let _ = told.send(());
+        });
+        let settings = Settings { who: WhoMayAsk::On, interval_ms: INTERVAL_MS, scrape_interval_s: 1_800 };
+        (FullScrape::start(settings, Arc::clone(store), Mailboxes::new([wake])).unwrap(), mail)
+    }
+
+    fn client(last: u8) -> Client {
+        Client { ip: [192, 0, 2, last].into(), ticket: Ticket { worker: 0, slot: last.into(), generation: 0 } }
+    }
+
+    /// Asks and waits for the body.
+    fn full_scrape(desk: &FullScrape, mail: &Receiver<()>, last: u8, now: Millis) -> Option<LargeBody> {
+        match desk.ask(client(last), false, now) {
+            Told::Ready(body) => Some(body),
+            Told::Wait => {
+                mail.recv_timeout(Duration::from_secs(30)).expect("a full scrape is made");
+                desk.take(0).and_then(|(_, body)| body)
+            }
+            Told::Later | Told::Never => None,
+        }
+    }
+
+    fn announce(store: &Store, torrent: u8) {
+        let announcement = Announcement {
+            info_hash: InfoHash([torrent; 20]),
+            peer: PeerAddr::new([192, 0, 2, 1].into(), 6881),
+            peer_id: PeerId([b'p'; 20]),
+            seeder: true,
+            event: Event::Started,
+            crypto: Crypto::None,
+            listening: true,
+            numwant: 0,
+            want_ids: false,
+            want_crypto_flags: false,
+        };
+        store.announce(&announcement, Millis(0), &mut fastrand::Rng::with_seed(7), &mut Chosen::new());
+    }
+
+    #[test]
+    fn a_copy_is_shared_for_its_interval_and_then_made_anew() {
+        let policy = harness::policy();
+        let store = harness::store(&policy, 7);
+        let (desk, mail) = open_to_all(&store);
+        announce(&store, b'a');
+        let first = full_scrape(&desk, &mail, 1, Millis(1_000)).unwrap();
+        announce(&store, b'b');
+        let shared = full_scrape(&desk, &mail, 2, Millis(1_000 + INTERVAL_MS - 1)).unwrap();
+        assert_eq!(first.bytes(), shared.bytes());
+        assert!(full_scrape(&desk, &mail, 1, Millis(1_000 + INTERVAL_MS - 1)).is_none(), "once an interval and address");
+        let anew = full_scrape(&desk, &mail, 1, Millis(1_000 + INTERVAL_MS)).unwrap();
+        let expected = ["a", "b"].map(|hash| format!("20:{}d8:completei1e10:downloadedi0e10:incompletei0ee", hash.repeat(20)));
+        let expected = format!("d5:filesd{}e5:flagsd20:min_request_intervali1800eee", expected.concat());
+        assert_eq!(String::from_utf8_lossy(anew.bytes()), expected);
+    }
+
+    #[test]
+    fn a_few_are_sent_at_once_and_the_next_is_told_to_come_back() {
+        let store = harness::store(&harness::policy(), 7);
+        let (desk, mail) = open_to_all(&store);
+        let senders: Vec<LargeBody> = (1..=4).filter_map(|last| full_scrape(&desk, &mail, last, Millis(0))).collect();
+        assert_eq!(senders.len(), SENDERS_MAX);
+        assert!(full_scrape(&desk, &mail, 5, Millis(0)).is_none());
+        drop(senders);
+        let body = full_scrape(&desk, &mail, 5, Millis(0)).expect("there is room again");
+        assert!(body.bytes().starts_with(b"d14:failure reason"), "nothing is tracked");
+    }
+
+    #[test]
+    fn only_so_many_addresses_are_remembered() {
+        let mut desk = FrontDesk::default();
+        for asker in 0..ASKERS_MAX {
+            let ip = IpAddr::from(u32::try_from(asker).unwrap().to_be_bytes());
+            assert!(desk.admit(ip, Millis(0), INTERVAL_MS));
+            desk.askers.insert(ip, Millis(0));
+        }
+        assert!(!desk.admit([192, 0, 2, 1].into(), Millis(1), INTERVAL_MS));
+        assert!(desk.admit([192, 0, 2, 1].into(), Millis(INTERVAL_MS), INTERVAL_MS) && desk.askers.is_empty());
     }
 }
