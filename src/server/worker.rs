@@ -31,7 +31,7 @@ use crate::wire::reply::REPLY_BYTES_MAX;
 const EVENTS_MAX: usize = 1_024;
 /// Connections accepted from one listener before others get their turn.
 const ACCEPTS_PER_ROUND_MAX: usize = 256;
-/// After so long without a connection turned away the crowd is over, milliseconds.
+/// After so long without a connection turned away or kept waiting the crowd is over, milliseconds.
 const CROWD_OVER_MS: u64 = 10_000;
 /// Answers of one connection in one step: room for hundreds of ordinary ones, and always for the largest.
 const OUTPUT_BYTES: usize = 2 * REPLY_BYTES_MAX;
@@ -98,7 +98,7 @@ pub(super) struct Worker {
     sweep: Sweep,
     bench: Bench,
     counter: Counter,
-    /// When a connection was last turned away, while that goes on.
+    /// When a connection was last turned away or kept waiting, while that goes on.
     crowded_at: Option<Millis>,
 }
 
@@ -154,7 +154,7 @@ impl Worker {
                 WAKER => self.take_completions(),
                 token => match slot_of(token) {
                     Some(id) => self.ready(id, event),
-                    None => self.listening.push(WAKER.0 - 1 - token.0),
+                    None => self.hear(WAKER.0 - 1 - token.0),
                 },
             }
         }
@@ -236,6 +236,13 @@ impl Worker {
         }
     }
 
+    /// A listener has something to tell. One that is on a list already will be turned to all the same.
+    fn hear(&mut self, position: usize) {
+        if !self.listening.contains(&position) && !self.exhausted.contains(&position) {
+            self.listening.push(position);
+        }
+    }
+
     fn accept(&mut self) {
         for position in std::mem::take(&mut self.listening) {
             self.accept_from(position);
@@ -247,7 +254,7 @@ impl Worker {
             let Some(listener) = self.listeners.get_mut(position) else { return };
             match listener.accept(&self.common.farewell) {
                 Accepted::Connection(stream, peer) => self.welcome(stream, canonical(peer.ip())),
-                Accepted::TurnedAway => self.note_crowd("out of file descriptors"),
+                Accepted::TurnedAway => self.note_turned_away("out of file descriptors"),
                 Accepted::Drained => return,
                 Accepted::Exhausted => {
                     self.note_crowd("out of file descriptors or memory");
@@ -261,7 +268,7 @@ impl Worker {
     fn welcome(&mut self, stream: TcpStream, ip: IpAddr) {
         self.counter.count(Event::Accepted);
         if self.slots.is_full() {
-            self.note_crowd("as many connections as connections_max allows");
+            self.note_turned_away("as many connections as connections_max allows");
             return turn_away(stream, &self.common.farewell);
         }
         if !self.per_address.admit(ip) {
@@ -277,9 +284,13 @@ impl Worker {
         }
     }
 
-    /// A connection was turned away: counted each time, logged once for as long as it goes on.
-    fn note_crowd(&mut self, why: &str) {
+    fn note_turned_away(&mut self, why: &str) {
         self.counter.count(Event::TurnedAway);
+        self.note_crowd(why);
+    }
+
+    /// Connections are turned away or kept waiting: logged once for as long as it goes on.
+    fn note_crowd(&mut self, why: &str) {
         if self.crowded_at.replace(self.bench.now).is_none() {
             log::warn!("worker {} turns connections away: {why}", self.index);
         }
@@ -351,4 +362,41 @@ fn slot_of(token: Token) -> Option<SlotId> {
     let index = u32::try_from(token.0 & u32::MAX as usize).ok()?;
     let generation = u32::try_from(token.0 >> 32).ok()?;
     ((index as usize) < OCCUPIED_MAX).then_some(SlotId { index, generation })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::{Mailboxes, Registry};
+    use crate::swarm::{self, Store};
+    use crate::tests::simulation::{no_full_scrape, policy};
+    use crate::tracker::FullScrape;
+
+    fn worker() -> Worker {
+        let swarms = swarm::Settings { lifetime_ms: 2_700_000, peer_ids: true, peers_max: 1, torrents_max: 1 };
+        let store = Arc::new(Store::new(swarms, 1));
+        let full_scrape = FullScrape::start(no_full_scrape(), Arc::clone(&store), Mailboxes::new([])).unwrap();
+        let common = Common {
+            tracker: Arc::new(Tracker::new(policy(), store, Registry::memory(), Mailboxes::new([]), full_scrape)),
+            limits: Limits { request_bytes_max: 1_024, idle_ms: 1, request_ms: 1, send_ms: 1, lookup_ms: 1 },
+            workers: 1,
+            stats: Stats::new(1),
+            connections_max: 1,
+            per_address_max: 0,
+            stop: Arc::default(),
+            epoch: Instant::now(),
+            farewell: Arc::default(),
+        };
+        Worker::new(common, 0, Poll::new().unwrap(), Vec::new()).unwrap()
+    }
+
+    #[test]
+    fn a_listener_is_listed_once_however_often_it_tells() {
+        let mut worker = worker();
+        (0..3).for_each(|_| worker.hear(0));
+        assert_eq!(worker.listening, [0]);
+        worker.exhausted.append(&mut worker.listening);
+        (0..3).for_each(|_| worker.hear(0));
+        assert_eq!((worker.listening, worker.exhausted), (vec![], vec![0]));
+    }
 }
