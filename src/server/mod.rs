@@ -16,7 +16,7 @@ mod worker;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -185,10 +185,14 @@ type Listeners = Vec<Vec<(Listener, SocketAddr)>>;
 
 fn open_listeners(config: &Config, workers: usize) -> Result<Listeners, StartError> {
     let mut all: Listeners = (0..workers).map(|_| Vec::new()).collect();
-    for configured in &config.server.listen {
+    let listen = &config.server.listen;
+    // All are probed before any is opened: an own listener on one address would pass for another program's on all of them.
+    for configured in listen {
+        listener::probe(&listen_options(config, *configured)).map_err(|error| StartError::Listen(*configured, error))?;
+    }
+    for configured in listen {
         let mut options = listen_options(config, *configured);
         let failed = |error| StartError::Listen(*configured, error);
-        listener::probe(&options).map_err(failed)?;
         for own in &mut all {
             let listener = Listener::open(&options).map_err(failed)?;
             // Port 0 is chosen by the kernel for the first worker; the others share it.
@@ -201,8 +205,9 @@ fn open_listeners(config: &Config, workers: usize) -> Result<Listeners, StartErr
 
 fn listen_options(config: &Config, configured: SocketAddr) -> Options {
     let address = listener::without_ipv6(configured).unwrap_or(configured);
-    let same_port = |other: &&SocketAddr| other.is_ipv4() && other.port() == address.port() && address.port() != 0;
-    let only_v6 = config.server.listen.iter().find(same_port).is_some();
+    // One IPv4 address beside `[::]` does not serve the others: only `0.0.0.0` takes all of IPv4 over.
+    let all_of_ipv4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+    let only_v6 = address.port() != 0 && config.server.listen.contains(&all_of_ipv4);
     Options { address, only_v6, backlog: i32::from(config.server.backlog) }
 }
 
@@ -307,4 +312,34 @@ fn millis(duration: Duration) -> u64 {
 
 fn seconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn addresses_of_one_port_stand_beside_each_other() {
+        let rows: [(&[&str], &[&str]); 5] = [
+            (&["[::]", "0.0.0.0"], &["[::1]", "127.0.0.1", "127.0.0.9"]),
+            (&["[::]", "127.0.0.1"], &["[::1]", "127.0.0.1", "127.0.0.9"]),
+            (&["[::]", "[::1]"], &["[::1]", "127.0.0.1"]),
+            (&["127.0.0.1", "0.0.0.0"], &["127.0.0.1", "127.0.0.9"]),
+            (&["127.0.0.1", "127.0.0.9"], &["127.0.0.1", "127.0.0.9"]),
+        ];
+        for (listen, reached) in rows {
+            let port = TcpListener::bind("[::]:0").unwrap().local_addr().unwrap().port();
+            let with_port = |ip: &&str| format!("{ip}:{port}").parse::<SocketAddr>().unwrap();
+            let mut config = Config::default();
+            config.server.workers = 2;
+            config.server.listen = listen.iter().map(with_port).collect();
+            let server = Server::start(&config, |_| ()).unwrap_or_else(|error| panic!("{listen:?}: {error}"));
+            for address in reached.iter().map(with_port) {
+                assert!(TcpStream::connect(address).is_ok(), "{address} with {listen:?}");
+            }
+            server.stop_and_join(Duration::ZERO).unwrap();
+        }
+    }
 }
