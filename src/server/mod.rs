@@ -37,8 +37,8 @@ pub use stats::Stats;
 use listener::{Listener, Options};
 use worker::{Common, Stop, WAKER, Worker};
 
-/// Descriptors that are not connections: standard streams, polls, wakers, listeners, spares, database connections.
-const OTHER_DESCRIPTORS: u64 = 64;
+/// Descriptors that no worker owns: standard streams, the signals' pipe, files of the database and of the log.
+const PROCESS_DESCRIPTORS: usize = 32;
 
 /// Why the server could not start; one clear line.
 #[derive(Debug)]
@@ -288,7 +288,7 @@ fn common(config: &Config, workers: usize, tracker: Arc<Tracker>) -> Common {
         },
         workers,
         stats: Stats::new(workers),
-        connections_max: affordable_connections(server.connections_max as usize, workers),
+        connections_max: affordable_connections(config, workers),
         per_address_max: server.connections_per_address_max as usize,
         stop: Arc::default(),
         epoch: Instant::now(),
@@ -297,13 +297,21 @@ fn common(config: &Config, workers: usize, tracker: Arc<Tracker>) -> Common {
 }
 
 /// What the descriptor limit, raised as far as it goes, leaves for each worker's connections.
-fn affordable_connections(wanted: usize, workers: usize) -> usize {
+fn affordable_connections(config: &Config, workers: usize) -> usize {
     let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1_024);
-    let affordable = usize::try_from(limit.saturating_sub(OTHER_DESCRIPTORS)).unwrap_or(usize::MAX) / workers;
+    let wanted = config.server.connections_max as usize;
+    let affordable = connections_within(usize::try_from(limit).unwrap_or(usize::MAX), config, workers);
     if affordable < wanted {
         log::info!("{limit} file descriptors (ulimit -n) are enough for {affordable} connections a worker, not {wanted}");
     }
     affordable.min(wanted).max(1)
+}
+
+/// Connections of each worker when the process may have `descriptors`. The rest: a worker has a poll and a waker, and with each
+/// listener a spare; a lookup thread has a connection to the database.
+fn connections_within(descriptors: usize, config: &Config, workers: usize) -> usize {
+    let others = usize::from(config.database.lookup_threads) + workers * (2 + 2 * config.server.listen.len());
+    descriptors.saturating_sub(PROCESS_DESCRIPTORS + others) / workers
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -341,5 +349,14 @@ mod tests {
             }
             server.stop_and_join(Duration::ZERO).unwrap();
         }
+    }
+
+    #[test]
+    fn what_workers_need_beside_connections_is_left_to_them() {
+        let mut config = Config::default();
+        assert_eq!(connections_within(1_024, &config, 1), 1_024 - PROCESS_DESCRIPTORS - 4 - 4);
+        config.server.listen.push("127.0.0.1:80".parse().unwrap());
+        assert_eq!(connections_within(1_024, &config, 64), (1_024 - PROCESS_DESCRIPTORS - 4 - 64 * 6) / 64);
+        assert_eq!(connections_within(256, &config, 64), 0);
     }
 }
