@@ -15,6 +15,7 @@ mod stats;
 mod worker;
 
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -232,7 +233,7 @@ fn make_tracker(config: &Config, database: Option<OpenBackend>, wakes: &[Wake]) 
         peers_max: tracker.peers_max,
         torrents_max: tracker.torrents_max,
     };
-    let store = Arc::new(Store::new(swarms, fastrand::u64(..)));
+    let store = Arc::new(Store::new(swarms, secret()));
     let lookups = Mailboxes::new(wakes.iter().cloned());
     let registry = match database {
         None => Registry::memory(),
@@ -269,7 +270,7 @@ fn registry_settings(config: &Config) -> registry::Settings {
         cache_ttl_ms: millis(database.cache_ttl),
         cache_bytes_max: usize::try_from(database.cache_bytes_max).unwrap_or(usize::MAX),
         pool: PoolSettings { threads: usize::from(database.lookup_threads), queue_max: database.lookup_queue_max as usize },
-        seed: fastrand::u64(..),
+        seed: secret(),
     }
 }
 
@@ -312,6 +313,12 @@ fn affordable_connections(config: &Config, workers: usize) -> usize {
 fn connections_within(descriptors: usize, config: &Config, workers: usize) -> usize {
     let others = usize::from(config.database.lookup_threads) + workers * (2 + 2 * config.server.listen.len());
     descriptors.saturating_sub(PROCESS_DESCRIPTORS + others) / workers
+}
+
+/// A number that strangers cannot guess: std takes the keys of its hasher from the system's randomness. fastrand's own seed is the
+/// clock, and the intervals in the answers show what follows from it.
+fn secret() -> u64 {
+    RandomState::new().hash_one(0)
 }
 
 fn millis(duration: Duration) -> u64 {
