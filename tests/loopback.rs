@@ -203,6 +203,8 @@ fn an_address_may_be_held_to_some_connections() {
     assert_eq!(held.reply().status(), 200);
     assert_eq!(get(tracker.address, "/").status(), 503);
     assert_eq!(Connection::open_from(Ipv4Addr::new(127, 0, 0, 9), tracker.address).get("/").status(), 200);
+    drop(held);
+    wait_until(PATIENCE, "the address may come again", || get(tracker.address, "/").status() == 200);
     tracker.stop();
 }
 
@@ -331,6 +333,95 @@ fn at_sigterm_what_is_being_answered_is_answered() {
     assert!(idle.rest().is_empty());
     assert_whole_replies(&receiving.rest());
     tracker.wait_stopped();
+}
+
+/// Connections of a crowd that all come at once: more than a worker takes in one round, be it accepts or events.
+const AT_ONCE: usize = 2_500;
+
+fn crowd(tracker: &Tracker) -> Vec<Connection> {
+    (0..AT_ONCE).map(|_| Connection::open(tracker.address)).collect()
+}
+
+#[test]
+fn a_crowd_that_is_queued_before_anybody_is_accepted_is_served_to_the_last() {
+    let tracker = Tracker::start(LOOPBACK, "[server]\nworkers = 1\n");
+    tracker.signal(Signal::STOP);
+    let mut crowd = crowd(&tracker);
+    crowd.iter_mut().for_each(|connection| connection.send(request("/").as_bytes()));
+    tracker.signal(Signal::CONT);
+    assert!(crowd.iter_mut().all(|connection| connection.reply().status() == 200));
+    drop(crowd);
+    tracker.stop();
+}
+
+#[test]
+fn at_sigterm_a_crowd_that_is_queued_is_served_to_the_last() {
+    let tracker = Tracker::start(LOOPBACK, "[server]\nworkers = 1\n");
+    tracker.signal(Signal::STOP);
+    let mut crowd = crowd(&tracker);
+    crowd.iter_mut().for_each(|connection| connection.send(request("/").as_bytes()));
+    tracker.signal(Signal::TERM);
+    tracker.signal(Signal::CONT);
+    assert!(crowd.iter_mut().all(|connection| connection.reply().status() == 200));
+    tracker.wait_stopped();
+}
+
+#[test]
+fn at_sigterm_requests_that_have_arrived_are_answered() {
+    let tracker = Tracker::start(LOOPBACK, "[server]\nworkers = 1\n");
+    let mut crowd = crowd(&tracker);
+    for connection in &mut crowd {
+        connection.send(request("/").as_bytes());
+        assert_eq!(connection.reply().status(), 200);
+    }
+    tracker.signal(Signal::STOP);
+    crowd.iter_mut().for_each(|connection| connection.send(request("/").as_bytes()));
+    tracker.signal(Signal::TERM);
+    tracker.signal(Signal::CONT);
+    assert!(crowd.iter_mut().all(|connection| connection.reply().status() == 200));
+    tracker.wait_stopped();
+}
+
+#[test]
+fn a_last_request_and_the_end_of_input_may_come_as_one_event() {
+    let tracker = Tracker::start(LOOPBACK, "[server]\nworkers = 1\n");
+    let mut connection = Connection::open(tracker.address);
+    connection.send(request("/").as_bytes());
+    assert_eq!(connection.reply().status(), 200);
+    tracker.signal(Signal::STOP);
+    connection.send(request("/").as_bytes());
+    connection.half_close();
+    tracker.signal(Signal::CONT);
+    assert_eq!(connection.reply().status(), 200);
+    assert!(connection.rest().is_empty());
+    tracker.stop();
+}
+
+#[test]
+fn a_connection_that_goes_on_asking_is_never_idle() {
+    let tracker = Tracker::start(LOOPBACK, "[server]\nidle_timeout = \"300ms\"\n");
+    let mut connection = Connection::open(tracker.address);
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(1) {
+        connection.send(request("/").as_bytes());
+        assert_eq!(connection.reply().status(), 200);
+    }
+    assert!(connection.rest().is_empty());
+    tracker.stop();
+}
+
+#[test]
+fn who_is_queued_while_there_are_no_descriptors_is_served_once_there_are_again() {
+    let tracker = Tracker::start(LOOPBACK, "[server]\nworkers = 1\n");
+    let before = tracker.descriptors();
+    // Not even the spare descriptor can be had back.
+    tracker.limit_descriptors(3);
+    let mut queued: Vec<Connection> = (0..20).map(|_| Connection::open(tracker.address)).collect();
+    queued.iter_mut().for_each(|connection| connection.send(request("/").as_bytes()));
+    wait_until(PATIENCE, "the tracker has noticed", || tracker.transcript().contains("out of file descriptors or memory"));
+    tracker.limit_descriptors(before + 100);
+    assert!(queued.iter_mut().all(|connection| connection.reply().status() == 200));
+    tracker.stop();
 }
 
 /// Panics when a reply among `bytes` is cut off.

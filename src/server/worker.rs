@@ -29,6 +29,8 @@ use crate::tracker::{Completion, Desk, Tracker};
 use crate::wire::reply::REPLY_BYTES_MAX;
 
 const EVENTS_MAX: usize = 1_024;
+/// The longest wait for events: deadlines are looked at once a tick.
+const TICK: Duration = Duration::from_millis(TICK_MS);
 /// Connections accepted from one listener before others get their turn.
 const ACCEPTS_PER_ROUND_MAX: usize = 256;
 /// After so long without a connection turned away or kept waiting the crowd is over, milliseconds.
@@ -141,14 +143,14 @@ impl Worker {
         let mut events = Events::with_capacity(EVENTS_MAX);
         loop {
             match self.common.stop.deadline() {
-                None => self.round(&mut events)?,
+                None => self.round(&mut events, TICK)?,
                 Some(deadline) => return self.finish(&mut events, deadline),
             }
         }
     }
 
-    fn round(&mut self, events: &mut Events) -> io::Result<()> {
-        self.wait(events)?;
+    fn round(&mut self, events: &mut Events, patience: Duration) -> io::Result<()> {
+        self.wait(events, patience)?;
         for event in events.iter() {
             match event.token() {
                 WAKER => self.take_completions(),
@@ -164,10 +166,10 @@ impl Worker {
         Ok(())
     }
 
-    /// Waits for events, no longer than a tick, and not at all while there is work left over; then reads the clock.
-    fn wait(&mut self, events: &mut Events) -> io::Result<()> {
+    /// Waits for events, for `patience` at most, and not at all while there is work left over; then reads the clock.
+    fn wait(&mut self, events: &mut Events, patience: Duration) -> io::Result<()> {
         let idle = self.busy.is_empty() && self.listening.is_empty();
-        let timeout = Duration::from_millis(if idle { TICK_MS } else { 0 });
+        let timeout = if idle { patience } else { Duration::ZERO };
         match self.poll.poll(events, Some(timeout)) {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
             _ => self.bench.now = Millis(u64::try_from(self.common.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)),
@@ -329,13 +331,18 @@ impl Worker {
         }
     }
 
-    /// Stops accepting, after those who are queued already, and closes what is not being answered; the rest has until the grace is over.
+    /// Stops accepting, after those who are queued already, answers what has arrived, and closes what is not being answered then; the
+    /// rest has until the grace is over.
     fn finish(&mut self, events: &mut Events, deadline: Instant) -> io::Result<()> {
         self.listening = (0..self.listeners.len()).collect();
         while !self.listening.is_empty() && Instant::now() < deadline {
             self.accept();
         }
         self.listeners.clear();
+        // Each of these rounds brings the next of those that had something to tell when it was told to stop.
+        for _ in 0..=self.slots.len() / EVENTS_MAX {
+            self.round(events, Duration::ZERO)?;
+        }
         while Instant::now() < deadline {
             let ids: Vec<SlotId> = self.slots.ids().collect();
             for id in ids {
@@ -346,7 +353,7 @@ impl Worker {
             if self.slots.is_empty() {
                 break;
             }
-            self.round(events)?;
+            self.round(events, TICK)?;
         }
         self.counter.publish(&self.bench.desk.tally);
         Ok(())

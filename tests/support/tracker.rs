@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, Signal, prlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
 use serde_bencode::value::Value;
 use tempfile::TempDir;
 
@@ -93,11 +93,12 @@ impl Tracker {
         fs::read_dir(folder).expect("the tracker runs").count() as u64
     }
 
-    /// Takes from the tracker the right to open more descriptors than `most`.
+    /// Lets the tracker have no descriptor numbered `most` or above; what is open already stays open.
     #[track_caller]
     pub(crate) fn limit_descriptors(&self, most: u64) {
-        let limit = Rlimit { current: Some(most), maximum: Some(most) };
-        prlimit(Some(self.running.pid()), Resource::Nofile, limit).expect("a child's limits can be lowered");
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let limit = Rlimit { current: Some(most), maximum };
+        prlimit(Some(self.running.pid()), Resource::Nofile, limit).expect("a child's limits can be changed within the maximum");
     }
 
     /// Processor time the tracker has used, user and system together.
