@@ -374,18 +374,12 @@ fn slot_of(token: Token) -> Option<SlotId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::{Mailboxes, Registry};
-    use crate::swarm::{self, Store};
-    use crate::tests::simulation::{no_full_scrape, policy};
-    use crate::tracker::FullScrape;
+    use crate::tests::harness;
 
     fn worker() -> Worker {
-        let swarms = swarm::Settings { lifetime_ms: 2_700_000, peer_ids: true, peers_max: 1, torrents_max: 1 };
-        let store = Arc::new(Store::new(swarms, 1));
-        let full_scrape = FullScrape::start(no_full_scrape(), Arc::clone(&store), Mailboxes::new([])).unwrap();
         let common = Common {
-            tracker: Arc::new(Tracker::new(policy(), store, Registry::memory(), Mailboxes::new([]), full_scrape)),
-            limits: Limits { request_bytes_max: 1_024, idle_ms: 1, request_ms: 1, send_ms: 1, lookup_ms: 1 },
+            tracker: Arc::new(harness::tracker(harness::policy())),
+            limits: harness::LIMITS,
             workers: 1,
             stats: Stats::new(1),
             connections_max: 1,
