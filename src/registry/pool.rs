@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 use ahash::RandomState;
 use hashbrown::HashMap;
@@ -38,11 +38,9 @@ pub struct Settings {
 /// Stores a record in the cache; the time is when it was asked for.
 pub(super) type StoreRecord = Box<dyn Fn(&InfoHash, &Record, Millis) + Send + Sync>;
 
-/// Handle to the threads; dropping it ends them after the question they are at.
-pub(super) struct Pool {
-    shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
-}
+/// Handle to the threads; dropping it tells them to end. Nobody waits for the question they are at: a database that does not answer
+/// would hold up the end of the process.
+pub(super) struct Pool(Arc<Shared>);
 
 struct Shared {
     lookups: Mutex<Lookups>,
@@ -90,31 +88,33 @@ impl Pool {
             let (shared, open) = (Arc::clone(&shared), Arc::clone(&open));
             thread::Builder::new().name(format!("lookup-{number}")).spawn(move || shared.run(open().as_mut()))
         };
-        let threads = (0..settings.threads).map(spawn).collect::<io::Result<Vec<_>>>()?;
-        Ok(Pool { shared, threads })
+        for number in 0..settings.threads {
+            spawn(number)?;
+        }
+        Ok(Pool(shared))
     }
 
     /// Does one thread's work on the caller's: puts the next question to `backend`. False when there is nothing to ask.
     pub(super) fn ask_once(&self, backend: &mut dyn Backend) -> bool {
-        let batch = self.shared.lookups.lock().take_batch();
+        let batch = self.0.lookups.lock().take_batch();
         if !batch.is_empty() {
-            self.shared.ask(&batch, backend);
+            self.0.ask(&batch, backend);
         }
         !batch.is_empty()
     }
 
     /// Queues `hash`, or joins those who wait for it. Without a ticket nobody is told of the answer.
     pub(super) fn request(&self, hash: &InfoHash, ticket: Option<Ticket>, now: Millis) -> Result<(), LookupError> {
-        let mut lookups = self.shared.lookups.lock();
-        if ticket.is_some() && lookups.waiters >= self.shared.queue_max.saturating_mul(WAITERS_PER_QUEUED) {
+        let mut lookups = self.0.lookups.lock();
+        if ticket.is_some() && lookups.waiters >= self.0.queue_max.saturating_mul(WAITERS_PER_QUEUED) {
             return Err(LookupError::QueueFull);
         }
         if !lookups.waiting.contains_key(hash) {
-            if lookups.queue.len() >= self.shared.queue_max {
+            if lookups.queue.len() >= self.0.queue_max {
                 return Err(LookupError::QueueFull);
             }
             lookups.queue.push_back((*hash, now));
-            self.shared.queued.notify_one();
+            self.0.queued.notify_one();
         }
         lookups.waiters += usize::from(ticket.is_some());
         lookups.waiting.entry(*hash).or_default().extend(ticket);
@@ -124,13 +124,8 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.shared.lookups.lock().stopping = true;
-        self.shared.queued.notify_all();
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                log::error!("a lookup thread had panicked");
-            }
-        }
+        self.0.lookups.lock().stopping = true;
+        self.0.queued.notify_all();
     }
 }
 

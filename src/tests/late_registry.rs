@@ -308,3 +308,32 @@ fn a_full_queue_refuses_at_once() {
     drop(database);
     server.stop_and_join(PATIENCE).unwrap();
 }
+
+#[test]
+fn stopping_does_not_wait_for_a_database_that_never_answers() {
+    let (server, database) = start(Mode::Registered, |_| ());
+    let mut peer = Peer::connect(&server);
+    peer.send(&[&announce(KNOWN)]);
+    database.question();
+    let (stopped, end) = mpsc::channel();
+    std::thread::spawn(move || stopped.send(server.stop_and_join(Duration::ZERO).is_ok()));
+    assert_eq!(end.recv_timeout(PATIENCE), Ok(true), "the database has not answered yet");
+    drop(database);
+}
+
+#[test]
+fn at_the_end_a_parked_request_is_waited_for() {
+    let (server, database) = start(Mode::Registered, |_| ());
+    let mut peer = Peer::connect(&server);
+    let mut idle = Peer::connect(&server);
+    idle.send(&["/"]);
+    idle.reply();
+    peer.send(&[&announce(KNOWN)]);
+    database.question();
+    let stopping = std::thread::spawn(move || server.stop_and_join(PATIENCE));
+    assert_eq!(idle.0.read(&mut [0]).unwrap(), 0, "the end has begun");
+    database.answer();
+    assert!(peer.reply().contains("10:incompletei1e"));
+    assert_eq!(peer.0.read(&mut [0]).unwrap(), 0);
+    stopping.join().unwrap().unwrap();
+}

@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use ahash::RandomState;
@@ -96,12 +96,12 @@ impl Drop for Permit {
 /// Answers for the workers: nothing when the copy could not be made.
 pub(super) type Mail = Mailboxes<(Ticket, Option<LargeBody>)>;
 
-/// Handle to the thread; dropping it ends the thread after the copy it is at.
+/// Handle to the thread; dropping it tells the thread to end. Nobody waits for the copy it is at: that takes seconds with millions of
+/// torrents, and the end of the process would wait with it.
 pub struct FullScrape {
     settings: Settings,
     shared: Arc<Shared>,
     senders: Arc<AtomicUsize>,
-    maker: Option<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -145,14 +145,11 @@ impl FullScrape {
         let desk = Mutex::default();
         let scrape_interval_s = settings.scrape_interval_s;
         let shared = Arc::new(Shared { desk, asked: Condvar::new(), mail, interval, scrape_interval_s });
-        let maker = match settings.who {
-            WhoMayAsk::Off => None,
-            WhoMayAsk::On | WhoMayAsk::Networks(_) => {
-                let shared = Arc::clone(&shared);
-                Some(thread::Builder::new().name("full-scrape".into()).spawn(move || shared.run(&store))?)
-            }
-        };
-        Ok(FullScrape { settings, shared, senders: Arc::default(), maker })
+        if settings.who != WhoMayAsk::Off {
+            let shared = Arc::clone(&shared);
+            thread::Builder::new().name("full-scrape".into()).spawn(move || shared.run(&store))?;
+        }
+        Ok(FullScrape { settings, shared, senders: Arc::default() })
     }
 
     pub(super) fn take(&self, worker: u16) -> Option<(Ticket, Option<LargeBody>)> {
@@ -184,9 +181,6 @@ impl Drop for FullScrape {
     fn drop(&mut self) {
         self.shared.desk.lock().stopping = true;
         self.shared.asked.notify_one();
-        if self.maker.take().is_some_and(|maker| maker.join().is_err()) {
-            log::error!("the full-scrape thread had panicked");
-        }
     }
 }
 
