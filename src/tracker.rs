@@ -6,7 +6,7 @@
 //!
 //! Never: reads a socket or a clock, or allocates on the way of an announce whose torrent is known.
 //!
-//! [`Tracker::answer`] leads to one of three stories: [`Tracker::announce`] here, scrapes in `scrape`, full scrapes in `full_scrape`.
+//! [`Tracker::answer`] leads to one of three stories: `Tracker::announce` here, scrapes in `scrape`, full scrapes in `full_scrape`.
 
 mod address;
 mod full_scrape;

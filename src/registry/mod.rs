@@ -6,7 +6,7 @@
 //!
 //! Never: decides what a verdict means (open and registered mode are `tracker`'s business), reads a ticket, or touches a socket.
 //!
-//! Limits: hashes queued, tickets waiting, hashes in one question to the database ([`pool`]), bytes of cached verdicts ([`cache`]).
+//! Limits: hashes queued, tickets waiting, hashes in one question to the database (`pool`), bytes of cached verdicts (`cache`).
 
 mod cache;
 mod mailbox;

@@ -43,7 +43,7 @@ impl<T> Slots<T> {
         self.len() == 0
     }
 
-    /// Whether [`Slots::insert`] would refuse.
+    /// Whether [`Slots::insert_with`] would refuse.
     pub fn is_full(&self) -> bool {
         self.len() >= self.occupied_max
     }
