@@ -224,8 +224,8 @@ fn scrape_said(entries: &BTreeMap<[u8; 20], Scraped>, interval_s: u32) -> Value 
 fn failure_said(failure: Failure, reason: Option<&[u8]>) -> Value {
     let reason = reason.map(|reason| [b": ", shortened(reason)].concat()).unwrap_or_default();
     let (retry, interval_s) = match failure {
-        Failure::NotRegistered | Failure::Banned => (int(30), 1_800),
-        Failure::Unavailable | Failure::Busy => (int(5), 300),
+        Failure::NotRegistered | Failure::Banned | Failure::FullScrapeOff => (int(30), 1_800),
+        Failure::Unavailable | Failure::Busy | Failure::FullScrapeTooSoon => (int(5), 300),
         _ => (bytes("never"), 1_800),
     };
     dict([

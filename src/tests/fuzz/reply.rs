@@ -71,8 +71,8 @@ fn check_head(answer: &Answer, framing: Framing, head: &[u8], body_bytes: u64) {
     assert_eq!(found.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
 }
 
-/// The bytes a Content-Length is to tell of. The decoder takes any key order, leading zeros and trailing bytes, so what it has decoded
-/// is encoded again: only canonical bencoding comes back as the same bytes.
+/// The bytes a Content-Length is to tell of. The decoder takes any key order, leading zeros and trailing bytes, so what it has
+/// decoded is encoded again: only canonical bencoding comes back as the same bytes.
 fn check_body(said: &Body, body: &[u8]) -> u64 {
     match said {
         Body::Bencoded(said) => {

@@ -1,8 +1,8 @@
 //! A connection's bytes, whole and cut: same answers, same end, same swarms.
 //!
 //! An input begins with two bytes that choose the site and six that choose the cuts, all of which may as well be letters; the rest
-//! is what a client sends. The clock stands still and all seeds are the same, so the only difference is how the bytes arrive, how fast
-//! the answers are taken, and how many fit the worker's buffer.
+//! is what a client sends. The clock stands still and all seeds are the same, so the only difference is how the bytes arrive, how
+//! fast the answers are taken, and how many fit the worker's buffer.
 
 use std::net::IpAddr;
 
