@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn an_entry_larger_than_the_cache_is_not_kept() {
         let mut cache = Cache::new(TTL_MS, ENTRY_BYTES);
-        cache.insert(hash(1), Record { standing: Standing::Known, text: Some("x".repeat(700).into()) }, Millis(0));
+        cache.insert(hash(1), Record { standing: Standing::Known, text: Some("x".repeat(700).into()), downloaded: 0 }, Millis(0));
         assert_eq!(cache.peek(&hash(1), Millis(0)), Peeked::Miss);
         assert_eq!(cache.bytes(), 0);
     }

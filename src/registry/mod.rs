@@ -9,6 +9,7 @@
 //! Limits: hashes queued, tickets waiting, hashes in one question to the database (`pool`), bytes of cached verdicts (`cache`).
 
 mod cache;
+pub mod database;
 mod mailbox;
 mod pool;
 
@@ -19,6 +20,7 @@ use parking_lot::Mutex;
 
 use crate::ids::{InfoHash, Millis, Ticket};
 
+pub use database::Backend;
 pub use mailbox::{Mailboxes, Wake};
 pub use pool::Settings as PoolSettings;
 
@@ -46,12 +48,14 @@ pub struct Record {
     pub standing: Standing,
     /// Known torrents: the name shown in scrapes. Banned ones: the operator's reason. At most 765 bytes (255 characters of MySQL's utf8mb3).
     pub text: Option<Arc<str>>,
+    /// Completed downloads, by the database's count.
+    pub downloaded: u32,
 }
 
 impl Record {
     /// A torrent of which there is nothing more to say.
     pub fn plain(standing: Standing) -> Record {
-        Record { standing, text: None }
+        Record { standing, text: None, downloaded: 0 }
     }
 }
 
@@ -73,15 +77,6 @@ pub struct Completion {
     pub info_hash: InfoHash,
     /// What the database said.
     pub outcome: Result<Record, LookupError>,
-}
-
-/// A database, as the pool's threads see it: one each, blocking.
-pub trait Backend: Send {
-    /// Looks up `hashes` in one question; one record per hash, in their order.
-    ///
-    /// # Errors
-    /// A text for the operator's log when the database could not be asked.
-    fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, String>;
 }
 
 /// Opens one connection to the database; called once by each thread of the pool.

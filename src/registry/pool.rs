@@ -19,6 +19,7 @@ use parking_lot::{Condvar, Mutex};
 use smallvec::SmallVec;
 
 use crate::ids::{InfoHash, Millis, Ticket};
+use crate::registry::database::DatabaseError;
 use crate::registry::{Backend, Completion, LookupError, Mailboxes, OpenBackend, Record};
 
 /// Hashes asked in one question.
@@ -149,7 +150,7 @@ impl Shared {
         let hashes: Vec<InfoHash> = batch.iter().map(|(hash, _)| *hash).collect();
         let answer = backend.lookup(&hashes).and_then(|records| match records.len() == hashes.len() {
             true => Ok(records),
-            false => Err(format!("{} records for {} hashes", records.len(), hashes.len())),
+            false => Err(DatabaseError::Away(format!("{} records for {} hashes", records.len(), hashes.len()))),
         });
         self.note_health(answer.as_ref().err());
         self.complete(batch, answer.ok().as_deref());
@@ -178,7 +179,7 @@ impl Shared {
     }
 
     /// Logs once when the database falls silent and once when it is back.
-    fn note_health(&self, error: Option<&String>) {
+    fn note_health(&self, error: Option<&DatabaseError>) {
         let before = self.lookups.lock().answering.replace(error.is_none());
         match (before, error) {
             (None | Some(true), Some(error)) => log::warn!("the database does not answer: {error}"),

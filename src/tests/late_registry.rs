@@ -10,6 +10,7 @@ use socket2::SockRef;
 
 use crate::config::{Config, DatabaseUrl, Mode};
 use crate::ids::InfoHash;
+use crate::registry::database::DatabaseError;
 use crate::registry::{Backend, OpenBackend, Record, Standing};
 use crate::server::Server;
 
@@ -24,28 +25,28 @@ const REASON: &str = "a takedown notice";
 /// The test's side of the database: told of every question, and asked for permission to answer it.
 struct Database {
     questions: Receiver<Vec<InfoHash>>,
-    answers: Sender<Result<(), String>>,
+    answers: Sender<Result<(), DatabaseError>>,
 }
 
 /// The pool's side.
 struct Slow {
     questions: Sender<Vec<InfoHash>>,
-    answers: Arc<Mutex<Receiver<Result<(), String>>>>,
+    answers: Arc<Mutex<Receiver<Result<(), DatabaseError>>>>,
 }
 
 impl Backend for Slow {
-    fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, String> {
+    fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, DatabaseError> {
         // The test may have ended: then nobody cares.
         let _ = self.questions.send(hashes.to_vec());
-        self.answers.lock().unwrap().recv().unwrap_or(Err("the test is over".to_owned()))?;
+        self.answers.lock().unwrap().recv().unwrap_or(Err(DatabaseError::Away("the test is over".to_owned())))?;
         Ok(hashes.iter().map(record).collect())
     }
 }
 
 fn record(hash: &InfoHash) -> Record {
     match hash.0[0] {
-        KNOWN => Record { standing: Standing::Known, text: Some("Demo".into()) },
-        BANNED => Record { standing: Standing::Banned, text: Some(REASON.into()) },
+        KNOWN => Record { standing: Standing::Known, text: Some("Demo".into()), downloaded: 0 },
+        BANNED => Record { standing: Standing::Banned, text: Some(REASON.into()), downloaded: 0 },
         _ => Record::plain(Standing::Unknown),
     }
 }
@@ -278,7 +279,7 @@ fn a_database_that_fails_is_told_at_once_and_is_asked_again_next_time() {
         let mut peer = Peer::connect(&server);
         peer.send(&[&announce(KNOWN)]);
         database.question();
-        database.answers.send(Err("gone away".to_owned())).unwrap();
+        database.answers.send(Err(DatabaseError::Away("gone away".to_owned()))).unwrap();
         let reply = peer.reply();
         assert!(reply.contains(expected) && !reply.contains('#'), "{mode}: {reply}");
         peer.send(&[&announce(KNOWN)]);

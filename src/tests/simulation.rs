@@ -11,6 +11,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use crate::ids::{InfoHash, Millis, Ticket};
+use crate::registry::database::DatabaseError;
 use crate::registry::{self, Backend, Mailboxes, PoolSettings, Record, Registry, Standing, Wake};
 use crate::server::{Connection, Limits, Next, Round, SlotId, Slots};
 use crate::tests::harness::{self, Bench, Seat, no_full_scrape, policy};
@@ -47,9 +48,9 @@ struct Fake {
 }
 
 impl Backend for Fake {
-    fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, String> {
+    fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, DatabaseError> {
         match self.away {
-            true => Err("away".to_owned()),
+            true => Err(DatabaseError::Away("away".to_owned())),
             false => Ok(hashes.iter().map(|hash| Record::plain(standing(hash))).collect()),
         }
     }
