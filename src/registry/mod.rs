@@ -8,10 +8,14 @@
 //!
 //! Limits: hashes queued, tickets waiting, hashes in one question to the database (`pool`), bytes of cached verdicts (`cache`).
 
+mod bookkeeping;
 mod cache;
 pub mod database;
 mod mailbox;
+mod mysql;
 mod pool;
+mod source;
+mod sqlite;
 
 use std::sync::Arc;
 
@@ -23,6 +27,7 @@ use crate::ids::{InfoHash, Millis, Ticket};
 pub use database::Backend;
 pub use mailbox::{Mailboxes, Wake};
 pub use pool::Settings as PoolSettings;
+pub use source::Source;
 
 use cache::{Cache, Peeked};
 use pool::Pool;
