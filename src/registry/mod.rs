@@ -12,15 +12,18 @@
 //! `verdicts` is what is known, in `cache` and with the swarms; `pool` asks, `flush` writes, `watch` hears of changes; `recent` and `health`
 //! keep these three in step; `database` is what they ask of `mysql` or `sqlite`; `saved` is what outlives the process.
 
+mod bookkeeping;
 mod cache;
 pub mod database;
 mod flush;
 mod health;
 mod mailbox;
+mod mysql;
 mod pool;
 mod recent;
 mod saved;
-pub mod source;
+mod source;
+mod sqlite;
 mod verdicts;
 mod watch;
 
@@ -35,6 +38,7 @@ use crate::swarm::{Store, Verdict};
 pub use database::Backend;
 pub use mailbox::{Mailboxes, Wake};
 pub use pool::Settings as PoolSettings;
+pub use source::Source;
 
 use database::Ledger;
 use flush::Flusher;

@@ -19,7 +19,7 @@ use crate::ids::InfoHash;
 use crate::registry::database::{Backend, CHANGES_MAX, Change, DatabaseError, LOOKUP_HASHES_MAX, Ledger, Row};
 use crate::registry::health::{Backoff, Health, Part};
 use crate::registry::verdicts::Verdicts;
-use crate::registry::{Clock, Databases, Record, Standing};
+use crate::registry::{Clock, Databases, Record, bookkeeping};
 use crate::swarm::Walk;
 
 /// How often changes are asked for.
@@ -230,14 +230,8 @@ pub(super) fn read_all(ledger: &mut dyn Ledger, mut f: impl FnMut(InfoHash, Reco
 }
 
 fn record(row: &Row) -> Record {
-    match row.banned {
-        true => Record { standing: Standing::Banned, text: row.ban_reason.as_deref().map(Arc::from), downloaded: row.downloaded },
-        false => Record {
-            standing: Standing::Known,
-            text: (!row.name.is_empty()).then(|| row.name.as_str().into()),
-            downloaded: row.downloaded,
-        },
-    }
+    let reason = row.ban_reason.as_deref().unwrap_or_default();
+    bookkeeping::record(row.name.as_bytes(), row.downloaded.into(), row.banned, reason.as_bytes())
 }
 
 #[cfg(test)]
@@ -256,7 +250,7 @@ mod tests {
         assert_eq!(cursor.take(&[change(5)], begin + Duration::from_secs(1)), [InfoHash([5; 20])]);
         assert_eq!((cursor.last, cursor.missing()), (7, vec![6]));
         cursor.take(&[], begin + MISSING_FOR);
-        assert_eq!(cursor.missing(), []);
+        assert!(cursor.missing().is_empty());
     }
 
     #[test]

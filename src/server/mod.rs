@@ -26,9 +26,9 @@ use mio::{Poll, Waker};
 
 use crate::config::{Config, Mode};
 use crate::ids::Millis;
-use crate::registry::database::{DatabaseError, TimeLimits};
-use crate::registry::source::Source;
-use crate::registry::{self, Clock, Databases, Mailboxes, PoolSettings, Registry, Wake};
+use crate::registry::database::TimeLimits;
+
+use crate::registry::{self, Clock, Databases, Mailboxes, PoolSettings, Registry, Source, Wake};
 use crate::swarm::{self, Store};
 use crate::tracker::{FullScrape, FullScrapeSettings, Policy, Tracker};
 use crate::wire::frame::{self, Framing};
@@ -91,7 +91,7 @@ impl Server {
     /// # Errors
     /// When an address is taken or bad, or the system is out of something.
     pub fn start(config: &Config, worker_ended: impl Fn(usize) + Send + Sync + 'static) -> Result<Server, StartError> {
-        let databases = open_database(config).map_err(|error| StartError::Database(error.to_string()))?;
+        let databases = open_database(config).map_err(StartError::Database)?;
         Server::start_with(config, databases, worker_ended)
     }
 
@@ -298,9 +298,9 @@ fn registry_settings(config: &Config, epoch: Instant) -> registry::Settings {
 }
 
 /// How the registry comes by its connections; none for the database `memory`.
-fn open_database(config: &Config) -> Result<Option<Databases>, DatabaseError> {
-    let Some(source) = Source::from_url(&config.database.url)? else { return Ok(None) };
-    source.prepare()?;
+fn open_database(config: &Config) -> Result<Option<Databases>, String> {
+    let Some(source) = Source::parse(&config.database.url)? else { return Ok(None) };
+    source.prepare().map_err(|error| error.to_string())?;
     let lookup = TimeLimits { connect: config.database.lookup_timeout, answer: config.database.lookup_timeout };
     let write = TimeLimits { connect: WRITE_TIMEOUT, answer: WRITE_TIMEOUT };
     let ledger = source.clone();

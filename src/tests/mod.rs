@@ -22,6 +22,9 @@ mod house;
 mod http;
 #[cfg(test)]
 mod late_registry;
+#[cfg(test)]
+#[path = "../../tests/support/mariadb.rs"]
+mod mariadb;
 pub mod model;
 pub mod naive;
 #[cfg(test)]
