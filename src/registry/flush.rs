@@ -73,6 +73,10 @@ impl Flusher {
         health: Arc<Health>,
         unwritten: Vec<Batch>,
     ) -> io::Result<Flusher> {
+        for batch in &unwritten {
+            let counted = batch.rows.iter().filter(|row| row.downloads > 0);
+            verdicts.recent.expect(counted.map(|row| row.info_hash));
+        }
         let unwritten = unwritten.into_iter().map(Arc::new).collect();
         let desk = Desk { node: NodeId(random()), number: 0, unwritten, stage: Stage::Running };
         let shared = Arc::new(Shared {
@@ -205,7 +209,7 @@ impl Shared {
     fn settle(&self, batch: &Batch) -> bool {
         let written = batch.rows.iter().filter(|row| row.downloads > 0).map(|row| row.info_hash);
         // First, so that who reads a count from here on knows that it may have been read too early.
-        self.verdicts.recent.note(written.collect());
+        self.verdicts.recent.note(written.collect(), batch.node != self.desk.lock().node);
         batch.rows.iter().for_each(|row| self.verdicts.settle(&row.info_hash, row.downloads));
         let mut desk = self.desk.lock();
         if desk.stage == Stage::Closed {

@@ -5,6 +5,7 @@
 //!
 //! Limits: texts of [`TEXT_BYTES_MAX`] bytes, batches of [`BATCH_ROWS_MAX`] rows.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::Path;
@@ -44,10 +45,26 @@ pub(super) fn load(path: &Path) -> Saved {
             return Saved::default();
         }
     };
-    read(&mut BufReader::new(file)).unwrap_or_else(|error| {
+    let mut saved = read(&mut BufReader::new(file)).unwrap_or_else(|error| {
         log::warn!("{}: {error}; starting without what it holds", path.display());
         Saved::default()
-    })
+    });
+    saved.count_unwritten();
+    saved
+}
+
+impl Saved {
+    /// Records hold the database's count, which lacks what was not known to be written.
+    fn count_unwritten(&mut self) {
+        let mut unwritten: HashMap<InfoHash, u32> = HashMap::new();
+        for row in self.batches.iter().flat_map(|batch| &batch.rows).filter(|row| row.downloads > 0) {
+            let count = unwritten.entry(row.info_hash).or_default();
+            *count = count.saturating_add(row.downloads);
+        }
+        for (hash, record) in &mut self.records {
+            record.downloaded = record.downloaded.saturating_add(unwritten.get(hash).copied().unwrap_or(0));
+        }
+    }
 }
 
 /// Writes the file. `records` is to call what it is given for each verdict.
@@ -200,6 +217,14 @@ mod tests {
     fn what_is_saved_is_read_back() {
         let saved = read(&mut written().as_slice()).unwrap();
         assert_eq!((saved.records, saved.batches), (records(), vec![batch(1), batch(2)]));
+    }
+
+    #[test]
+    fn what_was_not_known_to_be_written_is_counted() {
+        let mut saved = Saved { records: records(), batches: vec![batch(1), batch(2)] };
+        saved.count_unwritten();
+        let counts: Vec<u32> = saved.records.iter().map(|(_, record)| record.downloaded).collect();
+        assert_eq!(counts, [4_000_000_002, 4, 6]);
     }
 
     #[test]

@@ -287,7 +287,7 @@ mod tests {
                 }
                 Some((rows, _, noted)) if !*noted => {
                     let written = rows.iter().filter(|row| row.downloads > 0).map(|row| row.info_hash);
-                    self.verdicts.recent.note(written.collect());
+                    self.verdicts.recent.note(written.collect(), false);
                     *noted = true;
                 }
                 Some((rows, ..)) => match rows.pop() {
@@ -301,7 +301,8 @@ mod tests {
         fn check(&mut self) {
             for (hash, truth) in &self.truth {
                 let swarm = self.verdicts.store.scrape(hash).map(|counts| counts.downloaded);
-                let shown = swarm.or_else(|| self.verdicts.peek(hash, self.now, |record, _| record.downloaded).map(|(count, _)| count));
+                let shown =
+                    swarm.or_else(|| self.verdicts.peek(hash, self.now, |record, _| record.downloaded).map(|(count, _)| count));
                 assert!(shown.is_none_or(|shown| shown == *truth), "{hash}: {shown:?}, not {truth}; in a swarm: {swarm:?}");
             }
         }

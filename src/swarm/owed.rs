@@ -75,11 +75,11 @@ impl Store {
         });
     }
 
-    /// Calls `f` for every torrent that the database lists and that is not shut, with the downloads of it.
+    /// Calls `f` for every torrent that the database lists and that is not shut, with the database's count of its downloads.
     pub fn for_each_listed(&self, mut f: impl FnMut(&InfoHash, u32)) {
         self.walk(&mut Walk::default(), |torrent| {
             if torrent.books.listing() == Listing::Listed && !torrent.books.is_shut() {
-                f(&torrent.info_hash, torrent.books.downloaded());
+                f(&torrent.info_hash, torrent.books.written());
             }
             true
         });

@@ -16,7 +16,7 @@ fn list_old_and_new(site: &dyn Site) {
     site.list(&[(hash(1), "has a peer"), (hash(2), "banned"), (hash(3), "may go"), (hash(4), "new")]);
     site.set("banned = 1", &hash(2));
     for number in 1..=3 {
-        site.set(&format!("updated = {}", site.in_2001()), &hash(number));
+        site.set(&format!("added = {0}, updated = {0}", site.in_2001()), &hash(number));
     }
 }
 
