@@ -24,6 +24,8 @@ use crate::registry::database::{
 
 /// The tables; there is nothing to do where they exist.
 const SCHEMA: &str = include_str!("../../schema/sqlite.sql");
+/// What to do about a file whose tables are not these.
+const OTHER_TABLES: &str = "the tables must be as in schema/sqlite.sql; name another file";
 const DAY_S: i64 = 86_400;
 const HOUR_S: i64 = 3_600;
 
@@ -150,9 +152,13 @@ impl Sqlite {
                 DatabaseError::Unfit(about("may not be written to; it and its directory must be the tracker's"))
             }
             Some(ErrorCode::Unknown | ErrorCode::ConstraintViolation) => {
-                DatabaseError::Unfit(about(&format!("{error}; its tables must be as in schema/sqlite.sql")))
+                DatabaseError::Unfit(about(&format!("{error}; {OTHER_TABLES}")))
             }
-            _ => DatabaseError::Away(about(&error.to_string())),
+            _ => match error {
+                // Its own text quotes all of the SQL.
+                Error::SqlInputError { msg, .. } => DatabaseError::Unfit(about(&format!("{msg}; {OTHER_TABLES}"))),
+                _ => DatabaseError::Away(about(&error.to_string())),
+            },
         }
     }
 }
