@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS flushes (
 -- INSERT INTO changes (infohash) VALUES (x'…').
 CREATE TABLE IF NOT EXISTS changes (
     number      INTEGER PRIMARY KEY AUTOINCREMENT,      -- trackers ask for what is above the last one they saw
-    infohash    BLOB    NOT NULL,                       -- the torrent that was changed
+    infohash    BLOB    NOT NULL                        -- the torrent that was changed
+                CHECK (typeof(infohash) = 'blob' AND length(infohash) = 20),
     at          INTEGER NOT NULL DEFAULT (CAST(strftime('%s', 'now') AS INTEGER)) -- when; rows older than a day are deleted
 );

@@ -1,8 +1,8 @@
 //! SQLite, the embedded default; the only file that knows `rusqlite`.
 //!
-//! Owns: the registry's questions to one file, which is made with its tables when it is not there. Write-ahead logging, so readers and the
-//! one writer do not wait for each other; `synchronous = NORMAL`, so a power cut may take the last batches, but never
-//! half of one. A file that another process has locked is waited for, up to the time limit.
+//! Owns: the registry's questions to one file, which is made with its tables when it is not there. Write-ahead logging, so readers
+//! and the one writer do not wait for each other; `synchronous = NORMAL`, so a power cut may take the last batches, but never half
+//! of one. A file that another process has locked is waited for, up to the time limit.
 //!
 //! Never: SQL from outside; everything is a parameter. Numbers past the ends of their columns are cut to what records hold.
 
@@ -24,6 +24,8 @@ use crate::registry::database::{
 
 /// The tables; there is nothing to do where they exist.
 const SCHEMA: &str = include_str!("../../schema/sqlite.sql");
+/// What to do about a file whose tables are not these.
+const OTHER_TABLES: &str = "the tables must be as in schema/sqlite.sql; name another file";
 const DAY_S: i64 = 86_400;
 const HOUR_S: i64 = 3_600;
 
@@ -43,10 +45,10 @@ const CHANGED_ONE: &str = "SELECT number, infohash FROM changes WHERE number = ?
 const TELL: &str = "INSERT INTO changes (infohash) VALUES (?1)";
 const FORGET_CHANGES: &str =
     "DELETE FROM changes WHERE number IN (SELECT number FROM changes WHERE at < ?1 ORDER BY number LIMIT ?2)";
-const IDLE: &str = "SELECT infohash FROM torrents WHERE banned = 0 AND complete = 0 AND incomplete = 0 AND updated <= ?1 \
+const IDLE: &str = "SELECT infohash FROM torrents WHERE banned = 0 AND complete = 0 AND incomplete = 0 AND updated BETWEEN 1 AND ?1 \
      ORDER BY updated LIMIT ?2";
 const DELETE_IDLE: &str =
-    "DELETE FROM torrents WHERE infohash = ?2 AND banned = 0 AND complete = 0 AND incomplete = 0 AND updated <= ?1";
+    "DELETE FROM torrents WHERE infohash = ?2 AND banned = 0 AND complete = 0 AND incomplete = 0 AND updated BETWEEN 1 AND ?1";
 const INSERT: &str = "INSERT INTO torrents (infohash, name, banned, ban_reason) VALUES (?1, ?2, ?3, NULLIF(?4, ''))";
 const NAME: &str = "UPDATE torrents SET name = ?2, updated = ?3 WHERE infohash = ?1";
 const BAN: &str = "UPDATE torrents SET banned = ?2, ban_reason = NULLIF(?3, ''), updated = ?4 WHERE infohash = ?1";
@@ -80,9 +82,9 @@ impl Sqlite {
     /// Opens the file, and makes it and its tables if they are not there.
     ///
     /// # Errors
-    /// When that cannot be done; the text names the file.
+    /// When that cannot be done, or the file cannot be written to; the text names it.
     pub(super) fn prepare(&mut self) -> Result<(), DatabaseError> {
-        self.ask(|_| Ok(()))
+        self.write(|_| Ok(()))
     }
 
     /// Asks in a transaction that only reads.
@@ -150,9 +152,13 @@ impl Sqlite {
                 DatabaseError::Unfit(about("may not be written to; it and its directory must be the tracker's"))
             }
             Some(ErrorCode::Unknown | ErrorCode::ConstraintViolation) => {
-                DatabaseError::Unfit(about(&format!("{error}; its tables must be as in schema/sqlite.sql")))
+                DatabaseError::Unfit(about(&format!("{error}; {OTHER_TABLES}")))
             }
-            _ => DatabaseError::Away(about(&error.to_string())),
+            _ => match error {
+                // Its own text quotes all of the SQL.
+                Error::SqlInputError { msg, .. } => DatabaseError::Unfit(about(&format!("{msg}; {OTHER_TABLES}"))),
+                _ => DatabaseError::Away(about(&error.to_string())),
+            },
         }
     }
 }

@@ -13,6 +13,8 @@ mod connection;
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]
+mod databases;
+#[cfg(test)]
 mod fields;
 pub mod fuzz;
 pub mod harness;

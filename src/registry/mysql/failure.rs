@@ -81,10 +81,7 @@ impl Place {
                 | DriverError::Protocol41NotSet,
             ) => DatabaseError::Unfit(about(&format!("{error}; give the tracker's user a plain password"))),
             Error::DriverError(DriverError::CouldNotConnect(Some((_, reason, _)))) => DatabaseError::Away(about(reason)),
-            _ => match io_error(error) {
-                Some(error) => DatabaseError::Away(about(&error.to_string())),
-                None => DatabaseError::Away(about(&error.to_string())),
-            },
+            _ => DatabaseError::Away(about(&io_error(error).map_or_else(|| error.to_string(), IoError::to_string))),
         }
     }
 }

@@ -162,14 +162,10 @@ impl Link {
         let mut session = Session { conn: self.dial()?, since: Instant::now(), changed: false, shape: Shape::default() };
         // Half of what is waited here, so that the server's word comes first.
         session.run(&statement::session((self.limits.answer.as_secs() / 2).max(1)))?;
-        let columns = session.rows(statement::SHAPE, |row| Some((cell::text(row, 0), cell::text(row, 1), cell::text(row, 2))))?;
-        session.shape = match Shape::from_columns(&columns) {
-            Some(shape) => shape,
-            None => {
-                session.rows(statement::PROBE, |_| Some(()))?;
-                Shape { undoes: true, ..Shape::default() }
-            }
-        };
+        let columns = session.rows(statement::COLUMNS, |row| Some(cell::text(row, 0)))?;
+        let engines = session.rows(statement::ENGINE, |row| Some(cell::text(row, 1)))?;
+        let tables = session.rows(statement::TABLES, |row| Some(cell::text(row, 0)))?;
+        session.shape = Shape::of(&columns, &engines.concat(), &tables);
         session.shape.say_what_is_missing(&self.place.server);
         Ok(session)
     }

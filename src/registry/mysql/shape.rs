@@ -20,20 +20,16 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// Reads it from rows of table, column and storage engine; none without a table `torrents`.
-    pub(super) fn from_columns(columns: &[(String, String, String)]) -> Option<Shape> {
-        let of =
-            |table: &str| columns.iter().filter(move |(name, ..)| name.eq_ignore_ascii_case(table)).cloned().collect::<Vec<_>>();
-        let torrents = of("torrents");
-        let has = |column: &str| torrents.iter().any(|(_, name, _)| name.eq_ignore_ascii_case(column));
-        let engine = &torrents.first()?.2;
-        Some(Shape {
-            counts: has("complete") && has("incomplete"),
-            ban_reason: has("ban_reason"),
-            flushes: !of("flushes").is_empty(),
-            changes: !of("changes").is_empty(),
+    /// Reads it from the columns and the storage engine of `torrents`, and the names of all tables.
+    pub(super) fn of(columns: &[String], engine: &str, tables: &[String]) -> Shape {
+        let among = |names: &[String], wanted: &str| names.iter().any(|name| name.eq_ignore_ascii_case(wanted));
+        Shape {
+            counts: among(columns, "complete") && among(columns, "incomplete"),
+            ban_reason: among(columns, "ban_reason"),
+            flushes: among(tables, "flushes"),
+            changes: among(tables, "changes"),
             undoes: !["MyISAM", "Aria"].iter().any(|name| engine.eq_ignore_ascii_case(name)),
-        })
+        }
     }
 
     /// Whether batches can be numbered: the number must be undone with the batch.
@@ -65,7 +61,7 @@ impl Shape {
             (self.undoes, "no transactions in torrents' engine: downloads may be lost with a connection"),
         ];
         let missing: Vec<&str> = missing.iter().filter(|(there, _)| !there).map(|(_, text)| *text).collect();
-        log::warn!("{place}: {}; schema/from-php-tracker.sql adds what is missing", missing.join("; "));
+        log::warn!("MySQL at {place}: {}; schema/from-php-tracker.sql adds what is missing", missing.join("; "));
     }
 }
 
@@ -73,21 +69,17 @@ impl Shape {
 mod tests {
     use super::*;
 
-    fn columns(table: &str, columns: &[&str], engine: &str) -> Vec<(String, String, String)> {
-        columns.iter().map(|column| (table.to_owned(), (*column).to_owned(), engine.to_owned())).collect()
+    fn names(names: &str) -> Vec<String> {
+        names.split(' ').map(str::to_owned).collect()
     }
 
     #[test]
     fn shapes_are_told_apart() {
-        let old = ["tid", "infohash", "name", "downloaded", "banned", "added", "updated"];
-        assert_eq!(Shape::from_columns(&columns("flushes", &["node"], "InnoDB")), None);
-        assert_eq!(Shape::from_columns(&columns("torrents", &old, "MyISAM")), Some(Shape::default()));
-        let upgraded = [
-            columns("TORRENTS", &old, "InnoDB"),
-            columns("torrents", &["complete", "INCOMPLETE", "ban_reason"], "InnoDB"),
-            columns("flushes", &["node"], "InnoDB"),
-            columns("changes", &["number"], "InnoDB"),
-        ];
-        assert!(Shape::from_columns(&upgraded.concat()).unwrap().is_whole());
+        let old = "tid infohash name downloaded banned added updated";
+        assert_eq!(Shape::of(&names(old), "MyISAM", &names("peers torrents")), Shape::default());
+        let upgraded = names(&format!("{old} complete INCOMPLETE ban_reason"));
+        assert!(Shape::of(&upgraded, "InnoDB", &names("Changes flushes torrents")).is_whole());
+        let half = Shape::of(&upgraded, "Aria", &names("flushes torrents"));
+        assert!(half.counts && !half.is_whole() && !half.is_numbered());
     }
 }

@@ -45,13 +45,12 @@ fn list<'h>(hashes: impl Iterator<Item = &'h InfoHash>) -> String {
     hashes.map(|hash| hex(&hash.0)).collect::<Vec<_>>().join(",")
 }
 
-/// Which of the tables and columns there are: table, column, engine.
-pub(super) const SHAPE: &str = "SELECT c.TABLE_NAME, c.COLUMN_NAME, t.ENGINE FROM information_schema.COLUMNS c \
-     JOIN information_schema.TABLES t ON t.TABLE_SCHEMA = c.TABLE_SCHEMA AND t.TABLE_NAME = c.TABLE_NAME \
-     WHERE c.TABLE_SCHEMA = DATABASE() AND c.TABLE_NAME IN ('torrents', 'flushes', 'changes')";
-
-/// Gives the server's own words when the table cannot be read at all.
-pub(super) const PROBE: &str = "SELECT 1 FROM torrents LIMIT 0";
+/// First column: the names of the columns. Fails in the server's own words when the table cannot be read at all.
+pub(super) const COLUMNS: &str = "SHOW COLUMNS FROM torrents";
+/// Second column: the storage engine. Not from `information_schema`, which may look at every table of a server for it.
+pub(super) const ENGINE: &str = "SHOW TABLE STATUS LIKE 'torrents'";
+/// First column: the names of the database's tables.
+pub(super) const TABLES: &str = "SHOW TABLES";
 
 /// What every connection starts with. Without strict mode a value too large for a site's narrower column is cut, not refused; and
 /// the server gives up waiting for a lock before this end gives up waiting for the server.
