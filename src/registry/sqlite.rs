@@ -84,7 +84,8 @@ impl Sqlite {
     /// # Errors
     /// When that cannot be done, or the file cannot be written to; the text names it.
     pub(super) fn prepare(&mut self) -> Result<(), DatabaseError> {
-        self.write(|_| Ok(()))
+        self.kept = Some(self.open(OpenFlags::SQLITE_OPEN_CREATE).map_err(|error| self.explain(&error))?);
+        self.write(|transaction| Ok(transaction.execute_batch(SCHEMA)?))
     }
 
     /// Asks in a transaction that only reads.
@@ -106,7 +107,7 @@ impl Sqlite {
     ) -> Result<T, DatabaseError> {
         let connected = match self.kept.take() {
             Some(kept) => Ok(kept),
-            None => self.open(),
+            None => self.open(OpenFlags::empty()),
         };
         let done = connected.map_err(Failure::from).and_then(|mut connection| {
             let transaction = connection.transaction_with_behavior(behavior)?;
@@ -124,14 +125,14 @@ impl Sqlite {
         }
     }
 
-    fn open(&self) -> Result<Connection, Error> {
+    /// Once the tracker runs nothing is made: a file that is missing may come back, and an empty one would say that nothing is listed.
+    fn open(&self, create: OpenFlags) -> Result<Connection, Error> {
         // Not the default flags: they would read a name that starts with `file:` as a URI.
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
         let connection = Connection::open_with_flags(&self.path, flags)?;
         connection.busy_timeout(self.lock_wait)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
-        connection.execute_batch(SCHEMA)?;
         Ok(connection)
     }
 
