@@ -12,17 +12,21 @@
 //! `verdicts` is what is known, in `cache` and with the swarms; `pool` asks, `flush` writes, `watch` hears of changes; `recent` and `health`
 //! keep these three in step; `database` is what they ask of `mysql` or `sqlite`; `saved` is what outlives the process.
 
+#[cfg_attr(not(feature = "databases"), expect(dead_code, reason = "most of it is for the databases"))]
 mod bookkeeping;
 mod cache;
 pub mod database;
 mod flush;
 mod health;
 mod mailbox;
+#[cfg(feature = "databases")]
 mod mysql;
 mod pool;
 mod recent;
 mod saved;
+#[cfg(feature = "databases")]
 mod source;
+#[cfg(feature = "databases")]
 mod sqlite;
 mod verdicts;
 mod watch;
@@ -38,6 +42,7 @@ use crate::swarm::{Store, Verdict};
 pub use database::Backend;
 pub use mailbox::{Mailboxes, Wake};
 pub use pool::Settings as PoolSettings;
+#[cfg(feature = "databases")]
 pub use source::Source;
 
 use database::Ledger;

@@ -26,9 +26,8 @@ use mio::{Poll, Waker};
 
 use crate::config::{Config, Mode};
 use crate::ids::Millis;
-use crate::registry::database::TimeLimits;
 
-use crate::registry::{self, Clock, Databases, Mailboxes, PoolSettings, Registry, Source, Wake};
+use crate::registry::{self, Clock, Databases, Mailboxes, PoolSettings, Registry, Wake};
 use crate::swarm::{self, Store};
 use crate::tracker::{FullScrape, FullScrapeSettings, Policy, Tracker};
 use crate::wire::frame::{self, Framing};
@@ -45,6 +44,7 @@ use worker::{Common, Stop, WAKER, Worker};
 const PROCESS_DESCRIPTORS: usize = 32;
 
 /// How long writing counters to the database may take, step by step: nobody waits for it.
+#[cfg(feature = "databases")]
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The file in the state directory that holds what outlives the process.
 const STATE_FILE: &str = "announced.state";
@@ -90,6 +90,7 @@ impl Server {
     ///
     /// # Errors
     /// When an address is taken or bad, or the system is out of something.
+    #[cfg(feature = "databases")]
     pub fn start(config: &Config, worker_ended: impl Fn(usize) + Send + Sync + 'static) -> Result<Server, StartError> {
         let databases = open_database(config).map_err(StartError::Database)?;
         Server::start_with(config, databases, worker_ended)
@@ -298,7 +299,9 @@ fn registry_settings(config: &Config, epoch: Instant) -> registry::Settings {
 }
 
 /// How the registry comes by its connections; none for the database `memory`.
+#[cfg(feature = "databases")]
 fn open_database(config: &Config) -> Result<Option<Databases>, String> {
+    use crate::registry::{Source, database::TimeLimits};
     let Some(source) = Source::parse(&config.database.url)? else { return Ok(None) };
     source.prepare().map_err(|error| error.to_string())?;
     let lookup = TimeLimits { connect: config.database.lookup_timeout, answer: config.database.lookup_timeout };
