@@ -3,7 +3,7 @@
 use crate::peer::{COMPLETES, LEAVES, LEECHES, SEEDS, announce, scrape, wait_accepted, wait_refused};
 use crate::site::{Hash, Site, hash, hex, settings, stop};
 use crate::support::tracker::{Counts, Tracker};
-use crate::support::{PATIENCE, wait_until};
+use crate::support::{PATIENCE, wait_equal, wait_until};
 
 /// Written every second; asked anew every second too, so that what is written meets what is read.
 const SOON: &str = "flush_interval = \"1s\"\ncache_ttl = \"1s\"";
@@ -27,7 +27,7 @@ fn written(site: &dyn Site, torrent: &Hash) -> Option<Counts> {
 }
 
 fn wait_written(site: &dyn Site, torrent: &Hash, counts: Counts) {
-    wait_until(PATIENCE, &format!("{counts:?} is written"), || written(site, torrent) == Some(counts));
+    wait_equal(PATIENCE, &Some(counts), || written(site, torrent));
 }
 
 /// A leecher that completes; the counts it is told then.

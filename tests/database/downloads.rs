@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::crowd::Script;
 use crate::peer::{Answer, COMPLETES, LEAVES, LEECHES, target};
-use crate::site::Hash;
+use crate::site::{Hash, Site};
 use crate::support::http::percent_encoded;
+use crate::support::{PATIENCE, wait_equal};
 
 /// Enough to see what goes wrong.
 const COMPLAINTS_MAX: usize = 5;
@@ -56,7 +57,7 @@ pub(crate) struct Books {
     /// Peers left behind that have not.
     pub(crate) leechers: i64,
     /// Refusals and wrong counts.
-    pub(crate) complaints: Vec<String>,
+    complaints: Vec<String>,
 }
 
 /// `count` downloaders of torrents that have no downloads yet; which torrent they take next follows from `seed`.
@@ -89,6 +90,19 @@ impl Books {
             books.complaints.extend(downloader.complaints);
         }
         books
+    }
+
+    /// Panics when somebody was refused or was told what cannot be.
+    #[track_caller]
+    pub(crate) fn assert_no_complaints(&self) {
+        assert!(self.complaints.is_empty(), "{:#?}", self.complaints);
+    }
+
+    /// Waits until the table says the same, to the last download.
+    #[track_caller]
+    pub(crate) fn wait_written(&self, site: &dyn Site) {
+        let expected = (self.completions, self.seeders, self.leechers);
+        wait_equal(PATIENCE, &expected, || (site.sum("downloaded"), site.sum("complete"), site.sum("incomplete")));
     }
 }
 

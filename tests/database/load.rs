@@ -113,7 +113,7 @@ fn a_load_knows_what_the_tracker_knows() {
     load.wait_answers(2_000);
     load.print("all along");
     let books = load.finish();
-    assert!(books.complaints.is_empty(), "{:#?}", books.complaints);
+    books.assert_no_complaints();
     let (mut downloaded, mut complete, mut incomplete) = (0, 0, 0);
     for torrent in &torrents {
         let counts = scrape(&tracker, torrent).expect("one stays").counts;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
+use crate::mariadb;
 use crate::peer::{LEECHES, SEEDS, announce, full_scrape, scrape, wait_accepted, wait_refused};
 use crate::site::{Schema, Site, hash, hex, settings, stop};
 use crate::support::tracker::{Counts, Tracker};
@@ -214,4 +215,17 @@ fn the_settings_file_may_hold_the_password() {
     assert_eq!(announce(tracker.address, &hash(1), 1, LEECHES).accepted().incomplete, 1);
     assert!(announce(tracker.address, &hash(2), 1, LEECHES).refused("#5").is_some());
     assert!(stop(tracker).contains("mysql://"), "it is said which database it is");
+}
+
+#[test]
+fn mariadb_can_be_reached_by_its_unix_socket() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let schema = Schema::create();
+    schema.list(&[(hash(1), "listed")]);
+    let tracker = Tracker::start_in(home.path(), Ipv4Addr::LOCALHOST.into(), &settings("registered", ""), |command| {
+        command.args(["--database", &schema.socket_url()]);
+    });
+    assert_eq!(announce(tracker.address, &hash(1), 1, LEECHES).accepted().incomplete, 1);
+    assert!(announce(tracker.address, &hash(2), 1, LEECHES).refused("#5").is_some());
+    assert!(!tracker.stop().contains(mariadb::PASSWORD));
 }

@@ -203,6 +203,12 @@ impl Schema {
         shared_server().client_in(&self.name, sql);
     }
 
+    /// The URL of the schema by the shared server's Unix socket, with an account that may do anything.
+    pub(crate) fn socket_url(&self) -> String {
+        assert_eq!(self.server_port, shared_server().port(), "only for schemas in the shared server");
+        shared_server().socket_url(&self.name)
+    }
+
     /// Gives the account another password, or the one in the URL again.
     pub(crate) fn change_password(&self, right: bool) {
         let password = if right { PASSWORD } else { "another" };

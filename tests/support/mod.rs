@@ -13,6 +13,7 @@ pub(crate) mod process;
 pub(crate) mod tracker;
 
 use std::env;
+use std::fmt::Debug;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,20 @@ pub(crate) fn wait_until(limit: Duration, what: &str, mut condition: impl FnMut(
     let deadline = Instant::now() + limit;
     while !condition() {
         assert!(Instant::now() < deadline, "after {limit:?}, still waiting until {what}");
+        thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Looks until it sees `expected`; panics with what it saw last when it does not within `limit`.
+#[track_caller]
+pub(crate) fn wait_equal<T: PartialEq + Debug>(limit: Duration, expected: &T, mut look: impl FnMut() -> T) {
+    let deadline = Instant::now() + limit;
+    loop {
+        let seen = look();
+        if seen == *expected {
+            return;
+        }
+        assert!(Instant::now() < deadline, "after {limit:?}, {seen:?} is seen, still waiting for {expected:?}");
         thread::sleep(LOOK_EVERY);
     }
 }
