@@ -37,7 +37,10 @@ pub(super) fn integer(value: &[u8]) -> Option<i64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// The entries of a dictionary in the order of the file, each a key and the value as it was written. Ends after the first fault.
+/// A key and its value as it was written.
+type Entry<'f> = (&'f [u8], &'f [u8]);
+
+/// The entries of a dictionary in the order of the file. Ends after the first fault.
 #[derive(Clone)]
 pub(super) struct Dictionary<'f> {
     cursor: Cursor<'f>,
@@ -51,7 +54,7 @@ impl<'f> Dictionary<'f> {
         Some(Dictionary { cursor: Cursor { rest, depth: depth + 1 }, ended: false })
     }
 
-    fn entry(&mut self) -> Result<Option<(&'f [u8], &'f [u8])>, Fault> {
+    fn entry(&mut self) -> Result<Option<Entry<'f>>, Fault> {
         if self.cursor.take_end()? {
             return Ok(None);
         }
@@ -61,7 +64,7 @@ impl<'f> Dictionary<'f> {
 }
 
 impl<'f> Iterator for Dictionary<'f> {
-    type Item = Result<(&'f [u8], &'f [u8]), Fault>;
+    type Item = Result<Entry<'f>, Fault>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.ended {

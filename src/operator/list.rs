@@ -35,7 +35,7 @@ pub fn list(ledger: &mut dyn Ledger, format: Format, out: &mut dyn Write) -> Res
         Format::Table => table(ledger, out),
         Format::Json => json(ledger, out),
     };
-    match written {
+    match written.and_then(|()| out.flush().map_err(Trouble::Output)) {
         Err(Trouble::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
