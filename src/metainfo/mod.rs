@@ -186,6 +186,22 @@ mod tests {
         }
     }
 
+    // The hashes are those that libtorrent 2.0.8 found in them.
+    #[test]
+    fn files_that_libtorrent_made_have_the_hashes_it_found() {
+        let rows: [(&str, &[&str]); 3] = [
+            ("v1", &["a725e5ac65524e0132915415515d717ade959d11"]),
+            ("v2", &["f5e4c488dc407a428f6ea154cf7f237d915ec0df"]),
+            ("hybrid", &["8bd4f44dace0a1e01bab261755a13cbdc015a8c0", "063f74d5c82745c82c9d483e0864ca45b2dd1122"]),
+        ];
+        for (kind, hashes) in rows {
+            let path = format!("{}/fuzz/corpus/torrent_file/libtorrent-{kind}", env!("CARGO_MANIFEST_DIR"));
+            let read = Metainfo::of_file(&std::fs::read(path).unwrap()).unwrap();
+            assert_eq!(read.info_hashes.iter().map(InfoHash::to_string).collect::<Vec<_>>(), hashes);
+            assert_eq!(read.name.as_deref(), Some("payload"));
+        }
+    }
+
     #[test]
     fn a_file_cut_anywhere_is_refused() {
         for info in [V1, V2, HYBRID] {
