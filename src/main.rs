@@ -4,7 +4,8 @@
 //! (`command_line`), and `announced torrent` (`torrent_command`).
 //!
 //! - SIGTERM and SIGINT stop the tracker in good order: exit code 0. A second one ends it at once: 128 + signal, as shells count.
-//! - SIGUSR1 writes the counters into the log. SIGHUP is noted there; it must not end a daemon whose terminal goes away.
+//! - SIGUSR1 writes the counters into the log. SIGHUP has every verdict asked for anew: what the operator has changed in the database
+//!   counts at once.
 //! - A wrong setting, an address in use or a worker that died is exit code 1 and one line on stderr for each problem; a misused
 //!   command line is clap's exit code 2.
 //!
@@ -153,7 +154,10 @@ fn wait(server: &Server, inbox: &Receiver<Event>, stats_interval: Duration) -> R
                 info!("stopping on {}", if signal == SIGINT { "SIGINT" } else { "SIGTERM" });
                 return Ok(());
             }
-            Ok(Event::Hangup) => info!("SIGHUP: nothing to reload"),
+            Ok(Event::Hangup) => {
+                info!("SIGHUP: everything is asked for anew");
+                server.tracker().registry().reload();
+            }
             Ok(Event::Stats) | Err(RecvTimeoutError::Timeout) => info!("{}", server.stats()),
             Ok(Event::WorkerEnded(worker)) => return Err(format!("worker {worker} ended unexpectedly")),
             Err(RecvTimeoutError::Disconnected) => return Err("the signal thread ended unexpectedly".to_owned()),

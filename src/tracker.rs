@@ -20,7 +20,7 @@ use std::sync::Arc;
 use crate::config::IpParameter;
 use crate::ids::{Crypto, Millis, PeerAddr, Ticket};
 use crate::registry::{self, LookupError, Mailboxes, Record, Registry, Standing};
-use crate::swarm::{Announcement, Chosen, Store};
+use crate::swarm::{Announcement, Chosen, Counts, Listing, Newcomer, Store, Verdict};
 use crate::wire::announce::{Announce, AnnounceQuery};
 use crate::wire::failure::Failure;
 use crate::wire::frame::{self, Framing};
@@ -63,7 +63,7 @@ pub struct Policy {
 pub struct Tracker {
     policy: Policy,
     store: Arc<Store>,
-    registry: Registry,
+    registry: Arc<Registry>,
     lookups: Mailboxes<registry::Completion>,
     full_scrape: FullScrape,
 }
@@ -153,7 +153,7 @@ impl Tracker {
     pub fn new(
         policy: Policy,
         store: Arc<Store>,
-        registry: Registry,
+        registry: Arc<Registry>,
         lookups: Mailboxes<registry::Completion>,
         full_scrape: FullScrape,
     ) -> Tracker {
@@ -206,9 +206,23 @@ impl Tracker {
             Err(failure) => return self.refuse(failure, None, Framing::of(head), turn),
         };
         let request = self.apply_policy(&announce, head, client.ip);
-        match self.registry.peek(&announce.info_hash, turn.now) {
-            Some(standing) => self.announce_as(standing, &request, turn),
-            None => self.park_announce(request, client.ticket, turn),
+        let Desk { rng, chosen, .. } = &mut *turn.desk;
+        match self.store.announce(&request.announcement, turn.now, rng, chosen) {
+            Some(served) => {
+                if served.stale {
+                    self.registry.refresh(&announce.info_hash, turn.now);
+                }
+                self.hand_out(served.counts, &request, turn)
+            }
+            None => self.announce_first(request, client.ticket, turn),
+        }
+    }
+
+    /// Answers an announce for a torrent without a swarm, if the registry has spoken of it.
+    fn announce_first(&self, request: ParkedAnnounce, ticket: Ticket, turn: &mut Turn<'_>) -> Answer {
+        match self.registry.peek(&request.announcement.info_hash, turn.now) {
+            Some((standing, verdict)) => self.announce_as(standing, verdict, &request, turn),
+            None => self.park_announce(request, ticket, turn),
         }
     }
 
@@ -237,29 +251,34 @@ impl Tracker {
     }
 
     /// Answers an announce for a torrent whose standing is known.
-    fn announce_as(&self, standing: Standing, request: &ParkedAnnounce, turn: &mut Turn<'_>) -> Answer {
+    fn announce_as(&self, standing: Standing, verdict: Verdict, request: &ParkedAnnounce, turn: &mut Turn<'_>) -> Answer {
         match standing {
             Standing::Banned => {
                 let record = self.registry.record(&request.announcement.info_hash, turn.now);
                 self.refuse_banned(request, record.as_ref(), turn)
             }
             Standing::Unknown if self.policy.registered_only => self.refuse(Failure::NotRegistered, None, request.framing, turn),
-            Standing::Known | Standing::Unknown => self.serve(request, turn),
+            Standing::Known | Standing::Unknown => self.serve(verdict, request, turn),
         }
     }
 
-    /// A banned torrent has no swarm.
     fn refuse_banned(&self, request: &ParkedAnnounce, record: Option<&Record>, turn: &mut Turn<'_>) -> Answer {
-        self.store.remove(&request.announcement.info_hash);
         let reason = record.and_then(|record| record.text.as_deref());
         self.refuse(Failure::Banned, reason, request.framing, turn)
     }
 
-    /// Enters the announcer into its swarm and hands out peers.
-    fn serve(&self, request: &ParkedAnnounce, turn: &mut Turn<'_>) -> Answer {
+    /// Enters the announcer into a swarm that it may begin.
+    fn serve(&self, verdict: Verdict, request: &ParkedAnnounce, turn: &mut Turn<'_>) -> Answer {
+        let Desk { rng, chosen, .. } = &mut *turn.desk;
+        let newcomer = Newcomer { announce: &request.announcement, verdict };
+        let counts = self.store.enter(&newcomer, turn.now, rng, chosen);
+        self.hand_out(counts, request, turn)
+    }
+
+    /// Writes the reply to an announce that has been entered: the counts, and the peers that were chosen.
+    fn hand_out(&self, counts: Counts, request: &ParkedAnnounce, turn: &mut Turn<'_>) -> Answer {
         let Desk { rng, chosen, .. } = &mut *turn.desk;
         let announcement = &request.announcement;
-        let counts = self.store.announce(announcement, turn.now, rng, chosen);
         let (family, wire) = (announcement.peer.family(), chosen.wire());
         let peers = match request.compact {
             true => Peers::Compact { family, wire },
@@ -295,7 +314,10 @@ impl Tracker {
     fn announce_without_record(&self, error: LookupError, request: &ParkedAnnounce, turn: &mut Turn<'_>) -> Answer {
         match self.policy.registered_only {
             true => self.refuse(temporary(error), None, request.framing, turn),
-            false => self.serve(request, turn),
+            false => {
+                let unasked = Verdict { listing: Listing::Unasked, downloaded: 0, fresh_until: turn.now };
+                self.serve(unasked, request, turn)
+            }
         }
     }
 
@@ -305,7 +327,10 @@ impl Tracker {
             (Parked::Announce(request), Completion::Lookup(lookup)) if request.announcement.info_hash == lookup.info_hash => {
                 match lookup.outcome {
                     Ok(record) if record.standing == Standing::Banned => self.refuse_banned(&request, Some(&record), turn),
-                    Ok(record) => self.announce_as(record.standing, &request, turn),
+                    Ok(record) => {
+                        let verdict = self.registry.verdict(&record, turn.now);
+                        self.announce_as(record.standing, verdict, &request, turn)
+                    }
                     Err(error) => self.announce_without_record(error, &request, turn),
                 }
             }

@@ -10,7 +10,8 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use tempfile::NamedTempFile;
 
 const PASSWORD: &str = "hunter2";
-const DATABASE: &str = "mysql://root:hunter2@db/tracker";
+/// Refused before anything is connected to.
+const DATABASE: &str = "mysqli://root:hunter2@db/tracker";
 
 fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_announced"));
@@ -51,7 +52,13 @@ struct Running {
 
 impl Running {
     fn start(arguments: &[&str]) -> Running {
-        let mut child = command().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command()
+            .args(["--database", "memory"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         Running { child, stdout: BufReader::new(stdout), stderr: BufReader::new(stderr) }
     }
@@ -226,10 +233,13 @@ fn a_wrong_value_on_the_command_line_is_one_line() {
         (["--workers", "5000"], "--workers: server.workers = 5000: must be from 0 to 1024"),
         (["--mode", "shut"], "--mode: \"shut\": the modes are open and registered"),
         (
-            ["--mode", "registered"],
+            ["--mode=registered", "--database=memory"],
             "--mode: tracker.mode = \"registered\": needs a database that lists torrents; database.url is \"memory\"",
         ),
-        (["--database", "db"], "--database: database.url = \"db\": cannot be used; \"memory\" is the only database there is"),
+        (
+            ["--database", "db"],
+            "--database: database.url = \"db\": must be sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/NAME or memory",
+        ),
     ];
     for (arguments, line) in rows {
         assert_eq!(refusal(&announced(arguments)), line);
@@ -277,7 +287,7 @@ fn no_message_shows_a_password() {
         vec!["--mode", DATABASE],
         vec!["--workers", DATABASE],
         vec!["--databse", DATABASE],
-        vec!["--databse=mysql://root:hunter2@db/tracker"],
+        vec!["--databse=mysqli://root:hunter2@db/tracker"],
         vec![DATABASE],
         vec!["config", DATABASE],
         vec!["torrent", "list", DATABASE],
@@ -302,7 +312,8 @@ fn no_message_shows_a_password() {
 #[test]
 fn the_environment_names_a_database_and_the_command_line_overrules_it() {
     let output = command().env("ANNOUNCED_DATABASE", DATABASE).output().unwrap();
-    let line = "ANNOUNCED_DATABASE: database.url = \"mysql://root:***@db/tracker\": cannot be used; \"memory\" is the only database there is";
+    let line = "ANNOUNCED_DATABASE: database.url = \"mysqli://root:***@db/tracker\": must be sqlite:PATH, \
+                mysql://USER:PASSWORD@HOST:PORT/NAME or memory";
     assert_eq!(refusal(&output), line);
     let output = command().env("ANNOUNCED_DATABASE", DATABASE).args(["--database", "other"]).output().unwrap();
     assert!(refusal(&output).starts_with("--database: database.url = \"other\": "));

@@ -4,8 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# What the tests from outside run: real clients, and the tools that give them a network.
-packages=(aria2 transmission-daemon transmission-cli python3-libtorrent iproute2 curl)
+# What the tests from outside run: real clients, the tools that give them a network, and a database server.
+packages=(aria2 transmission-daemon transmission-cli python3-libtorrent iproute2 curl mariadb-server)
 
 # For each fuzz target; longer runs are for a machine that has the time.
 fuzz_s=${ANNOUNCED_FUZZ_S:-20}

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 const HIDDEN: &str = "***";
 
-/// Where the database is: `memory`, or a URL such as `mysql://USER:PASSWORD@HOST:PORT/NAME`.
+/// Where the database is: `memory`, `sqlite:PATH`, or `mysql://USER:PASSWORD@HOST:PORT/NAME`.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct DatabaseUrl(String);
@@ -26,6 +26,12 @@ impl DatabaseUrl {
         DatabaseUrl::from("memory".to_owned())
     }
 
+    /// Whether it is of a form that names a database.
+    pub fn is_known(&self) -> bool {
+        let names = |scheme| self.0.strip_prefix(scheme).is_some_and(|rest: &str| !rest.is_empty());
+        self.is_memory() || names("sqlite:") || names("mysql://")
+    }
+
     /// Whether it is `memory`.
     pub fn is_memory(&self) -> bool {
         self.0 == "memory"
@@ -34,6 +40,13 @@ impl DatabaseUrl {
     /// The URL with its password. For connecting; never for a message.
     pub fn secret(&self) -> &str {
         &self.0
+    }
+}
+
+/// The embedded database, in the working directory: trying the tracker out takes no server, and what is counted stays.
+impl Default for DatabaseUrl {
+    fn default() -> DatabaseUrl {
+        DatabaseUrl::from("sqlite:announced.db".to_owned())
     }
 }
 

@@ -123,7 +123,7 @@ impl Default for ServerConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct TrackerConfig {
     /// open: any torrent is tracked unless it is banned. registered: only those that the database lists and does not ban. The default
-    /// needs no database.
+    /// works without listing anything.
     pub mode: Mode,
 
     /// The least a client may wait between two announces of one torrent ("min interval" in the answer). Also part of a peer's life: one
@@ -204,8 +204,9 @@ impl Default for TrackerConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, Documented, DocumentedFields)]
 #[serde(deny_unknown_fields, default)]
 pub struct DatabaseConfig {
-    /// The database. "memory" is none at all: nothing is registered or banned, and nothing outlives the process. --database
-    /// wins over the environment variable ANNOUNCED_DATABASE, and that over this file; a command line can be read by every user of the
+    /// The database: sqlite:PATH, a file that is made when it is missing and needs no server; mysql://USER:PASSWORD@HOST:PORT/NAME, MySQL or
+    /// MariaDB, with ?socket=PATH for a Unix socket; or memory, none at all: nothing is registered or banned, and nothing outlives the
+    /// process. --database wins over the environment variable ANNOUNCED_DATABASE, and that over this file; a command line can be read by every user of the
     /// machine, so a password belongs in one of the others.
     pub url: DatabaseUrl,
 
@@ -219,23 +220,35 @@ pub struct DatabaseConfig {
     /// Lookups that may wait for a thread; past it clients are asked to try again later, at once.
     pub lookup_queue_max: u32,
 
-    /// How long an answer of the database is believed, and so how soon a change made there is seen.
+    /// How long an answer of the database is believed, and so how soon a change made by SQL is seen. Changes made by "announced torrent"
+    /// are seen within a second, and all of them at once on SIGHUP.
     #[serde(with = "humantime_serde")]
     pub cache_ttl: Duration,
 
-    /// Bytes of cached answers for torrents without peers. The default is 256 MiB.
+    /// Bytes of cached answers. The default is 256 MiB: about a million torrents. Those that do not fit are looked up when asked for.
     pub cache_bytes_max: u64,
+
+    /// How often counters (downloads, seeders, leechers, last activity) are written to the database. What is not written yet is lost when
+    /// the tracker is killed, but not when it is stopped.
+    #[serde(with = "humantime_serde")]
+    pub flush_interval: Duration,
+
+    /// Listed torrents that had no peers for so long are deleted from the database, unless they are banned. "0s" = never.
+    #[serde(with = "humantime_serde")]
+    pub torrent_ttl: Duration,
 }
 
 impl Default for DatabaseConfig {
     fn default() -> DatabaseConfig {
         DatabaseConfig {
-            url: DatabaseUrl::memory(),
+            url: DatabaseUrl::default(),
             lookup_threads: 4,
             lookup_timeout: seconds(2),
             lookup_queue_max: 10_000,
             cache_ttl: seconds(30),
             cache_bytes_max: 256 << 20,
+            flush_interval: seconds(5),
+            torrent_ttl: Duration::ZERO,
         }
     }
 }

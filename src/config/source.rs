@@ -177,7 +177,7 @@ mod tests {
             (
                 "\n[database]\nurll = 1",
                 "line 3: unknown key 'urll' in [database]; known are url, lookup_threads, lookup_timeout, lookup_queue_max, cache_ttl, \
-                 cache_bytes_max",
+                 cache_bytes_max, flush_interval, torrent_ttl",
             ),
             ("[trackers]", "line 1: unknown section or key 'trackers'; known are server, tracker, database"),
             (
@@ -273,7 +273,7 @@ mod tests {
         let texts = [
             "[server]\nlisten = [\"mysql://root:hunter2@db/x\"]",
             "[server]\nworkers = \"mysql://root:hunter2@db/x\"",
-            "[database]\nurl = \"mysql://root:hunter2@db/x\"",
+            "[database]\nurl = \"mysqli://root:hunter2@db/x\"",
             "[database]\n\"mysql://root:hunter2@db/x\" = 1",
             "[database]\nurl = mysql://root:hunter2@db/x",
         ];

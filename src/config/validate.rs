@@ -96,14 +96,20 @@ impl Problems {
     }
 
     fn database(&mut self, database: &DatabaseConfig) {
-        if !database.url.is_memory() {
-            self.add("database.url", quoted(&database.url), "cannot be used; \"memory\" is the only database there is");
+        if !database.url.is_known() {
+            let rule = "must be sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/NAME or memory";
+            self.add("database.url", quoted(&database.url), rule);
         }
         self.number("database.lookup_threads", database.lookup_threads.into(), 1..=256);
         self.duration("database.lookup_timeout", database.lookup_timeout, MILLISECOND..=HOUR);
         self.number("database.lookup_queue_max", database.lookup_queue_max.into(), 1..=10_000_000);
         self.duration("database.cache_ttl", database.cache_ttl, MILLISECOND..=DAY);
         self.number("database.cache_bytes_max", database.cache_bytes_max, 1 << 20..=1 << 40);
+        self.duration("database.flush_interval", database.flush_interval, 100 * MILLISECOND..=HOUR);
+        // Activity is written once an hour: what is younger than a few of those may be in use.
+        if !database.torrent_ttl.is_zero() {
+            self.duration("database.torrent_ttl", database.torrent_ttl, 6 * HOUR..=10_000 * DAY);
+        }
     }
 
     fn registration(&mut self, config: &Config) {
@@ -141,6 +147,7 @@ fn quoted(value: &impl fmt::Display) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::DatabaseUrl;
 
     /// What is wrong with the defaults after `change`.
     fn problems(change: impl Fn(&mut Config)) -> Vec<String> {
@@ -175,7 +182,7 @@ mod tests {
             ),
             (|c| c.tracker.numwant_max = 501, "tracker.numwant_max = 501: must be from 1 to 500"),
             (
-                |c| c.tracker.mode = Mode::Registered,
+                |c| (c.tracker.mode, c.database.url) = (Mode::Registered, DatabaseUrl::memory()),
                 "tracker.mode = \"registered\": needs a database that lists torrents; database.url is \"memory\"",
             ),
         ];
@@ -222,12 +229,12 @@ mod tests {
     fn all_problems_are_told_at_once_and_no_password() {
         let told = problems(|c| {
             c.server.workers = 2000;
-            c.database.url = "mysql://root:hunter2@db/tracker".to_owned().into();
+            c.database.url = "mysqli://root:hunter2@db/tracker".to_owned().into();
         });
         assert_eq!(told.len(), 2);
         assert_eq!(
             told[1],
-            "database.url = \"mysql://root:***@db/tracker\": cannot be used; \"memory\" is the only database there is"
+            "database.url = \"mysqli://root:***@db/tracker\": must be sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/NAME or memory"
         );
     }
 }

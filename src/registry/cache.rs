@@ -46,7 +46,7 @@ impl Cache {
     }
 
     pub(super) fn peek(&mut self, hash: &InfoHash, now: Millis) -> Peeked<'_> {
-        let Some(entry) = self.listed.find(hash).or_else(|| self.unknown.find(hash)) else {
+        let Some(entry) = self.find(hash) else {
             return Peeked::Miss;
         };
         entry.referenced = true;
@@ -57,13 +57,62 @@ impl Cache {
         Peeked::Stale(&entry.record)
     }
 
-    pub(super) fn insert(&mut self, info_hash: InfoHash, record: Record, now: Millis) {
-        let (home, other) = match record.standing {
+    /// Until when the verdict on a torrent is fresh; when there is none, never.
+    pub(super) fn fresh_until(&mut self, hash: &InfoHash) -> Millis {
+        self.find(hash).map_or(Millis(0), |entry| entry.stale_at)
+    }
+
+    /// Keeps the answer to a question that was asked at `asked_at`.
+    pub(super) fn insert(&mut self, info_hash: InfoHash, record: Record, asked_at: Millis) {
+        self.keep(Entry { info_hash, record, asked_at, stale_at: asked_at.plus(self.ttl_ms), referenced: false });
+    }
+
+    /// Keeps an answer that is past its time and older than any other.
+    pub(super) fn insert_stale(&mut self, info_hash: InfoHash, record: Record) {
+        self.keep(Entry { info_hash, record, asked_at: Millis(0), stale_at: Millis(0), referenced: false });
+    }
+
+    fn keep(&mut self, entry: Entry) {
+        let (home, other) = match entry.record.standing {
             Standing::Unknown => (&mut self.unknown, &mut self.listed),
             Standing::Known | Standing::Banned => (&mut self.listed, &mut self.unknown),
         };
-        other.remove(&info_hash);
-        home.insert(Entry { info_hash, record, stale_at: now.plus(self.ttl_ms), referenced: false });
+        other.remove(&entry.info_hash);
+        home.insert(entry);
+    }
+
+    /// Whether there is an answer to a question asked later.
+    pub(super) fn has_newer(&mut self, hash: &InfoHash, asked_at: Millis) -> bool {
+        self.find(hash).is_some_and(|entry| entry.asked_at > asked_at)
+    }
+
+    pub(super) fn contains(&self, hash: &InfoHash) -> bool {
+        self.listed.index.contains_key(hash) || self.unknown.index.contains_key(hash)
+    }
+
+    /// Corrects the downloads of a torrent.
+    pub(super) fn recount(&mut self, hash: &InfoHash, downloaded: u32) {
+        if let Some(entry) = self.listed.find(hash) {
+            entry.record.downloaded = downloaded;
+        }
+    }
+
+    pub(super) fn make_all_stale(&mut self) {
+        self.listed.entries.iter_mut().chain(&mut self.unknown.entries).for_each(|entry| entry.stale_at = Millis(0));
+    }
+
+    /// Whether another listed torrent would push nothing out.
+    pub(super) fn has_room(&self) -> bool {
+        self.listed.bytes + 2 * ENTRY_BYTES <= self.listed.bytes_max
+    }
+
+    /// Everything listed or banned.
+    pub(super) fn listed(&self) -> Vec<(InfoHash, Record)> {
+        self.listed.entries.iter().map(|entry| (entry.info_hash, entry.record.clone())).collect()
+    }
+
+    fn find(&mut self, hash: &InfoHash) -> Option<&mut Entry> {
+        self.listed.find(hash).or_else(|| self.unknown.find(hash))
     }
 
     #[cfg(test)]
@@ -75,6 +124,8 @@ impl Cache {
 struct Entry {
     info_hash: InfoHash,
     record: Record,
+    /// When the question was put; an answer to an earlier one is no news.
+    asked_at: Millis,
     stale_at: Millis,
     referenced: bool,
 }

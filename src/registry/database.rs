@@ -195,6 +195,15 @@ pub enum Edit {
     },
 }
 
+impl Edit {
+    /// The torrent it is about.
+    pub fn info_hash(&self) -> &InfoHash {
+        let (Edit::Add { info_hash, .. } | Edit::Ban { info_hash, .. } | Edit::Unban { info_hash } | Edit::Remove { info_hash }) =
+            self;
+        info_hash
+    }
+}
+
 /// What became of an [`Edit`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Edited {

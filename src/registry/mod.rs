@@ -1,34 +1,56 @@
-//! Which torrents are registered, and which are banned: what the database says, without waiting for it.
+//! Which torrents are registered, and which are banned: what the database says, without waiting for it; and what it is told.
 //!
-//! Owns: the cache of verdicts, the threads that ask the database, and the queues on which their answers come back. [`Registry::peek`]
+//! Owns: the verdicts at hand, the threads that talk to the database, and the queues on which answers come back. [`Registry::peek`]
 //! never waits: it is a hit, or a miss that the caller turns into a [`Registry::request`]. The answer to a request arrives in
 //! the mailbox of the worker named in the ticket, whose waker is called once a batch.
 //!
-//! Never: decides what a verdict means (open and registered mode are `tracker`'s business), reads a ticket, or touches a socket.
+//! Never: decides who is served (open and registered mode are `tracker`'s business), reads a ticket, or touches a worker's socket.
 //!
-//! Limits: hashes queued, tickets waiting, hashes in one question to the database (`pool`), bytes of cached verdicts (`cache`).
+//! Limits: hashes queued, tickets waiting, hashes in one question to the database (`pool`), bytes of cached verdicts (`cache`), counters
+//! to be written (the torrents in memory, and one batch).
+//!
+//! `verdicts` is what is known, in `cache` and with the swarms; `pool` asks, `flush` writes, `watch` hears of changes; `recent` and `health`
+//! keep these three in step; `database` is what they ask of `mysql` or `sqlite`; `saved` is what outlives the process.
 
+#[cfg_attr(not(feature = "databases"), expect(dead_code, reason = "most of it is for the databases"))]
+mod bookkeeping;
 mod cache;
 pub mod database;
+mod flush;
+mod health;
 mod mailbox;
+#[cfg(feature = "databases")]
+mod mysql;
 mod pool;
+mod recent;
+mod saved;
+#[cfg(feature = "databases")]
+mod source;
+#[cfg(feature = "databases")]
+mod sqlite;
+mod verdicts;
+mod watch;
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
-
-use ahash::RandomState;
-use parking_lot::Mutex;
+use std::time::Duration;
 
 use crate::ids::{InfoHash, Millis, Ticket};
+use crate::swarm::{Store, Verdict};
 
 pub use database::Backend;
 pub use mailbox::{Mailboxes, Wake};
 pub use pool::Settings as PoolSettings;
+#[cfg(feature = "databases")]
+pub use source::Source;
 
-use cache::{Cache, Peeked};
+use database::Ledger;
+use flush::Flusher;
+use health::Health;
 use pool::Pool;
-
-/// Locks the cache is spread over; a power of two.
-const CACHE_SHARDS: usize = 64;
+use verdicts::{Terms, Verdicts, verdict};
+use watch::Watcher;
 
 /// What the database says of a torrent, without its texts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,30 +101,55 @@ pub struct Completion {
     pub outcome: Result<Record, LookupError>,
 }
 
-/// Opens one connection to the database; called once by each thread of the pool.
+/// Opens one connection to the database, for a thread of the pool.
 pub type OpenBackend = Box<dyn Fn() -> Box<dyn Backend> + Send + Sync>;
+/// Opens one connection to the database, for what is not a lookup.
+pub type OpenLedger = Box<dyn Fn() -> Box<dyn Ledger> + Send + Sync>;
+
+/// How the registry's threads come by their connections.
+pub struct Databases {
+    /// For lookups.
+    pub backend: OpenBackend,
+    /// For the rest. Without it nothing is written, preloaded or watched.
+    pub ledger: Option<OpenLedger>,
+}
 
 /// The verdicts at hand and the way to those that are not.
 pub struct Registry(Option<Listed>);
 
 /// A registry with a database behind it.
 struct Listed {
-    keys: RandomState,
-    shards: Arc<[Mutex<Cache>]>,
+    verdicts: Arc<Verdicts>,
     pool: Pool,
+    open: Arc<Databases>,
+    flusher: Option<Flusher>,
+    watcher: Option<Watcher>,
 }
 
-/// Bounds of the registry.
-#[derive(Clone, Copy, Debug)]
+/// The time by the workers' clock.
+pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
+
+/// Bounds and paces of the registry.
+#[derive(Clone)]
 pub struct Settings {
     /// How long a verdict is taken for fresh, milliseconds.
     pub cache_ttl_ms: u64,
     /// Bytes all cached verdicts may take.
     pub cache_bytes_max: usize,
+    /// Whether the swarm of a torrent that is not listed is dropped, as that of a banned one always is.
+    pub listed_only: bool,
     /// The threads and their queue.
     pub pool: PoolSettings,
     /// Key of the cache's hash.
     pub seed: u64,
+    /// How often counters are written.
+    pub flush_interval: Duration,
+    /// Torrents without peers and without news for so long are deleted; none when it is zero.
+    pub torrent_ttl: Duration,
+    /// Where what outlives the process is kept; nowhere when there is none.
+    pub state_file: Option<PathBuf>,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 impl Registry {
@@ -111,20 +158,33 @@ impl Registry {
         Registry(None)
     }
 
-    /// Starts the threads that ask the database which `open` connects to; answers go to the mailbox of the worker in the ticket.
+    /// Starts the threads that talk to the database; answers go to the mailbox of the worker in the ticket.
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn start(settings: Settings, open: OpenBackend, mailboxes: Mailboxes<Completion>) -> std::io::Result<Registry> {
-        let keys = RandomState::with_seeds(settings.seed, settings.seed.rotate_left(17), !settings.seed, 0x5bd1_e995);
-        let shard = || Mutex::new(Cache::new(settings.cache_ttl_ms, settings.cache_bytes_max / CACHE_SHARDS));
-        let shards: Arc<[Mutex<Cache>]> = (0..CACHE_SHARDS).map(|_| shard()).collect();
-        let (store_keys, store_shards) = (keys.clone(), Arc::clone(&shards));
-        let store = move |hash: &InfoHash, record: &Record, now| {
-            shard_of(&store_keys, &store_shards, hash).lock().insert(*hash, record.clone(), now);
+    pub fn start(
+        settings: &Settings,
+        open: Databases,
+        store: Arc<Store>,
+        mailboxes: Mailboxes<Completion>,
+    ) -> io::Result<Registry> {
+        let Settings { cache_ttl_ms: ttl_ms, cache_bytes_max: bytes_max, listed_only, seed, .. } = *settings;
+        let verdicts = Arc::new(Verdicts::new(Terms { ttl_ms, bytes_max, listed_only, seed }, store));
+        let health = Arc::new(Health::default());
+        let saved = settings.state_file.as_deref().map(saved::load).unwrap_or_default();
+        saved.records.into_iter().for_each(|(hash, record)| verdicts.recall(hash, record));
+        let open = Arc::new(open);
+        let backend: OpenBackend = {
+            let open = Arc::clone(&open);
+            Box::new(move || (open.backend)())
         };
-        let pool = Pool::start(settings.pool, open, mailboxes, Box::new(store))?;
-        Ok(Registry(Some(Listed { keys, shards, pool })))
+        let pool = Pool::start(settings.pool, backend, mailboxes, Arc::clone(&verdicts), Arc::clone(&health))?;
+        let (mut flusher, mut watcher) = (None, None);
+        if open.ledger.is_some() {
+            flusher = Some(Flusher::start(settings, &open, Arc::clone(&verdicts), Arc::clone(&health), saved.batches)?);
+            watcher = Some(Watcher::start(Arc::clone(&settings.clock), &open, Arc::clone(&verdicts), health)?);
+        }
+        Ok(Registry(Some(Listed { verdicts, pool, open, flusher, watcher })))
     }
 
     /// Puts the next question to `backend` on the caller's thread, as a thread of the pool would: with a pool of no threads, under a
@@ -138,12 +198,12 @@ impl Registry {
         self.0.is_some()
     }
 
-    /// What is known of a torrent without waiting; `None` is a miss. A verdict past its time is still a hit, and is asked for again
-    /// behind the caller's back.
-    pub fn peek(&self, hash: &InfoHash, now: Millis) -> Option<Standing> {
+    /// What is known of a torrent without waiting, and what its swarm is to know; `None` is a miss. A verdict past its time is still a
+    /// hit, and is asked for again behind the caller's back.
+    pub fn peek(&self, hash: &InfoHash, now: Millis) -> Option<(Standing, Verdict)> {
         match &self.0 {
-            None => Some(Standing::Known),
-            Some(listed) => listed.peek(hash, now, |record| record.standing),
+            None => Some((Standing::Known, Verdict::NO_LIST)),
+            Some(listed) => listed.peek(hash, now, |record, until| (record.standing, verdict(record, until))),
         }
     }
 
@@ -151,38 +211,70 @@ impl Registry {
     pub fn record(&self, hash: &InfoHash, now: Millis) -> Option<Record> {
         match &self.0 {
             None => Some(Record::plain(Standing::Known)),
-            Some(listed) => listed.peek(hash, now, Record::clone),
+            Some(listed) => listed.peek(hash, now, |record, _| record.clone()),
         }
+    }
+
+    /// What a swarm is to know of a torrent that was just looked up.
+    pub fn verdict(&self, record: &Record, now: Millis) -> Verdict {
+        self.0.as_ref().map_or(Verdict::NO_LIST, |listed| verdict(record, listed.verdicts.fresh_until(now)))
     }
 
     /// Asks the database for a torrent; a [`Completion`] with this ticket follows. A hash that is being asked for is not asked twice.
     ///
     /// # Errors
-    /// [`LookupError::QueueFull`] at once when too many are waiting; then no completion follows.
+    /// [`LookupError::QueueFull`] at once when too many are waiting, [`LookupError::Unavailable`] when the database is known to be away;
+    /// then no completion follows.
     pub fn request(&self, hash: &InfoHash, ticket: Ticket, now: Millis) -> Result<(), LookupError> {
         match &self.0 {
             None => Err(LookupError::Unavailable),
             Some(listed) => listed.pool.request(hash, Some(ticket), now),
         }
     }
-}
 
-impl Listed {
-    fn peek<T>(&self, hash: &InfoHash, now: Millis, of: impl FnOnce(&Record) -> T) -> Option<T> {
-        let peeked = match shard_of(&self.keys, &self.shards, hash).lock().peek(hash, now) {
-            Peeked::Fresh(record) => return Some(of(record)),
-            Peeked::Stale(record) => Some(of(record)),
-            Peeked::Miss => None,
-        };
-        if peeked.is_some() {
-            // A full queue only delays the refresh: the stale verdict stands, and the next peek after `REFRESH_RETRY_MS` asks again.
-            let _ = self.pool.request(hash, None, now);
+    /// Has a verdict that a swarm found stale asked for again.
+    pub fn refresh(&self, hash: &InfoHash, now: Millis) {
+        if let Some(listed) = &self.0 {
+            listed.refresh(hash, now);
         }
-        peeked
+    }
+
+    /// Has everything asked for again at once: the operator has changed something.
+    pub fn reload(&self) {
+        if let Some(watcher) = self.0.as_ref().and_then(|listed| listed.watcher.as_ref()) {
+            watcher.reload();
+        }
+    }
+
+    /// Calls `f` for every torrent that the database lists, banned ones included; when it does not answer, for those that are at hand.
+    /// Blocks: not for a worker.
+    pub fn for_each_listed(&self, mut f: impl FnMut(&InfoHash, &Record)) {
+        let Some(listed) = &self.0 else { return };
+        let read = listed.open.ledger.as_ref().map(|open| watch::read_all(open().as_mut(), |hash, record| f(&hash, &record)));
+        if !matches!(read, Some(Ok(()))) {
+            listed.verdicts.for_each_listed(f);
+        }
+    }
+
+    /// Writes what is to be written, for `patience` at most, and saves what outlives the process, with what could not be written.
+    pub fn close(&self, patience: Duration) {
+        if let Some(flusher) = self.0.as_ref().and_then(|listed| listed.flusher.as_ref()) {
+            flusher.close(patience);
+        }
     }
 }
 
-fn shard_of<'s>(keys: &RandomState, shards: &'s [Mutex<Cache>], hash: &InfoHash) -> &'s Mutex<Cache> {
-    // `CACHE_SHARDS` is a power of two, so the mask is always an index.
-    &shards[usize::try_from(keys.hash_one(hash) >> 40).unwrap_or(0) & (CACHE_SHARDS - 1)]
+impl Listed {
+    fn peek<T>(&self, hash: &InfoHash, now: Millis, of: impl FnOnce(&Record, Millis) -> T) -> Option<T> {
+        let (found, stale) = self.verdicts.peek(hash, now, of)?;
+        if stale {
+            self.refresh(hash, now);
+        }
+        Some(found)
+    }
+
+    /// A full queue or a database that is away only delays the refresh: the stale verdict stands, and somebody is told again soon.
+    fn refresh(&self, hash: &InfoHash, now: Millis) {
+        let _ = self.pool.request(hash, None, now);
+    }
 }

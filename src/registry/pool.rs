@@ -1,9 +1,12 @@
 //! The threads that ask the database, and the queue before them.
 //!
 //! Owns: which hashes are queued or being asked, and which tickets wait for them. Each thread takes what has gathered, up to
-//! [`BATCH_MAX`], and asks it as one question. Whoever asks for a hash that is already asked for joins those who wait.
+//! [`LOOKUP_HASHES_MAX`], and asks it as one question. Whoever asks for a hash that is already asked for joins those who wait.
 //!
-//! Never: retries (the caller's deadline decides), or logs more than once per change from answering to silent and back.
+//! When a question fails, everybody is told so at once, and whoever comes later too, until one of the threads, trying with growing
+//! pauses, gets an answer again. So a database that is away costs no time-out but the first.
+//!
+//! Never: decides what to do without an answer.
 //!
 //! Limits: hashes queued ([`Settings::queue_max`]), tickets that wait ([`WAITERS_PER_QUEUED`] times that): past either, the request is
 //! refused at once. A ticket whose connection has gone stays until its hash is answered, and counts until then.
@@ -12,6 +15,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 use ahash::RandomState;
 use hashbrown::HashMap;
@@ -19,13 +23,15 @@ use parking_lot::{Condvar, Mutex};
 use smallvec::SmallVec;
 
 use crate::ids::{InfoHash, Millis, Ticket};
-use crate::registry::database::DatabaseError;
-use crate::registry::{Backend, Completion, LookupError, Mailboxes, OpenBackend, Record};
+use crate::registry::database::{Backend, DatabaseError, LOOKUP_HASHES_MAX};
+use crate::registry::health::{Backoff, Health, Part};
+use crate::registry::verdicts::{Asked, Verdicts};
+use crate::registry::{Completion, LookupError, Mailboxes, OpenBackend, Record};
 
-/// Hashes asked in one question.
-const BATCH_MAX: usize = 256;
 /// Tickets that may wait, for every hash that may be queued.
 const WAITERS_PER_QUEUED: usize = 4;
+/// Asked for to find out whether the database answers: a question like any other, so that a missing table is found out too.
+const PROBE: [InfoHash; 1] = [InfoHash([0; 20])];
 
 /// How many threads ask, and how many hashes may wait for them.
 #[derive(Clone, Copy, Debug)]
@@ -36,9 +42,6 @@ pub struct Settings {
     pub queue_max: usize,
 }
 
-/// Stores a record in the cache; the time is when it was asked for.
-pub(super) type StoreRecord = Box<dyn Fn(&InfoHash, &Record, Millis) + Send + Sync>;
-
 /// Handle to the threads; dropping it tells them to end. Nobody waits for the question they are at: a database that does not answer
 /// would hold up the end of the process.
 pub(super) struct Pool(Arc<Shared>);
@@ -48,7 +51,8 @@ struct Shared {
     queued: Condvar,
     queue_max: usize,
     mailboxes: Mailboxes<Completion>,
-    store: StoreRecord,
+    verdicts: Arc<Verdicts>,
+    health: Arc<Health>,
 }
 
 /// Tickets waiting for one hash; empty for a refresh that nobody waits for.
@@ -56,22 +60,45 @@ type Waiting = SmallVec<[Ticket; 2]>;
 
 #[derive(Default)]
 struct Lookups {
-    /// Hashes no thread has taken yet, with the time each was first asked for.
-    queue: VecDeque<(InfoHash, Millis)>,
+    /// Hashes no thread has taken yet.
+    queue: VecDeque<Question>,
     /// All hashes queued or being asked.
     waiting: HashMap<InfoHash, Waiting, RandomState>,
     waiters: usize,
-    answering: Option<bool>,
+    /// The database did not answer when it was last asked.
+    silent: bool,
+    /// One of the threads finds out whether it answers again.
+    probing: bool,
+    backoff: Backoff,
     stopping: bool,
 }
 
-/// Hashes of one question, each with the time it was first asked for.
-type Batch = Vec<(InfoHash, Millis)>;
+#[derive(Clone, Copy)]
+struct Question {
+    info_hash: InfoHash,
+    /// When it was first asked for.
+    asked_at: Millis,
+    /// Its first answer may have missed a batch that was being written.
+    again: bool,
+}
+
+/// What a thread has to do next.
+enum Task {
+    Ask(Vec<Question>),
+    Probe,
+    End,
+}
 
 impl Lookups {
-    fn take_batch(&mut self) -> Batch {
-        let count = self.queue.len().min(BATCH_MAX);
+    fn take_batch(&mut self) -> Vec<Question> {
+        let count = self.queue.len().min(LOOKUP_HASHES_MAX);
         self.queue.drain(..count).collect()
+    }
+
+    fn take_waiting(&mut self, hash: &InfoHash) -> Waiting {
+        let waiting = self.waiting.remove(hash).unwrap_or_default();
+        self.waiters -= waiting.len();
+        waiting
     }
 }
 
@@ -80,10 +107,12 @@ impl Pool {
         settings: Settings,
         open: OpenBackend,
         mailboxes: Mailboxes<Completion>,
-        store: StoreRecord,
+        verdicts: Arc<Verdicts>,
+        health: Arc<Health>,
     ) -> io::Result<Pool> {
         let lookups = Mutex::default();
-        let shared = Arc::new(Shared { lookups, queued: Condvar::new(), queue_max: settings.queue_max, mailboxes, store });
+        let queue_max = settings.queue_max;
+        let shared = Arc::new(Shared { lookups, queued: Condvar::new(), queue_max, mailboxes, verdicts, health });
         let open = Arc::new(open);
         let spawn = |number| {
             let (shared, open) = (Arc::clone(&shared), Arc::clone(&open));
@@ -97,6 +126,9 @@ impl Pool {
 
     /// Does one thread's work on the caller's: puts the next question to `backend`. False when there is nothing to ask.
     pub(super) fn ask_once(&self, backend: &mut dyn Backend) -> bool {
+        if self.0.lookups.lock().silent {
+            self.0.probe(backend);
+        }
         let batch = self.0.lookups.lock().take_batch();
         if !batch.is_empty() {
             self.0.ask(&batch, backend);
@@ -107,6 +139,9 @@ impl Pool {
     /// Queues `hash`, or joins those who wait for it. Without a ticket nobody is told of the answer.
     pub(super) fn request(&self, hash: &InfoHash, ticket: Option<Ticket>, now: Millis) -> Result<(), LookupError> {
         let mut lookups = self.0.lookups.lock();
+        if lookups.silent {
+            return Err(LookupError::Unavailable);
+        }
         if ticket.is_some() && lookups.waiters >= self.0.queue_max.saturating_mul(WAITERS_PER_QUEUED) {
             return Err(LookupError::QueueFull);
         }
@@ -114,7 +149,7 @@ impl Pool {
             if lookups.queue.len() >= self.0.queue_max {
                 return Err(LookupError::QueueFull);
             }
-            lookups.queue.push_back((*hash, now));
+            lookups.queue.push_back(Question { info_hash: *hash, asked_at: now, again: false });
             self.0.queued.notify_one();
         }
         lookups.waiters += usize::from(ticket.is_some());
@@ -132,59 +167,93 @@ impl Drop for Pool {
 
 impl Shared {
     fn run(&self, backend: &mut dyn Backend) {
-        while let Some(batch) = self.wait_for_batch() {
-            self.ask(&batch, backend);
+        loop {
+            match self.next_task() {
+                Task::Ask(batch) => self.ask(&batch, backend),
+                Task::Probe => self.probe(backend),
+                Task::End => return,
+            }
         }
     }
 
-    /// Waits for hashes; `None` when the pool is being dropped.
-    fn wait_for_batch(&self) -> Option<Batch> {
+    /// Waits for hashes; while the database is silent, one thread waits for the time of the next try, and the others for its success.
+    fn next_task(&self) -> Task {
         let mut lookups = self.lookups.lock();
-        while lookups.queue.is_empty() && !lookups.stopping {
+        loop {
+            if lookups.stopping {
+                return Task::End;
+            }
+            if lookups.silent && !lookups.probing {
+                lookups.probing = true;
+                let end = Instant::now() + lookups.backoff.next_pause();
+                while !lookups.stopping && !self.queued.wait_until(&mut lookups, end).timed_out() {}
+                return if lookups.stopping { Task::End } else { Task::Probe };
+            }
+            if !lookups.silent && !lookups.queue.is_empty() {
+                return Task::Ask(lookups.take_batch());
+            }
             self.queued.wait(&mut lookups);
         }
-        (!lookups.stopping).then(|| lookups.take_batch())
     }
 
-    fn ask(&self, batch: &[(InfoHash, Millis)], backend: &mut dyn Backend) {
-        let hashes: Vec<InfoHash> = batch.iter().map(|(hash, _)| *hash).collect();
+    fn probe(&self, backend: &mut dyn Backend) {
+        let answer = backend.lookup(&PROBE);
+        self.health.note(Part::Lookups, answer.as_ref().map(|_| ()));
+        let mut lookups = self.lookups.lock();
+        (lookups.probing, lookups.silent) = (false, answer.is_err());
+        if answer.is_ok() {
+            lookups.backoff.reset();
+        }
+        drop(lookups);
+        self.queued.notify_all();
+    }
+
+    fn ask(&self, batch: &[Question], backend: &mut dyn Backend) {
+        let hashes: Vec<InfoHash> = batch.iter().map(|question| question.info_hash).collect();
+        let mark = self.verdicts.ask(Millis(0)).mark;
         let answer = backend.lookup(&hashes).and_then(|records| match records.len() == hashes.len() {
             true => Ok(records),
             false => Err(DatabaseError::Away(format!("{} records for {} hashes", records.len(), hashes.len()))),
         });
-        self.note_health(answer.as_ref().err());
-        self.complete(batch, answer.ok().as_deref());
-    }
-
-    /// Cache first, then the waiting: a connection that is told may peek at once.
-    fn complete(&self, batch: &[(InfoHash, Millis)], records: Option<&[Record]>) {
-        for (position, (info_hash, asked_at)) in batch.iter().enumerate() {
-            let record = records.and_then(|records| records.get(position));
-            if let Some(record) = record {
-                (self.store)(info_hash, record, *asked_at);
+        self.health.note(Part::Lookups, answer.as_ref().map(|_| ()));
+        match answer {
+            Ok(records) => {
+                for (question, record) in batch.iter().zip(&records) {
+                    self.complete(question, record, Asked { at: question.asked_at, mark });
+                }
             }
-            for ticket in self.take_waiting(info_hash) {
-                let outcome = record.cloned().ok_or(LookupError::Unavailable);
-                self.mailboxes.put(ticket.worker, Completion { ticket, info_hash: *info_hash, outcome });
-            }
+            Err(_) => self.fail(&hashes),
         }
         self.mailboxes.wake();
     }
 
-    fn take_waiting(&self, hash: &InfoHash) -> Waiting {
-        let mut lookups = self.lookups.lock();
-        let waiting = lookups.waiting.remove(hash).unwrap_or_default();
-        lookups.waiters -= waiting.len();
-        waiting
+    /// Cache first, then the waiting: a connection that is told may peek at once.
+    fn complete(&self, question: &Question, record: &Record, asked: Asked) {
+        let Question { info_hash, again, .. } = *question;
+        if !self.verdicts.hear(&info_hash, record, asked) && !again {
+            self.lookups.lock().queue.push_front(Question { again: true, ..*question });
+            return;
+        }
+        let waiting = self.lookups.lock().take_waiting(&info_hash);
+        self.tell(waiting, info_hash, &Ok(record.clone()));
     }
 
-    /// Logs once when the database falls silent and once when it is back.
-    fn note_health(&self, error: Option<&DatabaseError>) {
-        let before = self.lookups.lock().answering.replace(error.is_none());
-        match (before, error) {
-            (None | Some(true), Some(error)) => log::warn!("the database does not answer: {error}"),
-            (Some(false), None) => log::info!("the database answers again"),
-            _ => {}
+    /// Tells everybody who waits, for these hashes or for any that is queued, that there is no answer.
+    fn fail(&self, asked: &[InfoHash]) {
+        let mut lookups = self.lookups.lock();
+        lookups.silent = true;
+        let queued: Vec<InfoHash> = lookups.queue.drain(..).map(|question| question.info_hash).collect();
+        let untold: Vec<_> = asked.iter().chain(&queued).map(|hash| (*hash, lookups.take_waiting(hash))).collect();
+        drop(lookups);
+        self.queued.notify_all();
+        for (hash, waiting) in untold {
+            self.tell(waiting, hash, &Err(LookupError::Unavailable));
+        }
+    }
+
+    fn tell(&self, waiting: Waiting, info_hash: InfoHash, outcome: &Result<Record, LookupError>) {
+        for ticket in waiting {
+            self.mailboxes.put(ticket.worker, Completion { ticket, info_hash, outcome: outcome.clone() });
         }
     }
 }

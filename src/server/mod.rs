@@ -25,7 +25,9 @@ use std::time::{Duration, Instant};
 use mio::{Poll, Waker};
 
 use crate::config::{Config, Mode};
-use crate::registry::{self, Mailboxes, OpenBackend, PoolSettings, Registry, Wake};
+use crate::ids::Millis;
+
+use crate::registry::{self, Clock, Databases, Mailboxes, PoolSettings, Registry, Wake};
 use crate::swarm::{self, Store};
 use crate::tracker::{FullScrape, FullScrapeSettings, Policy, Tracker};
 use crate::wire::frame::{self, Framing};
@@ -41,11 +43,19 @@ use worker::{Common, Stop, WAKER, Worker};
 /// Descriptors that no worker owns: standard streams, the signals' pipe, files of the database and of the log.
 const PROCESS_DESCRIPTORS: usize = 32;
 
+/// How long writing counters to the database may take, step by step: nobody waits for it.
+#[cfg(feature = "databases")]
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The file in the state directory that holds what outlives the process.
+const STATE_FILE: &str = "announced.state";
+
 /// Why the server could not start; one clear line.
 #[derive(Debug)]
 pub enum StartError {
     /// An address could not be listened on.
     Listen(SocketAddr, io::Error),
+    /// The database cannot be used. One that is away is no reason not to start.
+    Database(String),
     /// Threads, polls or wakers could not be made.
     System(&'static str, io::Error),
 }
@@ -57,6 +67,7 @@ impl fmt::Display for StartError {
                 write!(f, "cannot listen on {address}: another program has port {} already", address.port())
             }
             StartError::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            StartError::Database(error) => write!(f, "cannot use the database: {error}"),
             StartError::System(what, error) => write!(f, "cannot start {what}: {error}"),
         }
     }
@@ -79,25 +90,28 @@ impl Server {
     ///
     /// # Errors
     /// When an address is taken or bad, or the system is out of something.
+    #[cfg(feature = "databases")]
     pub fn start(config: &Config, worker_ended: impl Fn(usize) + Send + Sync + 'static) -> Result<Server, StartError> {
-        Server::start_with(config, None, worker_ended)
+        let databases = open_database(config).map_err(StartError::Database)?;
+        Server::start_with(config, databases, worker_ended)
     }
 
-    /// Like [`Server::start`], with a database of the caller's behind the registry.
+    /// Like [`Server::start`], with a database of the caller's behind the registry, or none.
     ///
     /// # Errors
     /// As [`Server::start`].
     pub fn start_with(
         config: &Config,
-        database: Option<OpenBackend>,
+        databases: Option<Databases>,
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Server, StartError> {
-        let workers = worker_count(config);
+        let (workers, epoch) = (worker_count(config), Instant::now());
         let listeners = open_listeners(config, workers)?;
         let addresses = listeners.first().map(|own| own.iter().map(|(_, address)| *address).collect()).unwrap_or_default();
         let (polls, wakes) = make_polls(workers).map_err(|error| StartError::System("polling", error))?;
-        let tracker = Arc::new(make_tracker(config, database, &wakes).map_err(|error| StartError::System("threads", error))?);
-        let common = common(config, workers, Arc::clone(&tracker));
+        let tracker = make_tracker(config, databases, &wakes, epoch).map_err(|error| StartError::System("threads", error))?;
+        let tracker = Arc::new(tracker);
+        let common = common(config, workers, Arc::clone(&tracker), epoch);
         let (stop, stats) = (Arc::clone(&common.stop), common.stats.clone());
         let worker_ended: WorkerEnded = Arc::new(worker_ended);
         let mut server = Server { addresses, workers: Vec::new(), wakes, stop, stats, tracker };
@@ -133,7 +147,8 @@ impl Server {
         &self.tracker
     }
 
-    /// Stops accepting, lets what is being answered be answered, for `grace` at most, and waits for the workers.
+    /// Stops accepting, lets what is being answered be answered, for `grace` at most, and waits for the workers; then has the registry
+    /// write what was counted, for `grace` again.
     ///
     /// # Errors
     /// The first worker's that ended badly.
@@ -148,6 +163,7 @@ impl Server {
         for end in ends {
             worst = worst.and(end);
         }
+        self.tracker.registry().close(grace);
         worst
     }
 }
@@ -225,7 +241,7 @@ fn make_polls(workers: usize) -> io::Result<(Vec<Poll>, Vec<Wake>)> {
     Ok((polls, wakes))
 }
 
-fn make_tracker(config: &Config, database: Option<OpenBackend>, wakes: &[Wake]) -> io::Result<Tracker> {
+fn make_tracker(config: &Config, databases: Option<Databases>, wakes: &[Wake], epoch: Instant) -> io::Result<Tracker> {
     let tracker = &config.tracker;
     let swarms = swarm::Settings {
         lifetime_ms: millis(tracker.min_interval + tracker.max_interval),
@@ -235,16 +251,18 @@ fn make_tracker(config: &Config, database: Option<OpenBackend>, wakes: &[Wake]) 
     };
     let store = Arc::new(Store::new(swarms, secret()));
     let lookups = Mailboxes::new(wakes.iter().cloned());
-    let registry = match database {
+    let registry = match databases {
         None => Registry::memory(),
-        Some(open) => Registry::start(registry_settings(config), open, lookups.clone())?,
+        Some(databases) => Registry::start(&registry_settings(config, epoch), databases, Arc::clone(&store), lookups.clone())?,
     };
+    let registry = Arc::new(registry);
     let full_scrape = FullScrapeSettings {
         who: tracker.full_scrape.clone(),
         interval_ms: millis(tracker.full_scrape_interval),
         scrape_interval_s: seconds(tracker.scrape_interval),
+        listed_only: tracker.mode == Mode::Registered,
     };
-    let full_scrape = FullScrape::start(full_scrape, Arc::clone(&store), Mailboxes::new(wakes.iter().cloned()))?;
+    let full_scrape = FullScrape::start(full_scrape, &store, &registry, Mailboxes::new(wakes.iter().cloned()))?;
     Ok(Tracker::new(policy(config), store, registry, lookups, full_scrape))
 }
 
@@ -264,17 +282,38 @@ fn policy(config: &Config) -> Policy {
     }
 }
 
-fn registry_settings(config: &Config) -> registry::Settings {
+fn registry_settings(config: &Config, epoch: Instant) -> registry::Settings {
     let database = &config.database;
+    let clock: Clock = Arc::new(move || now(epoch));
     registry::Settings {
         cache_ttl_ms: millis(database.cache_ttl),
         cache_bytes_max: usize::try_from(database.cache_bytes_max).unwrap_or(usize::MAX),
+        listed_only: config.tracker.mode == Mode::Registered,
         pool: PoolSettings { threads: usize::from(database.lookup_threads), queue_max: database.lookup_queue_max as usize },
         seed: secret(),
+        flush_interval: database.flush_interval,
+        torrent_ttl: database.torrent_ttl,
+        state_file: Some(config.server.state_directory.join(STATE_FILE)),
+        clock,
     }
 }
 
-fn common(config: &Config, workers: usize, tracker: Arc<Tracker>) -> Common {
+/// How the registry comes by its connections; none for the database `memory`.
+#[cfg(feature = "databases")]
+fn open_database(config: &Config) -> Result<Option<Databases>, String> {
+    use crate::registry::{Source, database::TimeLimits};
+    let Some(source) = Source::parse(&config.database.url)? else { return Ok(None) };
+    source.prepare().map_err(|error| error.to_string())?;
+    let lookup = TimeLimits { connect: config.database.lookup_timeout, answer: config.database.lookup_timeout };
+    let write = TimeLimits { connect: WRITE_TIMEOUT, answer: WRITE_TIMEOUT };
+    let ledger = source.clone();
+    Ok(Some(Databases {
+        backend: Box::new(move || source.backend(lookup)),
+        ledger: Some(Box::new(move || ledger.ledger(write))),
+    }))
+}
+
+fn common(config: &Config, workers: usize, tracker: Arc<Tracker>, epoch: Instant) -> Common {
     let server = &config.server;
     let mut farewell = [0; 512];
     let length = frame::fault(HttpFault::Overloaded, Framing::LAST, &mut farewell).unwrap_or(0);
@@ -292,7 +331,7 @@ fn common(config: &Config, workers: usize, tracker: Arc<Tracker>) -> Common {
         connections_max: affordable_connections(config, workers),
         per_address_max: server.connections_per_address_max as usize,
         stop: Arc::default(),
-        epoch: Instant::now(),
+        epoch,
         farewell: farewell[..length].into(),
     }
 }
@@ -311,7 +350,7 @@ fn affordable_connections(config: &Config, workers: usize) -> usize {
 /// Connections of each worker when the process may have `descriptors`. The rest: a worker has a poll and a waker, and with each
 /// listener a spare; a lookup thread has a connection to the database.
 fn connections_within(descriptors: usize, config: &Config, workers: usize) -> usize {
-    let others = usize::from(config.database.lookup_threads) + workers * (2 + 2 * config.server.listen.len());
+    let others = usize::from(config.database.lookup_threads) + 3 + workers * (2 + 2 * config.server.listen.len());
     descriptors.saturating_sub(PROCESS_DESCRIPTORS + others) / workers
 }
 
@@ -319,6 +358,11 @@ fn connections_within(descriptors: usize, config: &Config, workers: usize) -> us
 /// clock, and the intervals in the answers show what follows from it.
 fn secret() -> u64 {
     RandomState::new().hash_one(0)
+}
+
+/// The time by the workers' clock.
+fn now(epoch: Instant) -> Millis {
+    Millis(millis(epoch.elapsed()))
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -350,7 +394,7 @@ mod tests {
             let mut config = Config::default();
             config.server.workers = 2;
             config.server.listen = listen.iter().map(with_port).collect();
-            let server = Server::start(&config, |_| ()).unwrap_or_else(|error| panic!("{listen:?}: {error}"));
+            let server = Server::start_with(&config, None, |_| ()).unwrap_or_else(|error| panic!("{listen:?}: {error}"));
             for address in reached.iter().map(with_port) {
                 assert!(TcpStream::connect(address).is_ok(), "{address} with {listen:?}");
             }
@@ -361,9 +405,9 @@ mod tests {
     #[test]
     fn what_workers_need_beside_connections_is_left_to_them() {
         let mut config = Config::default();
-        assert_eq!(connections_within(1_024, &config, 1), 1_024 - PROCESS_DESCRIPTORS - 4 - 4);
+        assert_eq!(connections_within(1_024, &config, 1), 1_024 - PROCESS_DESCRIPTORS - 7 - 4);
         config.server.listen.push("127.0.0.1:80".parse().unwrap());
-        assert_eq!(connections_within(1_024, &config, 64), (1_024 - PROCESS_DESCRIPTORS - 4 - 64 * 6) / 64);
+        assert_eq!(connections_within(1_024, &config, 64), (1_024 - PROCESS_DESCRIPTORS - 7 - 64 * 6) / 64);
         assert_eq!(connections_within(256, &config, 64), 0);
     }
 }

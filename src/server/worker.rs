@@ -172,7 +172,7 @@ impl Worker {
         let timeout = if idle { patience } else { Duration::ZERO };
         match self.poll.poll(events, Some(timeout)) {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
-            _ => self.bench.now = Millis(u64::try_from(self.common.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)),
+            _ => self.bench.now = super::now(self.common.epoch),
         }
         Ok(())
     }

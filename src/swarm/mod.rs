@@ -8,13 +8,15 @@
 //! arguments.
 //!
 //! Limits: [`Settings::peers_max`] and [`Settings::torrents_max`]. Past a cap a peer is answered, but not stored. An empty
-//! torrent is forgotten at once, its `downloaded` too.
+//! torrent is forgotten as soon as the database has what was counted of it; at once where there is none.
 //!
 //! From the outside in: `shard` (the torrents of one lock), `torrent` (one swarm, one cache line), `peers` (one family: few or
 //! many), `table` (many: linear hashing), `run` (few: dense bytes), `state` (two bytes a peer), `select` and `chosen` (the
-//! answer), `sweep` (expiry).
+//! answer), `sweep` (expiry); `books` (what the database says of a torrent and is to be told) and `owed` (telling it).
 
+mod books;
 mod chosen;
+mod owed;
 mod peers;
 mod population;
 mod room;
@@ -29,7 +31,9 @@ mod torrent;
 
 use parking_lot::{Mutex, MutexGuard};
 
+pub use self::books::Listing;
 pub use self::chosen::{Chosen, PEERS_MAX};
+pub use self::owed::{Owed, Walk};
 pub use self::sweep::Sweep;
 
 use self::peers::Place;
@@ -85,6 +89,47 @@ pub struct Announcement {
     pub want_crypto_flags: bool,
 }
 
+/// What is known of a torrent's registration, to be kept with its swarm.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Verdict {
+    /// Whether it is listed.
+    pub listing: Listing,
+    /// Downloads by the database's count; 0 for a torrent that is not listed.
+    pub downloaded: u32,
+    /// Until when this is believed; then one announcer is told that it is stale.
+    pub fresh_until: Millis,
+}
+
+impl Verdict {
+    /// The verdict on every torrent where there is no list.
+    pub const NO_LIST: Verdict = Verdict { listing: Listing::NoList, downloaded: 0, fresh_until: Millis(0) };
+}
+
+/// What is announced for a torrent that may have no swarm yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Newcomer<'a> {
+    /// What is announced.
+    pub announce: &'a Announcement,
+    /// What is known of the torrent, if this begins its swarm.
+    pub verdict: Verdict,
+}
+
+impl Newcomer<'_> {
+    /// An announce where there is no list.
+    pub fn unlisted(announce: &Announcement) -> Newcomer<'_> {
+        Newcomer { announce, verdict: Verdict::NO_LIST }
+    }
+}
+
+/// What [`Store::announce`] has done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Served {
+    /// The counters after the announce.
+    pub counts: Counts,
+    /// The torrent's verdict is past its time, and this announcer is the one to have it refreshed.
+    pub stale: bool,
+}
+
 /// The counters of one torrent, both families together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counts {
@@ -133,39 +178,99 @@ impl Store {
         }
     }
 
-    /// Stores what a peer announces, and puts peers for it into `chosen`. The counts are those after the announce.
-    pub fn announce(&self, announce: &Announcement, now: Millis, rng: &mut fastrand::Rng, chosen: &mut Chosen) -> Counts {
-        chosen.clear(announce.peer.family(), announce.want_crypto_flags);
+    /// Stores what a peer announces for a torrent that has a swarm, and puts peers for it into `chosen`. None when there is no
+    /// swarm: whether one may begin is not known here, [`Store::enter`] goes on then.
+    pub fn announce(&self, announce: &Announcement, now: Millis, rng: &mut fastrand::Rng, chosen: &mut Chosen) -> Option<Served> {
         let hash = self.rules.torrent_hash(&announce.info_hash);
-        let now = self.rules.ages.stamp(now);
-        let want = Want::of(announce, self.rules.ids);
         let mut shard = self.lock(hash);
-        match (shard.find(hash, &announce.info_hash), announce.event) {
-            (None, Event::Stopped) => Counts::default(),
-            (None, _) => self.begin(&mut shard, hash, announce, now),
-            (Some(at), Event::Stopped) => self.leave(&mut shard, at, announce),
-            (Some(at), _) => {
-                let torrent = shard.torrent_mut(at);
-                let asker = self.update(torrent, announce, now);
-                torrent.choose(asker, want, rng, chosen);
-                torrent.counts()
+        let at = shard.find(hash, &announce.info_hash)?;
+        let torrent = shard.torrent_mut(at);
+        if torrent.books.is_shut() {
+            return None;
+        }
+        let stale = torrent.books.take_stale(now);
+        torrent.books.note_activity(now);
+        Some(Served { counts: self.serve(&mut shard, at, announce, now, (rng, chosen)), stale })
+    }
+
+    /// Like [`Store::announce`], and begins the swarm when there is none, or one that was shut.
+    pub fn enter(&self, newcomer: &Newcomer<'_>, now: Millis, rng: &mut fastrand::Rng, chosen: &mut Chosen) -> Counts {
+        let Newcomer { announce, verdict } = *newcomer;
+        let hash = self.rules.torrent_hash(&announce.info_hash);
+        let mut shard = self.lock(hash);
+        match shard.find(hash, &announce.info_hash) {
+            Some(at) => {
+                let books = &mut shard.torrent_mut(at).books;
+                if books.is_shut() {
+                    books.learn(verdict, || false);
+                }
+                self.serve(&mut shard, at, announce, now, (rng, chosen))
+            }
+            None => {
+                chosen.clear(announce.peer.family(), announce.want_crypto_flags);
+                self.begin(&mut shard, hash, newcomer, now)
             }
         }
     }
 
-    /// The counters of a torrent, None when nobody is in it.
+    fn serve(
+        &self,
+        shard: &mut Shard,
+        at: usize,
+        announce: &Announcement,
+        now: Millis,
+        (rng, chosen): (&mut fastrand::Rng, &mut Chosen),
+    ) -> Counts {
+        chosen.clear(announce.peer.family(), announce.want_crypto_flags);
+        if announce.event == Event::Stopped {
+            return self.leave(shard, at, announce);
+        }
+        let torrent = shard.torrent_mut(at);
+        let asker = self.update(torrent, announce, self.rules.ages.stamp(now));
+        torrent.choose(asker, Want::of(announce, self.rules.ids), rng, chosen);
+        torrent.counts()
+    }
+
+    /// The counters of a torrent, None when it is not in memory.
     pub fn scrape(&self, info_hash: &InfoHash) -> Option<Counts> {
         let hash = self.rules.torrent_hash(info_hash);
         let shard = self.lock(hash);
         shard.find(hash, info_hash).map(|at| shard.torrent(at).counts())
     }
 
-    /// Forgets a torrent and its peers.
+    /// Takes note of what the database says of a torrent that may be served. Its count is taken over if `count_is_current`, which is
+    /// asked under the lock.
+    pub fn learn(&self, info_hash: &InfoHash, verdict: Verdict, count_is_current: impl FnOnce() -> bool) {
+        let hash = self.rules.torrent_hash(info_hash);
+        let mut shard = self.lock(hash);
+        if let Some(at) = shard.find(hash, info_hash) {
+            let books = &mut shard.torrent_mut(at).books;
+            if !books.is_shut() {
+                books.learn(verdict, count_is_current);
+            }
+            self.forget_if_disposable(&mut shard, at);
+        }
+    }
+
+    /// Lets all peers of a torrent go and nobody in until the next [`Store::enter`]. What was counted of it is still written.
+    pub fn shut(&self, info_hash: &InfoHash) {
+        let hash = self.rules.torrent_hash(info_hash);
+        let mut shard = self.lock(hash);
+        let gone = shard.find(hash, info_hash).map(|at| {
+            let gone = shard.torrent_mut(at).shut();
+            self.forget_if_disposable(&mut shard, at);
+            gone
+        });
+        // What a large swarm owns is freed after the lock.
+        drop(shard);
+        self.peers.release(gone.map_or(0, |torrent| torrent.len()));
+    }
+
+    /// Forgets a torrent, its peers and its counts.
     pub fn remove(&self, info_hash: &InfoHash) {
         let hash = self.rules.torrent_hash(info_hash);
         let mut shard = self.lock(hash);
         let removed = shard.find(hash, info_hash).map(|at| shard.remove(at, &self.rules));
-        // What a large swarm owns is freed after the lock.
         drop(shard);
         if let Some(torrent) = removed {
             self.peers.release(torrent.len());
@@ -213,14 +318,16 @@ impl Store {
     }
 
     /// The first announce of a torrent: alone, so no peers are chosen.
-    fn begin(&self, shard: &mut Shard, hash: u64, announce: &Announcement, now: Stamp) -> Counts {
-        if !announce.listening || shard.is_full() || !self.torrents.admit() {
-            return Counts::default();
+    fn begin(&self, shard: &mut Shard, hash: u64, newcomer: &Newcomer<'_>, now: Millis) -> Counts {
+        let Newcomer { announce, verdict } = *newcomer;
+        let nobody = Counts { downloaded: verdict.downloaded, ..Counts::default() };
+        if announce.event == Event::Stopped || !announce.listening || shard.is_full() || !self.torrents.admit() {
+            return nobody;
         }
-        let mut torrent = Torrent::new(announce.info_hash);
-        if self.update(&mut torrent, announce, now).is_none() {
+        let mut torrent = Torrent::new(announce.info_hash, verdict);
+        if self.update(&mut torrent, announce, self.rules.ages.stamp(now)).is_none() {
             self.torrents.release(1);
-            return Counts::default();
+            return nobody;
         }
         let counts = torrent.counts();
         shard.insert(hash, torrent, &self.rules);
@@ -240,17 +347,21 @@ impl Store {
         place
     }
 
-    /// Takes the asker out of its torrent, and the torrent out of the store when that was the last peer.
+    /// Takes the asker out of its torrent, and the torrent out of the store when that was the last peer and nothing is owed.
     fn leave(&self, shard: &mut Shard, at: usize, announce: &Announcement) -> Counts {
         let torrent = shard.torrent_mut(at);
         let known = torrent.leave(&announce.peer, Class::of(announce.seeder), &self.rules);
-        let (counts, is_empty) = (torrent.counts(), torrent.len() == 0);
+        let counts = torrent.counts();
         self.peers.release(usize::from(known));
-        if is_empty {
+        self.forget_if_disposable(shard, at);
+        counts
+    }
+
+    fn forget_if_disposable(&self, shard: &mut Shard, at: usize) {
+        if shard.torrent(at).is_disposable() {
             shard.remove(at, &self.rules);
             self.torrents.release(1);
         }
-        counts
     }
 }
 
@@ -283,7 +394,7 @@ mod tests {
 
     fn announce(store: &Store, announce: Announcement) -> (Counts, Chosen) {
         let mut chosen = Chosen::new();
-        let counts = store.announce(&announce, Millis(0), &mut fastrand::Rng::with_seed(1), &mut chosen);
+        let counts = store.enter(&Newcomer::unlisted(&announce), Millis(0), &mut fastrand::Rng::with_seed(1), &mut chosen);
         store.check_invariants();
         (counts, chosen)
     }
@@ -393,7 +504,7 @@ mod tests {
                         let peer = PeerAddr::V4([10, 0, worker, rng.u8(..), 0, 80]);
                         let event = if rng.u8(..4) == 0 { Event::Stopped } else { Event::Update };
                         let announce = Announcement { info_hash, peer, event, seeder: rng.bool(), ..LEECHER };
-                        store.announce(&announce, Millis(0), &mut rng, &mut chosen);
+                        store.enter(&Newcomer::unlisted(&announce), Millis(0), &mut rng, &mut chosen);
                     }
                 });
             }

@@ -249,7 +249,7 @@ impl<'a, const SLOT: usize> Piece<'a, SLOT> {
 mod tests {
     use super::*;
     use crate::ids::{Event, InfoHash, Millis, PeerAddr, PeerId};
-    use crate::swarm::{Settings, Store};
+    use crate::swarm::{Newcomer, Settings, Store};
 
     fn addr(name: usize) -> PeerAddr {
         let [.., high, middle, low] = name.to_be_bytes();
@@ -293,7 +293,7 @@ mod tests {
                 want_ids: false,
                 want_crypto_flags: false,
             };
-            self.store.announce(&announce, Millis(0), &mut self.rng, chosen);
+            self.store.enter(&Newcomer::unlisted(&announce), Millis(0), &mut self.rng, chosen);
         }
 
         /// Asks `draws` times as peer `asker`. Panics unless each eligible peer came equally often, as far as chance allows, and

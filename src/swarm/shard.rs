@@ -42,7 +42,7 @@ impl Shard {
         &self.pages[at / PAGE_TORRENTS][at % PAGE_TORRENTS]
     }
 
-    /// The torrent at a position; it must not be left empty.
+    /// The torrent at a position; it must not be left disposable.
     pub(super) fn torrent_mut(&mut self, at: usize) -> &mut Torrent {
         &mut self.pages[at / PAGE_TORRENTS][at % PAGE_TORRENTS]
     }
@@ -99,14 +99,14 @@ impl Shard {
         }
     }
 
-    /// Panics when a torrent would not be found, or is empty.
+    /// Panics when a torrent would not be found, or is kept for nothing.
     pub(super) fn check_invariants(&self, rules: &Rules) {
         let room = self.pages.len() * PAGE_TORRENTS;
         assert!((self.len()..=self.len() + 2 * PAGE_TORRENTS).contains(&room), "room for {room}, not {}", self.len());
         for (at, torrent) in self.torrents().enumerate() {
             let hash = rules.torrent_hash(&torrent.info_hash);
             assert_eq!(self.find(hash, &torrent.info_hash), Some(at), "{} is not where it is looked for", torrent.info_hash);
-            assert!(torrent.len() > 0, "{} is empty", torrent.info_hash);
+            assert!(!torrent.is_disposable(), "{} is kept for nothing", torrent.info_hash);
             torrent.check_invariants(rules, true);
         }
     }
@@ -129,13 +129,13 @@ fn position(at: usize) -> u32 {
 mod tests {
     use super::*;
     use crate::ids::{Crypto, Event, PeerAddr, PeerId};
-    use crate::swarm::Announcement;
+    use crate::swarm::{Announcement, Verdict};
 
     fn torrent(name: u16, rules: &Rules) -> Torrent {
         let [high, low] = name.to_be_bytes();
         let mut info_hash = [0; 20];
         info_hash[..2].copy_from_slice(&[high, low]);
-        let mut torrent = Torrent::new(InfoHash(info_hash));
+        let mut torrent = Torrent::new(InfoHash(info_hash), Verdict::NO_LIST);
         let announce = Announcement {
             info_hash: torrent.info_hash,
             peer: PeerAddr::V4([10, 0, high, low, 0, 80]),

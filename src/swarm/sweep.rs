@@ -12,7 +12,7 @@
 
 use std::mem;
 
-use super::torrent::{Rest, Torrent};
+use super::torrent::Rest;
 use super::{SHARDS, Store};
 use crate::ids::{InfoHash, Millis};
 
@@ -125,7 +125,7 @@ impl Store {
             }
             budget = budget.saturating_sub(TORRENT_UNITS);
             peers_gone += peers - torrent.len();
-            if torrent.len() == 0 {
+            if torrent.is_disposable() {
                 shard.remove(at, &self.rules);
                 (torrents_gone, sweep.torrents) = (torrents_gone + 1, at);
             }
@@ -139,10 +139,21 @@ impl Store {
         HOLD_UNITS - budget + 1
     }
 
+    /// Lets all peers of a shard go, and all torrents whose books are settled.
     fn clear(&self, shard: usize) {
-        let cleared = mem::take(&mut *self.shards[shard].0.lock());
-        self.peers.release(cleared.torrents().map(Torrent::len).sum());
-        self.torrents.release(cleared.len());
+        let (mut peers_gone, mut torrents_gone) = (0, 0);
+        let mut shard = self.shards[shard].0.lock();
+        for at in (0..shard.len()).rev() {
+            let torrent = shard.torrent_mut(at);
+            peers_gone += torrent.vacate().len();
+            if torrent.is_disposable() {
+                shard.remove(at, &self.rules);
+                torrents_gone += 1;
+            }
+        }
+        drop(shard);
+        self.peers.release(peers_gone);
+        self.torrents.release(torrents_gone);
     }
 }
 
@@ -151,7 +162,7 @@ mod tests {
     use super::*;
     use crate::ids::{Crypto, Event, PeerAddr, PeerId};
     use crate::swarm::run::RUN_MAX;
-    use crate::swarm::{Announcement, Chosen, Settings, Totals};
+    use crate::swarm::{Announcement, Chosen, Newcomer, Settings, Totals};
 
     const LIFETIME_MS: u64 = 1 << 20;
     const ROUND_MS: u64 = LIFETIME_MS / ROUNDS;
@@ -178,7 +189,7 @@ mod tests {
                 want_ids: false,
                 want_crypto_flags: false,
             };
-            store.announce(&announce, now, &mut rng, &mut chosen);
+            store.enter(&Newcomer::unlisted(&announce), now, &mut rng, &mut chosen);
         }
     }
 

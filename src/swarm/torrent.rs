@@ -4,18 +4,22 @@
 //! rewritten by each announce. `downloaded` grows when a peer known as a leecher reports `completed`, once for as long as the
 //! peer is known.
 //!
-//! Never: decides who is let in (the cap is its caller's), or is kept without a peer.
+//! Never: decides who is let in (the cap is its caller's), or is kept without a peer longer than its books owe something to the
+//! database.
 //!
 //! Limits: one cache line, so that a torrent costs one miss and 64 bytes; a torrent of one or two IPv4 peers without ids costs
 //! nothing beside it. Swarms of IPv6 peers are rarer and lie in an allocation of their own.
 
+use std::mem;
+
+use super::books::Books;
 use super::chosen::Chosen;
 use super::peers::{Peers, Place, Progress};
 use super::rules::Rules;
 use super::run::{Class, Peer, SLOT_V4, SLOT_V6, slot};
 use super::select::{self, Want};
 use super::state::{Stamp, State};
-use super::{Announcement, Counts};
+use super::{Announcement, Counts, Verdict};
 use crate::ids::{Event, Family, INFO_HASH_BYTES, InfoHash, PeerAddr};
 
 /// See the module.
@@ -23,7 +27,8 @@ use crate::ids::{Event, Family, INFO_HASH_BYTES, InfoHash, PeerAddr};
 pub(super) struct Torrent {
     /// Which torrent.
     pub(super) info_hash: InfoHash,
-    downloaded: u32,
+    /// What the database says of it, and is to be told.
+    pub(super) books: Books,
     v4: Peers<SLOT_V4>,
     v6: Option<Box<Peers<SLOT_V6>>>,
 }
@@ -45,17 +50,37 @@ impl Rest {
 impl Torrent {
     /// What lies where no torrent is.
     pub(super) fn vacant() -> Torrent {
-        Torrent::new(InfoHash([0; INFO_HASH_BYTES]))
+        Torrent::new(InfoHash([0; INFO_HASH_BYTES]), Verdict::NO_LIST)
     }
 
     /// A torrent without peers: one must follow at once.
-    pub(super) fn new(info_hash: InfoHash) -> Torrent {
-        Torrent { info_hash, downloaded: 0, v4: Peers::default(), v6: None }
+    pub(super) fn new(info_hash: InfoHash, verdict: Verdict) -> Torrent {
+        Torrent { info_hash, books: Books::new(verdict), v4: Peers::default(), v6: None }
     }
 
     /// All peers, of both families.
     pub(super) fn len(&self) -> usize {
         self.v4.len() + self.v6.as_ref().map_or(0, |peers| peers.len())
+    }
+
+    /// Whether nothing would be lost with it.
+    pub(super) fn is_disposable(&self) -> bool {
+        self.len() == 0 && !self.books.owes()
+    }
+
+    /// Lets all peers go, and nobody in until the books are opened again. What is given back is to be dropped outside the lock.
+    pub(super) fn shut(&mut self) -> Torrent {
+        self.books.shut();
+        self.vacate()
+    }
+
+    /// Lets all peers go; see [`Torrent::shut`].
+    pub(super) fn vacate(&mut self) -> Torrent {
+        if self.len() > 0 {
+            self.books.note_change(false);
+        }
+        let (v4, v6) = (mem::take(&mut self.v4), self.v6.take());
+        Torrent { v4, v6, ..Torrent::new(self.info_hash, Verdict::NO_LIST) }
     }
 
     /// What announces and scrapes are told.
@@ -64,7 +89,7 @@ impl Torrent {
             let peers = self.v4.count(class) + self.v6.as_ref().map_or(0, |peers| peers.count(class));
             u32::try_from(peers).unwrap_or(u32::MAX)
         };
-        Counts { complete: count(Class::Seeder), incomplete: count(Class::Leecher), downloaded: self.downloaded }
+        Counts { complete: count(Class::Seeder), incomplete: count(Class::Leecher), downloaded: self.books.downloaded() }
     }
 
     /// Stores what a peer announces. `admit` is asked before a peer is added; None is a peer that is not stored.
@@ -76,7 +101,7 @@ impl Torrent {
         admit: impl FnOnce() -> bool,
     ) -> Option<Place> {
         let news = News { announce, now, rules };
-        let (place, completed) = match announce.peer {
+        let (place, change) = match announce.peer {
             PeerAddr::V4(wire) => news.apply(&mut self.v4, padded(&wire), admit),
             PeerAddr::V6(wire) => {
                 let result = news.apply(self.v6.get_or_insert_default(), padded(&wire), admit);
@@ -84,7 +109,11 @@ impl Torrent {
                 result
             }
         };
-        self.downloaded = self.downloaded.saturating_add(u32::from(completed));
+        match change {
+            Change::None => {}
+            Change::Counts => self.books.note_change(true),
+            Change::Completed => self.books.count_download(),
+        }
         self.check_after_change(rules);
         place
     }
@@ -106,6 +135,9 @@ impl Torrent {
             (PeerAddr::V6(_), None) => false,
         };
         self.fit();
+        if left {
+            self.books.note_change(true);
+        }
         self.check_after_change(rules);
         left
     }
@@ -113,6 +145,17 @@ impl Torrent {
     /// Forgets peers that have lived their time, until about `budget` peers have been looked at, which it lowers. Says what is
     /// left to do.
     pub(super) fn expire(&mut self, rest: Rest, budget: &mut usize, now: Stamp, rules: &Rules) -> Option<Rest> {
+        let peers = self.len();
+        let rest = self.expire_families(rest, budget, now, rules);
+        if self.len() < peers {
+            self.books.note_change(false);
+        }
+        self.fit();
+        self.check_after_change(rules);
+        rest
+    }
+
+    fn expire_families(&mut self, rest: Rest, budget: &mut usize, now: Stamp, rules: &Rules) -> Option<Rest> {
         let mut progress = rest.progress;
         if rest.family == Family::V6 {
             if let Some(v6) = &mut self.v6
@@ -123,8 +166,6 @@ impl Torrent {
             progress = Progress::START;
         }
         let rest = self.v4.expire(progress, budget, now, rules);
-        self.fit();
-        self.check_after_change(rules);
         rest.map(|progress| Rest { family: Family::V4, progress })
     }
 
@@ -151,6 +192,17 @@ impl Torrent {
     }
 }
 
+/// What an announce has changed in the counts of its torrent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Change {
+    /// Nothing.
+    None,
+    /// Seeders or leechers.
+    Counts,
+    /// Those, and the completions.
+    Completed,
+}
+
 /// What one announce says about its peer.
 struct News<'a> {
     announce: &'a Announcement,
@@ -159,13 +211,13 @@ struct News<'a> {
 }
 
 impl News<'_> {
-    /// Stores the peer whose address is in `key`. Gives its place, and whether it has completed the torrent just now.
+    /// Stores the peer whose address is in `key`. Gives its place, and what that changed.
     fn apply<const SLOT: usize>(
         &self,
         peers: &mut Peers<SLOT>,
         key: [u8; SLOT],
         admit: impl FnOnce() -> bool,
-    ) -> (Option<Place>, bool) {
+    ) -> (Option<Place>, Change) {
         let class = Class::of(self.announce.seeder);
         let peer =
             |counted| Peer { slot: slot(&key, State::new(self.now, self.announce.crypto, counted)), id: self.announce.peer_id.0 };
@@ -174,11 +226,15 @@ impl News<'_> {
                 let counted = peers.state(place).is_counted();
                 let becomes_seeder = place.class == Class::Leecher && class == Class::Seeder;
                 let completed = becomes_seeder && self.announce.event == Event::Completed && !counted;
-                let place = peers.write(place, class, &peer(counted || completed), self.rules);
-                (Some(place), completed)
+                let change = match completed {
+                    true => Change::Completed,
+                    false if place.class != class => Change::Counts,
+                    false => Change::None,
+                };
+                (Some(peers.write(place, class, &peer(counted || completed), self.rules)), change)
             }
-            None if self.announce.listening && admit() => (peers.insert(class, &peer(false), self.rules), false),
-            None => (None, false),
+            None if self.announce.listening && admit() => (peers.insert(class, &peer(false), self.rules), Change::Counts),
+            None => (None, Change::None),
         }
     }
 }

@@ -45,15 +45,20 @@ pub fn store(policy: &Policy, seed: u64) -> Arc<Store> {
 
 /// A full scrape that nobody may ask for, and so no thread that makes it.
 pub fn no_full_scrape(store: &Arc<Store>, wakes: impl IntoIterator<Item = Wake>) -> FullScrape {
-    let settings = FullScrapeSettings { who: WhoMayAsk::Off, interval_ms: 60_000, scrape_interval_s: 1_800 };
-    FullScrape::start(settings, Arc::clone(store), Mailboxes::new(wakes)).unwrap()
+    let settings = FullScrapeSettings {
+        who: WhoMayAsk::Off,
+        interval_ms: 60_000,
+        scrape_interval_s: 1_800,
+        listed_only: policy().registered_only,
+    };
+    FullScrape::start(settings, store, &Arc::new(Registry::memory()), Mailboxes::new(wakes)).unwrap()
 }
 
 /// A tracker that knows every torrent and has no peers.
 pub fn tracker(policy: Policy) -> Tracker {
     let store = store(&policy, SEED);
     let full_scrape = no_full_scrape(&store, []);
-    Tracker::new(policy, store, Registry::memory(), Mailboxes::new([]), full_scrape)
+    Tracker::new(policy, store, Arc::new(Registry::memory()), Mailboxes::new([]), full_scrape)
 }
 
 /// What a worker lends to the connection it serves.

@@ -11,7 +11,7 @@ use socket2::SockRef;
 use crate::config::{Config, DatabaseUrl, Mode};
 use crate::ids::InfoHash;
 use crate::registry::database::DatabaseError;
-use crate::registry::{Backend, OpenBackend, Record, Standing};
+use crate::registry::{Backend, Databases, OpenBackend, Record, Standing};
 use crate::server::Server;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -63,8 +63,8 @@ fn start(mode: Mode, settle: impl FnOnce(&mut Config)) -> (Server, Database) {
     let (ask, questions) = mpsc::channel();
     let (answers, permissions) = mpsc::channel();
     let permissions = Arc::new(Mutex::new(permissions));
-    let open: OpenBackend = Box::new(move || Box::new(Slow { questions: ask.clone(), answers: Arc::clone(&permissions) }));
-    let server = Server::start_with(&config, Some(open), |_| ()).unwrap();
+    let backend: OpenBackend = Box::new(move || Box::new(Slow { questions: ask.clone(), answers: Arc::clone(&permissions) }));
+    let server = Server::start_with(&config, Some(Databases { backend, ledger: None }), |_| ()).unwrap();
     (server, Database { questions, answers })
 }
 
@@ -273,8 +273,8 @@ fn without_an_answer_in_time_open_mode_serves_and_registered_mode_asks_to_retry(
 }
 
 #[test]
-fn a_database_that_fails_is_told_at_once_and_is_asked_again_next_time() {
-    for (mode, expected) in [(Mode::Open, "10:incompletei1e"), (Mode::Registered, "8:retry ini")] {
+fn a_database_that_fails_is_told_at_once_and_until_it_answers_again_nobody_waits_for_it() {
+    for (mode, expected) in [(Mode::Open, "8:completei0e"), (Mode::Registered, "8:retry ini")] {
         let (server, database) = start(mode, |_| ());
         let mut peer = Peer::connect(&server);
         peer.send(&[&announce(KNOWN)]);
@@ -282,10 +282,25 @@ fn a_database_that_fails_is_told_at_once_and_is_asked_again_next_time() {
         database.answers.send(Err(DatabaseError::Away("gone away".to_owned()))).unwrap();
         let reply = peer.reply();
         assert!(reply.contains(expected) && !reply.contains('#'), "{mode}: {reply}");
-        peer.send(&[&announce(KNOWN)]);
-        database.question();
+        // The thread that found out tries again by itself, and has not been answered yet.
+        let probe = database.question();
+        assert!(probe.len() == 1 && probe[0].0[0] != KNOWN, "{mode}: {probe:?}");
+        peer.send(&[&announce(BANNED)]);
+        let reply = peer.reply();
+        assert!(reply.contains(expected) && !reply.contains('#'), "{mode}: {reply}");
         database.answer();
-        assert!(peer.reply().contains("10:incompletei1e"));
+        let end = std::time::Instant::now() + PATIENCE;
+        loop {
+            assert!(std::time::Instant::now() < end, "{mode}: the database answers, but is not asked");
+            peer.send(&[&announce(UNKNOWN)]);
+            if database.questions.recv_timeout(Duration::from_millis(1)).is_ok() {
+                database.answer();
+                break;
+            }
+            assert!(peer.reply().contains(expected));
+        }
+        let reply = peer.reply();
+        assert!(reply.contains(if mode == Mode::Open { "10:incompletei" } else { "#5" }), "{mode}: {reply}");
         drop(database);
         server.stop_and_join(PATIENCE).unwrap();
     }

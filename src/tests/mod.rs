@@ -13,6 +13,8 @@ mod connection;
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]
+mod databases;
+#[cfg(test)]
 mod fields;
 pub mod fuzz;
 pub mod harness;
@@ -22,6 +24,9 @@ mod house;
 mod http;
 #[cfg(test)]
 mod late_registry;
+#[cfg(test)]
+#[path = "../../tests/support/mariadb.rs"]
+mod mariadb;
 pub mod model;
 pub mod naive;
 #[cfg(test)]

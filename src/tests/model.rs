@@ -10,7 +10,7 @@
 use std::collections;
 
 use crate::ids::{Crypto, Event, Family, InfoHash, Millis, PeerAddr, PeerId};
-use crate::swarm::{Announcement, Chosen, Counts, PEERS_MAX, Settings, Store, Sweep, Totals};
+use crate::swarm::{Announcement, Chosen, Counts, Newcomer, PEERS_MAX, Settings, Store, Sweep, Totals};
 
 /// Long enough for its 8th part to be far more than two units of age.
 const LIFETIME_MS: u64 = 80_000;
@@ -215,7 +215,7 @@ impl Run {
     }
 
     fn announce(&mut self, announce: Announcement) {
-        let counts = self.store.announce(&announce, self.now, &mut self.rng, &mut self.chosen);
+        let counts = self.store.enter(&Newcomer::unlisted(&announce), self.now, &mut self.rng, &mut self.chosen);
         assert_eq!(counts, self.model.announce(&announce, self.now), "counts after {announce:?}");
         self.model.judge(&announce, &self.chosen);
     }

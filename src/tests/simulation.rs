@@ -9,10 +9,11 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::ids::{InfoHash, Millis, Ticket};
 use crate::registry::database::DatabaseError;
-use crate::registry::{self, Backend, Mailboxes, PoolSettings, Record, Registry, Standing, Wake};
+use crate::registry::{self, Backend, Databases, Mailboxes, PoolSettings, Record, Registry, Standing, Wake};
 use crate::server::{Connection, Limits, Next, Round, SlotId, Slots};
 use crate::tests::harness::{self, Bench, Seat, no_full_scrape, policy};
 use crate::tracker::{Desk, Tracker};
@@ -82,14 +83,25 @@ impl Site {
         let wake: Wake = Arc::new(|| ());
         let mail = Mailboxes::new([Arc::clone(&wake)]);
         let pool = PoolSettings { threads: 0, queue_max: 8 };
-        let settings = registry::Settings { cache_ttl_ms: 5_000, cache_bytes_max: 1 << 20, pool, seed };
-        let registry = Registry::start(settings, Box::new(|| Box::new(Fake { away: true })), mail.clone()).unwrap();
+        let settings = registry::Settings {
+            cache_ttl_ms: 5_000,
+            cache_bytes_max: 1 << 20,
+            listed_only: true,
+            pool,
+            seed,
+            flush_interval: Duration::MAX,
+            torrent_ttl: Duration::ZERO,
+            state_file: None,
+            clock: Arc::new(|| Millis(0)),
+        };
+        let databases = Databases { backend: Box::new(|| Box::new(Fake { away: true })), ledger: None };
         let store = harness::store(&policy(), seed);
+        let registry = Registry::start(&settings, databases, Arc::clone(&store), mail.clone()).unwrap();
         let full_scrape = no_full_scrape(&store, [wake]);
         Site {
             rng: fastrand::Rng::with_seed(seed),
             now: Millis(1_000),
-            tracker: Tracker::new(policy(), store, registry, mail, full_scrape),
+            tracker: Tracker::new(policy(), store, Arc::new(registry), mail, full_scrape),
             desk: Desk::new(seed),
             slots: Slots::new(CLIENTS_MAX),
             clients: Vec::new(),

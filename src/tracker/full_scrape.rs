@@ -1,7 +1,8 @@
 //! The full scrape: every torrent in one answer.
 //!
 //! A million torrents are 90 MB, so it is never made by a worker. Owns: the thread that makes it, at most once per interval, and the
-//! one copy that all askers share; who may ask, and how often. The swarms are read shard by shard, so announces never wait for it.
+//! one copy that all askers share; who may ask, and how often. The swarms are read shard by shard, so announces never wait for it. Where
+//! only listed torrents are served, all that the database lists are in it, with zeros where there is no swarm; else all swarms.
 //!
 //! Limits: [`SENDERS_MAX`] answers waiting or on their way at once, one an interval and address, [`ASKERS_MAX`] addresses remembered:
 //! past any of them the asker is told to come back. The copy is let go of when its interval is over and the last sender is done.
@@ -20,7 +21,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::config::FullScrape as WhoMayAsk;
 use crate::ids::{InfoHash, Millis, Ticket};
-use crate::registry::Mailboxes;
+use crate::registry::{Mailboxes, Record, Registry, Standing};
 use crate::swarm::{Counts, Store};
 use crate::tracker::{Answer, Client, Parked, Tallied, Tracker, Turn};
 use crate::wire::bencode::Writer;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub interval_ms: u64,
     /// What clients are told to wait between scrapes, seconds.
     pub scrape_interval_s: u32,
+    /// Whether only listed torrents are served.
+    pub listed_only: bool,
 }
 
 /// A full scrape that waits to be made.
@@ -109,7 +112,7 @@ struct Shared {
     asked: Condvar,
     mail: Mail,
     interval: Duration,
-    scrape_interval_s: u32,
+    maker: Maker,
 }
 
 #[derive(Default)]
@@ -140,14 +143,18 @@ impl FullScrape {
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start(settings: Settings, store: Arc<Store>, mail: Mail) -> io::Result<FullScrape> {
+    pub fn start(settings: Settings, store: &Arc<Store>, registry: &Arc<Registry>, mail: Mail) -> io::Result<FullScrape> {
         let interval = Duration::from_millis(settings.interval_ms);
-        let desk = Mutex::default();
-        let scrape_interval_s = settings.scrape_interval_s;
-        let shared = Arc::new(Shared { desk, asked: Condvar::new(), mail, interval, scrape_interval_s });
+        let maker = Maker {
+            store: Arc::clone(store),
+            registry: Arc::clone(registry),
+            scrape_interval_s: settings.scrape_interval_s,
+            listed_only: settings.listed_only,
+        };
+        let shared = Arc::new(Shared { desk: Mutex::default(), asked: Condvar::new(), mail, interval, maker });
         if settings.who != WhoMayAsk::Off {
             let shared = Arc::clone(&shared);
-            thread::Builder::new().name("full-scrape".into()).spawn(move || shared.run(&store))?;
+            thread::Builder::new().name("full-scrape".into()).spawn(move || shared.run())?;
         }
         Ok(FullScrape { settings, shared, senders: Arc::default() })
     }
@@ -202,12 +209,12 @@ impl FrontDesk {
 }
 
 impl Shared {
-    fn run(&self, store: &Store) {
+    fn run(&self) {
         while let Some(waiting) = self.next_waiting() {
             let now = waiting.iter().map(|one| one.asked_at).max().unwrap_or_default();
             let fresh = self.desk.lock().fresh(now, u64::try_from(self.interval.as_millis()).unwrap_or(u64::MAX));
             let copy = fresh.unwrap_or_else(|| {
-                let plain = make(store, self.scrape_interval_s);
+                let plain = self.maker.make();
                 let copy = Arc::new(FullCopy { plain, gzip: OnceLock::new() });
                 self.desk.lock().latest = Some((now, Arc::clone(&copy)));
                 copy
@@ -237,18 +244,51 @@ impl Shared {
     }
 }
 
-fn make(store: &Store, scrape_interval_s: u32) -> Vec<u8> {
-    let mut torrents: Vec<(InfoHash, Counts)> = Vec::new();
-    store.for_each(|info_hash, counts| torrents.push((*info_hash, counts)));
-    torrents.sort_unstable_by_key(|(info_hash, _)| *info_hash);
-    let mut body = Vec::with_capacity(SCRAPE_FRAME_BYTES_MAX + torrents.len() * USUAL_ENTRY_BYTES);
-    append(&mut body, |writer| reply::begin_scrape(writer, !torrents.is_empty()));
-    for (hash, Counts { complete, incomplete, downloaded }) in torrents {
-        let entry = ScrapeEntry { hash, complete, downloaded, incomplete, name: None };
-        append(&mut body, |writer| reply::write_scrape_entry(writer, &entry));
+/// What a copy is made of.
+struct Maker {
+    store: Arc<Store>,
+    registry: Arc<Registry>,
+    scrape_interval_s: u32,
+    listed_only: bool,
+}
+
+impl Maker {
+    fn make(&self) -> Vec<u8> {
+        let torrents = self.torrents();
+        let mut body = Vec::with_capacity(SCRAPE_FRAME_BYTES_MAX + torrents.len() * USUAL_ENTRY_BYTES);
+        append(&mut body, |writer| reply::begin_scrape(writer, !torrents.is_empty()));
+        for (hash, Counts { complete, incomplete, downloaded }, name) in &torrents {
+            let (hash, name) = (*hash, name.as_deref().map(str::as_bytes));
+            let entry = ScrapeEntry { hash, complete: *complete, downloaded: *downloaded, incomplete: *incomplete, name };
+            append(&mut body, |writer| reply::write_scrape_entry(writer, &entry));
+        }
+        append(&mut body, |writer| reply::end_scrape(writer, self.scrape_interval_s));
+        body
     }
-    append(&mut body, |writer| reply::end_scrape(writer, scrape_interval_s));
-    body
+
+    /// All torrents that may be told of, ascending: swarms and list, joined.
+    fn torrents(&self) -> Vec<(InfoHash, Counts, Option<Arc<str>>)> {
+        let mut listed: HashMap<InfoHash, Record, RandomState> = HashMap::default();
+        self.registry.for_each_listed(|hash, record| {
+            listed.insert(*hash, record.clone());
+        });
+        let mut torrents = Vec::new();
+        self.store.for_each(|hash, counts| match listed.remove(hash) {
+            Some(record) if record.standing == Standing::Banned => {}
+            Some(record) => torrents.push((*hash, counts, record.text)),
+            None if !self.listed_only && counts.complete + counts.incomplete > 0 => torrents.push((*hash, counts, None)),
+            None => {}
+        });
+        if self.listed_only {
+            let known = listed.into_iter().filter(|(_, record)| record.standing == Standing::Known);
+            torrents.extend(known.map(|(hash, record)| {
+                let counts = Counts { downloaded: record.downloaded, ..Counts::default() };
+                (hash, counts, record.text)
+            }));
+        }
+        torrents.sort_unstable_by_key(|(hash, _, _)| *hash);
+        torrents
+    }
 }
 
 /// Appends what `write` writes, at most one scrape entry.
@@ -298,7 +338,7 @@ mod tests {
     use super::*;
     use crate::ids::{Crypto, Event, PeerAddr, PeerId};
     use crate::registry::Wake;
-    use crate::swarm::{Announcement, Chosen};
+    use crate::swarm::{Announcement, Chosen, Newcomer};
     use crate::tests::harness;
     use crate::tracker::{Completion, Desk, Outbox};
 
@@ -333,8 +373,9 @@ mod tests {
         let wake: Wake = Arc::new(move || {
             let _ = told.send(());
         });
-        let settings = Settings { who: WhoMayAsk::On, interval_ms: INTERVAL_MS, scrape_interval_s: 1_800 };
-        (FullScrape::start(settings, Arc::clone(store), Mailboxes::new([wake])).unwrap(), mail)
+        let settings = Settings { who: WhoMayAsk::On, interval_ms: INTERVAL_MS, scrape_interval_s: 1_800, listed_only: false };
+        let registry = Arc::new(Registry::memory());
+        (FullScrape::start(settings, store, &registry, Mailboxes::new([wake])).unwrap(), mail)
     }
 
     fn client(last: u8) -> Client {
@@ -366,7 +407,7 @@ mod tests {
             want_ids: false,
             want_crypto_flags: false,
         };
-        store.announce(&announcement, Millis(0), &mut fastrand::Rng::with_seed(7), &mut Chosen::new());
+        store.enter(&Newcomer::unlisted(&announcement), Millis(0), &mut fastrand::Rng::with_seed(7), &mut Chosen::new());
     }
 
     #[test]

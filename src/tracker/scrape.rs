@@ -89,7 +89,9 @@ impl Tracker {
             (Standing::Banned, _) => return None,
             (Standing::Unknown, _) if self.policy.registered_only => return None,
             (_, Some(counts)) => counts,
-            (Standing::Known, None) if self.registry.is_listing() => Counts::default(),
+            (Standing::Known, None) if self.registry.is_listing() => {
+                Counts { downloaded: record.map_or(0, |record| record.downloaded), ..Counts::default() }
+            }
             (Standing::Known | Standing::Unknown, None) => return None,
         };
         let name = record.filter(|record| record.standing == Standing::Known).and_then(|record| record.text.as_deref());

@@ -7,6 +7,7 @@
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
@@ -35,23 +36,35 @@ pub(crate) struct Tracker {
     pub(crate) address: SocketAddr,
     /// What goes into a torrent file.
     pub(crate) announce_url: String,
-    _home: TempDir,
+    _home: Option<TempDir>,
 }
 
 impl Tracker {
-    /// Starts the tracker on a free port of `ip` with `settings`, the text of a settings file; returns once it serves.
+    /// Starts the tracker on a free port of `ip` with `settings`, the text of a settings file, and without a database; returns once
+    /// it serves.
     #[track_caller]
     pub(crate) fn start(ip: IpAddr, settings: &str) -> Tracker {
         let home = tempfile::tempdir().expect("a temporary directory");
-        let file = home.path().join("announced.toml");
+        let mut tracker = Tracker::start_in(home.path(), ip, settings, |command| {
+            command.args(["--database", "memory"]);
+        });
+        tracker._home = Some(home);
+        tracker
+    }
+
+    /// The same in a directory of the caller's, where a later run finds what this one leaves; `complete` adds the database, to the
+    /// command line or the environment.
+    #[track_caller]
+    pub(crate) fn start_in(home: &Path, ip: IpAddr, settings: &str, complete: impl FnOnce(&mut Command)) -> Tracker {
+        let file = home.join("announced.toml");
         fs::write(&file, settings).expect("a temporary directory can be written to");
-        let mut command = command(Path::new(env!("CARGO_BIN_EXE_announced")), home.path());
-        command.arg("--listen").arg(SocketAddr::new(ip, 0).to_string());
-        command.args(["--database", "memory", "--config"]).arg(&file);
+        let mut command = command(Path::new(env!("CARGO_BIN_EXE_announced")), home);
+        command.arg("--listen").arg(SocketAddr::new(ip, 0).to_string()).arg("--config").arg(&file);
+        complete(&mut command);
         let running = Running::start(command);
         let address = running.wait_line("where it listens", |line| line.strip_prefix("listening on ")?.parse().ok());
         let announce_url = running.wait_line("its announce URL", |line| Some(line.strip_prefix("announce URL ")?.to_owned()));
-        Tracker { running, address, announce_url, _home: home }
+        Tracker { running, address, announce_url, _home: None }
     }
 
     /// What the tracker says of the torrent, or `None` when it does not know it: a failure reason beside an empty `files`.
@@ -119,18 +132,19 @@ impl Tracker {
         1024 * line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number")
     }
 
-    /// Ends the tracker as a service manager does, and expects an orderly end.
+    /// Ends the tracker as a service manager does, and expects an orderly end; all that it has printed.
     #[track_caller]
-    pub(crate) fn stop(self) {
+    pub(crate) fn stop(self) -> String {
         self.running.signal(Signal::TERM);
-        self.wait_stopped();
+        self.wait_stopped()
     }
 
-    /// Waits for the orderly end of a tracker that was told to end.
+    /// Waits for the orderly end of a tracker that was told to end; all that it has printed.
     #[track_caller]
-    pub(crate) fn wait_stopped(mut self) {
+    pub(crate) fn wait_stopped(mut self) -> String {
         let status = self.running.wait_exit(PATIENCE);
         assert!(status.success(), "the tracker ended with {status}");
+        self.running.transcript()
     }
 }
 

@@ -1,0 +1,263 @@
+//! Counters written back.
+//!
+//! Owns: the thread that does it. Every interval it walks the swarms for what they owe, a batch at a time, writes each batch, and settles
+//! the books when it is known to be applied. A batch is numbered and never changes: when the acknowledgement of its commit is lost it
+//! is written again, under the same number, until the database says that it has it. So nothing is lost, and nothing counted twice.
+//! Between two rounds it deletes torrents that are past their time, where that is asked for, and saves the verdicts now and then.
+//!
+//! Never: keeps more than one batch. What a database that is away cannot be told stays in the swarms' own books.
+//!
+//! At the end of the process what could not be written is saved with its numbers, and is the first thing to be written by the next one.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::ids::InfoHash;
+use crate::registry::database::{BATCH_ROWS_MAX, Batch, Counted, DatabaseError, Ledger, NodeId};
+use crate::registry::health::{Backoff, Health, Part};
+use crate::registry::verdicts::Verdicts;
+use crate::registry::{Clock, Databases, Settings, saved};
+use crate::swarm::{Owed, Walk};
+
+/// How often the verdicts are saved.
+const SAVE_INTERVAL: Duration = Duration::from_secs(300);
+/// How often torrents past their time are looked for.
+const DELETE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Handle to the thread.
+pub(super) struct Flusher(Arc<Shared>);
+
+struct Shared {
+    desk: Mutex<Desk>,
+    changed: Condvar,
+    verdicts: Arc<Verdicts>,
+    health: Arc<Health>,
+    clock: Clock,
+    flush_interval: Duration,
+    torrent_ttl: Duration,
+    state_file: Option<PathBuf>,
+}
+
+/// What the thread and whoever closes share.
+struct Desk {
+    node: NodeId,
+    /// The number of the last batch that was made.
+    number: u64,
+    /// Batches that are not known to be applied, in the order of their numbers.
+    unwritten: VecDeque<Arc<Batch>>,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Running,
+    /// One more round is asked for.
+    Closing,
+    /// That round is done.
+    Finished,
+    /// Nobody makes a batch any more.
+    Closed,
+}
+
+impl Flusher {
+    pub(super) fn start(
+        settings: &Settings,
+        open: &Arc<Databases>,
+        verdicts: Arc<Verdicts>,
+        health: Arc<Health>,
+        unwritten: Vec<Batch>,
+    ) -> io::Result<Flusher> {
+        for batch in &unwritten {
+            let counted = batch.rows.iter().filter(|row| row.downloads > 0);
+            verdicts.recent.expect(counted.map(|row| row.info_hash));
+        }
+        let unwritten = unwritten.into_iter().map(Arc::new).collect();
+        let desk = Desk { node: NodeId(random()), number: 0, unwritten, stage: Stage::Running };
+        let shared = Arc::new(Shared {
+            desk: Mutex::new(desk),
+            changed: Condvar::new(),
+            verdicts,
+            health,
+            clock: Arc::clone(&settings.clock),
+            flush_interval: settings.flush_interval,
+            torrent_ttl: settings.torrent_ttl,
+            state_file: settings.state_file.clone(),
+        });
+        let (thread, open) = (Arc::clone(&shared), Arc::clone(open));
+        thread::Builder::new().name("flush".into()).spawn(move || {
+            if let Some(open) = &open.ledger {
+                thread.run(open().as_mut());
+            }
+        })?;
+        Ok(Flusher(shared))
+    }
+
+    /// Has everything written, for `patience` at most, and saves what outlives the process.
+    pub(super) fn close(&self, patience: Duration) {
+        let shared = &*self.0;
+        let end = Instant::now() + patience;
+        let mut desk = shared.desk.lock();
+        desk.stage = Stage::Closing;
+        shared.changed.notify_all();
+        while desk.stage != Stage::Finished && !shared.changed.wait_until(&mut desk, end).timed_out() {}
+        desk.stage = Stage::Closed;
+        drop(desk);
+        let written = shared.desk.lock().unwritten.len();
+        // What the thread could not take or write is made into batches of its own, to be written by the next process.
+        let mut walk = Walk::default();
+        while shared.make_batch(&mut walk, Stage::Closed).is_some() {}
+        let unwritten = shared.desk.lock().unwritten.len();
+        if unwritten > 0 {
+            log::warn!("the counters of {unwritten} batches ({written} in doubt) are saved, to be written at the next start");
+        }
+        shared.save();
+    }
+}
+
+impl Shared {
+    fn run(&self, ledger: &mut dyn Ledger) {
+        let (mut saved_at, mut deleted_at) = (Instant::now(), None::<Instant>);
+        // A file that still holds batches of the last process says so until it is written anew.
+        let mut inherited = !self.desk.lock().unwritten.is_empty();
+        loop {
+            let closing = inherited || self.wait_for_round();
+            // A walk may miss a torrent that another one's end has moved: at the end there is no next one, so it is repeated.
+            while self.flush(ledger) && closing && !inherited {}
+            if inherited || saved_at.elapsed() >= SAVE_INTERVAL {
+                self.save();
+                (saved_at, inherited) = (Instant::now(), false);
+            }
+            if !self.torrent_ttl.is_zero() && deleted_at.is_none_or(|at| at.elapsed() >= DELETE_INTERVAL) {
+                let outcome = self.delete_idle(ledger);
+                self.health.note(Part::Writing, outcome.as_ref().map(|_| ()));
+                deleted_at = Some(Instant::now());
+            }
+            let mut desk = self.desk.lock();
+            if closing && desk.stage == Stage::Closing {
+                desk.stage = Stage::Finished;
+                self.changed.notify_all();
+            }
+            if desk.stage != Stage::Running && desk.stage != Stage::Closing {
+                return;
+            }
+        }
+    }
+
+    /// Waits for the next round; whether it is the last.
+    fn wait_for_round(&self) -> bool {
+        let mut desk = self.desk.lock();
+        let end = Instant::now() + self.flush_interval;
+        while desk.stage == Stage::Running && !self.changed.wait_until(&mut desk, end).timed_out() {}
+        desk.stage != Stage::Running
+    }
+
+    /// Writes what is to be written, and does not give up before that is done or the process ends. Whether there was something.
+    fn flush(&self, ledger: &mut dyn Ledger) -> bool {
+        let (mut walk, mut wrote) = (Walk::default(), false);
+        loop {
+            let oldest = self.desk.lock().unwritten.front().cloned();
+            let Some(batch) = oldest.or_else(|| self.make_batch(&mut walk, Stage::Running)) else { return wrote };
+            if !self.write(&batch, ledger) {
+                return false;
+            }
+            wrote = true;
+        }
+    }
+
+    /// Takes what is owed for one batch; none when the walk is over. Made by the thread (`stage` Running) or, once that may make no more,
+    /// by whoever closes.
+    fn make_batch(&self, walk: &mut Walk, stage: Stage) -> Option<Arc<Batch>> {
+        let mut desk = self.desk.lock();
+        if (desk.stage == Stage::Closed) != (stage == Stage::Closed) {
+            return None;
+        }
+        let mut owed = Vec::new();
+        self.verdicts.store.take_owed(walk, (self.clock)(), BATCH_ROWS_MAX, &mut owed);
+        if owed.is_empty() {
+            return None;
+        }
+        desk.number += 1;
+        let mut rows: Vec<Counted> = owed.iter().map(counted).collect();
+        // In one order for every tracker on a database, so that two do not lock each other out.
+        rows.sort_unstable_by_key(|row| row.info_hash);
+        let batch = Arc::new(Batch { node: desk.node, number: desk.number, rows });
+        desk.unwritten.push_back(Arc::clone(&batch));
+        Some(batch)
+    }
+
+    /// Writes a batch, however long it takes, and settles it; false when the process ends before.
+    fn write(&self, batch: &Batch, ledger: &mut dyn Ledger) -> bool {
+        let mut backoff = Backoff::default();
+        loop {
+            let outcome = ledger.write(batch);
+            self.health.note(Part::Writing, outcome.as_ref().map(|_| ()));
+            match outcome {
+                Ok(()) => break self.settle(batch),
+                Err(_) if self.pause(backoff.next_pause()) => {}
+                Err(_) => break false,
+            }
+        }
+    }
+
+    /// The batch is applied. False when the process has given it up for the next one to write, which finds that out as well.
+    fn settle(&self, batch: &Batch) -> bool {
+        let written = batch.rows.iter().filter(|row| row.downloads > 0).map(|row| row.info_hash);
+        // First, so that who reads a count from here on knows that it may have been read too early.
+        self.verdicts.recent.note(written.collect(), batch.node != self.desk.lock().node);
+        batch.rows.iter().for_each(|row| self.verdicts.settle(&row.info_hash, row.downloads));
+        let mut desk = self.desk.lock();
+        if desk.stage == Stage::Closed {
+            return false;
+        }
+        desk.unwritten.pop_front();
+        true
+    }
+
+    /// False at once when the process is given up.
+    fn pause(&self, pause: Duration) -> bool {
+        let mut desk = self.desk.lock();
+        let end = Instant::now() + pause;
+        while desk.stage != Stage::Closed && !self.changed.wait_until(&mut desk, end).timed_out() {}
+        desk.stage != Stage::Closed
+    }
+
+    /// Deletes torrents that are past their time, but none that is in memory: it has peers, or something to be written.
+    fn delete_idle(&self, ledger: &mut dyn Ledger) -> Result<(), DatabaseError> {
+        let idle_s = self.torrent_ttl.as_secs();
+        let idle: Vec<InfoHash> = ledger.idle(idle_s)?;
+        let idle: Vec<InfoHash> = idle.into_iter().filter(|hash| !self.verdicts.store.holds(hash)).collect();
+        if !idle.is_empty() {
+            let deleted = ledger.delete_idle(&idle, idle_s)?;
+            log::info!("{deleted} torrents without peers for {idle_s} s are deleted");
+        }
+        Ok(())
+    }
+
+    /// A file that cannot be written is no reason to stop: said once for as long as it goes on.
+    fn save(&self) {
+        let Some(path) = &self.state_file else { return };
+        let batches: Vec<Arc<Batch>> = self.desk.lock().unwritten.iter().cloned().collect();
+        saved::store(path, &batches, |f| self.verdicts.for_each_listed(f));
+    }
+}
+
+fn counted(owed: &Owed) -> Counted {
+    let Owed { info_hash, downloads, counts, active } = *owed;
+    Counted { info_hash, downloads, complete: counts.complete, incomplete: counts.incomplete, active }
+}
+
+/// Different in every process: from the system's randomness, as two trackers with one name would lose each other's counts.
+fn random() -> [u8; 16] {
+    use std::hash::{BuildHasher, RandomState};
+    let [high, low] = [(); 2].map(|()| RandomState::new().hash_one(std::process::id()).to_be_bytes());
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&high);
+    bytes[8..].copy_from_slice(&low);
+    bytes
+}

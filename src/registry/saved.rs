@@ -1,0 +1,259 @@
+//! What outlives the process: a file of verdicts, and of counters that could not be written.
+//!
+//! Owns: the form of that file, its reading and its writing. It is written whole into a file beside it, which then takes its place, so
+//! there is never half of it. One that cannot be read is as good as none, and is said so; what is not understood is never guessed at.
+//!
+//! Limits: texts of [`TEXT_BYTES_MAX`] bytes, batches of [`BATCH_ROWS_MAX`] rows.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::ids::InfoHash;
+use crate::registry::database::{BATCH_ROWS_MAX, Batch, Counted, NodeId};
+use crate::registry::{Record, Standing};
+
+/// The first bytes of the file; another form of it has others.
+const MAGIC: &[u8; 21] = b"announced, state 1\r\n\0";
+const TEXT_BYTES_MAX: usize = 4_096;
+
+/// Tags of what follows.
+const KNOWN: u8 = b'k';
+const BANNED: u8 = b'b';
+const BATCH: u8 = b'w';
+const END: u8 = b'.';
+
+/// What a file holds.
+#[derive(Default)]
+pub(super) struct Saved {
+    /// Verdicts; of two for one torrent the later one counts.
+    pub(super) records: Vec<(InfoHash, Record)>,
+    /// Batches that are not known to be applied, to be written in this order.
+    pub(super) batches: Vec<Batch>,
+}
+
+/// Reads the file; a missing one is empty.
+pub(super) fn load(path: &Path) -> Saved {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Saved::default(),
+        Err(error) => {
+            log::warn!("{}: {error}; starting without what it holds", path.display());
+            return Saved::default();
+        }
+    };
+    let mut saved = read(&mut BufReader::new(file)).unwrap_or_else(|error| {
+        log::warn!("{}: {error}; starting without what it holds", path.display());
+        Saved::default()
+    });
+    saved.count_unwritten();
+    saved
+}
+
+impl Saved {
+    /// Records hold the database's count, which lacks what was not known to be written.
+    fn count_unwritten(&mut self) {
+        let mut unwritten: HashMap<InfoHash, u32> = HashMap::new();
+        for row in self.batches.iter().flat_map(|batch| &batch.rows).filter(|row| row.downloads > 0) {
+            let count = unwritten.entry(row.info_hash).or_default();
+            *count = count.saturating_add(row.downloads);
+        }
+        for (hash, record) in &mut self.records {
+            record.downloaded = record.downloaded.saturating_add(unwritten.get(hash).copied().unwrap_or(0));
+        }
+    }
+}
+
+/// Writes the file. `records` is to call what it is given for each verdict.
+pub(super) fn store(path: &Path, batches: &[Arc<Batch>], records: impl FnOnce(&mut dyn FnMut(&InfoHash, &Record))) {
+    static FAILING: AtomicBool = AtomicBool::new(false);
+    let outcome = replace(path, batches, records);
+    let was_failing = FAILING.swap(outcome.is_err(), Ordering::Relaxed);
+    if let (Err(error), false) = (outcome, was_failing) {
+        log::warn!("{}: {error}; what is known of torrents will not outlive the process", path.display());
+    }
+}
+
+fn replace(path: &Path, batches: &[Arc<Batch>], records: impl FnOnce(&mut dyn FnMut(&InfoHash, &Record))) -> io::Result<()> {
+    let beside = path.with_extension("state-new");
+    let mut file = BufWriter::new(File::create(&beside)?);
+    write(&mut file, batches, records)?;
+    file.flush()?;
+    file.get_ref().sync_all()?;
+    fs::rename(&beside, path)
+}
+
+fn write(
+    file: &mut impl Write,
+    batches: &[Arc<Batch>],
+    records: impl FnOnce(&mut dyn FnMut(&InfoHash, &Record)),
+) -> io::Result<()> {
+    file.write_all(MAGIC)?;
+    for batch in batches {
+        file.write_all(&[BATCH])?;
+        file.write_all(&batch.node.0)?;
+        file.write_all(&batch.number.to_le_bytes())?;
+        file.write_all(&u32::try_from(batch.rows.len()).map_err(io::Error::other)?.to_le_bytes())?;
+        batch.rows.iter().try_for_each(|row| write_row(file, row))?;
+    }
+    let mut outcome = Ok(());
+    records(&mut |hash, record| {
+        if outcome.is_ok() {
+            outcome = write_record(file, hash, record);
+        }
+    });
+    outcome?;
+    file.write_all(&[END])
+}
+
+fn write_row(file: &mut impl Write, row: &Counted) -> io::Result<()> {
+    file.write_all(&row.info_hash.0)?;
+    [row.downloads, row.complete, row.incomplete].iter().try_for_each(|count| file.write_all(&count.to_le_bytes()))?;
+    file.write_all(&[u8::from(row.active)])
+}
+
+fn write_record(file: &mut impl Write, hash: &InfoHash, record: &Record) -> io::Result<()> {
+    let tag = match record.standing {
+        Standing::Known => KNOWN,
+        Standing::Banned => BANNED,
+        Standing::Unknown => return Ok(()),
+    };
+    let text = record.text.as_ref().map_or(&[][..], |text| text.as_bytes());
+    let text = &text[..text.len().min(TEXT_BYTES_MAX)];
+    file.write_all(&[tag])?;
+    file.write_all(&hash.0)?;
+    file.write_all(&record.downloaded.to_le_bytes())?;
+    file.write_all(&u16::try_from(text.len()).map_err(io::Error::other)?.to_le_bytes())?;
+    file.write_all(text)
+}
+
+fn read(file: &mut impl Read) -> io::Result<Saved> {
+    if bytes(file)? != *MAGIC {
+        return Err(io::Error::new(ErrorKind::InvalidData, "is not a state file of this version"));
+    }
+    let mut saved = Saved::default();
+    loop {
+        let [tag] = bytes(file)?;
+        match tag {
+            KNOWN | BANNED => {
+                let standing = if tag == KNOWN { Standing::Known } else { Standing::Banned };
+                saved.records.push(read_record(file, standing)?);
+            }
+            BATCH => saved.batches.push(read_batch(file)?),
+            END => return Ok(saved),
+            _ => return Err(io::Error::new(ErrorKind::InvalidData, "is damaged")),
+        }
+    }
+}
+
+fn read_record(file: &mut impl Read, standing: Standing) -> io::Result<(InfoHash, Record)> {
+    let (hash, downloaded) = (InfoHash(bytes(file)?), u32::from_le_bytes(bytes(file)?));
+    let length = usize::from(u16::from_le_bytes(bytes(file)?));
+    if length > TEXT_BYTES_MAX {
+        return Err(io::Error::new(ErrorKind::InvalidData, "is damaged"));
+    }
+    let mut text = vec![0; length];
+    file.read_exact(&mut text)?;
+    let text = (length > 0).then(|| String::from_utf8_lossy(&text).into());
+    Ok((hash, Record { standing, text, downloaded }))
+}
+
+fn read_batch(file: &mut impl Read) -> io::Result<Batch> {
+    let (node, number) = (NodeId(bytes(file)?), u64::from_le_bytes(bytes(file)?));
+    let length = u32::from_le_bytes(bytes(file)?) as usize;
+    if length > BATCH_ROWS_MAX {
+        return Err(io::Error::new(ErrorKind::InvalidData, "is damaged"));
+    }
+    let rows = (0..length).map(|_| read_row(file)).collect::<io::Result<Vec<Counted>>>()?;
+    Ok(Batch { node, number, rows })
+}
+
+fn read_row(file: &mut impl Read) -> io::Result<Counted> {
+    let info_hash = InfoHash(bytes(file)?);
+    let mut count = || bytes(file).map(u32::from_le_bytes);
+    let (downloads, complete, incomplete) = (count()?, count()?, count()?);
+    let [active] = bytes(file)?;
+    Ok(Counted { info_hash, downloads, complete, incomplete, active: active != 0 })
+}
+
+fn bytes<const N: usize>(file: &mut impl Read) -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    file.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(number: u64) -> Batch {
+        let row = |n: u8| Counted {
+            info_hash: InfoHash([n; 20]),
+            downloads: u32::from(n),
+            complete: 2,
+            incomplete: u32::MAX,
+            active: n.is_multiple_of(2),
+        };
+        Batch { node: NodeId([7; 16]), number, rows: (0..5).map(row).collect() }
+    }
+
+    fn records() -> Vec<(InfoHash, Record)> {
+        let known = Record { standing: Standing::Known, text: Some("Ein Näme".into()), downloaded: 4_000_000_000 };
+        let banned = Record { text: Some("notice".into()), ..Record::plain(Standing::Banned) };
+        vec![(InfoHash([1; 20]), known), (InfoHash([2; 20]), banned), (InfoHash([3; 20]), Record::plain(Standing::Known))]
+    }
+
+    fn written() -> Vec<u8> {
+        let mut file = Vec::new();
+        let batches = [1, 2].map(|number| Arc::new(batch(number)));
+        write(&mut file, &batches, |f| records().iter().for_each(|(hash, record)| f(hash, record))).unwrap();
+        file
+    }
+
+    #[test]
+    fn what_is_saved_is_read_back() {
+        let saved = read(&mut written().as_slice()).unwrap();
+        assert_eq!((saved.records, saved.batches), (records(), vec![batch(1), batch(2)]));
+    }
+
+    #[test]
+    fn what_was_not_known_to_be_written_is_counted() {
+        let mut saved = Saved { records: records(), batches: vec![batch(1), batch(2)] };
+        saved.count_unwritten();
+        let counts: Vec<u32> = saved.records.iter().map(|(_, record)| record.downloaded).collect();
+        assert_eq!(counts, [4_000_000_002, 4, 6]);
+    }
+
+    #[test]
+    fn a_file_that_is_cut_or_damaged_is_none() {
+        let file = written();
+        assert!((0..file.len()).all(|length| read(&mut &file[..length]).is_err()));
+        let mut other = file.clone();
+        other[17] = b'2';
+        assert!(read(&mut other.as_slice()).is_err());
+        let mut rng = fastrand::Rng::with_seed(7);
+        for _ in 0..2_000 {
+            let mut damaged = file.clone();
+            damaged[rng.usize(..file.len())] = rng.u8(..);
+            // Whatever comes of it, it is no panic and no allocation beyond the bounds.
+            let _ = read(&mut damaged.as_slice()).map(|saved| assert!(saved.records.len() < file.len()));
+        }
+    }
+
+    #[test]
+    fn the_file_is_replaced_whole_and_a_folder_that_cannot_be_written_is_borne() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("announced.state");
+        assert!(load(&path).records.is_empty());
+        for _ in 0..2 {
+            store(&path, &[], |f| records().iter().for_each(|(hash, record)| f(hash, record)));
+            assert_eq!(load(&path).records, records());
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        store(Path::new("/nowhere/announced.state"), &[], |_| ());
+        assert!(load(Path::new("/nowhere/announced.state")).batches.is_empty());
+    }
+}

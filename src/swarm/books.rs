@@ -1,0 +1,266 @@
+//! What a swarm keeps of its torrent's registration: twelve bytes in its cache line.
+//!
+//! Owns: the database's count of downloads and what has been added to it since, whether the database lists the torrent and until when
+//! that is believed, and what is to be written back. `downloaded` is both counts together, so a flush moves downloads from one to
+//! the other and nobody sees it dip or double.
+//!
+//! Never: asks the database, or decides who is served.
+//!
+//! Limits: a point in time has 20 bits of 128 ms each, modulo 37 hours, so a verdict must be looked at more often than every 18 hours
+//! less its own time. Each announce looks at it, and a swarm without announces is gone sooner.
+
+use super::Verdict;
+use crate::ids::Millis;
+
+/// The listing in its two bits, the flags, the hour, the time.
+const LISTING_MASK: u32 = 0b11;
+const SHUT: u32 = 1 << 2;
+const DIRTY: u32 = 1 << 3;
+const ACTIVE: u32 = 1 << 4;
+const TAKEN: u32 = 1 << 5;
+const HOUR_SHIFT: u32 = 6;
+const HOUR_MASK: u32 = 0b11_1111 << HOUR_SHIFT;
+const TIME_SHIFT: u32 = 12;
+const TIME_BITS: u32 = 20;
+
+/// An "hour" is 2^22 ms: 70 minutes.
+const HOUR_MS_SHIFT: u32 = 22;
+/// A unit of time is 2^7 ms.
+const TIME_MS_SHIFT: u32 = 7;
+
+/// After a stale verdict was reported to one announcer, the time until the next one is told, should no refresh have come by then.
+const REFRESH_RETRY_MS: u64 = 1_000;
+
+/// What is known of a torrent's registration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Listing {
+    /// There is no list: nothing to ask, nothing to write.
+    NoList,
+    /// The list could not be asked so far.
+    Unasked,
+    /// Not listed: what is counted stays in memory.
+    Unlisted,
+    /// Listed: what is counted is written back.
+    Listed,
+}
+
+/// See the module.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Books {
+    /// Downloads by the database's count.
+    written: u32,
+    /// Downloads that are to be added to it.
+    unwritten: u32,
+    marks: u32,
+}
+
+/// What has been said of a torrent since the last batch that held it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Owed {
+    pub(super) downloads: u32,
+    pub(super) active: bool,
+}
+
+impl Books {
+    /// The books of a torrent whose first peer comes now.
+    pub(super) fn new(verdict: Verdict) -> Books {
+        let mut books = Books { written: verdict.downloaded, unwritten: 0, marks: 0 };
+        books.set_verdict(verdict);
+        books
+    }
+
+    /// Completions, written or not.
+    pub(super) fn downloaded(&self) -> u32 {
+        self.written.saturating_add(self.unwritten)
+    }
+
+    /// Downloads by the database's count.
+    pub(super) fn written(&self) -> u32 {
+        self.written
+    }
+
+    /// Takes over what the database says; its count only when that is known to hold what has been written.
+    pub(super) fn learn(&mut self, verdict: Verdict, count_is_current: impl FnOnce() -> bool) {
+        let newly_listed = verdict.listing == Listing::Listed && self.listing() != Listing::Listed;
+        if verdict.listing == Listing::Listed && self.marks & TAKEN == 0 && count_is_current() {
+            self.written = verdict.downloaded;
+        }
+        self.set_verdict(verdict);
+        self.marks &= !SHUT;
+        if newly_listed {
+            self.marks |= DIRTY | ACTIVE;
+        }
+    }
+
+    fn set_verdict(&mut self, verdict: Verdict) {
+        self.marks = self.marks & !LISTING_MASK | verdict.listing as u32;
+        self.set_fresh_until(verdict.fresh_until);
+    }
+
+    pub(super) fn listing(&self) -> Listing {
+        match self.marks & LISTING_MASK {
+            0 => Listing::NoList,
+            1 => Listing::Unasked,
+            2 => Listing::Unlisted,
+            _ => Listing::Listed,
+        }
+    }
+
+    /// Whether the verdict is past its time; true for one announcer at a time, who has it refreshed.
+    pub(super) fn take_stale(&mut self, now: Millis) -> bool {
+        let stale = self.is_stale(now);
+        if stale {
+            self.set_fresh_until(now.plus(REFRESH_RETRY_MS));
+        }
+        stale
+    }
+
+    /// Whether the verdict is past its time.
+    pub(super) fn is_stale(&self, now: Millis) -> bool {
+        let age = time(now).wrapping_sub(self.marks >> TIME_SHIFT) & ((1 << TIME_BITS) - 1);
+        self.listing() != Listing::NoList && age < 1 << (TIME_BITS - 1)
+    }
+
+    /// Has the next announcer ask.
+    pub(super) fn make_stale(&mut self, now: Millis) {
+        self.set_fresh_until(now);
+    }
+
+    fn set_fresh_until(&mut self, until: Millis) {
+        self.marks = self.marks & ((1 << TIME_SHIFT) - 1) | time(until) << TIME_SHIFT;
+    }
+
+    /// Whether nobody is let in: the torrent is banned, and its books are kept only until they are written.
+    pub(super) fn is_shut(&self) -> bool {
+        self.marks & SHUT != 0
+    }
+
+    pub(super) fn shut(&mut self) {
+        self.marks |= SHUT;
+    }
+
+    /// A completion.
+    pub(super) fn count_download(&mut self) {
+        self.unwritten = self.unwritten.saturating_add(1);
+        self.marks |= DIRTY | ACTIVE;
+    }
+
+    /// A peer came, went or changed sides: by announce, or for its age.
+    pub(super) fn note_change(&mut self, by_announce: bool) {
+        self.marks |= if by_announce { DIRTY | ACTIVE } else { DIRTY };
+    }
+
+    /// An announce that may have changed nothing: it is worth writing once an hour.
+    pub(super) fn note_activity(&mut self, now: Millis) {
+        if (self.marks ^ hour(now)) & HOUR_MASK != 0 {
+            self.marks |= DIRTY | ACTIVE;
+        }
+    }
+
+    /// Whether there is something to write, or being written.
+    pub(super) fn owes(&self) -> bool {
+        match self.listing() {
+            Listing::NoList | Listing::Unlisted => self.marks & TAKEN != 0,
+            Listing::Unasked => self.unwritten > 0,
+            Listing::Listed => self.marks & (DIRTY | TAKEN) != 0 || self.unwritten > 0,
+        }
+    }
+
+    /// What is to be written, unless nothing is or an earlier batch is under way. It counts as under way until [`Books::settle`].
+    pub(super) fn take_owed(&mut self, now: Millis) -> Option<Owed> {
+        if self.listing() != Listing::Listed || self.marks & (DIRTY | TAKEN) != DIRTY {
+            return None;
+        }
+        let owed = Owed { downloads: self.unwritten, active: self.marks & ACTIVE != 0 };
+        self.marks = self.marks & !(DIRTY | ACTIVE | HOUR_MASK) | TAKEN | hour(now);
+        Some(owed)
+    }
+
+    /// What [`Books::take_owed`] gave is in the database now.
+    pub(super) fn settle(&mut self, downloads: u32) {
+        if self.marks & TAKEN != 0 {
+            self.marks &= !TAKEN;
+            self.written = self.written.saturating_add(downloads);
+            self.unwritten = self.unwritten.saturating_sub(downloads);
+        }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the lowest bits are all that is kept")]
+fn time(at: Millis) -> u32 {
+    (at.0 >> TIME_MS_SHIFT) as u32 & ((1 << TIME_BITS) - 1)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the lowest bits are all that is kept")]
+fn hour(at: Millis) -> u32 {
+    ((at.0 >> HOUR_MS_SHIFT) as u32) << HOUR_SHIFT & HOUR_MASK
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR_MS: u64 = 1 << HOUR_MS_SHIFT;
+
+    fn listed(downloaded: u32, fresh_until: u64) -> Verdict {
+        Verdict { listing: Listing::Listed, downloaded, fresh_until: Millis(fresh_until) }
+    }
+
+    #[test]
+    fn downloads_move_from_one_count_to_the_other_and_the_sum_stays() {
+        let mut books = Books::new(listed(100, 0));
+        (0..3).for_each(|_| books.count_download());
+        let owed = books.take_owed(Millis(0)).unwrap();
+        assert_eq!((owed, books.downloaded()), (Owed { downloads: 3, active: true }, 103));
+        books.count_download();
+        assert_eq!(books.take_owed(Millis(0)), None, "a batch is under way");
+        books.learn(listed(103, 0), || true);
+        assert_eq!(books.downloaded(), 104, "a count read meanwhile may hold the batch or not");
+        books.settle(owed.downloads);
+        assert_eq!(books.downloaded(), 104);
+        books.learn(listed(100, 0), || false);
+        assert_eq!(books.downloaded(), 104, "a count read before the batch");
+        books.learn(listed(203, 0), || true);
+        assert_eq!((books.downloaded(), books.take_owed(Millis(0)).unwrap().downloads), (204, 1), "somebody else counts too");
+    }
+
+    #[test]
+    fn a_torrent_that_is_not_listed_owes_nothing_until_it_is() {
+        let mut books = Books::new(Verdict { listing: Listing::Unlisted, ..listed(0, 0) });
+        books.count_download();
+        assert!(!books.owes() && books.take_owed(Millis(0)).is_none());
+        books.learn(listed(0, 0), || true);
+        assert!(books.owes() && books.downloaded() == 1);
+        assert_eq!(books.take_owed(Millis(0)), Some(Owed { downloads: 1, active: true }));
+        books.settle(1);
+        assert!(!books.owes());
+    }
+
+    #[test]
+    fn activity_alone_is_written_once_an_hour_and_expiry_is_no_activity() {
+        let mut books = Books::new(listed(0, 0));
+        books.note_change(true);
+        assert!(books.take_owed(Millis(5)).unwrap().active);
+        books.settle(0);
+        books.note_activity(Millis(HOUR_MS - 1));
+        assert_eq!(books.take_owed(Millis(HOUR_MS - 1)), None);
+        books.note_activity(Millis(HOUR_MS));
+        assert!(books.take_owed(Millis(HOUR_MS)).unwrap().active);
+        books.settle(0);
+        books.note_change(false);
+        assert_eq!(books.take_owed(Millis(HOUR_MS + 1)), Some(Owed { downloads: 0, active: false }));
+    }
+
+    #[test]
+    fn a_verdict_is_stale_after_its_time_wherever_the_clock_stands_and_tells_one() {
+        for begin in [0, 1 << 20, (1 << 27) - 1, 1 << 27, u64::from(u32::MAX) << 7] {
+            let mut books = Books::new(listed(0, begin + 30_000));
+            assert!(!books.take_stale(Millis(begin)) && !books.take_stale(Millis(begin + 29_800)), "{begin}");
+            assert!(books.take_stale(Millis(begin + 30_000)), "{begin}");
+            assert!(!books.take_stale(Millis(begin + 30_100)) && books.take_stale(Millis(begin + 31_200)), "{begin}");
+            assert!(books.take_stale(Millis(begin + 6 * 3_600_000)), "{begin}: after the longest life of a peer");
+        }
+        let mut none = Books::new(Verdict::NO_LIST);
+        assert!(!none.take_stale(Millis(1 << 40)) && !none.owes());
+    }
+}

@@ -1,0 +1,197 @@
+//! Connections that break: what is asked again in silence, what is told, and that no download is counted twice.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+use std::time::Instant;
+
+use rustix::process::Signal;
+
+use super::*;
+use crate::registry::Standing;
+use crate::registry::database::DatabaseError;
+
+const SHORT: TimeLimits = TimeLimits { connect: Duration::from_millis(300), answer: Duration::from_millis(300) };
+
+/// Cuts all connections to a database from the server's side.
+fn cut(database: &str) {
+    let ids =
+        server().client(&format!("SELECT id FROM information_schema.processlist WHERE db = '{database}' AND user <> 'root'"));
+    for id in ids.lines() {
+        server().client(&format!("KILL {id}"));
+    }
+}
+
+#[test]
+fn a_connection_cut_between_questions_goes_unnoticed() {
+    let site = Site::new(Kind::New);
+    site.list(hash(1), "one");
+    let (mut backend, mut ledger) = (site.backend(), site.ledger());
+    for number in 1..=3 {
+        assert_eq!(backend.lookup(&[hash(1)]).unwrap()[0].standing, Standing::Known);
+        ledger.write(&batch(number, vec![counted(hash(1), 1)])).unwrap();
+        cut(&site.database);
+    }
+    assert_eq!(ledger.last_change(), Ok(0));
+    assert_eq!(backend.lookup(&[]), Ok(Vec::new()));
+    assert_eq!(site.downloaded(hash(1)), 3);
+}
+
+/// The driver would go over to the socket by itself when the host is this machine.
+#[test]
+fn a_url_leads_where_it_says() {
+    let (socket, tcp) = ("localhost".to_owned(), "127.0.0.1:".to_owned());
+    let preferred = |url: String| url + "?prefer_socket=true";
+    type Url = Box<dyn Fn(&str) -> String>;
+    let rows: [(Url, &String); 4] = [
+        (Box::new(|name| server().url(name)), &tcp),
+        (Box::new(|name| server().url(name).replace("127.0.0.1", "localhost")), &tcp),
+        (Box::new(|name| server().socket_url(name)), &socket),
+        (Box::new(move |name| preferred(server().url(name))), &socket),
+    ];
+    for (url, from) in rows {
+        let site = Site::new(Kind::New);
+        let mut backend = source(&url(&site.database)).backend(LIMITS);
+        assert_eq!(backend.lookup(&[]), Ok(Vec::new()));
+        let sql = format!("SELECT host FROM information_schema.processlist WHERE db = '{}'", site.database);
+        let host = server().client(&sql);
+        assert!(host.starts_with(from), "{host}");
+    }
+}
+
+#[test]
+fn a_password_may_be_anything_once_escaped() {
+    let site = Site::new(Kind::New);
+    server().client(&format!("CREATE USER odd IDENTIFIED BY 'p@:/?#% é'; GRANT SELECT ON {}.* TO odd", site.database));
+    let url = format!("mysql://odd:p%40%3A%2F%3F%23%25%20%C3%A9@127.0.0.1:{}/{}", server().port(), site.database);
+    assert_eq!(source(&url).backend(LIMITS).lookup(&[]), Ok(Vec::new()));
+}
+
+#[test]
+fn a_server_goes_away_and_comes_back() {
+    let mut server = Mariadb::start();
+    create(&server, "tracker", Kind::New);
+    server.client_in("tracker", &format!("INSERT INTO torrents (infohash, name) VALUES (x'{}', 'one')", hash(1)));
+    for url in [server.url("tracker"), server.socket_url("tracker"), server.url("tracker").replace("127.0.0.1", "localhost")] {
+        let mut backend = source(&url).backend(LIMITS);
+        let mut ledger = source(&url).ledger(LIMITS);
+        assert_eq!(backend.lookup(&[hash(1)]).unwrap()[0].standing, Standing::Known);
+        assert_eq!(ledger.last_change(), Ok(0));
+        server.kill();
+        for _ in 0..2 {
+            assert!(matches!(backend.lookup(&[hash(1)]), Err(DatabaseError::Away(_))));
+            assert!(matches!(ledger.write(&batch(1, Vec::new())), Err(DatabaseError::Away(_))));
+        }
+        server.restart();
+        assert_eq!(backend.lookup(&[hash(1)]).unwrap()[0].standing, Standing::Known);
+        ledger.write(&batch(1, Vec::new())).unwrap();
+        server.restart();
+        assert_eq!(backend.lookup(&[hash(1)]).unwrap()[0].standing, Standing::Known);
+        ledger.write(&batch(1, Vec::new())).unwrap();
+    }
+}
+
+#[test]
+fn a_frozen_server_is_not_waited_for() {
+    let server = Mariadb::start();
+    create(&server, "tracker", Kind::New);
+    let source = source(&server.url("tracker"));
+    let mut kept = source.backend(SHORT);
+    assert_eq!(kept.lookup(&[]), Ok(Vec::new()));
+    server.signal(Signal::STOP);
+    for backend in [&mut kept, &mut source.backend(SHORT)] {
+        let start = Instant::now();
+        let error = backend.lookup(&[hash(1)]).unwrap_err();
+        assert!(start.elapsed() < Duration::from_secs(10));
+        assert!(matches!(&error, DatabaseError::Away(text) if text.contains("no answer within 0.3 s")), "{error}");
+    }
+    server.signal(Signal::CONT);
+    assert_eq!(kept.lookup(&[hash(1)]).unwrap()[0].standing, Standing::Unknown);
+}
+
+#[test]
+fn a_torrent_locked_by_somebody_else_is_waited_for() {
+    let site = Site::new(Kind::New);
+    site.list(hash(1), "");
+    let holder = thread::spawn({
+        let sql = format!("BEGIN; UPDATE torrents SET name = 'held' WHERE infohash = x'{}'; DO SLEEP(2.5); COMMIT", hash(1));
+        let database = site.database.clone();
+        move || server().client_in(&database, &sql)
+    });
+    while !server().client("SELECT info FROM information_schema.processlist").contains("SLEEP(2.5)") {
+        thread::sleep(Duration::from_millis(10));
+    }
+    // The server gives up after a second, three times at most before the lock is gone.
+    let mut ledger = site.source.ledger(TimeLimits { answer: Duration::from_secs(3), ..LIMITS });
+    ledger.write(&batch(1, vec![counted(hash(1), 1)])).unwrap();
+    holder.join().unwrap();
+    assert_eq!(site.downloaded(hash(1)), 1);
+}
+
+/// Stands between one connection and the server, lets everything through until the client says `word`, passes that on, and hangs up on both when
+/// the server has answered it.
+fn hang_up_after(word: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let mut upstream = TcpStream::connect(("127.0.0.1", server().port())).unwrap();
+        let (mut from, mut to) = (upstream.try_clone().unwrap(), client.try_clone().unwrap());
+        let said = Arc::new(AtomicBool::new(false));
+        let hang_up = Arc::clone(&said);
+        thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(read @ 1..) = from.read(&mut bytes) {
+                if hang_up.load(Ordering::SeqCst) {
+                    break;
+                }
+                let _ = to.write_all(&bytes[..read]);
+            }
+            let _ = (to.shutdown(Shutdown::Both), from.shutdown(Shutdown::Both));
+        });
+        let mut bytes = [0; 65_536];
+        while let Ok(read @ 1..) = client.read(&mut bytes) {
+            if bytes[..read].windows(word.len()).any(|window| window == word.as_bytes()) {
+                said.store(true, Ordering::SeqCst);
+            }
+            let _ = upstream.write_all(&bytes[..read]);
+        }
+    });
+    port
+}
+
+#[test]
+fn a_batch_whose_acknowledgement_is_lost_is_counted_once() {
+    for kind in [Kind::New, Kind::Upgraded, Kind::OldInnodb, Kind::OldMyisam] {
+        for word in ["COMMIT", "UPDATE torrents"] {
+            let site = Site::new(kind);
+            site.list(hash(1), "");
+            let url = format!("mysql://announced:wordpass@127.0.0.1:{}/{}", hang_up_after(word), site.database);
+            let written = source(&url).ledger(LIMITS).write(&batch(1, vec![counted(hash(1), 5)]));
+            // The old tables cannot be asked, so what may have been written is taken as written.
+            let in_doubt = kind == Kind::OldMyisam || (kind == Kind::OldInnodb && word == "COMMIT");
+            assert_eq!(written.is_ok(), in_doubt, "{kind:?} {word}");
+            if written.is_err() {
+                site.ledger().write(&batch(1, vec![counted(hash(1), 5)])).unwrap();
+            }
+            assert_eq!(site.downloaded(hash(1)), 5, "{kind:?} {word}");
+        }
+    }
+}
+
+#[test]
+fn a_locked_file_is_waited_for_and_then_named() {
+    let site = Site::new(Kind::Sqlite);
+    site.list(hash(1), "one");
+    let mut ledger = site.source.ledger(SHORT);
+    ledger.write(&batch(1, Vec::new())).unwrap();
+    let other = rusqlite::Connection::open(site.file()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let error = ledger.write(&batch(2, Vec::new())).unwrap_err();
+    assert!(matches!(&error, DatabaseError::Away(text) if text.contains("announced.db") && text.contains("locked")), "{error}");
+    assert_eq!(site.backend().lookup(&[hash(1)]).unwrap()[0].standing, Standing::Known, "readers do not wait");
+    other.execute_batch("COMMIT").unwrap();
+    ledger.write(&batch(2, Vec::new())).unwrap();
+}
