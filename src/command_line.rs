@@ -62,7 +62,7 @@ pub(crate) struct Start {
     /// Track any torrent (open) or only those in the database (registered) [default: open]
     #[arg(long, value_name = "open|registered")]
     pub(crate) mode: Option<Mode>,
-    /// Use this database [default: memory]; the environment variable ANNOUNCED_DATABASE keeps a password out of sight
+    /// Use this database [default: sqlite:announced.db]; the environment variable ANNOUNCED_DATABASE keeps a password out of sight
     #[arg(long, value_name = "URL")]
     pub(crate) database: Option<DatabaseUrl>,
 }
@@ -71,7 +71,7 @@ pub(crate) struct Start {
 pub(crate) struct Torrent {
     #[command(subcommand)]
     pub(crate) verb: Verb,
-    /// Use this database [default: that of the settings]; the environment variable ANNOUNCED_DATABASE keeps a password out of sight
+    /// Use this database [default: sqlite:announced.db]; the environment variable ANNOUNCED_DATABASE keeps a password out of sight
     #[arg(long, value_name = "URL", global = true)]
     pub(crate) database: Option<DatabaseUrl>,
     /// Read settings from this file (TOML), of which the database's count here; without it no file is read

@@ -12,15 +12,18 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use announced::config::{DatabaseConfig, Flags, Sources, redact};
+use announced::config::{Flags, Sources, redact};
 use announced::operator::{self, Change, Format, Trouble};
+use announced::registry::Source;
 use announced::registry::database::{Ledger, TimeLimits};
 
 use crate::command_line::{Torrent, Verb};
-use crate::{complain, environment_database};
+use crate::environment_database;
 
 /// Longer than a tracker would wait: nobody's announce hangs on it, and a batch of an import is a thousand rows.
 const LIMITS: TimeLimits = TimeLimits { connect: Duration::from_secs(10), answer: Duration::from_secs(60) };
+const MEMORY_KEEPS_NO_LIST: &str =
+    "database.url = \"memory\": keeps no list of torrents; name a database, for example --database sqlite:announced.db";
 /// How long an import goes on before it shows a bar.
 const SILENT_AT_FIRST: Duration = Duration::from_millis(500);
 
@@ -28,12 +31,8 @@ const SILENT_AT_FIRST: Duration = Duration::from_millis(500);
 pub(crate) fn run(torrent: Torrent) -> Result<(), Vec<String>> {
     let flags = Flags { database: torrent.database, ..Flags::default() };
     let sources = Sources { file: torrent.config, environment_database: environment_database()?, flags };
-    let database = sources.load()?.database;
-    if database.url.is_memory() {
-        let problem =
-            "database.url = \"memory\": keeps no list of torrents; name a database, for example --database sqlite:announced.db";
-        return Err(vec![problem.to_owned()]);
-    }
+    let source = Source::parse(&sources.load()?.database.url).map_err(|problem| vec![problem])?;
+    let database = source.ok_or_else(|| vec![MEMORY_KEEPS_NO_LIST.to_owned()])?;
     match torrent.verb {
         Verb::Add { torrents, name } => change(&database, &Change::Add { name }, &torrents),
         Verb::Ban { torrents, reason } => change(&database, &Change::Ban { reason }, &torrents),
@@ -44,11 +43,11 @@ pub(crate) fn run(torrent: Torrent) -> Result<(), Vec<String>> {
     }
 }
 
-fn change(database: &DatabaseConfig, change: &Change, torrents: &[OsString]) -> Result<(), Vec<String>> {
+fn change(database: &Source, change: &Change, torrents: &[OsString]) -> Result<(), Vec<String>> {
     let mut complaints = 0_u64;
     let mut complain = |problem: &str| {
         complaints += 1;
-        complain(&format!("announced: {problem}\n"));
+        crate::complain(&format!("announced: {problem}\n"));
     };
     let edits = change.edits(torrents, &mut complain);
     if !edits.is_empty() {
@@ -57,21 +56,22 @@ fn change(database: &DatabaseConfig, change: &Change, torrents: &[OsString]) -> 
     all_well(complaints)
 }
 
-fn list(database: &DatabaseConfig, format: Format) -> Result<(), Vec<String>> {
+fn list(database: &Source, format: Format) -> Result<(), Vec<String>> {
     operator::list(&mut *open(database)?, format, &mut BufWriter::new(io::stdout().lock())).map_err(|trouble| line(&trouble))
 }
 
-fn import(database: &DatabaseConfig, path: &Path) -> Result<(), Vec<String>> {
+fn import(database: &Source, path: &Path) -> Result<(), Vec<String>> {
     let List { name, input, bytes } = List::open(path)?;
     let bar = hidden_bar(bytes);
     let mut input = BufReader::new(Watched { input, bar: bar.clone(), started: Instant::now() });
     let mut complaints = 0_u64;
     let mut complain = |problem: &str| {
         complaints += 1;
-        bar.suspend(|| complain(&format!("announced: {name}: {problem}\n")));
+        bar.suspend(|| crate::complain(&format!("announced: {name}: {problem}\n")));
     };
-    let ended = operator::import(&mut *open(database)?, &mut input, &mut io::stdout(), &mut complain);
+    let (imported, ended) = operator::import(&mut *open(database)?, &mut input, &mut complain);
     bar.finish_and_clear();
+    crate::print(&format!("{imported}\n"))?;
     ended.map_err(|trouble| match trouble {
         Trouble::Input(error) => vec![format!("{name}: {error}")],
         trouble => line(&trouble),
@@ -100,9 +100,10 @@ impl List {
     }
 }
 
-fn open(_database: &DatabaseConfig) -> Result<Box<dyn Ledger>, Vec<String>> {
-    let _ = LIMITS;
-    Err(vec!["no database yet".to_owned()])
+/// A connection to `database`; an SQLite file is made if there is none.
+fn open(database: &Source) -> Result<Box<dyn Ledger>, Vec<String>> {
+    database.prepare().map_err(|error| vec![error.to_string()])?;
+    Ok(database.ledger(LIMITS))
 }
 
 fn line(trouble: &Trouble) -> Vec<String> {

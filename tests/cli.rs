@@ -294,7 +294,7 @@ fn no_message_shows_a_password() {
         vec!["torrent", "add", DATABASE],
         vec!["torrent", "add", "--databse", DATABASE, DATABASE],
         vec!["torrent", "import", DATABASE, "--database", "sqlite:/nowhere/x.db"],
-        vec!["torrent", "list", "--config", file],
+        vec!["torrent", "list", "--database", "mysql://root:hunter2@127.0.0.1:1/tracker"],
         vec!["--config", file],
         vec!["check", file],
         vec!["check", misplaced],

@@ -66,11 +66,12 @@ pub fn apply(ledger: &mut dyn Ledger, edits: &[Edit], out: &mut dyn Write, compl
 }
 
 fn outcome(edit: &Edit, edited: Edited) -> String {
-    let (done, already, info_hash) = match edit {
-        Edit::Add { info_hash, .. } => ("added", "already listed", info_hash),
-        Edit::Ban { info_hash, .. } => ("banned", "already banned", info_hash),
-        Edit::Unban { info_hash } => ("unbanned", "not banned", info_hash),
-        Edit::Remove { info_hash } => ("removed", "not listed", info_hash),
+    let info_hash = edit.info_hash();
+    let (done, already) = match edit {
+        Edit::Add { .. } => ("added", "already listed"),
+        Edit::Ban { .. } => ("banned", "already banned"),
+        Edit::Unban { .. } => ("unbanned", "not banned"),
+        Edit::Remove { .. } => ("removed", "not listed"),
     };
     match (edited, edit) {
         (Edited::NotListed, _) => format!("not listed {info_hash}"),

@@ -6,11 +6,12 @@
 //! Limits: [`LINE_BYTES_MAX`]; edits go to the database [`BATCH_ROWS_MAX`] at a time.
 
 use std::ffi::OsStr;
-use std::io::{self, BufRead, Read, Write};
+use std::fmt;
+use std::io::{self, BufRead, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::{Complain, Trouble, say, subject};
+use super::{Complain, Trouble, subject};
 use crate::metainfo::{HASHES_MAX, Metainfo, name_of};
 use crate::registry::database::{BATCH_ROWS_MAX, Edit, Edited, Ledger};
 
@@ -19,29 +20,36 @@ const LINE_BYTES_MAX: u64 = 64 << 10;
 /// With which Windows begins a file of UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Adds every torrent of the list that `input` is, and ends with a line that counts them.
-///
-/// # Errors
-/// When the list cannot be read on or the database could not be asked; what has been counted by then has been added.
-pub fn import(
-    ledger: &mut dyn Ledger,
-    input: &mut dyn BufRead,
-    out: &mut dyn Write,
-    complain: &mut Complain<'_>,
-) -> Result<(), Trouble> {
-    let mut import = Import { ledger, pending: Vec::with_capacity(BATCH_ROWS_MAX), added: 0, already: 0, wrong: 0 };
+/// What became of a list, so far as it was read and written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Imported {
+    /// Info hashes that are listed now and were not before, or that have another name now.
+    pub added: u64,
+    /// Info hashes that were listed already.
+    pub already: u64,
+    /// Lines that could not be read.
+    pub wrong: u64,
+}
+
+impl fmt::Display for Imported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "added {}, already listed {}, wrong {}", self.added, self.already, self.wrong)
+    }
+}
+
+/// Adds every torrent of the list that `input` is. What is counted has been written, even when there was trouble: the list cannot be
+/// read on, or the database could not be asked.
+pub fn import(ledger: &mut dyn Ledger, input: &mut dyn BufRead, complain: &mut Complain<'_>) -> (Imported, Result<(), Trouble>) {
+    let mut import = Import { ledger, pending: Vec::with_capacity(BATCH_ROWS_MAX), imported: Imported::default() };
     let ended = import.all(input, complain);
-    let summary = format!("added {}, already listed {}, wrong {}", import.added, import.already, import.wrong);
-    ended.and(say(out, &summary))
+    (import.imported, ended)
 }
 
 struct Import<'l> {
     ledger: &'l mut dyn Ledger,
     /// Read, but not yet written.
     pending: Vec<Edit>,
-    added: u64,
-    already: u64,
-    wrong: u64,
+    imported: Imported,
 }
 
 impl Import<'_> {
@@ -53,7 +61,7 @@ impl Import<'_> {
                 Ok(Some(torrent)) => self.add(&torrent)?,
                 Ok(None) => (),
                 Err(problem) => {
-                    self.wrong += 1;
+                    self.imported.wrong += 1;
                     complain(&format!("line {number}: {problem}"));
                 }
             }
@@ -76,8 +84,8 @@ impl Import<'_> {
         }
         for edited in self.ledger.edit(&self.pending)? {
             match edited {
-                Edited::Already => self.already += 1,
-                _ => self.added += 1,
+                Edited::Already => self.imported.already += 1,
+                _ => self.imported.added += 1,
             }
         }
         self.pending.clear();
@@ -130,11 +138,12 @@ mod tests {
     const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
-    /// What is said and what is complained of.
+    /// What is counted and what is complained of.
     fn told(ledger: &mut PaperLedger, list: &[u8]) -> (String, Vec<String>) {
-        let (mut out, mut complaints) = (Vec::new(), Vec::new());
-        import(ledger, &mut &list[..], &mut out, &mut |problem| complaints.push(problem.to_owned())).unwrap();
-        (String::from_utf8(out).unwrap(), complaints)
+        let mut complaints = Vec::new();
+        let (imported, ended) = import(ledger, &mut &list[..], &mut |problem| complaints.push(problem.to_owned()));
+        ended.unwrap();
+        (imported.to_string(), complaints)
     }
 
     fn names(ledger: &PaperLedger) -> Vec<(String, &str)> {
@@ -154,12 +163,12 @@ mod tests {
             path.display(),
         );
         let mut ledger = PaperLedger::default();
-        assert_eq!(told(&mut ledger, list.as_bytes()), ("added 5, already listed 1, wrong 0\n".to_owned(), vec![]));
+        assert_eq!(told(&mut ledger, list.as_bytes()), ("added 5, already listed 1, wrong 0".to_owned(), vec![]));
         let listed = names(&ledger);
         assert!(listed.contains(&(A.to_owned(), "A name")) && listed.contains(&(B.to_owned(), "")), "{listed:?}");
         let by_name = ["Link", "Rather this", "File"].map(|name| listed.iter().any(|row| row.1 == name));
         assert_eq!(by_name, [true; 3], "{listed:?}");
-        assert_eq!(told(&mut ledger, list.as_bytes()).0, "added 0, already listed 6, wrong 0\n");
+        assert_eq!(told(&mut ledger, list.as_bytes()).0, "added 0, already listed 6, wrong 0");
     }
 
     #[test]
@@ -167,7 +176,7 @@ mod tests {
         let start = format!("{A}\n/nowhere/x.torrent\n{}\n", "x".repeat(100_000));
         let list = [start.as_bytes(), b"\xff\n", B.as_bytes(), b" last"].concat();
         let (said, complaints) = told(&mut PaperLedger::default(), &list);
-        assert_eq!(said, "added 2, already listed 0, wrong 3\n");
+        assert_eq!(said, "added 2, already listed 0, wrong 3");
         assert!(complaints[0].starts_with("line 2: /nowhere/x.torrent: neither an info hash nor a file: "), "{complaints:?}");
         assert_eq!(complaints[1], "line 3: longer than 65536 bytes");
         assert!(complaints[2].starts_with("line 4: ") && complaints.len() == 3, "{complaints:?}");
@@ -178,7 +187,7 @@ mod tests {
         for (padding, wrong) in [(LINE_BYTES_MAX - 41, 0), (LINE_BYTES_MAX - 40, 1)] {
             let list = format!("{A}{}\n{B}\n", " ".repeat(usize::try_from(padding).unwrap()));
             let said = told(&mut PaperLedger::default(), list.as_bytes()).0;
-            assert_eq!(said, format!("added {}, already listed 0, wrong {wrong}\n", 2 - wrong));
+            assert_eq!(said, format!("added {}, already listed 0, wrong {wrong}", 2 - wrong));
         }
     }
 
@@ -186,13 +195,12 @@ mod tests {
     fn many_are_batches_and_what_was_added_is_counted_when_the_database_goes_away() {
         let list: String = (0..2_500).map(|n| format!("{n:040x}\n")).collect();
         let mut ledger = PaperLedger::default();
-        assert_eq!(told(&mut ledger, list.as_bytes()).0, "added 2500, already listed 0, wrong 0\n");
+        assert_eq!(told(&mut ledger, list.as_bytes()).0, "added 2500, already listed 0, wrong 0");
         assert!(ledger.batches.iter().all(|&edits| edits <= BATCH_ROWS_MAX) && ledger.batches.len() == 3);
         let mut ledger = PaperLedger { calls_left: Some(1), ..PaperLedger::default() };
-        let mut out = Vec::new();
-        let ended = import(&mut ledger, &mut list.as_bytes(), &mut out, &mut |problem| panic!("{problem}"));
+        let (imported, ended) = import(&mut ledger, &mut list.as_bytes(), &mut |problem| panic!("{problem}"));
         assert!(matches!(ended, Err(Trouble::Database(_))));
-        assert_eq!(String::from_utf8(out).unwrap(), format!("added {}, already listed 0, wrong 0\n", ledger.rows.len()));
+        assert_eq!(imported, Imported { added: ledger.rows.len() as u64, ..Imported::default() });
     }
 
     #[test]
@@ -205,7 +213,7 @@ mod tests {
         }
         let start = format!("{A}\n");
         let mut input = io::BufReader::new(start.as_bytes().chain(Broken));
-        let ended = import(&mut PaperLedger::default(), &mut input, &mut Vec::new(), &mut |problem| panic!("{problem}"));
+        let (_, ended) = import(&mut PaperLedger::default(), &mut input, &mut |problem| panic!("{problem}"));
         assert!(matches!(ended, Err(Trouble::Input(_))));
     }
 

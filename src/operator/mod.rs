@@ -21,7 +21,7 @@ use crate::config::redact;
 use crate::registry::database::DatabaseError;
 
 pub use change::{Change, apply};
-pub use import::import;
+pub use import::{Imported, import};
 pub use list::{Format, list};
 
 /// Characters of somebody else's text that a message quotes.

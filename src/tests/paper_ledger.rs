@@ -48,8 +48,7 @@ impl PaperLedger {
     }
 
     fn edit_one(&mut self, edit: &Edit) -> Edited {
-        let (Edit::Add { info_hash, .. } | Edit::Ban { info_hash, .. } | Edit::Unban { info_hash } | Edit::Remove { info_hash }) =
-            edit;
+        let info_hash = edit.info_hash();
         let found = self.rows.binary_search_by_key(info_hash, |row| row.info_hash);
         if matches!(edit, Edit::Unban { .. } | Edit::Remove { .. }) && found.is_err() {
             return Edited::NotListed;
