@@ -88,8 +88,8 @@ file. A hybrid torrent has two hashes, and both are meant. A file that is called
 const LIST_HELP: &str = "\
 One torrent a line: an info hash or a magnet link, after it white space and a name if there is one; or the path of a .torrent file, \
 as `find . -name '*.torrent'` prints it. Blank lines and lines that begin with # are passed over. A wrong line is named with its \
-number and does not stop the others; the exit code is then 1. What is listed already stays as it is, so the same file may be imported \
-again.";
+number and does not stop the others; the exit code is then 1. Torrents that are listed already keep their counts and bans, so the \
+same file may be imported again.";
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {
