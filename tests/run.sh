@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# What the tests from outside run: real clients, the tools that give them a network, and a database server.
+# What the tests run beside the tracker: real clients, the tools that give them a network, and a database.
 packages=(aria2 transmission-daemon transmission-cli python3-libtorrent iproute2 curl mariadb-server)
 
 # For each fuzz target; longer runs are for a machine that has the time.

@@ -21,6 +21,9 @@ const UNKNOWN_SHARE: usize = 10;
 /// What an entry costs beside its text: itself, and its slot in the index at the index's lowest load.
 const ENTRY_BYTES: usize = size_of::<Entry>() + 2 * (size_of::<(InfoHash, usize)>() + 1);
 
+/// What a text costs beside its bytes: its two counts, and the allocator's own.
+const TEXT_HEAD_BYTES: usize = 24;
+
 /// What [`Cache::peek`] found.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) enum Peeked<'c> {
@@ -132,7 +135,7 @@ struct Entry {
 
 impl Entry {
     fn bytes(&self) -> usize {
-        ENTRY_BYTES + self.record.text.as_ref().map_or(0, |text| text.len())
+        ENTRY_BYTES + self.record.text.as_ref().map_or(0, |text| TEXT_HEAD_BYTES + text.len())
     }
 }
 

@@ -55,6 +55,8 @@ struct Progress {
     cursor: Option<Cursor>,
     /// The list is to be read again.
     reload: bool,
+    /// The database was away: swarms may have begun without a verdict.
+    was_away: bool,
 }
 
 /// How far the table of changes has been read.
@@ -121,6 +123,7 @@ impl Shared {
         loop {
             let outcome = self.round(&mut progress, ledger, backend);
             self.health.note(Part::Watching, outcome.as_ref().map(|_| ()));
+            progress.was_away |= outcome.is_err();
             let pause = match outcome {
                 Ok(true) => Duration::ZERO,
                 Ok(false) => {
@@ -149,8 +152,15 @@ impl Shared {
         if progress.reload {
             self.verdicts.make_all_stale((self.clock)());
             self.read_list(false, ledger)?;
-            self.ask_for_stale(backend)?;
+            let (store, now) = (&self.verdicts.store, (self.clock)());
+            // Those that the list did not hold are no longer listed.
+            self.ask_for_all(backend, |walk, found| store.find_stale(walk, now, LOOKUP_HASHES_MAX, found))?;
             progress.reload = false;
+        }
+        if progress.was_away {
+            let store = &self.verdicts.store;
+            self.ask_for_all(backend, |walk, found| store.find_unasked(walk, LOOKUP_HASHES_MAX, found))?;
+            progress.was_away = false;
         }
         let Some(cursor) = &mut progress.cursor else {
             // What changes while the list is read is read again.
@@ -193,13 +203,17 @@ impl Shared {
         Ok(())
     }
 
-    /// Looks up the swarms whose torrents the list did not hold: they are no longer listed.
-    fn ask_for_stale(&self, backend: &mut dyn Backend) -> Result<(), DatabaseError> {
+    /// Looks up all torrents that `find` finds on a walk.
+    fn ask_for_all(
+        &self,
+        backend: &mut dyn Backend,
+        mut find: impl FnMut(&mut Walk, &mut Vec<InfoHash>),
+    ) -> Result<(), DatabaseError> {
         let mut walk = Walk::default();
         while !walk.is_over() {
-            let mut stale = Vec::new();
-            self.verdicts.store.find_stale(&mut walk, (self.clock)(), LOOKUP_HASHES_MAX, &mut stale);
-            self.ask(&stale, backend)?;
+            let mut found = Vec::new();
+            find(&mut walk, &mut found);
+            self.ask(&found, backend)?;
         }
         Ok(())
     }

@@ -10,7 +10,8 @@
 
 use super::{Counts, SHARDS, Store};
 use crate::ids::{InfoHash, Millis};
-use crate::swarm::{Listing, books};
+use crate::swarm::Listing;
+use crate::swarm::books::{self, Books};
 
 /// Torrents looked at under one lock: a cache line each, some 20 us when none of them is in the cache.
 const HOLD_TORRENTS: usize = 1024;
@@ -55,12 +56,20 @@ impl Store {
         });
     }
 
-    /// Torrents, up to `room`, that ought to be asked for though nobody announces them: their verdict is stale, or downloads are
-    /// counted for them without any. Goes on with a walk as [`Store::take_owed`] does.
+    /// Torrents, up to `room`, whose verdict is past its time. Goes on with a walk as [`Store::take_owed`] does.
     pub fn find_stale(&self, walk: &mut Walk, now: Millis, room: usize, found: &mut Vec<InfoHash>) {
+        self.find(walk, room, found, |books| books.is_stale(now));
+    }
+
+    /// Torrents, up to `room`, that were served while nobody could be asked about them. Goes on with a walk as [`Store::take_owed`] does.
+    pub fn find_unasked(&self, walk: &mut Walk, room: usize, found: &mut Vec<InfoHash>) {
+        self.find(walk, room, found, |books| books.listing() == Listing::Unasked);
+    }
+
+    fn find(&self, walk: &mut Walk, room: usize, found: &mut Vec<InfoHash>, is_wanted: impl Fn(&Books) -> bool) {
         let full = found.len() + room;
         self.walk(walk, |torrent| {
-            if !torrent.books.is_shut() && torrent.books.is_stale(now) {
+            if !torrent.books.is_shut() && is_wanted(&torrent.books) {
                 found.push(torrent.info_hash);
             }
             found.len() < full

@@ -68,9 +68,10 @@ impl Tracker {
         }
     }
 
-    /// The registry cannot tell: an open tracker shows what it has, without the missing names; a registered one asks to come back.
+    /// The registry cannot tell: an open tracker shows what it has, without the missing names; a registered one shows those it knows
+    /// of, and asks to come back if that is none.
     pub(super) fn scrape_without_records(&self, scrape: &ParkedScrape, error: LookupError, turn: &mut Turn<'_>) -> Answer {
-        match self.policy.registered_only {
+        match self.policy.registered_only && scrape.torrents.iter().all(|(_, record)| record.is_none()) {
             true => self.refuse(temporary(error), None, scrape.framing, turn),
             false => self.answer_scrape(scrape, turn),
         }

@@ -16,8 +16,13 @@ fn list_old_and_new(site: &dyn Site) {
     site.list(&[(hash(1), "has a peer"), (hash(2), "banned"), (hash(3), "may go"), (hash(4), "new")]);
     site.set("banned = 1", &hash(2));
     for number in 1..=3 {
-        site.set(&format!("added = {0}, updated = {0}", site.in_2001()), &hash(number));
+        make_old(site, number);
     }
+}
+
+fn make_old(site: &dyn Site, number: u64) {
+    let long_ago = site.in_2001();
+    site.set(&format!("added = {long_ago}, updated = {long_ago}"), &hash(number));
 }
 
 fn only_what_is_old_and_without_peers_and_not_banned_is_deleted(site: &dyn Site) {
@@ -28,7 +33,7 @@ fn only_what_is_old_and_without_peers_and_not_banned_is_deleted(site: &dyn Site)
     announce(tracker.address, &hash(1), 1, LEECHES).accepted();
     wait_until(PATIENCE, "the peer is written", || site.column("incomplete", &hash(1)) == Some(1));
     stop(tracker);
-    site.set(&format!("updated = {}", site.in_2001()), &hash(1));
+    make_old(site, 1);
 
     let tracker = site.tracker(home.path(), &settings("registered", &format!("{WRITTEN_SOON}\ntorrent_ttl = \"7d\"")));
     wait_until(PATIENCE, "the old torrent is deleted", || site.column("1", &hash(3)).is_none());

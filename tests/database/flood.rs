@@ -83,7 +83,7 @@ fn all_listed_torrents_are_known_before_anybody_asks() {
     list_many(&site);
     let tracker = site.tracker(home.path(), &settings("registered", "cache_ttl = \"1s\"\nflush_interval = \"1s\""));
     // Said once in the log, for the operator as well, when the list has been read.
-    wait_until(PATIENCE, "the list has been read", || tracker.transcript().contains(&LISTED.to_string()));
+    wait_until(PATIENCE, "the list has been read", || tracker.transcript().contains(&format!("{LISTED} torrents are listed")));
     assert!(tracker.resident_bytes() < LIST_BYTES_MAX, "{} bytes for the list", tracker.resident_bytes());
     proxy.go_away();
     let mut rng = fastrand::Rng::with_seed(seed());
