@@ -13,6 +13,10 @@
 //! | [`registry`] | registration, bans, names; the only layer that waits | decides what a verdict means |
 //! | [`tracker`] | the announce story and the site's policy | does I/O |
 //! | [`server`] | sockets and threads | knows the protocol |
+//! | [`metainfo`] | which torrent a .torrent file, a magnet link or a written hash means | opens a file |
+//! | [`operator`] | the `torrent` command: listing, banning, importing | touches a swarm |
+//!
+//! The last two stand beside the server: they are what an operator's command line needs of the database, without a tracker.
 //!
 //! The way of one announce, in four screens: `server::worker` (`Worker::run`), `server::resident` (`Resident::step`), `tracker`
 //! (`Tracker::announce`), [`swarm::Store::announce`]. Between its read and its write nothing is allocated, formatted or logged.
@@ -30,6 +34,10 @@ pub mod registry;
 pub mod tracker;
 
 pub mod server;
+
+pub mod metainfo;
+
+pub mod operator;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod tests;

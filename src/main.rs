@@ -1,6 +1,7 @@
-//! The `announced` program: command line, settings, start, and waiting for the end.
+//! The `announced` program: settings, start, and waiting for the end.
 //!
-//! Owns: the flags and subcommands, the first lines on stdout, the log's set-up, and what each signal means.
+//! Owns: the first lines on stdout, the log's set-up, and what each signal means. Beside it: the flags and subcommands
+//! (`command_line`), and `announced torrent` (`torrent_command`).
 //!
 //! - SIGTERM and SIGINT stop the tracker in good order: exit code 0. A second one ends it at once: 128 + signal, as shells count.
 //! - SIGUSR1 writes the counters into the log. SIGHUP has every verdict asked for anew: what the operator has changed in the database
@@ -8,7 +9,10 @@
 //! - A wrong setting, an address in use or a worker that died is exit code 1 and one line on stderr for each problem; a misused
 //!   command line is clap's exit code 2.
 //!
-//! Never does: anything with a socket or a database. Nothing here runs while announces are answered.
+//! Never does: anything with a socket or, but for `announced torrent`, a database. Nothing here runs while announces are answered.
+
+mod command_line;
+mod torrent_command;
 
 use std::env;
 use std::fs;
@@ -21,64 +25,26 @@ use std::thread;
 use std::time::Duration;
 
 use clap::error::{ContextKind, ErrorKind};
-use clap::{Parser, Subcommand};
 use log::{LevelFilter, info};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
-use announced::config::{self, Config, DatabaseUrl, Flags, LogLevel, Mode, Sources, listen_address, redact};
+use announced::config::{self, Config, DatabaseUrl, Flags, LogLevel, Sources, redact};
 use announced::server::Server;
+
+use command_line::{Command, CommandLine, Start};
 
 /// How long answers may still go out after a signal asked for the end. Supervisors kill after 10 s (Docker) to 90 s (systemd).
 const STOP_GRACE: Duration = Duration::from_secs(5);
 /// Exit code of a process ended by a signal, less the signal's number, as shells report it.
 const EXIT_SIGNAL_BASE: i32 = 128;
 
-/// A BitTorrent tracker. Without a command it starts and runs until it is told to stop (SIGTERM, Ctrl-C).
-#[derive(Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
-struct CommandLine {
-    #[command(subcommand)]
-    command: Option<Command>,
-    #[command(flatten)]
-    start: Start,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Print every setting with its default, unit and reason: a valid settings file
-    Config,
-    /// Check a settings file; exit code 1 and what is wrong, where, if it cannot be started with
-    Check {
-        /// The settings file
-        file: PathBuf,
-    },
-}
-
-#[derive(clap::Args)]
-struct Start {
-    /// Read settings from this file (TOML); without it no file is read
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Listen here: IP:PORT, or :PORT for every address; may repeat [default: [::]:6969, which serves IPv4 too]
-    #[arg(long, value_name = "ADDR", value_parser = listen_address)]
-    listen: Vec<SocketAddr>,
-    /// Run this many event loops [default: 0, one per core]
-    #[arg(long, value_name = "N")]
-    workers: Option<u16>,
-    /// Track any torrent (open) or only those in the database (registered) [default: open]
-    #[arg(long, value_name = "open|registered")]
-    mode: Option<Mode>,
-    /// Use this database [default: sqlite:announced.db]; the environment variable ANNOUNCED_DATABASE keeps a password out of sight
-    #[arg(long, value_name = "URL")]
-    database: Option<DatabaseUrl>,
-}
-
 fn main() -> ExitCode {
-    let outcome = match CommandLine::try_parse() {
+    let outcome = match CommandLine::read() {
         Ok(CommandLine { command: None, start }) => run(start),
         Ok(CommandLine { command: Some(Command::Config), .. }) => print(&config::default_file()),
         Ok(CommandLine { command: Some(Command::Check { file }), .. }) => check(file),
+        Ok(CommandLine { command: Some(Command::Torrent(torrent)), .. }) => torrent_command::run(torrent),
         Err(error) if error.kind() == ErrorKind::ValueValidation => Err(vec![wrong_value(&error)]),
         Err(error) if error.use_stderr() => return misused(&error),
         Err(help_or_version) => print(&help_or_version.to_string()),
@@ -254,11 +220,6 @@ fn complain(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_command_line_is_well_formed() {
-        <CommandLine as clap::CommandFactory>::command().debug_assert();
-    }
 
     #[test]
     fn an_announce_url_names_a_host_that_can_be_reached() {

@@ -99,7 +99,7 @@ impl Drop for Running {
 
 #[test]
 fn help_is_everywhere() {
-    let rows: [(&[&str], &[&str]); 5] = [
+    let rows: [(&[&str], &[&str]); 12] = [
         (
             &["--help"],
             &["--config <FILE>", "--listen <ADDR>", "--workers <N>", "--mode <", "--database <URL>", "check", "--version"],
@@ -108,6 +108,13 @@ fn help_is_everywhere() {
         (&["config", "--help"], &["Print every setting"]),
         (&["check", "--help"], &["Check a settings file", "<FILE>"]),
         (&["help"], &["--listen <ADDR>"]),
+        (&["torrent", "--help"], &["add", "ban", "unban", "remove", "list", "import", "--database <URL>", "--config <FILE>"]),
+        (&["torrent", "add", "--help"], &["<TORRENT>...", "--name <TEXT>", "--database <URL>", "base32", "magnet link"]),
+        (&["torrent", "ban", "--help"], &["<TORRENT>...", "--reason <TEXT>", "--config <FILE>"]),
+        (&["torrent", "unban", "--help"], &["<TORRENT>...", "exit code 1"]),
+        (&["torrent", "remove", "--help"], &["<TORRENT>...", "exit code 1"]),
+        (&["torrent", "list", "--help"], &["--json", "--database <URL>"]),
+        (&["torrent", "import", "--help"], &["<FILE>", "stdin", "# are passed over"]),
     ];
     for (arguments, told) in rows {
         let output = announced(arguments);
@@ -123,11 +130,34 @@ fn the_version_is_the_packages() {
 
 #[test]
 fn a_misused_command_line_is_exit_code_2() {
-    for arguments in [&["--listne", "127.0.0.1:0"][..], &["start"], &["check"], &["--workers", "1", "config"], &["--listen"]] {
+    let hash = "0123456789abcdef0123456789abcdef01234567";
+    let rows = [
+        &["--listne", "127.0.0.1:0"][..],
+        &["start"],
+        &["check"],
+        &["--workers", "1", "config"],
+        &["--listen"],
+        &["torrent", "ad", hash],
+        &["torrent", "add"],
+        &["torrent", "ban", "--reason", "spam"],
+        &["torrent", "add", "--name", "one name", hash, "two torrents"],
+        &["torrent", "add", "--reason", "spam", hash],
+        &["torrent", "list", hash],
+        &["torrent", "import"],
+        &["--database", "sqlite:x.db", "torrent", "list"],
+    ];
+    for arguments in rows {
         let output = announced(arguments);
         assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""), "{output:?}");
         assert!(text(&output.stderr).starts_with("error: "), "{output:?}");
     }
+}
+
+#[test]
+fn a_command_that_needs_another_shows_which_there_are() {
+    let output = announced(["torrent"]);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""), "{output:?}");
+    assert!(text(&output.stderr).contains("Usage: announced torrent [OPTIONS] <COMMAND>"), "{output:?}");
 }
 
 #[test]
@@ -217,6 +247,36 @@ fn a_wrong_value_on_the_command_line_is_one_line() {
 }
 
 #[test]
+fn a_text_that_is_too_long_is_refused_by_its_flag() {
+    let long = "x".repeat(256);
+    for arguments in [["torrent", "add", "--name", &long], ["torrent", "ban", "--reason", &long]] {
+        let line = announced(arguments.iter().chain(&["0123456789abcdef0123456789abcdef01234567"]));
+        let expected = format!("{}: {long:?}: has 256 characters; 255 is the most", arguments[2]);
+        assert_eq!(refusal(&line), expected);
+    }
+}
+
+#[test]
+fn the_torrent_command_needs_a_database_that_lasts() {
+    let memory =
+        "database.url = \"memory\": keeps no list of torrents; name a database, for example --database sqlite:announced.db";
+    let file = file("[database]\nurl = \"memory\"\n");
+    let config = file.path().to_str().unwrap();
+    for place in [["--database", "memory"], ["--config", config]] {
+        for verb in [&["list"][..], &["add", "0123456789abcdef0123456789abcdef01234567"], &["import", "/nowhere"]] {
+            assert_eq!(refusal(&announced(["torrent"].iter().chain(verb).chain(&place))), memory);
+            assert_eq!(refusal(&announced(["torrent"].iter().chain(&place).chain(verb))), memory);
+        }
+    }
+    let variable = command().args(["torrent", "list"]).env("ANNOUNCED_DATABASE", "memory").output().unwrap();
+    assert_eq!(refusal(&variable), memory);
+    assert_eq!(
+        refusal(&announced(["torrent", "list", "--config", "/nowhere/x.toml"])),
+        "/nowhere/x.toml: No such file or directory (os error 2)"
+    );
+}
+
+#[test]
 fn no_message_shows_a_password() {
     let file = file(&format!("[database]\nurl = \"{DATABASE}\"\n"));
     let misplaced = self::file(&format!("[server]\nlisten = [\"{DATABASE}\"]\n"));
@@ -230,6 +290,11 @@ fn no_message_shows_a_password() {
         vec!["--databse=mysqli://root:hunter2@db/tracker"],
         vec![DATABASE],
         vec!["config", DATABASE],
+        vec!["torrent", "list", DATABASE],
+        vec!["torrent", "add", DATABASE],
+        vec!["torrent", "add", "--databse", DATABASE, DATABASE],
+        vec!["torrent", "import", DATABASE, "--database", "sqlite:/nowhere/x.db"],
+        vec!["torrent", "list", "--database", "mysql://root:hunter2@127.0.0.1:1/tracker"],
         vec!["--config", file],
         vec!["check", file],
         vec!["check", misplaced],

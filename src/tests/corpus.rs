@@ -9,13 +9,14 @@ use super::{fuzz, model};
 
 type Body = fn(&[u8]);
 
-const TARGETS: [(&str, Body); 6] = [
+const TARGETS: [(&str, Body); 7] = [
     ("announce_query", fuzz::announce_query),
     ("connection_split", fuzz::connection_split),
     ("http_head", fuzz::http_head),
     ("reply_decode", fuzz::reply_decode),
     ("scrape_query", fuzz::scrape_query),
     ("store_ops", model::run_operations),
+    ("torrent_file", fuzz::torrent_file),
 ];
 
 /// What stands in a folder of `fuzz/`.

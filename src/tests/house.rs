@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules from the bottom up: a file may name its own and those before it.
-const LAYERS: [&str; 7] = ["ids", "config", "wire", "swarm", "registry", "tracker", "server"];
+const LAYERS: [&str; 9] = ["ids", "config", "wire", "swarm", "registry", "tracker", "server", "metainfo", "operator"];
 const LINES_BEFORE_TESTS_MAX: usize = 400;
 const HEADER_LINES_MAX: usize = 25;
 

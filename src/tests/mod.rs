@@ -34,6 +34,8 @@ mod no_allocation;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
+pub(crate) mod paper_ledger;
+#[cfg(test)]
 mod property;
 #[cfg(test)]
 mod replies;
