@@ -34,7 +34,7 @@ const LOST_COMMITS: u32 = 8;
 
 /// What the process may have more in memory after a fault than before: some of it is the allocator's, none of it may grow with the
 /// number of announces, of which thousands are answered meanwhile.
-const GROWTH_BYTES_MAX: u64 = 16 << 20;
+const GROWTH_BYTES_MAX: u64 = 8 << 20;
 
 on_both! {
     the_table_is_missing_for_a_while,

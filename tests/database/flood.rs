@@ -19,7 +19,7 @@ const LISTED: u64 = 100_000;
 /// Of those, asked for when the database is gone.
 const ASKED: usize = 5_000;
 /// What the verdicts on that many torrents with short names may take in memory, the list's way into it included.
-const LIST_BYTES_MAX: u64 = 100 << 20;
+const LIST_BYTES_MAX: u64 = 64 << 20;
 
 const STRANGERS: usize = 300;
 /// In all 200 100 announces for hashes that nobody has listed.
