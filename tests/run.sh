@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Every check there is, on a plain Debian or Ubuntu with Rust: formatting, lints, tests from inside and outside, documentation,
-# benches that build, the instructions of an announce, and a short run of every fuzz target. Installs what the tests run from outside, and leaves the tree clean.
+# benches that build, the instructions of an announce, and a short run of every fuzz target. Installs what the tests run from outside,
+# and leaves the tree clean.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
