@@ -4,6 +4,8 @@
 //! is no failure. Requests are made by filling in a form, and a connection that stays costs a read and a write for each exchange,
 //! so the load costs less than any server that looks at what it reads.
 //!
+//! On a core of its own it never sleeps: a server would pay for waking it, the more often the slower the server is.
+//!
 //! A connection for one request ends as the server ends it, so that the server is who waits out the connection's last minutes
 //! (`TIME_WAIT`), and ports do not run out.
 
@@ -27,7 +29,7 @@ use crate::walk::Walk;
 
 const INPUT_BYTES: usize = 256 * 1_024;
 /// Without any event for so long, what is under way is given up.
-const PATIENCE_S: i64 = 10;
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Failures of a round that make it pointless to go on with it.
 const ERRORS_MAX: u64 = 10_000;
 
@@ -44,6 +46,8 @@ pub(crate) enum Exchange {
 pub(crate) struct Traffic {
     pub(crate) exchange: Exchange,
     pub(crate) connections: usize,
+    /// Whether to look for replies all the time instead of sleeping until there are some.
+    pub(crate) spins: bool,
     pub(crate) announce: Form,
     /// A scrape, in place of one announce of so many.
     pub(crate) scrape: Option<(Form, usize)>,
@@ -139,10 +143,13 @@ impl<'p> Client<'p> {
         (self.until, self.tally) = (until, Tally::new());
         (0..self.seats.len()).try_for_each(|seat| self.begin(seat))?;
         let mut events = Vec::with_capacity(1_024);
+        let patience = if self.traffic.spins { Timespec::default() } else { Timespec { tv_sec: 1, tv_nsec: 0 } };
+        let mut heard = Instant::now();
         while self.busy > 0 {
-            let patience = Timespec { tv_sec: PATIENCE_S, tv_nsec: 0 };
             match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&patience)) {
-                Ok(0) => self.give_up(),
+                Ok(0) if heard.elapsed() > PATIENCE => self.give_up(),
+                Ok(0) => std::hint::spin_loop(),
+                Ok(_) => heard = Instant::now(),
                 Err(error) if error != Errno::INTR => return Err(error.into()),
                 _ => {}
             }

@@ -115,6 +115,10 @@ impl Runner<'_> {
         let population = Population::new(&spread)?;
         let mut contenders = vec![self.contender(load, &population, "announced", |ground| ground.tracker(true))];
         let mut answer_bytes = 0;
+        if contenders[0].running.is_none() {
+            let parts = contenders.into_iter().map(|contender| contender.part).collect();
+            return Ok(Outcome { load: *load, peers: population.len(), answer_bytes, parts });
+        }
         if load.measured {
             answer_bytes = self.warm_up(&mut contenders[0])?;
             let request_bytes = self.announce(load, false).len();
@@ -223,7 +227,8 @@ impl Runner<'_> {
         let keep_alive = exchange != Exchange::Reconnecting;
         let scrape = load.scrape_in.filter(|_| !started).map(|one_in| (Form::scrape(keep_alive), one_in));
         let announce = Form::announce(keep_alive, self.options.numwant, started);
-        Traffic { exchange, connections: self.options.connections, announce, scrape }
+        let spins = self.cores.load != self.cores.server && load.workers == 1;
+        Traffic { exchange, connections: self.options.connections, spins, announce, scrape }
     }
 
     /// A round that does not count; the mean length of its answers.
