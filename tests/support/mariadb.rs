@@ -154,9 +154,7 @@ impl Mariadb {
     fn is_stopped(&self) -> bool {
         let threads = fs::read_dir(format!("/proc/{}/task", self.pid().as_raw_nonzero())).expect("the server runs");
         // proc(5): the state follows the name, which is in parentheses.
-        threads
-            .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("stat")).ok())
-            .all(|stat| stat.contains(") T "))
+        threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("stat")).ok()).all(|stat| stat.contains(") T "))
     }
 
     /// Kills it by SIGKILL, and waits until it is gone. Its data stay.
