@@ -10,7 +10,7 @@
 //! | [`config`] | the settings, their defaults and reasons | reads a clock or a socket |
 //! | [`wire`] | bytes to values and back | allocates, locks, waits |
 //! | [`swarm`] | who is in which torrent | reads a clock, draws its own randomness |
-//! | [`registry`] | registration, bans, names; the only layer that waits | decides what a verdict means |
+//! | [`registry`] | registration, bans, names, counts written back; the only layer that waits | decides who is served |
 //! | [`tracker`] | the announce story and the site's policy | does I/O |
 //! | [`server`] | sockets and threads | knows the protocol |
 //! | [`metainfo`] | which torrent a .torrent file, a magnet link or a written hash means | opens a file |

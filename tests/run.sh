@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Every check there is, on a plain Debian or Ubuntu with Rust: formatting, lints, tests from inside and outside, documentation,
-# benches that build, and a short run of every fuzz target. Installs what the tests run from outside, and leaves the tree clean.
+# benches that build, the instructions of an announce, and a short run of every fuzz target. Installs what the tests run from outside,
+# and leaves the tree clean.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# What the tests run beside the tracker: real clients, the tools that give them a network, and a database.
-packages=(aria2 transmission-daemon transmission-cli python3-libtorrent iproute2 curl mariadb-server)
+# What the tests run beside the tracker: real clients, the tools that give them a network, a database, and what counts instructions.
+packages=(aria2 transmission-daemon transmission-cli python3-libtorrent iproute2 curl mariadb-server valgrind)
 
 # For each fuzz target; longer runs are for a machine that has the time.
 fuzz_s=${ANNOUNCED_FUZZ_S:-20}
@@ -87,6 +88,7 @@ step "lints" cargo clippy --locked --all-targets -- -D warnings
 step "tests" cargo test --locked
 step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 step "benches" cargo bench --locked --no-run
+step "instructions" cargo bench --locked --bench instructions
 if [[ ! -d fuzz ]]; then
     echo "==> fuzz: no targets"
 elif cargo +nightly fuzz --version >/dev/null 2>&1; then

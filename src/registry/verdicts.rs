@@ -220,7 +220,7 @@ mod tests {
                 want_ids: false,
                 want_crypto_flags: false,
             };
-            let known = self.verdicts.peek(&hash, self.now, |record, until| verdict(record, until));
+            let known = self.verdicts.peek(&hash, self.now, verdict);
             let verdict = known.map_or_else(|| self.look_up(hash), |(verdict, _)| verdict);
             let newcomer = Newcomer { announce: &announce, verdict };
             self.verdicts.store.enter(&newcomer, self.now, &mut self.rng, &mut Chosen::new())
@@ -258,7 +258,7 @@ mod tests {
                     }
                 }
                 5 => self.hear_one(),
-                6 => drop(self.verdicts.store.shut(&InfoHash([TORRENTS; 20]))),
+                6 => self.verdicts.make_all_stale(self.now),
                 _ => self.write_on(),
             }
         }

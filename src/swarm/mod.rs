@@ -150,6 +150,19 @@ pub struct Totals {
     pub peers: u64,
 }
 
+/// Who announces, and when.
+#[derive(Clone, Copy)]
+struct Asker<'a> {
+    announce: &'a Announcement,
+    now: Millis,
+}
+
+/// What an answer is drawn with, and put into.
+struct Hand<'h> {
+    rng: &'h mut fastrand::Rng,
+    chosen: &'h mut Chosen,
+}
+
 /// A shard on a cache line of its own.
 #[derive(Default)]
 #[repr(align(64))]
@@ -190,7 +203,7 @@ impl Store {
         }
         let stale = torrent.books.take_stale(now);
         torrent.books.note_activity(now);
-        Some(Served { counts: self.serve(&mut shard, at, announce, now, (rng, chosen)), stale })
+        Some(Served { counts: self.serve(&mut shard, at, Asker { announce, now }, Hand { rng, chosen }), stale })
     }
 
     /// Like [`Store::announce`], and begins the swarm when there is none, or one that was shut.
@@ -204,7 +217,7 @@ impl Store {
                 if books.is_shut() {
                     books.learn(verdict, || false);
                 }
-                self.serve(&mut shard, at, announce, now, (rng, chosen))
+                self.serve(&mut shard, at, Asker { announce, now }, Hand { rng, chosen })
             }
             None => {
                 chosen.clear(announce.peer.family(), announce.want_crypto_flags);
@@ -213,14 +226,8 @@ impl Store {
         }
     }
 
-    fn serve(
-        &self,
-        shard: &mut Shard,
-        at: usize,
-        announce: &Announcement,
-        now: Millis,
-        (rng, chosen): (&mut fastrand::Rng, &mut Chosen),
-    ) -> Counts {
+    fn serve(&self, shard: &mut Shard, at: usize, asker: Asker<'_>, hand: Hand<'_>) -> Counts {
+        let (Asker { announce, now }, Hand { rng, chosen }) = (asker, hand);
         chosen.clear(announce.peer.family(), announce.want_crypto_flags);
         if announce.event == Event::Stopped {
             return self.leave(shard, at, announce);

@@ -141,11 +141,20 @@ impl Mariadb {
         Pid::from_child(&self.server.as_ref().expect("the server runs").child)
     }
 
-    /// Sends it a signal.
+    /// Sends it a signal. One that stops it has done so when this returns: its threads are stopped one by one.
     #[track_caller]
     pub(crate) fn signal(&self, signal: Signal) {
         // It is reaped only through `self`, so the pid cannot have passed to another process.
         kill_process(self.pid(), signal).expect("the server can be signalled");
+        while signal == Signal::STOP && !self.is_stopped() {
+            thread::yield_now();
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid().as_raw_nonzero())).expect("the server runs");
+        // proc(5): the state follows the name, which is in parentheses.
+        threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("stat")).ok()).all(|stat| stat.contains(") T "))
     }
 
     /// Kills it by SIGKILL, and waits until it is gone. Its data stay.

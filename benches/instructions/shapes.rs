@@ -1,0 +1,147 @@
+//! The kinds of announces whose instructions are counted.
+
+use std::fmt::Write;
+
+/// Times every shape is answered while it is counted.
+pub(crate) const ANSWERS: usize = 1_000;
+
+/// One kind of announce.
+pub(crate) struct Shape {
+    /// What the row is called, here and in the baseline.
+    pub(crate) name: &'static str,
+    /// Torrents that are announced in turns.
+    torrents: usize,
+    /// Peers of each torrent.
+    pub(crate) peers: usize,
+    ask: Ask,
+    /// Requests that are received at once.
+    pub(crate) depth: usize,
+    /// Whether every request comes over a connection of its own.
+    pub(crate) reconnects: bool,
+    /// Whether only what a database lists is served; it has been asked for every torrent before.
+    pub(crate) registered: bool,
+}
+
+/// Who asks for what.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ask {
+    /// qBittorrent, of a peer that is there.
+    Again,
+    /// qBittorrent, of a peer that is new.
+    Started,
+    /// qBittorrent, of a peer that leaves.
+    Stopped,
+    /// Transmission, of a peer that is there.
+    Transmission,
+    /// A client that wants peers as dictionaries with their ids.
+    Dictionary,
+    /// qBittorrent scrapes a torrent.
+    Scrape,
+}
+
+const USUAL: Shape = Shape { name: "", torrents: 20, peers: 50, ask: Ask::Again, depth: 1, reconnects: false, registered: false };
+
+/// The shape that an open tracker and one that serves only what is listed are compared by.
+pub(crate) const OPEN: &str = "qBittorrent, in a swarm of 50";
+/// Its other half.
+pub(crate) const REGISTERED: &str = "registered, in a swarm of 50";
+
+/// Every shape.
+pub(crate) const SHAPES: &[Shape] = &[
+    Shape { name: "qBittorrent, alone in a swarm", torrents: ANSWERS, peers: 1, ..USUAL },
+    Shape { name: OPEN, ..USUAL },
+    Shape { name: "qBittorrent, in a swarm of 10000", torrents: 1, peers: 10_000, ..USUAL },
+    Shape { name: "qBittorrent, a connection for each", reconnects: true, ..USUAL },
+    Shape { name: "qBittorrent, eight pipelined", depth: 8, ..USUAL },
+    Shape { name: "qBittorrent, a new peer", torrents: ANSWERS, ask: Ask::Started, ..USUAL },
+    Shape { name: "qBittorrent, a peer that stops", torrents: ANSWERS, ask: Ask::Stopped, ..USUAL },
+    Shape { name: "Transmission, in a swarm of 50", ask: Ask::Transmission, ..USUAL },
+    Shape { name: "dictionary, in a swarm of 50", ask: Ask::Dictionary, ..USUAL },
+    Shape { name: REGISTERED, registered: true, ..USUAL },
+    Shape { name: "scrape of one torrent", ask: Ask::Scrape, ..USUAL },
+];
+
+impl Shape {
+    /// What fills the swarms: everybody's first announce.
+    pub(crate) fn first(&self) -> impl Iterator<Item = String> + '_ {
+        let everybody = (0..self.torrents).flat_map(|torrent| (0..self.peers).map(move |peer| (torrent, peer)));
+        everybody.map(|(torrent, peer)| qbittorrent(torrent, peer, "&event=started", false))
+    }
+
+    /// What is received one after the other while it is counted: [`ANSWERS`] requests in all.
+    pub(crate) fn inputs(&self) -> Vec<String> {
+        let request = |number: usize| {
+            let (torrent, peer) = (number % self.torrents, number / self.torrents % self.peers);
+            match self.ask {
+                Ask::Again => qbittorrent(torrent, peer, "", self.reconnects),
+                Ask::Started => qbittorrent(torrent, self.peers, "&event=started", false),
+                Ask::Stopped => qbittorrent(torrent, peer, "&event=stopped", false),
+                Ask::Transmission => transmission(torrent, peer),
+                Ask::Dictionary => dictionary(torrent, peer),
+                Ask::Scrape => scrape(torrent),
+            }
+        };
+        let requests: Vec<String> = (0..ANSWERS).map(request).collect();
+        requests.chunks(self.depth).map(<[String]>::concat).collect()
+    }
+
+    /// Whether receiving the inputs once changes nothing for the second time, so that it can be done before, to warm up.
+    pub(crate) fn repeats(&self) -> bool {
+        !matches!(self.ask, Ask::Started | Ask::Stopped)
+    }
+}
+
+/// Twenty bytes of which five need no escape, the mean of random ones.
+fn hash(torrent: usize, upper: bool) -> String {
+    let mut text = String::new();
+    for at in 0..15_usize {
+        let byte = 0x80 | (torrent >> (7 * (at % 3)) & 0x7f) ^ at;
+        let _ = if upper { write!(text, "%{byte:02X}") } else { write!(text, "%{byte:02x}") };
+        text.push_str(if at % 3 == 0 { "a" } else { "" });
+    }
+    text
+}
+
+/// Every other peer is a seeder; peers differ in their port.
+fn fields(peer: usize) -> String {
+    let progress = if peer.is_multiple_of(2) { "downloaded=1483407360&left=0" } else { "downloaded=0&left=1483407360" };
+    format!("&port={}&uploaded=0&{progress}", 10_000 + peer)
+}
+
+fn qbittorrent(torrent: usize, peer: usize, event: &str, closes: bool) -> String {
+    let numwant = if event == "&event=stopped" { 0 } else { 200 };
+    format!(
+        "GET /announce?info_hash={}&peer_id=-qB4650-EXuLFbgw!r!_{}&corrupt=0&key=C87A7012{event}&numwant={numwant}&compact=1\
+         &no_peer_id=1&supportcrypto=1&redundant=0 HTTP/1.1\r\nHost: tracker.example:6969\r\nUser-Agent: qBittorrent/4.6.5\r\n\
+         Accept-Encoding: gzip\r\n{}\r\n",
+        hash(torrent, false),
+        fields(peer),
+        if closes { "Connection: close\r\n" } else { "" },
+    )
+}
+
+fn transmission(torrent: usize, peer: usize) -> String {
+    format!(
+        "GET /announce?info_hash={}&peer_id=-TR4060-5b9w3lrqj8xo{}&numwant=80&key=0AA3C86F&compact=1&supportcrypto=1 HTTP/1.1\r\n\
+         Host: tracker.example:6969\r\nUser-Agent: Transmission/4.0.6\r\nAccept: */*\r\n\
+         Accept-Encoding: deflate, gzip, br, zstd\r\n\r\n",
+        hash(torrent, true),
+        fields(peer),
+    )
+}
+
+fn dictionary(torrent: usize, peer: usize) -> String {
+    format!(
+        "GET /announce?info_hash={}&peer_id=bbbbbbbbbbbbbbbbbbbb{}&compact=0 HTTP/1.1\r\nHost: tracker.example:6969\r\n\r\n",
+        hash(torrent, true),
+        fields(peer),
+    )
+}
+
+fn scrape(torrent: usize) -> String {
+    format!(
+        "GET /scrape?info_hash={} HTTP/1.1\r\nHost: tracker.example:6969\r\nUser-Agent: qBittorrent/4.6.5\r\n\
+         Accept-Encoding: gzip\r\n\r\n",
+        hash(torrent, false),
+    )
+}

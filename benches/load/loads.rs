@@ -1,0 +1,182 @@
+//! The loads there are.
+
+use crate::client::Exchange;
+
+/// When a load is part of a run that names none.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum When {
+    /// With `--full` only.
+    Full,
+    /// Unless `--quick`.
+    Usually,
+    /// Always.
+    Always,
+}
+
+/// How the tracker is set up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Site {
+    /// The default settings.
+    Open,
+    /// Only torrents of a database.
+    Registered,
+    /// Peers live for a minute.
+    ShortLived,
+}
+
+/// One load.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    pub(crate) name: &'static str,
+    /// What it models.
+    pub(crate) about: &'static str,
+    pub(crate) torrents: u32,
+    pub(crate) peers: u32,
+    pub(crate) zipf: f64,
+    pub(crate) exchange: Exchange,
+    /// One scrape in so many requests.
+    pub(crate) scrape_in: Option<usize>,
+    pub(crate) site: Site,
+    pub(crate) workers: u16,
+    /// Whether announces are measured, or only the memory of those who have announced.
+    pub(crate) measured: bool,
+    /// Whether other trackers stand it in a time worth waiting for.
+    pub(crate) rivals: bool,
+    pub(crate) when: When,
+    /// The tracker's processor time for an announce over the bare server's, at most (DESIGN, section 5).
+    pub(crate) goal: Option<f64>,
+}
+
+const USUAL: Load = Load {
+    name: "keep-alive",
+    about: "connections that stay, one request under way on each",
+    torrents: 10_000,
+    peers: 100_000,
+    zipf: 1.0,
+    exchange: Exchange::KeptAlive { depth: 1 },
+    scrape_in: None,
+    site: Site::Open,
+    workers: 1,
+    measured: true,
+    rivals: true,
+    when: When::Always,
+    goal: Some(1.12),
+};
+
+/// Every load, in the order of a run.
+pub(crate) const LOADS: &[Load] = &[
+    USUAL,
+    Load {
+        name: "new-connection",
+        about: "a connection for every announce",
+        exchange: Exchange::Reconnecting,
+        goal: Some(1.08),
+        ..USUAL
+    },
+    Load {
+        name: "pipelined",
+        about: "connections that stay, eight requests under way on each",
+        exchange: Exchange::KeptAlive { depth: 8 },
+        goal: Some(1.9),
+        ..USUAL
+    },
+    Load {
+        name: "scrapes",
+        about: "as keep-alive, every tenth request a scrape",
+        scrape_in: Some(10),
+        when: When::Usually,
+        goal: None,
+        ..USUAL
+    },
+    Load {
+        name: "registered",
+        about: "as keep-alive, torrents listed in SQLite",
+        site: Site::Registered,
+        rivals: false,
+        when: When::Usually,
+        goal: None,
+        ..USUAL
+    },
+    Load {
+        name: "million-peers",
+        about: "as keep-alive, a million peers",
+        torrents: 100_000,
+        peers: 1_000_000,
+        rivals: false,
+        when: When::Usually,
+        goal: Some(1.25),
+        ..USUAL
+    },
+    Load {
+        name: "peers-10k",
+        about: "as keep-alive, ten thousand peers",
+        torrents: 1_000,
+        peers: 10_000,
+        rivals: false,
+        when: When::Full,
+        goal: None,
+        ..USUAL
+    },
+    Load {
+        name: "ten-million-peers",
+        about: "as keep-alive, ten million peers",
+        torrents: 1_000_000,
+        peers: 10_000_000,
+        rivals: false,
+        when: When::Full,
+        goal: Some(1.4),
+        ..USUAL
+    },
+    Load {
+        name: "two-workers",
+        about: "as keep-alive, two workers; on a machine of two cores the load shares one of theirs",
+        workers: 2,
+        rivals: false,
+        when: When::Full,
+        goal: None,
+        ..USUAL
+    },
+    Load {
+        name: "two-workers-million-peers",
+        about: "as million-peers, two workers",
+        torrents: 100_000,
+        peers: 1_000_000,
+        workers: 2,
+        rivals: false,
+        when: When::Full,
+        goal: None,
+        ..USUAL
+    },
+    Load {
+        name: "expiry",
+        about: "as million-peers, of which all but one in fifty expire in the middle of it",
+        torrents: 100_000,
+        peers: 1_000_000,
+        site: Site::ShortLived,
+        rivals: false,
+        when: When::Full,
+        goal: None,
+        ..USUAL
+    },
+    Load {
+        name: "memory-million",
+        about: "memory of a million peers on a tenth as many torrents, Zipf's law",
+        torrents: 100_000,
+        peers: 1_000_000,
+        measured: false,
+        when: When::Full,
+        goal: None,
+        ..USUAL
+    },
+    Load {
+        name: "memory-even",
+        about: "memory of a million peers, each of which chooses one of as many torrents",
+        torrents: 1_000_000,
+        peers: 1_000_000,
+        zipf: 0.0,
+        measured: false,
+        when: When::Full,
+        goal: None,
+        ..USUAL
+    },
+];

@@ -1,0 +1,39 @@
+//! What the parts of an announce cost, measured one by one inside this process.
+//!
+//! `cargo bench --bench parts` runs all, `-- wire/` those whose names contain that, `-- --quick` all of them roughly. Rows are named
+//! by what they model; requests are those of real clients (`clients`).
+//!
+//! `wire`: bytes to values and back. `swarms`: the store, by the size of a swarm and by how warm it is. `registry`: verdicts at hand.
+//! `threads`: two on one store. `expiry`: what a million peers that leave at once do to the others.
+
+#![allow(clippy::print_stdout, reason = "a bench prints its figures")]
+
+mod clients;
+mod expiry;
+mod population;
+mod registry;
+mod swarms;
+mod threads;
+mod wire;
+
+use std::env;
+use std::time::Duration;
+
+use criterion::Criterion;
+
+fn main() {
+    let mut criterion = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+        .configure_from_args();
+    wire::bench(&mut criterion);
+    registry::bench(&mut criterion);
+    swarms::bench(&mut criterion);
+    threads::bench(&mut criterion);
+    // This one has a timer of its own, and so reads the command line itself.
+    let names: Vec<String> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    if names.is_empty() || names.iter().any(|name| "expiry".contains(name.as_str())) {
+        expiry::bench();
+    }
+    criterion.final_summary();
+}

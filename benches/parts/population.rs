@@ -1,0 +1,66 @@
+//! Peers and torrents by number, and stores full of them.
+
+use announced::ids::{Crypto, Event, InfoHash, Millis, PeerAddr, PeerId};
+use announced::swarm::{Announcement, Chosen, Counts, Newcomer, Settings, Store};
+use fastrand::Rng;
+
+/// The default settings' intervals together.
+pub(crate) const LIFETIME_MS: u64 = 2_700_000;
+
+/// An empty store for anything that fits.
+pub(crate) fn store(peer_ids: bool) -> Store {
+    Store::new(Settings { lifetime_ms: LIFETIME_MS, peer_ids, peers_max: 1 << 30, torrents_max: 1 << 30 }, 7)
+}
+
+/// What qBittorrent announces of the numbered peer in the numbered torrent; every other peer is a seeder.
+pub(crate) fn announcement(torrent: u32, peer: u32) -> Announcement {
+    let mut info_hash = [7; 20];
+    info_hash[..4].copy_from_slice(&torrent.to_be_bytes());
+    let mut wire = [10, 0, 0, 0, 0x1a, 0xe1];
+    wire[..4].copy_from_slice(&(0x0a00_0000 + peer).to_be_bytes());
+    Announcement {
+        info_hash: InfoHash(info_hash),
+        peer: PeerAddr::V4(wire),
+        peer_id: PeerId(*b"-qB4650-EXuLFbgw!r!_"),
+        seeder: peer.is_multiple_of(2),
+        event: Event::Update,
+        crypto: Crypto::Supported,
+        listening: true,
+        numwant: 50,
+        want_ids: false,
+        want_crypto_flags: false,
+    }
+}
+
+/// A store, and what a worker has beside it.
+pub(crate) struct Desk<'s> {
+    pub(crate) store: &'s Store,
+    pub(crate) rng: Rng,
+    pub(crate) chosen: Chosen,
+}
+
+impl<'s> Desk<'s> {
+    /// A desk at `store`.
+    pub(crate) fn new(store: &'s Store, seed: u64) -> Desk<'s> {
+        Desk { store, rng: Rng::with_seed(seed), chosen: Chosen::new() }
+    }
+
+    /// One announce: the one place that knows how a store is told of it.
+    pub(crate) fn announce(&mut self, announcement: &Announcement, now: Millis) -> Counts {
+        let Desk { store, rng, chosen } = self;
+        match store.announce(announcement, now, rng, chosen) {
+            Some(served) => served.counts,
+            None => store.enter(&Newcomer::unlisted(announcement), now, rng, chosen),
+        }
+    }
+}
+
+/// Enters peers `0..peers` into each of torrents `0..torrents`.
+pub(crate) fn fill(store: &Store, torrents: u32, peers: u32) {
+    let mut desk = Desk::new(store, 1);
+    for torrent in 0..torrents {
+        for peer in 0..peers {
+            desk.announce(&Announcement { event: Event::Started, ..announcement(torrent, peer) }, Millis(0));
+        }
+    }
+}
