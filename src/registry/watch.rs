@@ -198,7 +198,7 @@ impl Shared {
             }
         }
         if starting {
-            log::info!("{count} torrents are listed");
+            log::info!("{count} {} listed", if count == 1 { "torrent is" } else { "torrents are" });
         }
         Ok(())
     }
