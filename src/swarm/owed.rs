@@ -12,6 +12,7 @@ use super::{Counts, SHARDS, Store};
 use crate::ids::{InfoHash, Millis};
 use crate::swarm::Listing;
 use crate::swarm::books::{self, Books};
+use crate::swarm::torrent::Torrent;
 
 /// Torrents looked at under one lock: a cache line each, some 20 us when none of them is in the cache.
 const HOLD_TORRENTS: usize = 1024;
@@ -84,14 +85,19 @@ impl Store {
         });
     }
 
-    /// Calls `f` for every torrent that the database lists and that is not shut, with the database's count of its downloads.
+    /// Calls `f` for every torrent that the database lists and that is not shut, with the database's count of its downloads. No lock is
+    /// held then.
     pub fn for_each_listed(&self, mut f: impl FnMut(&InfoHash, u32)) {
-        self.walk(&mut Walk::default(), |torrent| {
-            if torrent.books.listing() == Listing::Listed && !torrent.books.is_shut() {
-                f(&torrent.info_hash, torrent.books.written());
-            }
-            true
-        });
+        let (mut walk, mut copied) = (Walk::default(), Vec::with_capacity(HOLD_TORRENTS));
+        while !walk.is_over() {
+            self.hold_walk(&mut walk, |torrent| {
+                if torrent.books.listing() == Listing::Listed && !torrent.books.is_shut() {
+                    copied.push((torrent.info_hash, torrent.books.written()));
+                }
+                true
+            });
+            copied.drain(..).for_each(|(hash, downloads)| f(&hash, downloads));
+        }
     }
 
     /// Whether a torrent is in memory.
@@ -113,20 +119,25 @@ impl Store {
     }
 
     /// Goes on with a walk, a hold at a time, until `f` has had enough.
-    fn walk(&self, walk: &mut Walk, mut f: impl FnMut(&mut super::torrent::Torrent) -> bool) {
-        while let Some(line) = self.shards.get(walk.shard) {
-            let mut shard = line.0.lock();
-            let end = shard.len().min(walk.at.saturating_add(HOLD_TORRENTS));
-            while walk.at < end {
-                walk.at += 1;
-                if !f(shard.torrent_mut(walk.at - 1)) {
-                    return;
-                }
-            }
-            if walk.at >= shard.len() {
-                *walk = Walk { shard: walk.shard + 1, at: 0 };
+    fn walk(&self, walk: &mut Walk, mut f: impl FnMut(&mut Torrent) -> bool) {
+        while !walk.is_over() && self.hold_walk(walk, &mut f) {}
+    }
+
+    /// Goes on with a walk under one lock, once; false when `f` has had enough.
+    fn hold_walk(&self, walk: &mut Walk, mut f: impl FnMut(&mut Torrent) -> bool) -> bool {
+        let Some(line) = self.shards.get(walk.shard) else { return false };
+        let mut shard = line.0.lock();
+        let end = shard.len().min(walk.at.saturating_add(HOLD_TORRENTS));
+        while walk.at < end {
+            walk.at += 1;
+            if !f(shard.torrent_mut(walk.at - 1)) {
+                return false;
             }
         }
+        if walk.at >= shard.len() {
+            *walk = Walk { shard: walk.shard + 1, at: 0 };
+        }
+        true
     }
 }
 
@@ -214,6 +225,20 @@ mod tests {
         say(&store, 9, true, Event::Started);
         store.shut(&InfoHash([0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
         assert_eq!((store.totals().torrents, store.totals().peers, take(&store).len()), (1, 0, 1));
+    }
+
+    #[test]
+    fn who_reads_the_list_holds_no_lock() {
+        let store = store();
+        for torrent in 0..2_000 {
+            say(&store, torrent, true, Event::Started);
+        }
+        let mut listed = 0;
+        store.for_each_listed(|hash, downloads| {
+            assert_eq!((downloads, store.scrape(hash).map(|counts| counts.complete)), (7, Some(1)));
+            listed += 1;
+        });
+        assert_eq!(listed, 2_000);
     }
 
     #[test]
