@@ -19,8 +19,8 @@ use std::sync::Arc;
 
 use crate::config::IpParameter;
 use crate::ids::{Crypto, Millis, PeerAddr, Ticket};
-use crate::registry::{self, LookupError, Mailboxes, Record, Registry, Standing};
-use crate::swarm::{Announcement, Chosen, Counts, Listing, Newcomer, Store, Verdict};
+use crate::registry::{self, LookupError, Mailboxes, Registry, Standing};
+use crate::swarm::{Announced, Announcement, Chosen, Counts, Newcomer, Store, Verdict};
 use crate::wire::announce::{Announce, AnnounceQuery};
 use crate::wire::failure::Failure;
 use crate::wire::frame::{self, Framing};
@@ -208,13 +208,9 @@ impl Tracker {
         let request = self.apply_policy(&announce, head, client.ip);
         let Desk { rng, chosen, .. } = &mut *turn.desk;
         match self.store.announce(&request.announcement, turn.now, rng, chosen) {
-            Some(served) => {
-                if served.stale {
-                    self.registry.refresh(&announce.info_hash, turn.now);
-                }
-                self.hand_out(served.counts, &request, turn)
-            }
-            None => self.announce_first(request, client.ticket, turn),
+            Announced::Served(counts) => self.hand_out(counts, &request, turn),
+            Announced::Stale => self.park_announce(request, client.ticket, turn),
+            Announced::Absent => self.announce_first(request, client.ticket, turn),
         }
     }
 
@@ -253,17 +249,16 @@ impl Tracker {
     /// Answers an announce for a torrent whose standing is known.
     fn announce_as(&self, standing: Standing, verdict: Verdict, request: &ParkedAnnounce, turn: &mut Turn<'_>) -> Answer {
         match standing {
-            Standing::Banned => {
-                let record = self.registry.record(&request.announcement.info_hash, turn.now);
-                self.refuse_banned(request, record.as_ref(), turn)
-            }
+            Standing::Banned => self.refuse_banned(request, turn),
             Standing::Unknown if self.policy.registered_only => self.refuse(Failure::NotRegistered, None, request.framing, turn),
             Standing::Known | Standing::Unknown => self.serve(verdict, request, turn),
         }
     }
 
-    fn refuse_banned(&self, request: &ParkedAnnounce, record: Option<&Record>, turn: &mut Turn<'_>) -> Answer {
-        let reason = record.and_then(|record| record.text.as_deref());
+    fn refuse_banned(&self, request: &ParkedAnnounce, turn: &mut Turn<'_>) -> Answer {
+        let record = self.registry.last_known(&request.announcement.info_hash);
+        let reason =
+            record.as_ref().filter(|record| record.standing == Standing::Banned).and_then(|record| record.text.as_deref());
         self.refuse(Failure::Banned, reason, request.framing, turn)
     }
 
@@ -271,8 +266,10 @@ impl Tracker {
     fn serve(&self, verdict: Verdict, request: &ParkedAnnounce, turn: &mut Turn<'_>) -> Answer {
         let Desk { rng, chosen, .. } = &mut *turn.desk;
         let newcomer = Newcomer { announce: &request.announcement, verdict };
-        let counts = self.store.enter(&newcomer, turn.now, rng, chosen);
-        self.hand_out(counts, request, turn)
+        match self.store.enter(&newcomer, turn.now, rng, chosen) {
+            Some(counts) => self.hand_out(counts, request, turn),
+            None => self.refuse_banned(request, turn),
+        }
     }
 
     /// Writes the reply to an announce that has been entered: the counts, and the peers that were chosen.
@@ -310,14 +307,20 @@ impl Tracker {
         }
     }
 
-    /// The registry cannot tell: an open tracker serves, a registered one asks to come back.
+    /// The registry cannot tell: what it said last counts, however old. Where it never said a word, an open tracker serves, and a
+    /// registered one asks to come back.
     fn announce_without_record(&self, error: LookupError, request: &ParkedAnnounce, turn: &mut Turn<'_>) -> Answer {
-        match self.policy.registered_only {
-            true => self.refuse(temporary(error), None, request.framing, turn),
-            false => {
-                let unasked = Verdict { listing: Listing::Unasked, downloaded: 0, fresh_until: turn.now };
-                self.serve(unasked, request, turn)
+        let info_hash = &request.announcement.info_hash;
+        match self.registry.last_known(info_hash) {
+            Some(record) => {
+                let verdict = Verdict { fresh_until: turn.now, ..self.registry.verdict(&record, turn.now) };
+                self.announce_as(record.standing, verdict, request, turn)
             }
+            // A swarm that is there was let in once, though the cache has let go of why.
+            None if self.policy.registered_only && !self.store.holds(info_hash) => {
+                self.refuse(temporary(error), None, request.framing, turn)
+            }
+            None => self.serve(self.registry.unasked(turn.now), request, turn),
         }
     }
 
@@ -326,7 +329,6 @@ impl Tracker {
         match (parked, completion) {
             (Parked::Announce(request), Completion::Lookup(lookup)) if request.announcement.info_hash == lookup.info_hash => {
                 match lookup.outcome {
-                    Ok(record) if record.standing == Standing::Banned => self.refuse_banned(&request, Some(&record), turn),
                     Ok(record) => {
                         let verdict = self.registry.verdict(&record, turn.now);
                         self.announce_as(record.standing, verdict, &request, turn)
@@ -345,7 +347,7 @@ impl Tracker {
         turn.desk.tally.count(Tallied::GivenUp);
         match parked {
             Parked::Announce(request) => self.announce_without_record(LookupError::Unavailable, &request, turn),
-            Parked::Scrape(scrape) => self.scrape_without_records(&scrape, LookupError::Unavailable, turn),
+            Parked::Scrape(scrape) => self.scrape_without_records(scrape, LookupError::Unavailable, turn),
             Parked::FullScrape(request) => self.send_full_scrape(request, None, turn),
         }
     }

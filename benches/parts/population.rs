@@ -1,7 +1,7 @@
 //! Peers and torrents by number, and stores full of them.
 
 use announced::ids::{Crypto, Event, InfoHash, Millis, PeerAddr, PeerId};
-use announced::swarm::{Announcement, Chosen, Counts, Newcomer, Settings, Store};
+use announced::swarm::{Announced, Announcement, Chosen, Counts, Newcomer, Settings, Store};
 use fastrand::Rng;
 
 /// The default settings' intervals together.
@@ -49,8 +49,8 @@ impl<'s> Desk<'s> {
     pub(crate) fn announce(&mut self, announcement: &Announcement, now: Millis) -> Counts {
         let Desk { store, rng, chosen } = self;
         match store.announce(announcement, now, rng, chosen) {
-            Some(served) => served.counts,
-            None => store.enter(&Newcomer::unlisted(announcement), now, rng, chosen),
+            Announced::Served(counts) => counts,
+            _ => store.enter(&Newcomer::unlisted(announcement), now, rng, chosen).unwrap_or_default(),
         }
     }
 }

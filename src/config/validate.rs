@@ -103,7 +103,7 @@ impl Problems {
         self.number("database.lookup_threads", database.lookup_threads.into(), 1..=256);
         self.duration("database.lookup_timeout", database.lookup_timeout, MILLISECOND..=HOUR);
         self.number("database.lookup_queue_max", database.lookup_queue_max.into(), 1..=10_000_000);
-        self.duration("database.cache_ttl", database.cache_ttl, MILLISECOND..=DAY);
+        self.duration("database.cache_ttl", database.cache_ttl, MILLISECOND..=12 * HOUR);
         self.number("database.cache_bytes_max", database.cache_bytes_max, 1 << 20..=1 << 40);
         self.duration("database.flush_interval", database.flush_interval, 100 * MILLISECOND..=HOUR);
         // Activity is written once an hour: what is younger than a few of those may be in use.

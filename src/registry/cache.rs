@@ -1,7 +1,7 @@
 //! The verdicts at hand: bounded, with an age, negatives beside positives.
 //!
 //! Owns: one shard of the cache. Pure: time is an argument, and nothing here asks for anything. A verdict older than its time is still
-//! given out, marked stale once per [`REFRESH_RETRY_MS`], so that one caller has it refreshed while all are served.
+//! given out, marked stale once per [`REFRESH_RETRY_MS`], so that one caller waits for a newer one while the others are served.
 //!
 //! Limits: bytes, counted as what an entry holds plus its text. Unknown hashes are strangers' choice, so they have a tenth of the
 //! bytes to themselves and can never push out a torrent that exists. Each side evicts by CLOCK: the hand clears a reference bit or takes the entry.
@@ -13,9 +13,8 @@ use hashbrown::HashMap;
 
 use crate::ids::{InfoHash, Millis};
 use crate::registry::{Record, Standing};
+use crate::swarm::REFRESH_RETRY_MS;
 
-/// After a stale verdict was reported to one caller, the time until the next one is told, should no refresh have come by then.
-const REFRESH_RETRY_MS: u64 = 1_000;
 /// The share of the bytes that unknown hashes may take: one in so many.
 const UNKNOWN_SHARE: usize = 10;
 /// What an entry costs beside its text: itself, and its slot in the index at the index's lowest load.
@@ -24,12 +23,15 @@ const ENTRY_BYTES: usize = size_of::<Entry>() + 2 * (size_of::<(InfoHash, usize)
 /// What a text costs beside its bytes: its two counts, and the allocator's own.
 const TEXT_HEAD_BYTES: usize = 24;
 
+/// When a verdict of an earlier run was asked for: before any question of this one.
+const RECALLED: Millis = Millis(0);
+
 /// What [`Cache::peek`] found.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) enum Peeked<'c> {
     /// A verdict within its time, or past it and being refreshed.
     Fresh(&'c Record),
-    /// A verdict past its time: good to use, and the caller has it refreshed.
+    /// A verdict past its time: the caller waits for a newer one, and uses this if there is none to be had.
     Stale(&'c Record),
     /// Nothing.
     Miss,
@@ -72,7 +74,14 @@ impl Cache {
 
     /// Keeps an answer that is past its time and older than any other.
     pub(super) fn insert_stale(&mut self, info_hash: InfoHash, record: Record) {
-        self.keep(Entry { info_hash, record, asked_at: Millis(0), stale_at: Millis(0), referenced: false });
+        self.keep(Entry { info_hash, record, asked_at: RECALLED, stale_at: Millis(0), referenced: false });
+    }
+
+    /// Forgets what came by [`Cache::insert_stale`] and has not been heard of since.
+    pub(super) fn forget_recalled(&mut self) {
+        let recalled: Vec<InfoHash> =
+            self.listed.entries.iter().filter(|entry| entry.asked_at == RECALLED).map(|entry| entry.info_hash).collect();
+        recalled.iter().for_each(|hash| self.listed.remove(hash));
     }
 
     fn keep(&mut self, entry: Entry) {
@@ -84,9 +93,14 @@ impl Cache {
         home.insert(entry);
     }
 
-    /// Whether there is an answer to a question asked later.
-    pub(super) fn has_newer(&mut self, hash: &InfoHash, asked_at: Millis) -> bool {
-        self.find(hash).is_some_and(|entry| entry.asked_at > asked_at)
+    /// The answer to a question asked later, if there is one.
+    pub(super) fn newer(&mut self, hash: &InfoHash, asked_at: Millis) -> Option<&Record> {
+        self.find(hash).filter(|entry| entry.asked_at > asked_at).map(|entry| &entry.record)
+    }
+
+    /// What was last said of a torrent, however long ago.
+    pub(super) fn last_known(&mut self, hash: &InfoHash) -> Option<&Record> {
+        self.find(hash).map(|entry| &entry.record)
     }
 
     pub(super) fn contains(&self, hash: &InfoHash) -> bool {
@@ -254,6 +268,17 @@ mod tests {
         }
         assert_ne!(cache.peek(&hash(7), Millis(1)), Peeked::Miss);
         assert_eq!(cache.listed.entries.len(), 90);
+    }
+
+    #[test]
+    fn what_is_recalled_is_stale_and_forgotten_unless_it_is_heard_of() {
+        let mut cache = Cache::new(TTL_MS, 1 << 20);
+        (1..3).for_each(|n| cache.insert_stale(hash(n), known()));
+        assert_eq!(cache.peek(&hash(1), Millis(5)), Peeked::Stale(&known()));
+        cache.insert(hash(1), known(), Millis(6));
+        cache.forget_recalled();
+        assert_eq!(cache.peek(&hash(1), Millis(7)), Peeked::Fresh(&known()));
+        assert_eq!(cache.last_known(&hash(2)), None);
     }
 
     #[test]

@@ -198,12 +198,12 @@ impl Registry {
         self.0.is_some()
     }
 
-    /// What is known of a torrent without waiting, and what its swarm is to know; `None` is a miss. A verdict past its time is still a
-    /// hit, and is asked for again behind the caller's back.
+    /// What is known of a torrent without waiting, and what its swarm is to know; `None` is a miss. A verdict past its time is a miss for
+    /// one caller, who asks for a newer one, and meanwhile a hit for the others.
     pub fn peek(&self, hash: &InfoHash, now: Millis) -> Option<(Standing, Verdict)> {
         match &self.0 {
             None => Some((Standing::Known, Verdict::NO_LIST)),
-            Some(listed) => listed.peek(hash, now, |record, until| (record.standing, verdict(record, until))),
+            Some(listed) => listed.verdicts.peek(hash, now, |record, until| (record.standing, verdict(record, until))),
         }
     }
 
@@ -211,13 +211,23 @@ impl Registry {
     pub fn record(&self, hash: &InfoHash, now: Millis) -> Option<Record> {
         match &self.0 {
             None => Some(Record::plain(Standing::Known)),
-            Some(listed) => listed.peek(hash, now, |record, _| record.clone()),
+            Some(listed) => listed.verdicts.peek(hash, now, |record, _| record.clone()),
         }
+    }
+
+    /// What was last said of a torrent, however long ago: for when no newer word is to be had.
+    pub fn last_known(&self, hash: &InfoHash) -> Option<Record> {
+        self.0.as_ref().and_then(|listed| listed.verdicts.last_known(hash))
     }
 
     /// What a swarm is to know of a torrent that was just looked up.
     pub fn verdict(&self, record: &Record, now: Millis) -> Verdict {
         self.0.as_ref().map_or(Verdict::NO_LIST, |listed| verdict(record, listed.verdicts.fresh_until(now)))
+    }
+
+    /// What a swarm is to know that begins while nobody can be asked.
+    pub fn unasked(&self, now: Millis) -> Verdict {
+        self.0.as_ref().map_or(Verdict::NO_LIST, |listed| listed.verdicts.unasked(now))
     }
 
     /// Asks the database for a torrent; a [`Completion`] with this ticket follows. A hash that is being asked for is not asked twice.
@@ -228,14 +238,7 @@ impl Registry {
     pub fn request(&self, hash: &InfoHash, ticket: Ticket, now: Millis) -> Result<(), LookupError> {
         match &self.0 {
             None => Err(LookupError::Unavailable),
-            Some(listed) => listed.pool.request(hash, Some(ticket), now),
-        }
-    }
-
-    /// Has a verdict that a swarm found stale asked for again.
-    pub fn refresh(&self, hash: &InfoHash, now: Millis) {
-        if let Some(listed) = &self.0 {
-            listed.refresh(hash, now);
+            Some(listed) => listed.pool.request(hash, ticket, now),
         }
     }
 
@@ -250,7 +253,7 @@ impl Registry {
     /// Blocks: not for a worker.
     pub fn for_each_listed(&self, mut f: impl FnMut(&InfoHash, &Record)) {
         let Some(listed) = &self.0 else { return };
-        let read = listed.open.ledger.as_ref().map(|open| watch::read_all(open().as_mut(), |hash, record| f(&hash, &record)));
+        let read = listed.open.ledger.as_ref().map(|open| watch::read_all(open().as_mut(), &mut f));
         if !matches!(read, Some(Ok(()))) {
             listed.verdicts.for_each_listed(f);
         }
@@ -261,20 +264,5 @@ impl Registry {
         if let Some(flusher) = self.0.as_ref().and_then(|listed| listed.flusher.as_ref()) {
             flusher.close(patience);
         }
-    }
-}
-
-impl Listed {
-    fn peek<T>(&self, hash: &InfoHash, now: Millis, of: impl FnOnce(&Record, Millis) -> T) -> Option<T> {
-        let (found, stale) = self.verdicts.peek(hash, now, of)?;
-        if stale {
-            self.refresh(hash, now);
-        }
-        Some(found)
-    }
-
-    /// A full queue or a database that is away only delays the refresh: the stale verdict stands, and somebody is told again soon.
-    fn refresh(&self, hash: &InfoHash, now: Millis) {
-        let _ = self.pool.request(hash, None, now);
     }
 }

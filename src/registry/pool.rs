@@ -25,7 +25,7 @@ use smallvec::SmallVec;
 use crate::ids::{InfoHash, Millis, Ticket};
 use crate::registry::database::{Backend, DatabaseError, LOOKUP_HASHES_MAX};
 use crate::registry::health::{Backoff, Health, Part};
-use crate::registry::verdicts::{Asked, Verdicts};
+use crate::registry::verdicts::{Asked, Heard, Verdicts};
 use crate::registry::{Completion, LookupError, Mailboxes, OpenBackend, Record};
 
 /// Tickets that may wait, for every hash that may be queued.
@@ -55,7 +55,7 @@ struct Shared {
     health: Arc<Health>,
 }
 
-/// Tickets waiting for one hash; empty for a refresh that nobody waits for.
+/// Tickets waiting for one hash.
 type Waiting = SmallVec<[Ticket; 2]>;
 
 #[derive(Default)]
@@ -136,13 +136,13 @@ impl Pool {
         !batch.is_empty()
     }
 
-    /// Queues `hash`, or joins those who wait for it. Without a ticket nobody is told of the answer.
-    pub(super) fn request(&self, hash: &InfoHash, ticket: Option<Ticket>, now: Millis) -> Result<(), LookupError> {
+    /// Queues `hash`, or joins those who wait for it.
+    pub(super) fn request(&self, hash: &InfoHash, ticket: Ticket, now: Millis) -> Result<(), LookupError> {
         let mut lookups = self.0.lookups.lock();
         if lookups.silent {
             return Err(LookupError::Unavailable);
         }
-        if ticket.is_some() && lookups.waiters >= self.0.queue_max.saturating_mul(WAITERS_PER_QUEUED) {
+        if lookups.waiters >= self.0.queue_max.saturating_mul(WAITERS_PER_QUEUED) {
             return Err(LookupError::QueueFull);
         }
         if !lookups.waiting.contains_key(hash) {
@@ -152,8 +152,8 @@ impl Pool {
             lookups.queue.push_back(Question { info_hash: *hash, asked_at: now, again: false });
             self.0.queued.notify_one();
         }
-        lookups.waiters += usize::from(ticket.is_some());
-        lookups.waiting.entry(*hash).or_default().extend(ticket);
+        lookups.waiters += 1;
+        lookups.waiting.entry(*hash).or_default().push(ticket);
         Ok(())
     }
 }
@@ -230,12 +230,13 @@ impl Shared {
     /// Cache first, then the waiting: a connection that is told may peek at once.
     fn complete(&self, question: &Question, record: &Record, asked: Asked) {
         let Question { info_hash, again, .. } = *question;
-        if !self.verdicts.hear(&info_hash, record, asked) && !again {
-            self.lookups.lock().queue.push_front(Question { again: true, ..*question });
-            return;
-        }
+        let record = match self.verdicts.hear(&info_hash, record, asked) {
+            Heard::Record(record) => record,
+            Heard::Again if again => record.clone(),
+            Heard::Again => return self.lookups.lock().queue.push_front(Question { again: true, ..*question }),
+        };
         let waiting = self.lookups.lock().take_waiting(&info_hash);
-        self.tell(waiting, info_hash, &Ok(record.clone()));
+        self.tell(waiting, info_hash, &Ok(record));
     }
 
     /// Tells everybody who waits, for these hashes or for any that is queued, that there is no answer.

@@ -8,6 +8,7 @@
 //! Limits: bytes, see `cache`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ahash::RandomState;
 use parking_lot::{Mutex, MutexGuard};
@@ -16,7 +17,7 @@ use crate::ids::{InfoHash, Millis};
 use crate::registry::cache::{Cache, Peeked};
 use crate::registry::recent::{Mark, Recent};
 use crate::registry::{Record, Standing};
-use crate::swarm::{Listing, Store, Verdict};
+use crate::swarm::{Listing, REFRESH_RETRY_MS, Store, Verdict};
 
 /// Locks the cache is spread over; a power of two.
 const CACHE_SHARDS: usize = 64;
@@ -42,6 +43,8 @@ pub(super) struct Verdicts {
     pub(super) store: Arc<Store>,
     /// What has been written to the database lately.
     pub(super) recent: Recent,
+    /// Whether a swarm may have begun while nobody could be asked for its verdict.
+    unasked: AtomicBool,
 }
 
 /// When a question was put to the database.
@@ -51,11 +54,27 @@ pub(super) struct Asked {
     pub(super) mark: Mark,
 }
 
+/// What came of an answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Heard {
+    /// This counts: the answer, or one to a later question that came before it.
+    Record(Record),
+    /// The answer says of a listed torrent's downloads what may have changed meanwhile: it is to be asked again.
+    Again,
+}
+
 impl Verdicts {
     pub(super) fn new(terms: Terms, store: Arc<Store>) -> Verdicts {
         let keys = RandomState::with_seeds(terms.seed, terms.seed.rotate_left(17), !terms.seed, 0x5bd1_e995);
         let shard = || Mutex::new(Cache::new(terms.ttl_ms, terms.bytes_max / CACHE_SHARDS));
-        Verdicts { terms, keys, shards: (0..CACHE_SHARDS).map(|_| shard()).collect(), store, recent: Recent::default() }
+        Verdicts {
+            terms,
+            keys,
+            shards: (0..CACHE_SHARDS).map(|_| shard()).collect(),
+            store,
+            recent: Recent::default(),
+            unasked: AtomicBool::new(false),
+        }
     }
 
     /// Marks the time of a question; before it is put.
@@ -63,15 +82,36 @@ impl Verdicts {
         Asked { at: now, mark: self.recent.mark() }
     }
 
-    /// What `of` makes of the cached record and the end of its time; and whether that has passed, which one caller is told.
-    pub(super) fn peek<T>(&self, hash: &InfoHash, now: Millis, of: impl FnOnce(&Record, Millis) -> T) -> Option<(T, bool)> {
+    /// What `of` makes of the cached record and the end of its time. None also for a record past its time, once: whoever is told so
+    /// waits for a newer one.
+    pub(super) fn peek<T>(&self, hash: &InfoHash, now: Millis, of: impl FnOnce(&Record, Millis) -> T) -> Option<T> {
         let mut cache = self.shard(hash);
         let fresh_until = cache.fresh_until(hash);
         match cache.peek(hash, now) {
-            Peeked::Fresh(record) => Some((of(record, fresh_until), false)),
-            Peeked::Stale(record) => Some((of(record, fresh_until), true)),
-            Peeked::Miss => None,
+            Peeked::Fresh(record) => Some(of(record, fresh_until)),
+            Peeked::Stale(_) | Peeked::Miss => None,
         }
+    }
+
+    /// What was last said of a torrent, however long ago.
+    pub(super) fn last_known(&self, hash: &InfoHash) -> Option<Record> {
+        self.shard(hash).last_known(hash).cloned()
+    }
+
+    /// What a swarm is to know that begins while nobody can be asked: to be asked for as soon as somebody can.
+    pub(super) fn unasked(&self, now: Millis) -> Verdict {
+        self.unasked.store(true, Ordering::Release);
+        Verdict { listing: Listing::Unasked, downloaded: 0, fresh_until: now.plus(REFRESH_RETRY_MS) }
+    }
+
+    /// Whether there was a call of [`Verdicts::unasked`] since the last one of this.
+    pub(super) fn take_unasked(&self) -> bool {
+        self.unasked.swap(false, Ordering::Acquire)
+    }
+
+    /// Has [`Verdicts::take_unasked`] say so again: those swarms have not been asked for after all.
+    pub(super) fn put_back_unasked(&self) {
+        self.unasked.store(true, Ordering::Release);
     }
 
     /// The end of the time of what is asked at `now`.
@@ -79,30 +119,39 @@ impl Verdicts {
         now.plus(self.terms.ttl_ms)
     }
 
-    /// Takes in an answer. False when it says of a listed torrent's downloads what may have changed meanwhile: it is to be asked again.
-    pub(super) fn hear(&self, hash: &InfoHash, record: &Record, asked: Asked) -> bool {
+    /// Takes in an answer, and says what counts now.
+    pub(super) fn hear(&self, hash: &InfoHash, record: &Record, asked: Asked) -> Heard {
         let is_current = || record.standing != Standing::Known || self.recent.is_current(hash, asked.mark);
-        if self.shard(hash).has_newer(hash, asked.at) {
-            return true;
+        if let Some(newer) = self.shard(hash).newer(hash, asked.at) {
+            return Heard::Record(newer.clone());
         }
-        let verdict = verdict(record, self.fresh_until(asked.at));
         match record.standing {
             Standing::Banned => self.store.shut(hash),
             Standing::Unknown if self.terms.listed_only => self.store.remove(hash),
-            Standing::Known | Standing::Unknown => self.store.learn(hash, verdict, is_current),
+            Standing::Known | Standing::Unknown => {
+                self.store.learn(hash, verdict(record, self.fresh_until(asked.at)), is_current);
+            }
         }
         let mut cache = self.shard(hash);
-        // Under the lock: what is written from here on is corrected in the cache by `settle`.
-        let current = is_current();
-        if current {
-            cache.insert(*hash, record.clone(), asked.at);
+        if let Some(newer) = cache.newer(hash, asked.at) {
+            return Heard::Record(newer.clone());
         }
-        current
+        // Under the lock: what is written from here on is corrected in the cache by `settle`.
+        if !is_current() {
+            return Heard::Again;
+        }
+        cache.insert(*hash, record.clone(), asked.at);
+        Heard::Record(record.clone())
     }
 
     /// Takes in a verdict of an earlier run, older than any.
     pub(super) fn recall(&self, hash: InfoHash, record: Record) {
         self.shard(&hash).insert_stale(hash, record);
+    }
+
+    /// Forgets what an earlier run has left and nobody has said since: the whole list has been read, and does not hold it.
+    pub(super) fn forget_recalled(&self) {
+        self.shards.iter().for_each(|shard| shard.lock().forget_recalled());
     }
 
     /// The books of a torrent are settled: `downloads` of it have been written.
@@ -221,9 +270,9 @@ mod tests {
                 want_crypto_flags: false,
             };
             let known = self.verdicts.peek(&hash, self.now, verdict);
-            let verdict = known.map_or_else(|| self.look_up(hash), |(verdict, _)| verdict);
+            let verdict = known.unwrap_or_else(|| self.look_up(hash));
             let newcomer = Newcomer { announce: &announce, verdict };
-            self.verdicts.store.enter(&newcomer, self.now, &mut self.rng, &mut Chosen::new())
+            self.verdicts.store.enter(&newcomer, self.now, &mut self.rng, &mut Chosen::new()).unwrap()
         }
 
         /// A question asked, answered and heard at once.
@@ -267,7 +316,7 @@ mod tests {
             let Some(at) = self.questions.iter().position(|question| question.read.is_some()) else { return };
             let Question { hash, asked, read } = self.questions.swap_remove(at);
             let record = Record { downloaded: read.unwrap(), ..Record::plain(Standing::Known) };
-            if !self.verdicts.hear(&hash, &record, asked) {
+            if self.verdicts.hear(&hash, &record, asked) == Heard::Again {
                 self.look_up(hash);
             }
         }
@@ -301,8 +350,7 @@ mod tests {
         fn check(&mut self) {
             for (hash, truth) in &self.truth {
                 let swarm = self.verdicts.store.scrape(hash).map(|counts| counts.downloaded);
-                let shown =
-                    swarm.or_else(|| self.verdicts.peek(hash, self.now, |record, _| record.downloaded).map(|(count, _)| count));
+                let shown = swarm.or_else(|| self.verdicts.last_known(hash).map(|record| record.downloaded));
                 assert!(shown.is_none_or(|shown| shown == *truth), "{hash}: {shown:?}, not {truth}; in a swarm: {swarm:?}");
             }
         }
@@ -321,6 +369,18 @@ mod tests {
             site.write_on();
         }
         assert_eq!(site.database, site.truth, "what is in the database at the end");
+    }
+
+    #[test]
+    fn of_answers_that_come_out_of_order_the_one_to_the_latest_question_counts() {
+        let site = Site::new(7);
+        let hash = InfoHash([0; 20]);
+        let known = Record { downloaded: 5, ..Record::plain(Standing::Known) };
+        let banned = Record { text: Some("why".into()), ..Record::plain(Standing::Banned) };
+        let [earlier, later] = [100, 200].map(|at| site.verdicts.ask(Millis(at)));
+        assert_eq!(site.verdicts.hear(&hash, &banned, later), Heard::Record(banned.clone()));
+        assert_eq!(site.verdicts.hear(&hash, &known, earlier), Heard::Record(banned));
+        assert_eq!(site.verdicts.hear(&hash, &known, site.verdicts.ask(Millis(300))), Heard::Record(known));
     }
 
     #[test]

@@ -4,10 +4,12 @@
 //! then asks for the table of changes twice a second. A change of a torrent that is known of is looked up at once.
 //!
 //! Numbers of changes are given out before they are committed, so a lower one may appear after a higher one: a number that is missing is
-//! asked for again for a while.
+//! asked for again for a while. And an answer of before the change may be on its way to somebody who asked first: so what has changed is
+//! looked up a second time, a little later.
 //!
-//! Limits: rows read at once, changes read at once, missing numbers ([`MISSING_MAX`]) and how long each is waited for.
+//! Limits: rows read at once, changes read at once and not looked up yet, missing numbers ([`MISSING_MAX`]) and how long each is waited for.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::thread;
@@ -27,9 +29,14 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// Rows of the list read at once.
 const PAGE_ROWS: usize = 1_000;
 /// Missing numbers that are asked for again.
-const MISSING_MAX: usize = 500;
+const MISSING_MAX: usize = 2_000;
 /// How long a missing number is waited for: longer than a transaction of the `torrent` command takes.
 const MISSING_FOR: Duration = Duration::from_secs(10);
+
+/// After so long an answer to a question of before a change has come or been given up: the limit of a lookup, and then some.
+const SECOND_LOOK_AFTER: Duration = Duration::from_secs(3);
+/// Polls without a change after which the table is checked for having been begun anew.
+const QUIET_POLLS: u32 = 20;
 
 /// Handle to the thread; dropping it tells it to end.
 pub(super) struct Watcher(Arc<Shared>);
@@ -48,15 +55,18 @@ struct Orders {
     stopping: bool,
 }
 
-/// What has been read, and is to be read.
+/// What has been read, and is to be done.
 #[derive(Default)]
 struct Progress {
     /// None before the list has been read for the first time.
     cursor: Option<Cursor>,
     /// The list is to be read again.
     reload: bool,
-    /// The database was away: swarms may have begun without a verdict.
-    was_away: bool,
+    /// Torrents that have changed, to be looked up at once.
+    changed: Vec<InfoHash>,
+    /// Torrents that have been looked up, to be looked up once more at this time.
+    again: VecDeque<(Instant, Vec<InfoHash>)>,
+    quiet_polls: u32,
 }
 
 /// How far the table of changes has been read.
@@ -123,7 +133,6 @@ impl Shared {
         loop {
             let outcome = self.round(&mut progress, ledger, backend);
             self.health.note(Part::Watching, outcome.as_ref().map(|_| ()));
-            progress.was_away |= outcome.is_err();
             let pause = match outcome {
                 Ok(true) => Duration::ZERO,
                 Ok(false) => {
@@ -150,17 +159,8 @@ impl Shared {
     /// Reads the list if that is to be done, and what has changed; whether there is more to read at once.
     fn round(&self, progress: &mut Progress, ledger: &mut dyn Ledger, backend: &mut dyn Backend) -> Result<bool, DatabaseError> {
         if progress.reload {
-            self.verdicts.make_all_stale((self.clock)());
-            self.read_list(false, ledger)?;
-            let (store, now) = (&self.verdicts.store, (self.clock)());
-            // Those that the list did not hold are no longer listed.
-            self.ask_for_all(backend, |walk, found| store.find_stale(walk, now, LOOKUP_HASHES_MAX, found))?;
+            self.reload(ledger, backend)?;
             progress.reload = false;
-        }
-        if progress.was_away {
-            let store = &self.verdicts.store;
-            self.ask_for_all(backend, |walk, found| store.find_unasked(walk, LOOKUP_HASHES_MAX, found))?;
-            progress.was_away = false;
         }
         let Some(cursor) = &mut progress.cursor else {
             // What changes while the list is read is read again.
@@ -169,38 +169,85 @@ impl Shared {
             progress.cursor = Some(Cursor { last, missing: Vec::new() });
             return Ok(true);
         };
-        let changes = ledger.changes(cursor.last, &cursor.missing())?;
-        let changed = cursor.take(&changes, Instant::now());
-        let known: Vec<InfoHash> = changed.into_iter().filter(|hash| self.verdicts.holds(hash)).collect();
-        self.ask(&known, backend)?;
-        Ok(changes.len() >= CHANGES_MAX)
-    }
-
-    /// Reads the list page by page: at the start as much as there is room for, later what is known of already.
-    fn read_list(&self, starting: bool, ledger: &mut dyn Ledger) -> Result<(), DatabaseError> {
-        let (mut after, mut count) = (None, 0);
-        loop {
-            let asked = self.verdicts.ask((self.clock)());
-            let rows = ledger.page(after.as_ref(), PAGE_ROWS)?;
-            for row in &rows {
-                if starting || self.verdicts.holds(&row.info_hash) {
-                    self.verdicts.hear(&row.info_hash, &record(row), asked);
-                }
-            }
-            count += rows.len();
-            after = rows.last().map(|row| row.info_hash);
-            if rows.len() < PAGE_ROWS || self.orders.lock().stopping {
-                break;
-            }
-            if starting && !self.verdicts.has_room() {
-                log::info!("cache_bytes_max is reached: {count} torrents are at hand, the others are looked up when asked for");
-                return Ok(());
+        let mut more = false;
+        if progress.changed.is_empty() {
+            let changes = ledger.changes(cursor.last, &cursor.missing())?;
+            progress.changed = cursor.take(&changes, Instant::now());
+            more = changes.len() >= CHANGES_MAX;
+            progress.quiet_polls = if changes.is_empty() { progress.quiet_polls + 1 } else { 0 };
+        }
+        if progress.quiet_polls >= QUIET_POLLS {
+            progress.quiet_polls = 0;
+            // Emptied or restored: the numbers begin anew, and what they have told of is not known.
+            progress.reload = ledger.last_change()? < cursor.last;
+            if progress.reload {
+                *cursor = Cursor::default();
             }
         }
-        if starting {
+        self.look_up_changed(progress, backend)?;
+        self.ask_for_unasked(backend)?;
+        Ok(more || progress.reload)
+    }
+
+    fn reload(&self, ledger: &mut dyn Ledger, backend: &mut dyn Backend) -> Result<(), DatabaseError> {
+        let now = (self.clock)();
+        self.verdicts.make_all_stale(now);
+        self.read_list(false, ledger)?;
+        // Those that the list did not hold are no longer listed.
+        self.ask_for_all(backend, |walk, found| self.verdicts.store.find_stale(walk, now, LOOKUP_HASHES_MAX, found))
+    }
+
+    /// Looks up what has changed, and once more what had changed a while ago.
+    fn look_up_changed(&self, progress: &mut Progress, backend: &mut dyn Backend) -> Result<(), DatabaseError> {
+        if !progress.changed.is_empty() {
+            self.ask_if_known(&progress.changed, backend)?;
+            let changed = std::mem::take(&mut progress.changed);
+            progress.again.push_back((Instant::now() + SECOND_LOOK_AFTER, changed));
+        }
+        while let Some((_, changed)) = progress.again.front().filter(|(due, _)| *due <= Instant::now()) {
+            self.ask_if_known(changed, backend)?;
+            progress.again.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Looks up the swarms that began while nobody could be asked.
+    fn ask_for_unasked(&self, backend: &mut dyn Backend) -> Result<(), DatabaseError> {
+        if !self.verdicts.take_unasked() {
+            return Ok(());
+        }
+        let store = &self.verdicts.store;
+        self.ask_for_all(backend, |walk, found| store.find_unasked(walk, LOOKUP_HASHES_MAX, found))
+            .inspect_err(|_| self.verdicts.put_back_unasked())
+    }
+
+    /// Reads the list: at the start as much as there is room for, later what is known of already.
+    fn read_list(&self, starting: bool, ledger: &mut dyn Ledger) -> Result<(), DatabaseError> {
+        let (mut count, mut full) = (0, false);
+        let mut asked = self.verdicts.ask((self.clock)());
+        read_pages(ledger, |rows| {
+            for row in rows.iter().filter(|row| starting || self.verdicts.holds(&row.info_hash)) {
+                self.verdicts.hear(&row.info_hash, &record(row), asked);
+            }
+            count += rows.len();
+            full = starting && !self.verdicts.has_room();
+            asked = self.verdicts.ask((self.clock)());
+            !full && !self.orders.lock().stopping
+        })?;
+        if starting && !full {
+            self.verdicts.forget_recalled();
+        }
+        if full {
+            log::info!("cache_bytes_max is reached: {count} torrents are at hand, others are looked up when they are asked for");
+        } else if starting {
             log::info!("{count} {} listed", if count == 1 { "torrent is" } else { "torrents are" });
         }
         Ok(())
+    }
+
+    fn ask_if_known(&self, hashes: &[InfoHash], backend: &mut dyn Backend) -> Result<(), DatabaseError> {
+        let known: Vec<InfoHash> = hashes.iter().copied().filter(|hash| self.verdicts.holds(hash)).collect();
+        self.ask(&known, backend)
     }
 
     /// Looks up all torrents that `find` finds on a walk.
@@ -231,13 +278,20 @@ impl Shared {
 }
 
 /// Calls `f` for every torrent that is listed, in the order of their hashes.
-pub(super) fn read_all(ledger: &mut dyn Ledger, mut f: impl FnMut(InfoHash, Record)) -> Result<(), DatabaseError> {
+pub(super) fn read_all(ledger: &mut dyn Ledger, mut f: impl FnMut(&InfoHash, &Record)) -> Result<(), DatabaseError> {
+    read_pages(ledger, |rows| {
+        rows.iter().for_each(|row| f(&row.info_hash, &record(row)));
+        true
+    })
+}
+
+/// Calls `f` for page after page of the list, until the last or until it says false.
+fn read_pages(ledger: &mut dyn Ledger, mut f: impl FnMut(&[Row]) -> bool) -> Result<(), DatabaseError> {
     let mut after = None;
     loop {
         let rows = ledger.page(after.as_ref(), PAGE_ROWS)?;
-        rows.iter().for_each(|row| f(row.info_hash, record(row)));
         after = rows.last().map(|row| row.info_hash);
-        if rows.len() < PAGE_ROWS {
+        if !f(&rows) || rows.len() < PAGE_ROWS {
             return Ok(());
         }
     }

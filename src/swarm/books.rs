@@ -28,8 +28,15 @@ const HOUR_MS_SHIFT: u32 = 22;
 /// A unit of time is 2^7 ms.
 const TIME_MS_SHIFT: u32 = 7;
 
-/// After a stale verdict was reported to one announcer, the time until the next one is told, should no refresh have come by then.
-const REFRESH_RETRY_MS: u64 = 1_000;
+/// The longest time that a verdict may be believed for, milliseconds; see the module's limits.
+pub const VERDICT_MS_MAX: u64 = 12 * 3_600_000;
+/// The longest life of a peer, and so of a swarm without announces: twice the longest interval of 3 h.
+const SILENT_MS_MAX: u64 = 6 * 3_600_000;
+const _: () =
+    assert!(VERDICT_MS_MAX < 1 << (TIME_BITS - 1 + TIME_MS_SHIFT) && SILENT_MS_MAX < 1 << (TIME_BITS - 1 + TIME_MS_SHIFT));
+
+/// After a stale verdict was reported to one caller, the time until the next one is told, should no newer one have come by then.
+pub(crate) const REFRESH_RETRY_MS: u64 = 1_000;
 
 /// What is known of a torrent's registration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -106,7 +113,7 @@ impl Books {
         }
     }
 
-    /// Whether the verdict is past its time; true for one announcer at a time, who has it refreshed.
+    /// Whether the verdict is past its time; true for one announcer at a time, who waits for a newer one.
     pub(super) fn take_stale(&mut self, now: Millis) -> bool {
         let stale = self.is_stale(now);
         if stale {
@@ -135,8 +142,10 @@ impl Books {
         self.marks & SHUT != 0
     }
 
+    /// The database bans the torrent. So it lists it, and what was counted is owed to it.
     pub(super) fn shut(&mut self) {
-        self.marks |= SHUT;
+        let dirty = if self.unwritten > 0 { DIRTY } else { 0 };
+        self.marks = self.marks & !LISTING_MASK | Listing::Listed as u32 | SHUT | dirty;
     }
 
     /// A completion.
@@ -234,6 +243,18 @@ mod tests {
         assert_eq!(books.take_owed(Millis(0)), Some(Owed { downloads: 1, active: true }));
         books.settle(1);
         assert!(!books.owes());
+    }
+
+    #[test]
+    fn what_was_counted_of_a_torrent_that_turns_out_banned_is_written_and_then_let_go() {
+        for listing in [Listing::Unasked, Listing::Unlisted, Listing::Listed] {
+            let mut books = Books::new(Verdict { listing, ..listed(0, 0) });
+            books.count_download();
+            books.shut();
+            assert_eq!(books.take_owed(Millis(0)).map(|owed| owed.downloads), Some(1), "{listing:?}");
+            books.settle(1);
+            assert!(books.is_shut() && !books.owes(), "{listing:?}");
+        }
     }
 
     #[test]

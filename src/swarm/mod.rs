@@ -31,7 +31,8 @@ mod torrent;
 
 use parking_lot::{Mutex, MutexGuard};
 
-pub use self::books::Listing;
+pub(crate) use self::books::REFRESH_RETRY_MS;
+pub use self::books::{Listing, VERDICT_MS_MAX};
 pub use self::chosen::{Chosen, PEERS_MAX};
 pub use self::owed::{Owed, Walk};
 pub use self::sweep::Sweep;
@@ -96,7 +97,7 @@ pub struct Verdict {
     pub listing: Listing,
     /// Downloads by the database's count; 0 for a torrent that is not listed.
     pub downloaded: u32,
-    /// Until when this is believed; then one announcer is told that it is stale.
+    /// Until when this is believed; then one announcer waits for a newer one.
     pub fresh_until: Millis,
 }
 
@@ -121,13 +122,15 @@ impl Newcomer<'_> {
     }
 }
 
-/// What [`Store::announce`] has done.
+/// What became of [`Store::announce`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Served {
-    /// The counters after the announce.
-    pub counts: Counts,
-    /// The torrent's verdict is past its time, and this announcer is the one to have it refreshed.
-    pub stale: bool,
+pub enum Announced {
+    /// It is stored and answered; the counters after it.
+    Served(Counts),
+    /// Nothing: the torrent's verdict is past its time, and this announcer is the one to wait for a newer one. Others are served.
+    Stale,
+    /// Nothing: there is no swarm, or none that lets anybody in.
+    Absent,
 }
 
 /// The counters of one torrent, both families together.
@@ -137,14 +140,14 @@ pub struct Counts {
     pub complete: u32,
     /// Leechers.
     pub incomplete: u32,
-    /// Completions since the torrent has been in memory.
+    /// Completions: by the database's count and since; without a list, since the swarm began.
     pub downloaded: u32,
 }
 
 /// What a store holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Totals {
-    /// Torrents with a peer at least.
+    /// Torrents with a peer, or with something that the database is still to be told.
     pub torrents: u64,
     /// Peers; one in two torrents counts twice.
     pub peers: u64,
@@ -191,37 +194,34 @@ impl Store {
         }
     }
 
-    /// Stores what a peer announces for a torrent that has a swarm, and puts peers for it into `chosen`. None when there is no
-    /// swarm: whether one may begin is not known here, [`Store::enter`] goes on then.
-    pub fn announce(&self, announce: &Announcement, now: Millis, rng: &mut fastrand::Rng, chosen: &mut Chosen) -> Option<Served> {
+    /// Stores what a peer announces for a torrent that has a swarm, and puts peers for it into `chosen`. Where there is none, whether
+    /// one may begin is not known here: [`Store::enter`] goes on then.
+    pub fn announce(&self, announce: &Announcement, now: Millis, rng: &mut fastrand::Rng, chosen: &mut Chosen) -> Announced {
         let hash = self.rules.torrent_hash(&announce.info_hash);
         let mut shard = self.lock(hash);
-        let at = shard.find(hash, &announce.info_hash)?;
-        let torrent = shard.torrent_mut(at);
-        if torrent.books.is_shut() {
-            return None;
+        let Some(at) = shard.find(hash, &announce.info_hash) else { return Announced::Absent };
+        let books = &mut shard.torrent_mut(at).books;
+        if books.is_shut() {
+            return Announced::Absent;
         }
-        let stale = torrent.books.take_stale(now);
-        torrent.books.note_activity(now);
-        Some(Served { counts: self.serve(&mut shard, at, Asker { announce, now }, Hand { rng, chosen }), stale })
+        if books.take_stale(now) {
+            return Announced::Stale;
+        }
+        Announced::Served(self.serve(&mut shard, at, Asker { announce, now }, Hand { rng, chosen }))
     }
 
-    /// Like [`Store::announce`], and begins the swarm when there is none, or one that was shut.
-    pub fn enter(&self, newcomer: &Newcomer<'_>, now: Millis, rng: &mut fastrand::Rng, chosen: &mut Chosen) -> Counts {
-        let Newcomer { announce, verdict } = *newcomer;
+    /// Like [`Store::announce`], but begins the swarm when there is none, and asks for no newer verdict. None when nobody is let in:
+    /// the torrent has been banned since.
+    pub fn enter(&self, newcomer: &Newcomer<'_>, now: Millis, rng: &mut fastrand::Rng, chosen: &mut Chosen) -> Option<Counts> {
+        let announce = newcomer.announce;
         let hash = self.rules.torrent_hash(&announce.info_hash);
         let mut shard = self.lock(hash);
         match shard.find(hash, &announce.info_hash) {
-            Some(at) => {
-                let books = &mut shard.torrent_mut(at).books;
-                if books.is_shut() {
-                    books.learn(verdict, || false);
-                }
-                self.serve(&mut shard, at, Asker { announce, now }, Hand { rng, chosen })
-            }
+            Some(at) if shard.torrent(at).books.is_shut() => None,
+            Some(at) => Some(self.serve(&mut shard, at, Asker { announce, now }, Hand { rng, chosen })),
             None => {
                 chosen.clear(announce.peer.family(), announce.want_crypto_flags);
-                self.begin(&mut shard, hash, newcomer, now)
+                Some(self.begin(&mut shard, hash, newcomer, now))
             }
         }
     }
@@ -233,6 +233,7 @@ impl Store {
             return self.leave(shard, at, announce);
         }
         let torrent = shard.torrent_mut(at);
+        torrent.books.note_activity(now);
         let asker = self.update(torrent, announce, self.rules.ages.stamp(now));
         torrent.choose(asker, Want::of(announce, self.rules.ids), rng, chosen);
         torrent.counts()
@@ -245,21 +246,18 @@ impl Store {
         shard.find(hash, info_hash).map(|at| shard.torrent(at).counts())
     }
 
-    /// Takes note of what the database says of a torrent that may be served. Its count is taken over if `count_is_current`, which is
+    /// Takes note of what the database says of a torrent that may be served, whatever it said before. Its count is taken over if `count_is_current`, which is
     /// asked under the lock.
     pub fn learn(&self, info_hash: &InfoHash, verdict: Verdict, count_is_current: impl FnOnce() -> bool) {
         let hash = self.rules.torrent_hash(info_hash);
         let mut shard = self.lock(hash);
         if let Some(at) = shard.find(hash, info_hash) {
-            let books = &mut shard.torrent_mut(at).books;
-            if !books.is_shut() {
-                books.learn(verdict, count_is_current);
-            }
+            shard.torrent_mut(at).books.learn(verdict, count_is_current);
             self.forget_if_disposable(&mut shard, at);
         }
     }
 
-    /// Lets all peers of a torrent go and nobody in until the next [`Store::enter`]. What was counted of it is still written.
+    /// Lets all peers of a torrent go, and nobody in until it is learned otherwise. What was counted of it is still written.
     pub fn shut(&self, info_hash: &InfoHash) {
         let hash = self.rules.torrent_hash(info_hash);
         let mut shard = self.lock(hash);
@@ -402,6 +400,7 @@ mod tests {
     fn announce(store: &Store, announce: Announcement) -> (Counts, Chosen) {
         let mut chosen = Chosen::new();
         let counts = store.enter(&Newcomer::unlisted(&announce), Millis(0), &mut fastrand::Rng::with_seed(1), &mut chosen);
+        let counts = counts.expect("nothing is banned");
         store.check_invariants();
         (counts, chosen)
     }

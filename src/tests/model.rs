@@ -216,7 +216,7 @@ impl Run {
 
     fn announce(&mut self, announce: Announcement) {
         let counts = self.store.enter(&Newcomer::unlisted(&announce), self.now, &mut self.rng, &mut self.chosen);
-        assert_eq!(counts, self.model.announce(&announce, self.now), "counts after {announce:?}");
+        assert_eq!(counts, Some(self.model.announce(&announce, self.now)), "counts after {announce:?}");
         self.model.judge(&announce, &self.chosen);
     }
 

@@ -39,7 +39,7 @@ impl Tracker {
                 turn.desk.tally.count(Tallied::Parked);
                 Answer::Wait(Box::new(Parked::Scrape(scrape)))
             }
-            Err(error) => self.scrape_without_records(&scrape, error, turn),
+            Err(error) => self.scrape_without_records(scrape, error, turn),
         }
     }
 
@@ -60,7 +60,7 @@ impl Tracker {
         };
         match lookup.outcome {
             Ok(record) => scrape.torrents[position].1 = Some(record),
-            Err(error) => return self.scrape_without_records(&scrape, error, turn),
+            Err(error) => return self.scrape_without_records(scrape, error, turn),
         }
         match scrape.torrents.iter().all(|(_, record)| record.is_some()) {
             true => self.answer_scrape(&scrape, turn),
@@ -68,12 +68,15 @@ impl Tracker {
         }
     }
 
-    /// The registry cannot tell: an open tracker shows what it has, without the missing names; a registered one shows those it knows
-    /// of, and asks to come back if that is none.
-    pub(super) fn scrape_without_records(&self, scrape: &ParkedScrape, error: LookupError, turn: &mut Turn<'_>) -> Answer {
+    /// The registry cannot tell: what it said last counts, however old. An open tracker shows the rest without names; a registered one
+    /// shows those it knows of, and asks to come back if that is none.
+    pub(super) fn scrape_without_records(&self, mut scrape: ParkedScrape, error: LookupError, turn: &mut Turn<'_>) -> Answer {
+        for (hash, record) in scrape.torrents.iter_mut().filter(|(_, record)| record.is_none()) {
+            *record = self.registry.last_known(hash);
+        }
         match self.policy.registered_only && scrape.torrents.iter().all(|(_, record)| record.is_none()) {
             true => self.refuse(temporary(error), None, scrape.framing, turn),
-            false => self.answer_scrape(scrape, turn),
+            false => self.answer_scrape(&scrape, turn),
         }
     }
 
