@@ -305,6 +305,120 @@ fn record(row: &Row) -> Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Millis;
+    use crate::registry::Standing;
+    use crate::registry::verdicts::Terms;
+    use crate::tests::harness;
+    use crate::tests::paper_ledger::{PaperLedger, row};
+
+    const HASH: InfoHash = InfoHash([9; 20]);
+
+    /// What the database says of every torrent, or that it does not answer.
+    struct Says(Option<Standing>);
+
+    impl Backend for Says {
+        fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, DatabaseError> {
+            let standing = self.0.ok_or_else(|| DatabaseError::Away("gone".to_owned()))?;
+            Ok(hashes.iter().map(|_| Record::plain(standing)).collect())
+        }
+    }
+
+    /// The thread's part without the thread, and a database that lists one torrent.
+    struct Desk {
+        shared: Shared,
+        progress: Progress,
+        ledger: PaperLedger,
+    }
+
+    impl Desk {
+        fn new() -> Desk {
+            let terms = Terms { ttl_ms: 30_000, bytes_max: 1 << 20, listed_only: true, seed: 1 };
+            let shared = Shared {
+                orders: Mutex::default(),
+                changed: Condvar::new(),
+                verdicts: Arc::new(Verdicts::new(terms, harness::store(&harness::policy(), 1))),
+                health: Arc::default(),
+                clock: Arc::new(|| Millis(1_000)),
+            };
+            let mut desk = Desk { shared, progress: Progress::default(), ledger: PaperLedger::of(vec![row(HASH)]) };
+            assert_eq!(desk.round(None), Ok(true));
+            assert_eq!(desk.standing(), Some(Standing::Known));
+            desk
+        }
+
+        fn round(&mut self, says: Option<Standing>) -> Result<bool, DatabaseError> {
+            self.shared.round(&mut self.progress, &mut self.ledger, &mut Says(says))
+        }
+
+        fn standing(&self) -> Option<Standing> {
+            self.shared.verdicts.last_known(&HASH).map(|record| record.standing)
+        }
+
+        fn tell(&mut self, number: u64) {
+            self.ledger.changes.push(Change { number, info_hash: HASH });
+        }
+    }
+
+    #[test]
+    fn a_change_is_looked_up_until_that_has_worked_and_once_more() {
+        let mut desk = Desk::new();
+        desk.tell(1);
+        assert!(desk.round(None).is_err() && desk.standing() == Some(Standing::Known));
+        assert_eq!(desk.round(Some(Standing::Banned)), Ok(false));
+        assert_eq!(desk.standing(), Some(Standing::Banned));
+        // An answer of before the change may still be on its way: the second look sets it right.
+        for (due, _) in &mut desk.progress.again {
+            *due = Instant::now();
+        }
+        assert_eq!((desk.round(Some(Standing::Known)), desk.standing()), (Ok(false), Some(Standing::Known)));
+        assert!(desk.progress.again.is_empty());
+    }
+
+    #[test]
+    fn a_change_of_what_nobody_has_asked_for_is_not_looked_up() {
+        let mut desk = Desk::new();
+        desk.ledger.changes.push(Change { number: 1, info_hash: InfoHash([1; 20]) });
+        assert_eq!(desk.round(None), Ok(false));
+    }
+
+    #[test]
+    fn a_table_of_changes_that_begins_anew_is_noticed_and_everything_read_again() {
+        let mut desk = Desk::new();
+        desk.tell(700);
+        assert_eq!(desk.round(Some(Standing::Known)), Ok(false));
+        desk.ledger.changes.clear();
+        desk.ledger.rows[0].banned = true;
+        let rounds = (0..QUIET_POLLS).map(|_| desk.round(Some(Standing::Known))).collect::<Vec<_>>();
+        assert_eq!(rounds.last(), Some(&Ok(true)));
+        assert_eq!((desk.round(Some(Standing::Known)), desk.standing()), (Ok(false), Some(Standing::Banned)));
+        desk.tell(1);
+        assert_eq!((desk.round(Some(Standing::Known)), desk.standing()), (Ok(false), Some(Standing::Known)));
+    }
+
+    #[test]
+    fn what_an_earlier_run_knew_and_the_list_does_not_hold_is_forgotten() {
+        let mut desk = Desk::new();
+        let other = InfoHash([3; 20]);
+        desk.shared.verdicts.recall(other, Record::plain(Standing::Known));
+        desk.progress = Progress::default();
+        assert_eq!(desk.round(None), Ok(true));
+        assert_eq!((desk.standing(), desk.shared.verdicts.last_known(&other)), (Some(Standing::Known), None));
+    }
+
+    #[test]
+    fn swarms_that_began_without_a_verdict_are_asked_for_when_somebody_can_be() {
+        let mut desk = Desk::new();
+        desk.shared.verdicts.unasked(Millis(1_000));
+        // Nobody is asked in vain when there is no such swarm, and it is tried again when there was no answer.
+        assert_eq!((desk.round(None), desk.shared.verdicts.take_unasked()), (Ok(false), false));
+        harness::begin_unasked(&desk.shared.verdicts.store, HASH);
+        desk.shared.verdicts.unasked(Millis(1_000));
+        assert!(desk.round(None).is_err());
+        assert_eq!(desk.round(Some(Standing::Known)), Ok(false));
+        let mut unasked = Vec::new();
+        desk.shared.verdicts.store.find_unasked(&mut Walk::default(), 9, &mut unasked);
+        assert!(unasked.is_empty() && !desk.shared.verdicts.take_unasked());
+    }
 
     fn change(number: u64) -> Change {
         Change { number, info_hash: InfoHash([u8::try_from(number).unwrap(); 20]) }

@@ -7,10 +7,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::config::{FullScrape as WhoMayAsk, IpParameter};
+#[cfg(test)]
+use crate::ids::{Crypto, Event, InfoHash, PeerAddr, PeerId};
 use crate::ids::{Millis, Ticket};
 use crate::registry::{Mailboxes, Registry, Wake};
 use crate::server::{Connection, Limits, Next, Round};
 use crate::swarm::{self, Store};
+#[cfg(test)]
+use crate::swarm::{Announcement, Chosen, Listing, Newcomer, Verdict};
 use crate::tracker::{Desk, FullScrape, FullScrapeSettings, Outbox, Policy, Tracker, Turn};
 
 /// Makes every choice where the caller has no seed of its own.
@@ -59,6 +63,26 @@ pub fn tracker(policy: Policy) -> Tracker {
     let store = store(&policy, SEED);
     let full_scrape = no_full_scrape(&store, []);
     Tracker::new(policy, store, Arc::new(Registry::memory()), Mailboxes::new([]), full_scrape)
+}
+
+/// A leecher begins the swarm of a torrent that nobody could be asked for.
+#[cfg(test)]
+pub(crate) fn begin_unasked(store: &Store, info_hash: InfoHash) {
+    let announce = Announcement {
+        info_hash,
+        peer: PeerAddr::V4([192, 0, 2, 1, 0x1a, 0xe1]),
+        peer_id: PeerId([b'p'; 20]),
+        seeder: false,
+        event: Event::Started,
+        crypto: Crypto::None,
+        listening: true,
+        numwant: 0,
+        want_ids: false,
+        want_crypto_flags: false,
+    };
+    let verdict = Verdict { listing: Listing::Unasked, ..Verdict::NO_LIST };
+    let newcomer = Newcomer { announce: &announce, verdict };
+    store.enter(&newcomer, Millis(0), &mut fastrand::Rng::with_seed(SEED), &mut Chosen::new());
 }
 
 /// What a worker lends to the connection it serves.

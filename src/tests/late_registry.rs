@@ -306,6 +306,59 @@ fn a_database_that_fails_is_told_at_once_and_until_it_answers_again_nobody_waits
     }
 }
 
+/// Announces again and again; the last time the verdict is past its time, and the database has been asked.
+fn announce_until_asked(peer: &mut Peer, hash: u8, database: &Database) {
+    let end = std::time::Instant::now() + PATIENCE;
+    loop {
+        assert!(std::time::Instant::now() < end, "the verdict never grows stale");
+        peer.send(&[&announce(hash)]);
+        if database.questions.recv_timeout(Duration::from_millis(20)).is_ok() {
+            return;
+        }
+        peer.reply();
+    }
+}
+
+#[test]
+fn a_verdict_past_its_time_is_asked_for_before_it_counts_again_and_others_do_not_wait() {
+    let (server, database) = start(Mode::Registered, |config| config.database.cache_ttl = Duration::from_millis(1));
+    let [mut first, mut second] = [Peer::connect(&server), Peer::connect(&server)];
+    for hash in [KNOWN, UNKNOWN] {
+        first.send(&[&announce(hash)]);
+        database.question();
+        database.answer();
+        let told = first.reply();
+        announce_until_asked(&mut first, hash, &database);
+        assert!(!first.has_answer(), "{told}");
+        second.send(&[&announce(hash)]);
+        assert_eq!(second.reply().contains("#5"), told.contains("#5"), "the old verdict stands meanwhile");
+        database.answer();
+        assert_eq!(first.reply().contains("#5"), told.contains("#5"));
+    }
+    drop(database);
+    server.stop_and_join(PATIENCE).unwrap();
+}
+
+#[test]
+fn a_verdict_past_its_time_counts_when_no_newer_one_is_to_be_had() {
+    let (server, database) = start(Mode::Registered, |config| config.database.cache_ttl = Duration::from_millis(1));
+    let mut peer = Peer::connect(&server);
+    for hash in [KNOWN, BANNED] {
+        peer.send(&[&announce(hash)]);
+        database.question();
+        database.answer();
+        peer.reply();
+    }
+    announce_until_asked(&mut peer, KNOWN, &database);
+    database.answers.send(Err(DatabaseError::Away("gone away".to_owned()))).unwrap();
+    assert!(peer.reply().contains("8:completei0e"));
+    peer.send(&[&announce(BANNED), "/scrape?info_hash=kaaaaaaaaaaaaaaaaaaa&info_hash=uaaaaaaaaaaaaaaaaaaa"]);
+    assert!(peer.reply().contains("#6"));
+    assert!(peer.reply().contains("4:name4:Demo"));
+    drop(database);
+    server.stop_and_join(PATIENCE).unwrap();
+}
+
 #[test]
 fn a_full_queue_refuses_at_once() {
     let (server, database) = start(Mode::Registered, |config| config.database.lookup_queue_max = 1);

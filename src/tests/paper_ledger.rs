@@ -13,6 +13,8 @@ pub(crate) struct PaperLedger {
     pub(crate) calls_left: Option<u32>,
     /// Edits in each batch so far.
     pub(crate) batches: Vec<usize>,
+    /// The table of changes.
+    pub(crate) changes: Vec<Change>,
 }
 
 /// A torrent of which nothing is known but its hash.
@@ -94,11 +96,14 @@ impl Ledger for PaperLedger {
     }
 
     fn last_change(&mut self) -> Result<u64, DatabaseError> {
-        Ok(0)
+        self.call()?;
+        Ok(self.changes.iter().map(|change| change.number).max().unwrap_or(0))
     }
 
-    fn changes(&mut self, _after: u64, _also: &[u64]) -> Result<Vec<Change>, DatabaseError> {
-        Ok(Vec::new())
+    fn changes(&mut self, after: u64, also: &[u64]) -> Result<Vec<Change>, DatabaseError> {
+        self.call()?;
+        let is_asked_for = |change: &&Change| change.number > after || also.contains(&change.number);
+        Ok(self.changes.iter().filter(is_asked_for).copied().collect())
     }
 
     fn idle(&mut self, _idle_s: u64) -> Result<Vec<InfoHash>, DatabaseError> {
