@@ -11,6 +11,9 @@
 use arrayvec::ArrayVec;
 use memchr::memchr;
 
+/// Digits whose number fits 64 bits, whatever they are.
+const USUAL_DIGITS_MAX: usize = 19;
+
 /// The pairs of a query, in order and as they were sent. Empty ones are left out.
 pub fn pairs(query: &[u8]) -> Pairs<'_> {
     Pairs { rest: query }
@@ -103,10 +106,18 @@ pub fn decode_decimal(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
         return None;
     }
-    Decode { rest: value }.try_fold(0_u64, |number, byte| match byte? {
-        digit @ b'0'..=b'9' => Some(number.saturating_mul(10).saturating_add(u64::from(digit - b'0'))),
-        _ => None,
-    })
+    // Digits as they are, and too few of them to be too large: nearly always.
+    if value.len() <= USUAL_DIGITS_MAX
+        && let Some(number) = value.iter().try_fold(0, |number, byte| digit(*byte).map(|digit| 10 * number + digit))
+    {
+        return Some(number);
+    }
+    Decode { rest: value }.try_fold(0_u64, |number, byte| Some(number.saturating_mul(10).saturating_add(digit(byte?)?)))
+}
+
+#[inline]
+fn digit(byte: u8) -> Option<u64> {
+    byte.is_ascii_digit().then(|| u64::from(byte - b'0'))
 }
 
 /// The bytes of a value, decoded one by one; `Some(None)` is a broken escape.
