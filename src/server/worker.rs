@@ -157,7 +157,7 @@ impl Worker {
         for event in events.iter() {
             match event.token() {
                 WAKER => self.take_completions(),
-                token => match slot_of(token) {
+                token => match SlotId::of(token) {
                     Some(id) => self.ready(id, event),
                     None => self.hear(WAKER.0 - 1 - token.0),
                 },
@@ -183,10 +183,10 @@ impl Worker {
 
     /// A connection's socket has something to tell.
     fn ready(&mut self, id: SlotId, event: &Readiness) {
-        let Some(resident) = self.slots.find(id) else { return };
-        match resident.note(event) {
-            true => self.gather(id),
-            false => self.close(id),
+        match self.slots.find(id).map(|resident| resident.note(event)) {
+            Some(true) => self.gather(id),
+            Some(false) => self.close(id),
+            None => {}
         }
     }
 
@@ -214,8 +214,8 @@ impl Worker {
         self.batch.clear();
     }
 
-    /// What has been read is answered first: a completion may be for one of those connections, and too late.
     fn take_completions(&mut self) {
+        // A completion that comes too late may be for a connection that has been read from since.
         self.answer_batch();
         while let Some(completion) = self.common.tracker.next_completion(self.index) {
             self.complete(completion);
@@ -246,7 +246,7 @@ impl Worker {
             }
             Fate::Blocked => {
                 self.deadlines.set(id, resident.connection.deadline(), &mut resident.scheduled);
-                if resident.register(self.poll.registry(), token_of(id)).is_err() {
+                if resident.register(self.poll.registry(), id.token()).is_err() {
                     self.close(id);
                 }
             }
@@ -389,17 +389,6 @@ impl Worker {
         self.counter.publish(&self.bench.desk.tally);
         Ok(())
     }
-}
-
-fn token_of(id: SlotId) -> Token {
-    Token(((id.generation as usize) << 32) | id.index as usize)
-}
-
-/// The slot of a connection's token; `None` for the listeners' tokens.
-fn slot_of(token: Token) -> Option<SlotId> {
-    let index = u32::try_from(token.0 & u32::MAX as usize).ok()?;
-    let generation = u32::try_from(token.0 >> 32).ok()?;
-    ((index as usize) < OCCUPIED_MAX).then_some(SlotId { index, generation })
 }
 
 #[cfg(test)]
