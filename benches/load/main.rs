@@ -92,7 +92,8 @@ fn run(options: &Options) -> io::Result<()> {
 const OPEN_FILES_MAX: u64 = 20_000;
 
 fn is_chosen(load: &Load, options: &Options) -> bool {
-    options.names(load.name).unwrap_or(match load.when {
+    let all: Vec<&str> = LOADS.iter().map(|load| load.name).collect();
+    options.names(load.name, &all).unwrap_or(match load.when {
         When::Always => true,
         When::Usually => !options.quick,
         When::Full => options.full,

@@ -1,5 +1,7 @@
 //! The command line of the load bench.
 
+use std::path::PathBuf;
+
 use clap::Parser;
 
 /// Loads the built tracker from outside, beside a server that does nothing, and beside other trackers.
@@ -28,6 +30,9 @@ pub(crate) struct Options {
     /// Leave other trackers out.
     #[arg(long)]
     pub(crate) no_rivals: bool,
+    /// Another build of the tracker, to stand beside the one of this tree.
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) other: Option<PathBuf>,
     /// Rounds of each server, in turns.
     #[arg(long)]
     rounds: Option<usize>,
@@ -68,9 +73,10 @@ impl Options {
         self.seconds.unwrap_or(if self.quick { 0.2 } else { 0.5 }).clamp(0.01, 3_600.0)
     }
 
-    /// Whether a load was asked for by name; none when nothing was.
-    pub(crate) fn names(&self, load: &str) -> Option<bool> {
+    /// Whether a load was asked for by name: its own, or a part of it where no load is called that. None when nothing was asked for.
+    pub(crate) fn names(&self, load: &str, others: &[&str]) -> Option<bool> {
         let mut names = self.loads.iter().chain(&self.filters).peekable();
-        names.peek().is_some().then(|| names.any(|name| load.contains(name.as_str())))
+        names.peek()?;
+        Some(names.any(|name| load == name || (load.contains(name.as_str()) && !others.contains(&name.as_str()))))
     }
 }

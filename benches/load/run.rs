@@ -113,7 +113,8 @@ impl Runner<'_> {
             addresses: if load.exchange == Exchange::Reconnecting { MANY_ADDRESSES } else { connections },
         };
         let population = Population::new(&spread)?;
-        let mut contenders = vec![self.contender(load, &population, "announced", |ground| ground.tracker(true))];
+        let mut contenders =
+            vec![self.contender(load, &population, "announced", |ground| ground.tracker(Path::new(BUILT), true))];
         let mut answer_bytes = 0;
         if contenders[0].running.is_none() {
             let parts = contenders.into_iter().map(|contender| contender.part).collect();
@@ -124,7 +125,11 @@ impl Runner<'_> {
             let request_bytes = self.announce(load, false).len();
             contenders.push(self.contender(load, &population, BARE, |ground| ground.bare(answer_bytes, request_bytes)));
         } else {
-            contenders.push(self.contender(load, &population, "announced, no ids", |ground| ground.tracker(false)));
+            contenders
+                .push(self.contender(load, &population, "announced, no ids", |ground| ground.tracker(Path::new(BUILT), false)));
+        }
+        if let Some(other) = &self.options.other {
+            contenders.push(self.contender(load, &population, "other build", |ground| ground.tracker(other, true)));
         }
         self.add_rivals(load, &population, &mut contenders);
         for contender in contenders.iter_mut().skip(1).filter(|_| load.measured) {
@@ -245,6 +250,8 @@ impl Runner<'_> {
     }
 }
 
+/// The tracker as built.
+const BUILT: &str = env!("CARGO_BIN_EXE_announced");
 /// The name of the server that the others are compared with.
 pub(crate) const BARE: &str = "bare server";
 const OPENTRACKER: &str = "opentracker";

@@ -60,9 +60,8 @@ impl Ground<'_> {
         if self.load.workers > 1 { &self.cores.all } else { &self.cores.server }
     }
 
-    /// The built tracker.
-    pub(crate) fn tracker(&self, peer_ids: bool) -> io::Result<Server> {
-        let program = Path::new(env!("CARGO_BIN_EXE_announced"));
+    /// The tracker.
+    pub(crate) fn tracker(&self, program: &Path, peer_ids: bool) -> io::Result<Server> {
         let port = free_port()?;
         let (mode, database) = match self.load.site {
             Site::Registered => ("registered", self.import(program)?),

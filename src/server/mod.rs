@@ -4,6 +4,7 @@
 //! [`Server::start`], with one line that names the address or the thing; after it, a worker that ends unasked ends the process.
 //! Knows nothing of the protocol.
 
+mod batch;
 mod connection;
 mod deadline;
 mod listener;

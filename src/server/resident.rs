@@ -81,6 +81,25 @@ impl Resident {
         !(event.is_error() || event.is_write_closed())
     }
 
+    /// Reads what has arrived into `room`, if that is what the connection waits for and nothing is left over from before; the bytes are for
+    /// [`Connection::receive`]. None otherwise, or where there is nothing: [`Resident::advance`] finds out what to do then.
+    pub(super) fn read_ahead(&mut self, room: &mut [u8]) -> Option<usize> {
+        if !self.readable || self.connection.next() != Next::Read || !self.connection.tail().is_empty() {
+            return None;
+        }
+        match self.stream.read(room) {
+            Ok(bytes) if bytes > 0 => {
+                self.readable = bytes == room.len() || self.read_closed;
+                Some(bytes)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.readable = false;
+                None
+            }
+            _ => None,
+        }
+    }
+
     /// Goes on until the connection blocks, ends, or has used up its turn.
     pub(super) fn advance(&mut self, bench: &mut Bench, shared: &Shared<'_>) -> Fate {
         for _ in 0..STEPS_PER_ROUND_MAX {
@@ -177,7 +196,7 @@ impl Resident {
     }
 
     /// Sends fresh answers straight from the worker's buffer; only what the socket does not take is kept with the connection.
-    fn send(&mut self, answers: &[u8], now: Millis, limits: &Limits) -> Option<Fate> {
+    pub(super) fn send(&mut self, answers: &[u8], now: Millis, limits: &Limits) -> Option<Fate> {
         if answers.is_empty() {
             return None;
         }

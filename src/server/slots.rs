@@ -3,6 +3,8 @@
 //! Owns: which slot is whose. A slot's generation grows when its occupant leaves, so an event or an answer that was meant for the one
 //! before finds nobody. Never shrinks: it holds at most as many slots as were occupied at once, and at most the bound given at the start.
 
+use mio::Token;
+
 /// More than a process can have descriptors, and small enough for an index of 32 bits.
 pub(super) const OCCUPIED_MAX: usize = 1 << 30;
 
@@ -13,6 +15,20 @@ pub struct SlotId {
     pub index: u32,
     /// How often the slot had been vacated before.
     pub generation: u32,
+}
+
+impl SlotId {
+    /// The connection's token at the poll.
+    pub(super) fn token(self) -> Token {
+        Token(((self.generation as usize) << 32) | self.index as usize)
+    }
+
+    /// The slot of a connection's token; `None` for the others, whose lower half no slot reaches.
+    pub(super) fn of(token: Token) -> Option<SlotId> {
+        let index = u32::try_from(token.0 & u32::MAX as usize).ok()?;
+        let generation = u32::try_from(token.0 >> 32).ok()?;
+        ((index as usize) < OCCUPIED_MAX).then_some(SlotId { index, generation })
+    }
 }
 
 /// A bounded slab; freed slots are given out again, most recent first, while they are still warm.

@@ -17,6 +17,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::ids::{Millis, Ticket, canonical};
+use crate::server::batch::Batch;
 use crate::server::connection::{Connection, Limits};
 use crate::server::deadline::{Deadlines, TICK_MS};
 use crate::server::listener::{Accepted, Listener, turn_away};
@@ -98,6 +99,7 @@ pub(super) struct Worker {
     due: Vec<(SlotId, u64)>,
     per_address: PerAddress,
     sweep: Sweep,
+    batch: Batch,
     bench: Bench,
     counter: Counter,
     /// When a connection was last turned away or kept waiting, while that goes on.
@@ -126,6 +128,7 @@ impl Worker {
             per_address: PerAddress::new(common.per_address_max),
             sweep: Sweep::new(usize::from(index), common.workers),
             counter: Counter::new(common.stats.clone(), usize::from(index)),
+            batch: Batch::new(common.limits.request_bytes_max),
             common,
             index,
             poll,
@@ -154,12 +157,13 @@ impl Worker {
         for event in events.iter() {
             match event.token() {
                 WAKER => self.take_completions(),
-                token => match slot_of(token) {
+                token => match SlotId::of(token) {
                     Some(id) => self.ready(id, event),
                     None => self.hear(WAKER.0 - 1 - token.0),
                 },
             }
         }
+        self.answer_batch();
         self.go_on();
         self.accept();
         self.housekeep();
@@ -179,14 +183,40 @@ impl Worker {
 
     /// A connection's socket has something to tell.
     fn ready(&mut self, id: SlotId, event: &Readiness) {
-        let Some(resident) = self.slots.find(id) else { return };
-        match resident.note(event) {
-            true => self.advance(id),
-            false => self.close(id),
+        match self.slots.find(id).map(|resident| resident.note(event)) {
+            Some(true) => self.gather(id),
+            Some(false) => self.close(id),
+            None => {}
         }
     }
 
+    /// Reads from a connection, to answer it with others; one with something else to do goes its own way.
+    fn gather(&mut self, id: SlotId) {
+        if self.batch.is_full() {
+            self.answer_batch();
+        }
+        let Some(resident) = self.slots.find(id) else { return };
+        if !self.batch.take(id, resident) {
+            self.advance(id);
+        }
+    }
+
+    fn answer_batch(&mut self) {
+        let shared = Shared { tracker: &self.common.tracker, limits: &self.common.limits };
+        self.batch.answer(&mut self.slots, &mut self.bench, &shared);
+        for at in 0.. {
+            match self.batch.connection(at) {
+                None => break,
+                Some((id, true)) => self.close(id),
+                Some((id, false)) => self.advance(id),
+            }
+        }
+        self.batch.clear();
+    }
+
     fn take_completions(&mut self) {
+        // A completion that comes too late may be for a connection that has been read from since.
+        self.answer_batch();
         while let Some(completion) = self.common.tracker.next_completion(self.index) {
             self.complete(completion);
         }
@@ -216,7 +246,7 @@ impl Worker {
             }
             Fate::Blocked => {
                 self.deadlines.set(id, resident.connection.deadline(), &mut resident.scheduled);
-                if resident.register(self.poll.registry(), token_of(id)).is_err() {
+                if resident.register(self.poll.registry(), id.token()).is_err() {
                     self.close(id);
                 }
             }
@@ -249,6 +279,7 @@ impl Worker {
         for position in std::mem::take(&mut self.listening) {
             self.accept_from(position);
         }
+        self.answer_batch();
     }
 
     fn accept_from(&mut self, position: usize) {
@@ -282,7 +313,7 @@ impl Worker {
             Resident::new(stream, ip, Connection::new(ip, Ticket { worker, slot, generation }, now, limits))
         };
         if let Some(id) = self.slots.insert_with(resident) {
-            self.advance(id);
+            self.gather(id);
         }
     }
 
@@ -358,17 +389,6 @@ impl Worker {
         self.counter.publish(&self.bench.desk.tally);
         Ok(())
     }
-}
-
-fn token_of(id: SlotId) -> Token {
-    Token(((id.generation as usize) << 32) | id.index as usize)
-}
-
-/// The slot of a connection's token; `None` for the listeners' tokens.
-fn slot_of(token: Token) -> Option<SlotId> {
-    let index = u32::try_from(token.0 & u32::MAX as usize).ok()?;
-    let generation = u32::try_from(token.0 >> 32).ok()?;
-    ((index as usize) < OCCUPIED_MAX).then_some(SlotId { index, generation })
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use arrayvec::ArrayVec;
 
 use crate::ids::{Crypto, Event, InfoHash, PeerId};
 use crate::wire::failure::{Failure, Field};
-use crate::wire::query::{decode_at_most, decode_decimal, decode_exact, pairs};
+use crate::wire::query::{decode_at_most, decode_decimal, decode_exact, pairs, value_of};
 
 /// The port libtorrent sends when it does not listen.
 pub const PORT_NOT_LISTENING: u16 = 1;
@@ -85,25 +85,28 @@ impl<'b> AnnounceQuery<'b> {
     /// Picks the fields out of a query; cannot fail.
     pub fn parse(query: &'b [u8]) -> AnnounceQuery<'b> {
         let mut fields = AnnounceQuery::default();
-        for (key, value) in pairs(query) {
-            let field = match key {
-                b"info_hash" => &mut fields.info_hash,
-                b"peer_id" => &mut fields.peer_id,
-                b"port" => &mut fields.port,
-                b"uploaded" => &mut fields.uploaded,
-                b"downloaded" => &mut fields.downloaded,
-                b"left" => &mut fields.left,
-                b"event" => &mut fields.event,
-                b"numwant" => &mut fields.numwant,
-                b"compact" => &mut fields.compact,
-                b"no_peer_id" => &mut fields.no_peer_id,
-                b"ip" => &mut fields.ip,
-                b"cryptoport" => &mut fields.cryptoport,
-                b"supportcrypto" => &mut fields.supportcrypto,
-                b"requirecrypto" => &mut fields.requirecrypto,
+        for pair in pairs(query) {
+            // As many letters as tell the known keys apart: then one comparison is enough.
+            let (field, value) = match pair {
+                [b'i', b'n', ..] => (&mut fields.info_hash, value_of(pair, b"info_hash")),
+                [b'p', b'e', ..] => (&mut fields.peer_id, value_of(pair, b"peer_id")),
+                [b'p', ..] => (&mut fields.port, value_of(pair, b"port")),
+                [b'u', ..] => (&mut fields.uploaded, value_of(pair, b"uploaded")),
+                [b'd', ..] => (&mut fields.downloaded, value_of(pair, b"downloaded")),
+                [b'l', ..] => (&mut fields.left, value_of(pair, b"left")),
+                [b'e', ..] => (&mut fields.event, value_of(pair, b"event")),
+                [b'n', b'u', ..] => (&mut fields.numwant, value_of(pair, b"numwant")),
+                [b'n', ..] => (&mut fields.no_peer_id, value_of(pair, b"no_peer_id")),
+                [b'c', b'o', ..] => (&mut fields.compact, value_of(pair, b"compact")),
+                [b'c', ..] => (&mut fields.cryptoport, value_of(pair, b"cryptoport")),
+                [b'i', ..] => (&mut fields.ip, value_of(pair, b"ip")),
+                [b's', ..] => (&mut fields.supportcrypto, value_of(pair, b"supportcrypto")),
+                [b'r', ..] => (&mut fields.requirecrypto, value_of(pair, b"requirecrypto")),
                 _ => continue,
             };
-            field.get_or_insert(value);
+            if let (None, Some(_)) = (&field, value) {
+                *field = value;
+            }
         }
         fields
     }

@@ -6,8 +6,6 @@
 //! Limits: the buffer's length. The first write that does not fit is dropped whole, and so is everything after it;
 //! [`Writer::written`] says so at the end, so the calls between need no `?`.
 
-use std::mem;
-
 /// The buffer was too small for what was written into it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Full;
@@ -15,23 +13,25 @@ pub struct Full;
 /// Writes bencoded values one after the other.
 #[derive(Debug)]
 pub struct Writer<'b> {
-    /// What is still free; empty for good once something has not fitted.
-    rest: &'b mut [u8],
-    written_bytes: usize,
-    full: bool,
+    out: &'b mut [u8],
+    /// Where the next byte goes; [`FULL_AT`] for good once something has not fitted.
+    at: usize,
 }
+
+/// Past the end of every buffer.
+const FULL_AT: usize = usize::MAX / 2;
 
 impl<'b> Writer<'b> {
     /// A writer that fills `out` from its first byte.
     #[inline]
     pub fn new(out: &'b mut [u8]) -> Writer<'b> {
-        Writer { rest: out, written_bytes: 0, full: false }
+        Writer { out, at: 0 }
     }
 
     /// Bytes written so far, or [`Full`] when something was left out.
     #[inline]
     pub fn written(&self) -> Result<usize, Full> {
-        if self.full { Err(Full) } else { Ok(self.written_bytes) }
+        if self.at == FULL_AT { Err(Full) } else { Ok(self.at) }
     }
 
     /// Bytes that go out as they are: text of an HTTP head, or something bencoded already, such as the key `8:interval`.
@@ -86,14 +86,11 @@ impl<'b> Writer<'b> {
 
     /// The next `bytes` bytes of the buffer, or none, now and ever after, when there are not so many.
     #[inline]
-    fn claim(&mut self, bytes: usize) -> Option<&'b mut [u8]> {
-        let Some((room, rest)) = mem::take(&mut self.rest).split_at_mut_checked(bytes) else {
-            self.full = true;
-            return None;
-        };
-        self.rest = rest;
-        self.written_bytes += bytes;
-        Some(room)
+    fn claim(&mut self, bytes: usize) -> Option<&mut [u8]> {
+        let begin = self.at;
+        let room = self.out.get_mut(begin..begin + bytes);
+        self.at = if room.is_some() { begin + bytes } else { FULL_AT };
+        room
     }
 }
 

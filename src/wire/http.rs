@@ -15,7 +15,7 @@ use httparse::Status;
 use memchr::{memchr, memchr2};
 
 use crate::wire::head::{Head, RequestLine};
-use crate::wire::query::{pairs, split_once};
+use crate::wire::query::{pairs, split_once, value_of};
 
 /// Headers in one request. CDNs and browsers send twenty or so.
 pub const HEADERS_MAX: usize = 64;
@@ -201,7 +201,7 @@ pub fn route(target: &[u8]) -> Route<'_> {
         Route::NotFound
     } else if query.is_empty() {
         Route::Index
-    } else if pairs(query).any(|(key, _)| key == b"info_hash") {
+    } else if pairs(query).any(|pair| value_of(pair, b"info_hash").is_some()) {
         Route::Announce(query)
     } else {
         Route::NotFound

@@ -1,6 +1,6 @@
 //! Query strings: pairs, and the percent-decoding of their values.
 //!
-//! Owns: the splitting on `&` and on the first `=`, and the decoding of `%xx`.
+//! Owns: the splitting on `&` and behind a key, and the decoding of `%xx`.
 //! Never: refuses a query, knows a key, or asks for UTF-8. A second `?` or a tail such as `& & = =` (Azureus) is a pair nobody asks
 //! for. Keys are compared as they were sent; no client escapes them.
 //! Limits: time linear in the query; decoded values are as long as the caller's type says.
@@ -11,7 +11,10 @@
 use arrayvec::ArrayVec;
 use memchr::memchr;
 
-/// The pairs of a query, in order: key and value as they were sent, the value empty for a bare key. Empty pairs are left out.
+/// Digits whose number fits 64 bits, whatever they are.
+const USUAL_DIGITS_MAX: usize = 19;
+
+/// The pairs of a query, in order and as they were sent. Empty ones are left out.
 pub fn pairs(query: &[u8]) -> Pairs<'_> {
     Pairs { rest: query }
 }
@@ -23,26 +26,48 @@ pub struct Pairs<'q> {
 }
 
 impl<'q> Iterator for Pairs<'q> {
-    type Item = (&'q [u8], &'q [u8]);
+    type Item = &'q [u8];
 
     #[inline]
-    fn next(&mut self) -> Option<(&'q [u8], &'q [u8])> {
+    fn next(&mut self) -> Option<&'q [u8]> {
         while let [b'&', rest @ ..] = self.rest {
             self.rest = rest;
         }
         if self.rest.is_empty() {
             return None;
         }
-        // Keys are short: a plain loop is through before a vectorised search has set out. Values may be a 60-byte info hash.
-        let key_bytes = self.rest.iter().position(|byte| matches!(byte, b'=' | b'&')).unwrap_or(self.rest.len());
-        let (key, tail) = self.rest.split_at(key_bytes);
-        let (value, rest) = match tail {
-            [b'=', tail @ ..] => tail.split_at(memchr(b'&', tail).unwrap_or(tail.len())),
-            _ => (&[][..], tail),
-        };
-        self.rest = rest;
-        Some((key, value))
+        let (pair, rest) = self.rest.split_at(find(self.rest, b'&'));
+        // The `&` behind a pair belongs to it.
+        self.rest = rest.get(1..).unwrap_or_default();
+        Some(pair)
     }
+}
+
+/// What a pair says of `key`: what stands behind its first `=`, nothing when it is a bare key. None when its key is another one.
+#[inline]
+pub fn value_of<'q>(pair: &'q [u8], key: &[u8]) -> Option<&'q [u8]> {
+    match pair.strip_prefix(key)? {
+        [b'=', value @ ..] => Some(value),
+        [] => Some(&[]),
+        _ => None,
+    }
+}
+
+/// Where the first `byte` stands, or the end. Most pairs are short: eight bytes at a time in line are through before a vectorised search
+/// has set out.
+#[inline]
+fn find(bytes: &[u8], byte: u8) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let differences = u64::from_le_bytes(*word) ^ (ONES * u64::from(byte));
+        // The highest bit of each byte without a difference; those above the lowest such byte mean nothing.
+        let hits = differences.wrapping_sub(ONES) & !differences & (ONES << 7);
+        if hits != 0 {
+            return 8 * at + hits.trailing_zeros() as usize / 8;
+        }
+    }
+    8 * words.len() + tail.iter().position(|other| *other == byte).unwrap_or(tail.len())
 }
 
 /// What stands before and after the first `byte`; none when there is none.
@@ -81,10 +106,18 @@ pub fn decode_decimal(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
         return None;
     }
-    Decode { rest: value }.try_fold(0_u64, |number, byte| match byte? {
-        digit @ b'0'..=b'9' => Some(number.saturating_mul(10).saturating_add(u64::from(digit - b'0'))),
-        _ => None,
-    })
+    // Digits as they are, and too few of them to be too large: nearly always.
+    if value.len() <= USUAL_DIGITS_MAX
+        && let Some(number) = value.iter().try_fold(0, |number, byte| digit(*byte).map(|digit| 10 * number + digit))
+    {
+        return Some(number);
+    }
+    Decode { rest: value }.try_fold(0_u64, |number, byte| Some(number.saturating_mul(10).saturating_add(digit(byte?)?)))
+}
+
+#[inline]
+fn digit(byte: u8) -> Option<u64> {
+    byte.is_ascii_digit().then(|| u64::from(byte - b'0'))
 }
 
 /// The bytes of a value, decoded one by one; `Some(None)` is a broken escape.
@@ -131,23 +164,51 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_query_is_split_on_ampersands_and_first_equals_signs() {
-        let rows: &[(&str, &[(&str, &str)])] = &[
+    fn a_query_is_split_on_ampersands() {
+        let rows: &[(&str, &[&str])] = &[
             ("", &[]),
             ("&&", &[]),
-            ("a=1", &[("a", "1")]),
-            ("a=b=c", &[("a", "b=c")]),
-            ("&left&", &[("left", "")]),
-            ("a=1&&b=2&", &[("a", "1"), ("b", "2")]),
-            ("&=", &[("", "")]),
-            ("a=1& & = =", &[("a", "1"), (" ", ""), (" ", " =")]),
-            ("a=1;b=2?c=3", &[("a", "1;b=2?c=3")]),
-            ("a=1&a=2", &[("a", "1"), ("a", "2")]),
+            ("a=1", &["a=1"]),
+            ("&left&", &["left"]),
+            ("a=1&&b=2&", &["a=1", "b=2"]),
+            ("a=1& & = =", &["a=1", " ", " = ="]),
+            ("a=1;b=2?c=3", &["a=1;b=2?c=3"]),
+            ("a=1&a=2", &["a=1", "a=2"]),
+            ("a=1234567&b=12345&c=123456789abcdef&d", &["a=1234567", "b=12345", "c=123456789abcdef", "d"]),
         ];
         for (query, expected) in rows {
-            let found: Vec<_> = pairs(query.as_bytes()).collect();
-            let expected: Vec<_> = expected.iter().map(|(key, value)| (key.as_bytes(), value.as_bytes())).collect();
-            assert_eq!(found, expected, "{query}");
+            let found: Vec<_> = pairs(query.as_bytes()).map(|pair| str::from_utf8(pair).unwrap()).collect();
+            assert_eq!(found, *expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn the_first_ampersand_is_found_wherever_it_stands() {
+        for length in 0..40 {
+            for at in 0..length {
+                let mut bytes = vec![b'%'; length];
+                bytes[at..].fill(b'\'');
+                bytes[at] = b'&';
+                assert_eq!(find(&bytes, b'&'), at, "{length}");
+            }
+            assert_eq!(find(&vec![b'\''; length], b'&'), length);
+        }
+    }
+
+    #[test]
+    fn a_value_stands_behind_its_whole_key() {
+        let rows: &[(&str, Option<&str>)] = &[
+            ("port=6881", Some("6881")),
+            ("port==", Some("=")),
+            ("port", Some("")),
+            ("port=", Some("")),
+            ("ports=1", None),
+            ("por=1", None),
+            ("=port", None),
+            ("", None),
+        ];
+        for (pair, expected) in rows {
+            assert_eq!(value_of(pair.as_bytes(), b"port"), expected.map(str::as_bytes), "{pair}");
         }
     }
 

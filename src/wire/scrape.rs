@@ -8,7 +8,7 @@ use arrayvec::ArrayVec;
 
 use crate::ids::InfoHash;
 use crate::wire::failure::Failure;
-use crate::wire::query::{decode_exact, pairs};
+use crate::wire::query::{decode_exact, pairs, value_of};
 
 /// Torrents answered in one scrape: about what a request of 8 KiB holds with every byte of every hash escaped.
 pub const HASHES_PER_SCRAPE_MAX: usize = 100;
@@ -24,7 +24,7 @@ impl Hashes {
     /// [`Failure::InfoHashLength`] when one of the hashes that count is not 20 bytes.
     pub fn parse(query: &[u8]) -> Result<Option<Hashes>, Failure> {
         let mut hashes: ArrayVec<InfoHash, HASHES_PER_SCRAPE_MAX> = ArrayVec::new();
-        for (_, value) in pairs(query).filter(|(key, _)| *key == b"info_hash") {
+        for value in pairs(query).filter_map(|pair| value_of(pair, b"info_hash")) {
             if hashes.is_full() {
                 break;
             }
