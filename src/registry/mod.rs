@@ -22,6 +22,8 @@ mod mailbox;
 #[cfg(feature = "databases")]
 mod mysql;
 mod pool;
+#[cfg(feature = "databases")]
+mod place;
 mod recent;
 mod saved;
 #[cfg(feature = "databases")]
