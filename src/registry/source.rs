@@ -63,14 +63,19 @@ impl Source {
     }
 
     /// What can be done about the database before anybody asks it: an SQLite file is made, with its tables. A MySQL server may be
-    /// away at that time, and nothing is asked of it.
+    /// away at that time, and nothing is asked of it; the same goes for a file that is there but locked.
     ///
     /// # Errors
-    /// When the file cannot be used; the text names it.
+    /// When the file cannot be used or made; the text names it.
     pub fn prepare(&self) -> Result<(), DatabaseError> {
         match &self.0 {
             Kind::Sqlite(path) => {
-                Sqlite::new(path, TimeLimits { connect: PREPARE_LOCK_WAIT, answer: PREPARE_LOCK_WAIT }).prepare()
+                let was_there = path.exists();
+                let limits = TimeLimits { connect: PREPARE_LOCK_WAIT, answer: PREPARE_LOCK_WAIT };
+                match Sqlite::new(path, limits).prepare() {
+                    Err(DatabaseError::Away(_)) if was_there => Ok(()),
+                    prepared => prepared,
+                }
             }
             Kind::Mysql(_) => Ok(()),
         }

@@ -230,3 +230,15 @@ fn a_file_that_was_replaced_is_opened_anew_by_everybody() {
     assert_eq!(works(&mut kept, 3), Standing::Unknown);
     assert_eq!(site.row(hash(2)), None);
 }
+
+#[test]
+fn a_file_locked_for_long_keeps_nobody_from_starting_or_reading() {
+    let site = Site::new(Kind::Sqlite);
+    site.list(hash(1), "one");
+    let holder = rusqlite::Connection::open(site.file()).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert_eq!(site.source.prepare(), Ok(()));
+    assert_eq!(site.source.ledger(SHORT).page(None, 10).unwrap().len(), 1);
+    let error = site.source.ledger(SHORT).write(&batch(1, Vec::new())).unwrap_err();
+    assert!(matches!(&error, DatabaseError::Away(text) if text.contains("kept it locked for 0.3 s")), "{error}");
+}
