@@ -46,8 +46,8 @@ const PROCESS_DESCRIPTORS: usize = 32;
 /// How long writing counters to the database may take, step by step: nobody waits for it.
 #[cfg(feature = "databases")]
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The file in the state directory that holds what outlives the process.
-const STATE_FILE: &str = "announced.state";
+/// The registry gets what the workers have left of the time for stopping, but so long at least: usually it needs a moment.
+const CLOSE_GRACE_MIN: Duration = Duration::from_secs(1);
 
 /// Why the server could not start; one clear line.
 #[derive(Debug)]
@@ -148,7 +148,7 @@ impl Server {
     }
 
     /// Stops accepting, lets what is being answered be answered, for `grace` at most, and waits for the workers; then has the registry
-    /// write what was counted, for `grace` again.
+    /// write what was counted, in what is left of `grace`, or in a second.
     ///
     /// # Errors
     /// The first worker's that ended badly.
@@ -163,9 +163,10 @@ impl Server {
         for end in ends {
             worst = worst.and(end);
         }
-        self.tracker.registry().close(grace);
+        self.tracker.registry().close(end.saturating_duration_since(Instant::now()).max(CLOSE_GRACE_MIN));
         worst
     }
+        let end = Instant::now() + grace;
 }
 
 type WorkerEnded = Arc<dyn Fn(usize) + Send + Sync>;
