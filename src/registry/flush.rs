@@ -11,7 +11,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,7 +21,7 @@ use crate::ids::InfoHash;
 use crate::registry::database::{BATCH_ROWS_MAX, Batch, Counted, DatabaseError, Ledger, NodeId};
 use crate::registry::health::{Backoff, Health, Part};
 use crate::registry::verdicts::Verdicts;
-use crate::registry::{Clock, Databases, Settings, saved};
+use crate::registry::{Clock, Databases, Settings, StateFile};
 use crate::swarm::{Owed, Walk};
 
 /// How often the verdicts are saved.
@@ -41,7 +40,7 @@ struct Shared {
     clock: Clock,
     flush_interval: Duration,
     torrent_ttl: Duration,
-    state_file: Option<PathBuf>,
+    state_file: Option<StateFile>,
 }
 
 /// What the thread and whoever closes share.
@@ -241,9 +240,9 @@ impl Shared {
 
     /// A file that cannot be written is no reason to stop: said once for as long as it goes on.
     fn save(&self) {
-        let Some(path) = &self.state_file else { return };
+        let Some(file) = &self.state_file else { return };
         let batches: Vec<Arc<Batch>> = self.desk.lock().unwritten.iter().cloned().collect();
-        saved::store(path, &batches, |f| self.verdicts.for_each_listed(f));
+        file.save(&batches, |f| self.verdicts.for_each_listed(f));
     }
 }
 
