@@ -66,9 +66,10 @@ EXECUTE step;
 DEALLOCATE PREPARE step;
 
 -- The last batch of counters that each tracker has written: it moves on in the transaction that writes the batch, so a tracker
--- that did not hear whether its COMMIT arrived can find out, and adds no download twice.
+-- that did not hear whether its COMMIT arrived can find out, and adds no download twice. Every run of a tracker has a name of its
+-- own; a batch that one leaves to the next keeps its name and number.
 CREATE TABLE IF NOT EXISTS flushes (
-    node        BINARY(16)        NOT NULL                           COMMENT 'which tracker: the random name it keeps in its state directory',
+    node        BINARY(16)        NOT NULL                           COMMENT 'which tracker, and which run of it: a random name for each',
     number      BIGINT UNSIGNED   NOT NULL DEFAULT 0                 COMMENT 'the last batch applied; the next has the next number',
     at          TIMESTAMP         NOT NULL DEFAULT CURRENT_TIMESTAMP COMMENT 'when that was; rows older than 30 days are deleted',
     PRIMARY KEY (node),

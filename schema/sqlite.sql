@@ -19,9 +19,9 @@ CREATE TABLE IF NOT EXISTS torrents (
 CREATE INDEX IF NOT EXISTS torrents_updated ON torrents (updated);
 
 -- The last batch of counters that each tracker has written: it moves on in the transaction that writes the batch, so that no
--- download is added twice.
+-- download is added twice. Every run of a tracker has a name of its own; a batch that one leaves to the next keeps its name and number.
 CREATE TABLE IF NOT EXISTS flushes (
-    node        BLOB    NOT NULL PRIMARY KEY,           -- which tracker: the random name it keeps in its state directory, 16 bytes
+    node        BLOB    NOT NULL PRIMARY KEY,           -- which tracker, and which run of it: a random name for each, 16 bytes
     number      INTEGER NOT NULL DEFAULT 0,             -- the last batch applied; the next has the next number
     at          INTEGER NOT NULL DEFAULT (CAST(strftime('%s', 'now') AS INTEGER)) -- when that was; rows older than 30 days are deleted
 );

@@ -6,7 +6,7 @@
 //! - SIGTERM and SIGINT stop the tracker in good order: exit code 0. A second one ends it at once: 128 + signal, as shells count.
 //! - SIGUSR1 writes the counters into the log. SIGHUP has every verdict asked for anew: what the operator has changed in the database
 //!   counts at once.
-//! - A wrong setting, an address in use or a worker that died is exit code 1 and one line on stderr for each problem; a misused
+//! - A wrong setting, an address in use or a thread that died is exit code 1 and one line on stderr for each problem; a misused
 //!   command line is clap's exit code 2.
 //!
 //! Never does: anything with a socket or, but for `announced torrent`, a database. Nothing here runs while announces are answered.
@@ -18,6 +18,7 @@ use std::env;
 use std::fs;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::panic;
 use std::path::PathBuf;
 use std::process::{self, ExitCode};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -34,7 +35,7 @@ use announced::server::Server;
 
 use command_line::{Command, CommandLine, Start};
 
-/// How long answers may still go out after a signal asked for the end. Supervisors kill after 10 s (Docker) to 90 s (systemd).
+/// How long answers may still go out, and counters be written, after a signal asked for the end; a second more at the worst. Supervisors kill after 10 s (Docker) to 90 s (systemd).
 const STOP_GRACE: Duration = Duration::from_secs(5);
 /// Exit code of a process ended by a signal, less the signal's number, as shells report it.
 const EXIT_SIGNAL_BASE: i32 = 128;
@@ -101,6 +102,7 @@ fn serve(config: &Config) -> Result<(), String> {
     log_to_stderr(config.server.log_level);
     let (events, inbox) = mpsc::channel();
     watch_signals(events.clone()).map_err(|error| format!("cannot watch for signals: {error}"))?;
+    watch_panics(events.clone());
     let (mode, database) = (config.tracker.mode, config.database.url.clone());
     let worker_ended = move |worker| drop(events.send(Event::WorkerEnded(worker)));
     let server = Server::start(config, worker_ended).map_err(|error| error.to_string())?;
@@ -122,6 +124,21 @@ enum Event {
     Stats,
     /// The worker of this index ended though nobody asked it to.
     WorkerEnded(usize),
+    /// The thread of this name panicked.
+    Panicked(String),
+}
+
+/// Turns panics into events, whichever thread it is: without the one that writes counters, say, the tracker would go on serving, and
+/// count for nothing.
+fn watch_panics(events: Sender<Event>) {
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        let thread = thread::current().name().unwrap_or("without a name").to_owned();
+        log::error!("the thread {thread} panicked: the tracker cannot go on");
+        // Nobody listens any more when the end has begun.
+        let _ = events.send(Event::Panicked(thread));
+    }));
 }
 
 /// Turns signals into events on a thread of its own. They are caught from here on, so that none is lost while the server starts.
@@ -160,6 +177,7 @@ fn wait(server: &Server, inbox: &Receiver<Event>, stats_interval: Duration) -> R
             }
             Ok(Event::Stats) | Err(RecvTimeoutError::Timeout) => info!("{}", server.stats()),
             Ok(Event::WorkerEnded(worker)) => return Err(format!("worker {worker} ended unexpectedly")),
+            Ok(Event::Panicked(thread)) => return Err(format!("the thread {thread} panicked")),
             Err(RecvTimeoutError::Disconnected) => return Err("the signal thread ended unexpectedly".to_owned()),
         }
     }
@@ -232,6 +250,15 @@ mod tests {
         for (address, url) in rows {
             assert_eq!(announce_url(address.parse().unwrap(), "tracker.example"), url);
         }
+    }
+
+    #[test]
+    fn a_panic_in_any_thread_is_heard_of() {
+        let (events, inbox) = mpsc::channel();
+        watch_panics(events);
+        let thread = thread::Builder::new().name("flush".to_owned()).spawn(|| panic!("on purpose")).unwrap();
+        assert!(thread.join().is_err());
+        assert!(matches!(inbox.try_recv(), Ok(Event::Panicked(thread)) if thread == "flush"));
     }
 
     #[test]

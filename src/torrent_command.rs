@@ -51,13 +51,19 @@ fn change(database: &Source, change: &Change, torrents: &[OsString]) -> Result<(
     };
     let edits = change.edits(torrents, &mut complain);
     if !edits.is_empty() {
-        operator::apply(&mut *open(database)?, &edits, &mut io::stdout(), &mut complain).map_err(|trouble| line(&trouble))?;
+        // Nothing can be lifted or taken off where nothing is listed: there, a name is mistyped.
+        let mut ledger = match change {
+            Change::Add { .. } | Change::Ban { .. } => open_or_make(database)?,
+            Change::Unban | Change::Remove => database.ledger(LIMITS),
+        };
+        operator::apply(&mut *ledger, &edits, &mut io::stdout(), &mut complain).map_err(|trouble| line(&trouble))?;
     }
     all_well(complaints)
 }
 
 fn list(database: &Source, format: Format) -> Result<(), Vec<String>> {
-    operator::list(&mut *open(database)?, format, &mut BufWriter::new(io::stdout().lock())).map_err(|trouble| line(&trouble))
+    operator::list(&mut *database.ledger(LIMITS), format, &mut BufWriter::new(io::stdout().lock()))
+        .map_err(|trouble| line(&trouble))
 }
 
 fn import(database: &Source, path: &Path) -> Result<(), Vec<String>> {
@@ -69,7 +75,7 @@ fn import(database: &Source, path: &Path) -> Result<(), Vec<String>> {
         complaints += 1;
         bar.suspend(|| crate::complain(&format!("announced: {name}: {problem}\n")));
     };
-    let (imported, ended) = operator::import(&mut *open(database)?, &mut input, &mut complain);
+    let (imported, ended) = operator::import(&mut *open_or_make(database)?, &mut input, &mut complain);
     bar.finish_and_clear();
     crate::print(&format!("{imported}\n"))?;
     ended.map_err(|trouble| match trouble {
@@ -101,7 +107,7 @@ impl List {
 }
 
 /// A connection to `database`; an SQLite file is made if there is none.
-fn open(database: &Source) -> Result<Box<dyn Ledger>, Vec<String>> {
+fn open_or_make(database: &Source) -> Result<Box<dyn Ledger>, Vec<String>> {
     database.prepare().map_err(|error| vec![error.to_string()])?;
     Ok(database.ledger(LIMITS))
 }

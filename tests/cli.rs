@@ -52,13 +52,11 @@ struct Running {
 
 impl Running {
     fn start(arguments: &[&str]) -> Running {
-        let mut child = command()
-            .args(["--database", "memory"])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Running::of(command().args(["--database", "memory"]).args(arguments))
+    }
+
+    fn of(command: &mut Command) -> Running {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         Running { child, stdout: BufReader::new(stdout), stderr: BufReader::new(stderr) }
     }
@@ -353,4 +351,24 @@ fn an_address_in_use_is_named() {
     let address = taken.local_addr().unwrap().to_string();
     let line = announced(["--listen", &address]);
     assert!(refusal(&line).contains(&address), "{line:?}");
+}
+
+#[test]
+fn two_trackers_do_not_share_a_state_directory() {
+    let home = tempfile::tempdir().unwrap();
+    let start = || {
+        let mut command = command();
+        command.current_dir(&home).args(["--listen", "127.0.0.1:0", "--workers", "1"]);
+        command
+    };
+    let mut first = Running::of(&mut start());
+    assert!(first.line().contains("sqlite:announced.db"));
+    let directory = home.path().canonicalize().unwrap();
+    let expected = format!("another tracker uses server.state_directory {directory:?}; give each its own");
+    assert_eq!(refusal(&start().output().unwrap()), expected);
+    let mut without_a_list = Running::of(start().args(["--database", "memory"]));
+    assert!(without_a_list.line().contains("database memory"), "it keeps nothing");
+    first.signal("KILL");
+    first.end();
+    assert!(Running::of(&mut start()).line().contains("sqlite:announced.db"), "the lock ends with its holder");
 }

@@ -70,6 +70,7 @@ fn text(bytes: &[u8]) -> &str {
 #[test]
 fn a_torrent_is_added_banned_unbanned_and_removed() {
     let site = Site::new();
+    assert_eq!(site.said(&["import", "/dev/null"]), "added 0, already listed 0, wrong 0\n");
     assert_eq!(site.said(&["list", "--json"]), "[]\n");
     assert_eq!(site.said(&["add", A, "--name", "Demo"]), format!("added {A} Demo\n"));
     assert_eq!(site.said(&["add", &A.to_uppercase()]), format!("already listed {A}\n"));
@@ -125,6 +126,16 @@ fn nothing_is_written_when_nothing_could_be_read() {
     let site = Site::new();
     site.wrong(&["add", "nowhere.torrent"]);
     assert!(!site.folder.path().join("torrents.db").exists());
+}
+
+#[test]
+fn only_what_lists_torrents_makes_a_file() {
+    let site = Site::new();
+    let complaint = "announced: SQLite file torrents.db: there is no such file\n";
+    for arguments in [&["list"][..], &["list", "--json"], &["unban", A], &["remove", A]] {
+        assert_eq!(site.wrong(arguments), (String::new(), complaint.to_owned()), "{arguments:?}");
+    }
+    assert_eq!(fs::read_dir(&site.folder).unwrap().count(), 0);
 }
 
 #[test]

@@ -87,8 +87,8 @@ pub struct ServerConfig {
     /// from CDNs add 2 KB.
     pub request_bytes_max: u32,
 
-    /// Directory for what the tracker keeps between runs. The default is the working directory, so that trying it out leaves nothing
-    /// elsewhere; a service names its own.
+    /// Directory for what the tracker keeps between runs; each tracker needs its own. The default is the working directory, so that
+    /// trying it out leaves nothing elsewhere; a service names its own.
     pub state_directory: PathBuf,
 
     /// How often a line of counters is logged. "0s" = never; SIGUSR1 logs one at any time.

@@ -43,13 +43,17 @@ pub fn list(ledger: &mut dyn Ledger, format: Format, out: &mut dyn Write) -> Res
 
 fn table(ledger: &mut dyn Ledger, out: &mut dyn Write) -> Result<(), Trouble> {
     let head = format!("{:<40}  {:<10}  {:>10}  {:>8}  {:>8}  NAME\n", "INFO HASH", "ADDED", "DOWNLOADED", "SEEDERS", "LEECHERS");
-    out.write_all(head.as_bytes()).map_err(Trouble::Output)?;
+    // Not before there is an answer: a database that has none is an error and nothing else.
+    let mut before = head.as_str();
     each_row(ledger, |row| {
+        out.write_all(before.as_bytes())?;
+        before = "";
         let added = rfc3339(row.added_unix_s);
         let added = added.as_ref().map_or("-", |time| &time[..DATE_CHARS]);
         let (hash, name) = (row.info_hash, name_and_ban(row));
         writeln!(out, "{hash}  {added:<10}  {:>10}  {:>8}  {:>8}  {name}", row.downloaded, row.complete, row.incomplete)
-    })
+    })?;
+    out.write_all(before.as_bytes()).map_err(Trouble::Output)
 }
 
 fn name_and_ban(row: &Row) -> String {

@@ -67,15 +67,15 @@ impl Numbered {
     /// Compares `number` with the last one `applied`.
     ///
     /// # Errors
-    /// When batches are missing between them, which only another writer under the same name, or a hand in the table, can have caused.
+    /// When batches are missing between them, which only a database set back to an earlier state, or a hand in the table, can have caused.
     pub(super) fn of(number: u64, applied: Option<u64>) -> Result<Numbered, DatabaseError> {
         match applied {
             None => Ok(Numbered::First),
             Some(last) if last >= number => Ok(Numbered::Applied),
             Some(last) if last + 1 == number => Ok(Numbered::Next),
             Some(last) => Err(DatabaseError::Unfit(format!(
-                "the table flushes knows batch {last} as this tracker's last, but the next is {number}: is there another tracker with a \
-                 copy of this one's state_directory?"
+                "the table flushes knows batch {last} as this tracker's last, but the next is {number}: has the database been set back? \
+                 Delete its row there, and counting goes on"
             ))),
         }
     }

@@ -153,7 +153,7 @@ pub struct Batch {
     pub rows: Vec<Counted>,
 }
 
-/// Names one writer of batches: random, so that two never share it.
+/// Names one writer of batches: random and new in every process, so that two never share it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct NodeId(pub [u8; 16]);
 

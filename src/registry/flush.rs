@@ -3,15 +3,18 @@
 //! Owns: the thread that does it. Every interval it walks the swarms for what they owe, a batch at a time, writes each batch, and settles
 //! the books when it is known to be applied. A batch is numbered and never changes: when the acknowledgement of its commit is lost it
 //! is written again, under the same number, until the database says that it has it. So nothing is lost, and nothing counted twice.
-//! Between two rounds it deletes torrents that are past their time, where that is asked for, and saves the verdicts now and then.
+//! Between two rounds it deletes torrents that are past their time, where that is asked for. Now and then, and during an outage too, it
+//! saves the verdicts and the batch that is under way.
 //!
-//! Never: keeps more than one batch. What a database that is away cannot be told stays in the swarms' own books.
+//! At the end of the process all that could not be written is made into batches and saved, with the numbers and the node's name that they
+//! were made under, and is the first thing to be written by the next process. That one takes a new name for its own: a state directory
+//! that was copied cannot make two writers of one name, and each batch is still applied once.
 //!
-//! At the end of the process what could not be written is saved with its numbers, and is the first thing to be written by the next one.
+//! Never: takes a batch of its own before the last one is written, but at the end. What a database that is away cannot be told stays in
+//! the swarms' own books.
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,7 +25,7 @@ use crate::ids::InfoHash;
 use crate::registry::database::{BATCH_ROWS_MAX, Batch, Counted, DatabaseError, Ledger, NodeId};
 use crate::registry::health::{Backoff, Health, Part};
 use crate::registry::verdicts::Verdicts;
-use crate::registry::{Clock, Databases, Settings, saved};
+use crate::registry::{Clock, Databases, Settings, StateFile};
 use crate::swarm::{Owed, Walk};
 
 /// How often the verdicts are saved.
@@ -41,7 +44,10 @@ struct Shared {
     clock: Clock,
     flush_interval: Duration,
     torrent_ttl: Duration,
-    state_file: Option<PathBuf>,
+    state_file: Option<StateFile>,
+    save_interval: Duration,
+    /// When the state was last saved; held while it is.
+    saved_at: Mutex<Instant>,
 }
 
 /// What the thread and whoever closes share.
@@ -51,6 +57,8 @@ struct Desk {
     number: u64,
     /// Batches that are not known to be applied, in the order of their numbers.
     unwritten: VecDeque<Arc<Batch>>,
+    /// The last try to write was in vain.
+    away: bool,
     stage: Stage,
 }
 
@@ -73,22 +81,11 @@ impl Flusher {
         health: Arc<Health>,
         unwritten: Vec<Batch>,
     ) -> io::Result<Flusher> {
-        for batch in &unwritten {
-            let counted = batch.rows.iter().filter(|row| row.downloads > 0);
-            verdicts.recent.expect(counted.map(|row| row.info_hash));
-        }
-        let unwritten = unwritten.into_iter().map(Arc::new).collect();
-        let desk = Desk { node: NodeId(random()), number: 0, unwritten, stage: Stage::Running };
-        let shared = Arc::new(Shared {
-            desk: Mutex::new(desk),
-            changed: Condvar::new(),
-            verdicts,
-            health,
-            clock: Arc::clone(&settings.clock),
-            flush_interval: settings.flush_interval,
-            torrent_ttl: settings.torrent_ttl,
-            state_file: settings.state_file.clone(),
-        });
+        Flusher::spawn(Shared::new(settings, verdicts, health, unwritten), open)
+    }
+
+    fn spawn(shared: Shared, open: &Arc<Databases>) -> io::Result<Flusher> {
+        let shared = Arc::new(shared);
         let (thread, open) = (Arc::clone(&shared), Arc::clone(open));
         thread::Builder::new().name("flush".into()).spawn(move || {
             if let Some(open) = &open.ledger {
@@ -98,41 +95,68 @@ impl Flusher {
         Ok(Flusher(shared))
     }
 
-    /// Has everything written, for `patience` at most, and saves what outlives the process.
+    /// Has everything written, for `patience` at most, and saves what outlives the process. A database that is known to be away is not
+    /// waited for.
     pub(super) fn close(&self, patience: Duration) {
         let shared = &*self.0;
-        let end = Instant::now() + patience;
         let mut desk = shared.desk.lock();
+        let end = Instant::now() + if desk.away { Duration::ZERO } else { patience };
         desk.stage = Stage::Closing;
         shared.changed.notify_all();
         while desk.stage != Stage::Finished && !shared.changed.wait_until(&mut desk, end).timed_out() {}
         desk.stage = Stage::Closed;
+        shared.changed.notify_all();
+        let in_doubt = desk.unwritten.len();
         drop(desk);
-        let written = shared.desk.lock().unwritten.len();
         // What the thread could not take or write is made into batches of its own, to be written by the next process.
         let mut walk = Walk::default();
         while shared.make_batch(&mut walk, Stage::Closed).is_some() {}
         let unwritten = shared.desk.lock().unwritten.len();
-        if unwritten > 0 {
-            log::warn!("the counters of {unwritten} batches ({written} in doubt) are saved, to be written at the next start");
+        let is_saved = shared.save(&mut shared.saved_at.lock());
+        let counters = format!("the counters of {unwritten} {}", if unwritten == 1 { "batch" } else { "batches" });
+        if unwritten > 0 && is_saved {
+            log::warn!("{counters} ({in_doubt} in doubt) are saved, to be written at the next start");
+        } else if unwritten > 0 {
+            log::error!("{counters} are lost: they could be neither written nor saved");
         }
-        shared.save();
     }
 }
 
 impl Shared {
+    fn new(settings: &Settings, verdicts: Arc<Verdicts>, health: Arc<Health>, unwritten: Vec<Batch>) -> Shared {
+        for batch in &unwritten {
+            let counted = batch.rows.iter().filter(|row| row.downloads > 0);
+            verdicts.recent.expect(counted.map(|row| row.info_hash));
+        }
+        let unwritten = unwritten.into_iter().map(Arc::new).collect();
+        let desk = Desk { node: NodeId(random()), number: 0, unwritten, away: false, stage: Stage::Running };
+        Shared {
+            desk: Mutex::new(desk),
+            changed: Condvar::new(),
+            verdicts,
+            health,
+            clock: Arc::clone(&settings.clock),
+            flush_interval: settings.flush_interval,
+            torrent_ttl: settings.torrent_ttl,
+            state_file: settings.state_file.clone(),
+            save_interval: SAVE_INTERVAL,
+            saved_at: Mutex::new(Instant::now()),
+        }
+    }
+
     fn run(&self, ledger: &mut dyn Ledger) {
-        let (mut saved_at, mut deleted_at) = (Instant::now(), None::<Instant>);
+        let mut deleted_at = None::<Instant>;
         // A file that still holds batches of the last process says so until it is written anew.
         let mut inherited = !self.desk.lock().unwritten.is_empty();
         loop {
             let closing = inherited || self.wait_for_round();
             // A walk may miss a torrent that another one's end has moved: at the end there is no next one, so it is repeated.
             while self.flush(ledger) && closing && !inherited {}
-            if inherited || saved_at.elapsed() >= SAVE_INTERVAL {
-                self.save();
-                (saved_at, inherited) = (Instant::now(), false);
+            if self.desk.lock().stage == Stage::Closed {
+                return;
             }
+            self.save_when_due(if inherited { Duration::ZERO } else { self.save_interval });
+            inherited = false;
             if !self.torrent_ttl.is_zero() && deleted_at.is_none_or(|at| at.elapsed() >= DELETE_INTERVAL) {
                 let outcome = self.delete_idle(ledger);
                 self.health.note(Part::Writing, outcome.as_ref().map(|_| ()));
@@ -197,6 +221,7 @@ impl Shared {
         loop {
             let outcome = ledger.write(batch);
             self.health.note(Part::Writing, outcome.as_ref().map(|_| ()));
+            self.desk.lock().away = outcome.is_err();
             match outcome {
                 Ok(()) => break self.settle(batch),
                 Err(_) if self.pause(backoff.next_pause()) => {}
@@ -219,8 +244,9 @@ impl Shared {
         true
     }
 
-    /// False at once when the process is given up.
+    /// Between two tries; false at once when the process is given up.
     fn pause(&self, pause: Duration) -> bool {
+        self.save_when_due(self.save_interval);
         let mut desk = self.desk.lock();
         let end = Instant::now() + pause;
         while desk.stage != Stage::Closed && !self.changed.wait_until(&mut desk, end).timed_out() {}
@@ -239,11 +265,20 @@ impl Shared {
         Ok(())
     }
 
-    /// A file that cannot be written is no reason to stop: said once for as long as it goes on.
-    fn save(&self) {
-        let Some(path) = &self.state_file else { return };
+    /// The thread saves when `interval` has passed; not once somebody closes, whose file it would put an older one in the place of.
+    fn save_when_due(&self, interval: Duration) {
+        let mut saved_at = self.saved_at.lock();
+        if saved_at.elapsed() >= interval && self.desk.lock().stage != Stage::Closed {
+            self.save(&mut saved_at);
+        }
+    }
+
+    /// Whether the next process will find what is known and what is not written.
+    fn save(&self, saved_at: &mut Instant) -> bool {
+        *saved_at = Instant::now();
+        let Some(file) = &self.state_file else { return false };
         let batches: Vec<Arc<Batch>> = self.desk.lock().unwritten.iter().cloned().collect();
-        saved::store(path, &batches, |f| self.verdicts.for_each_listed(f));
+        file.save(&batches, |f| self.verdicts.for_each_listed(f))
     }
 }
 
@@ -260,4 +295,103 @@ fn random() -> [u8; 16] {
     bytes[..8].copy_from_slice(&high);
     bytes[8..].copy_from_slice(&low);
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::ids::Millis;
+    use crate::registry::verdicts::Terms;
+    use crate::registry::{Fingerprint, PoolSettings};
+    use crate::tests::harness;
+    use crate::tests::paper_ledger::PaperLedger;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn state_file(folder: &Path) -> StateFile {
+        StateFile::open(folder, Fingerprint::of("test", b"")).unwrap().unwrap()
+    }
+
+    /// A thread that has one batch to write at first, and a database that takes it as `on_write` says.
+    fn start(
+        state_file: &StateFile,
+        save_interval: Duration,
+        on_write: impl Fn() -> Result<(), DatabaseError> + Clone + Send + Sync + 'static,
+    ) -> Flusher {
+        let settings = Settings {
+            cache_ttl_ms: 30_000,
+            cache_bytes_max: 1 << 20,
+            listed_only: true,
+            pool: PoolSettings { threads: 0, queue_max: 8 },
+            seed: 7,
+            flush_interval: Duration::from_millis(1),
+            torrent_ttl: Duration::ZERO,
+            state_file: Some(state_file.clone()),
+            clock: Arc::new(|| Millis(0)),
+        };
+        let terms = Terms { ttl_ms: 30_000, bytes_max: 1 << 20, listed_only: true, seed: 7 };
+        let verdicts = Arc::new(Verdicts::new(terms, harness::store(&harness::policy(), 7)));
+        let batch = Batch { node: NodeId([7; 16]), number: 1, rows: Vec::new() };
+        let shared = Shared { save_interval, ..Shared::new(&settings, verdicts, Arc::default(), vec![batch]) };
+        let ledger = move || {
+            let on_write = on_write.clone();
+            Box::new(PaperLedger { on_write: Some(Box::new(move |_| on_write())), ..PaperLedger::default() }) as Box<dyn Ledger>
+        };
+        let databases = Databases { backend: Box::new(|| panic!("nothing is looked up")), ledger: Some(Box::new(ledger)) };
+        Flusher::spawn(shared, &Arc::new(databases)).unwrap()
+    }
+
+    #[track_caller]
+    fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+        let end = Instant::now() + PATIENCE;
+        while !holds() {
+            assert!(Instant::now() < end, "{what}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn during_an_outage_the_state_is_saved_and_its_end_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = state_file(folder.path());
+        let flusher = start(&file, Duration::ZERO, || Err(DatabaseError::Away("gone".to_owned())));
+        wait_until("the batch is saved", || !file.load().batches.is_empty());
+        let closing = Instant::now();
+        flusher.close(2 * PATIENCE);
+        assert!(closing.elapsed() < PATIENCE);
+        assert_eq!(file.load().batches[0].number, 1);
+    }
+
+    #[test]
+    fn once_closed_the_state_is_not_saved_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = state_file(folder.path());
+        let (begin, begun) = mpsc::channel();
+        let (answer, answers) = mpsc::channel();
+        let answers = Arc::new(Mutex::new(answers));
+        let flusher = start(&file, PATIENCE, move || {
+            begin.send(()).unwrap();
+            answers.lock().recv().unwrap()
+        });
+        begun.recv_timeout(PATIENCE).unwrap();
+        flusher.close(Duration::ZERO);
+        let path = folder.path().join("announced.state");
+        std::fs::remove_file(&path).unwrap();
+        answer.send(Ok(())).unwrap();
+        wait_until("the thread ends", || Arc::strong_count(&flusher.0) == 1);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_cannot_be_saved_is_not_said_to_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let flusher = start(&state_file(folder.path()), PATIENCE, || Ok(()));
+        wait_until("the batch is written", || flusher.0.desk.lock().unwritten.is_empty());
+        folder.close().unwrap();
+        assert!(!flusher.0.save(&mut Instant::now()));
+        flusher.close(PATIENCE);
+    }
 }

@@ -12,6 +12,7 @@ use crate::registry::database::DatabaseError;
 
 const PAUSE_MS_MIN: u64 = 100;
 const PAUSE_MS_MAX: u64 = 10_000;
+const PARTS: usize = 3;
 
 /// Who talks to the database.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,36 +33,51 @@ pub(super) struct Health(Mutex<State>);
 struct State {
     /// A bit for each part that got no answer when it last asked.
     silent: u8,
-    /// What the database last said about itself that somebody has to act on.
-    unfit: Option<String>,
+    /// What each part was last told that somebody has to act on.
+    unfit: [Option<String>; PARTS],
+}
+
+/// A change of state, which is worth a line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum News {
+    Well,
+    Ill(String),
+}
+
+impl State {
+    /// Takes note of what came of a question; what is new about it. Parts that are told the same are told it once.
+    fn note(&mut self, part: Part, outcome: Result<(), &DatabaseError>) -> Option<News> {
+        let was_silent = self.silent != 0;
+        let Err(error) = outcome else {
+            self.silent &= !(1 << part as u8);
+            let is_well = was_silent && self.silent == 0;
+            return is_well.then(|| {
+                self.unfit = Default::default();
+                News::Well
+            });
+        };
+        self.silent |= 1 << part as u8;
+        let is_new = match error {
+            DatabaseError::Away(_) => !was_silent,
+            DatabaseError::Unfit(text) => {
+                let is_new = self.unfit.iter().flatten().all(|told| told != text);
+                self.unfit[part as usize] = Some(text.clone());
+                is_new
+            }
+        };
+        is_new.then(|| News::Ill(error.to_string()))
+    }
 }
 
 impl Health {
     /// Takes note of what came of a question.
     pub(super) fn note(&self, part: Part, outcome: Result<(), &DatabaseError>) {
+        // Told under the lock, so that lines come in the order of what they tell.
         let mut state = self.0.lock();
-        let was_silent = state.silent != 0;
-        match outcome {
-            Ok(()) => {
-                state.silent &= !(1 << part as u8);
-                if was_silent && state.silent == 0 {
-                    state.unfit = None;
-                    log::info!("the database answers again");
-                }
-            }
-            Err(error) => {
-                state.silent |= 1 << part as u8;
-                let news = match error {
-                    DatabaseError::Away(_) => !was_silent,
-                    DatabaseError::Unfit(text) => state.unfit.as_ref() != Some(text),
-                };
-                if let DatabaseError::Unfit(text) = error {
-                    state.unfit = Some(text.clone());
-                }
-                if news {
-                    log::warn!("the database does not answer: {error}");
-                }
-            }
+        match state.note(part, outcome) {
+            Some(News::Well) => log::info!("the database answers again"),
+            Some(News::Ill(why)) => log::warn!("the database does not answer: {why}"),
+            None => {}
         }
     }
 
@@ -105,6 +121,25 @@ mod tests {
         assert!(!health.is_well());
         health.note(Part::Writing, Ok(()));
         assert!(health.is_well());
+    }
+
+    #[test]
+    fn each_change_is_told_once() {
+        let mut state = State::default();
+        let away = DatabaseError::Away("gone".to_owned());
+        let [table, right] = ["no table", "no right"].map(|text| DatabaseError::Unfit(text.to_owned()));
+        let ill = |error: &DatabaseError| Some(News::Ill(error.to_string()));
+        assert_eq!(state.note(Part::Lookups, Err(&away)), ill(&away));
+        assert_eq!(state.note(Part::Lookups, Err(&table)), ill(&table));
+        assert_eq!(state.note(Part::Watching, Err(&table)), None);
+        assert_eq!(state.note(Part::Writing, Err(&right)), ill(&right));
+        for _ in 0..3 {
+            let tries = [(Part::Lookups, &table), (Part::Writing, &right), (Part::Watching, &away)];
+            assert!(tries.iter().all(|(part, error)| state.note(*part, Err(error)).is_none()));
+        }
+        let ends = [Part::Lookups, Part::Writing, Part::Watching, Part::Watching].map(|part| state.note(part, Ok(())));
+        assert_eq!(ends, [None, None, Some(News::Well), None]);
+        assert_eq!(state.note(Part::Writing, Err(&right)), ill(&right));
     }
 
     #[test]

@@ -7,10 +7,11 @@
 //! Never: decides who is served (open and registered mode are `tracker`'s business), reads a ticket, or touches a worker's socket.
 //!
 //! Limits: hashes queued, tickets waiting, hashes in one question to the database (`pool`), bytes of cached verdicts (`cache`), counters
-//! to be written (the torrents in memory, and one batch).
+//! to be written (the torrents in memory, one batch, and those of an earlier run).
 //!
 //! `verdicts` is what is known, in `cache` and with the swarms; `pool` asks, `flush` writes, `watch` hears of changes; `recent` and `health`
-//! keep these three in step; `database` is what they ask of `mysql` or `sqlite`; `saved` is what outlives the process.
+//! keep these three in step; `database` is what they ask of `mysql` or `sqlite`; `saved`, in a `state_file`, is what
+//! outlives the process.
 
 #[cfg_attr(not(feature = "databases"), expect(dead_code, reason = "most of it is for the databases"))]
 mod bookkeeping;
@@ -21,6 +22,8 @@ mod health;
 mod mailbox;
 #[cfg(feature = "databases")]
 mod mysql;
+#[cfg(feature = "databases")]
+mod place;
 mod pool;
 mod recent;
 mod saved;
@@ -28,11 +31,11 @@ mod saved;
 mod source;
 #[cfg(feature = "databases")]
 mod sqlite;
+mod state_file;
 mod verdicts;
 mod watch;
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,8 +45,10 @@ use crate::swarm::{Store, Verdict};
 pub use database::Backend;
 pub use mailbox::{Mailboxes, Wake};
 pub use pool::Settings as PoolSettings;
+pub use saved::Fingerprint;
 #[cfg(feature = "databases")]
 pub use source::Source;
+pub use state_file::{InUse, StateFile};
 
 use database::Ledger;
 use flush::Flusher;
@@ -147,7 +152,7 @@ pub struct Settings {
     /// Torrents without peers and without news for so long are deleted; none when it is zero.
     pub torrent_ttl: Duration,
     /// Where what outlives the process is kept; nowhere when there is none.
-    pub state_file: Option<PathBuf>,
+    pub state_file: Option<StateFile>,
     /// What time it is.
     pub clock: Clock,
 }
@@ -171,7 +176,7 @@ impl Registry {
         let Settings { cache_ttl_ms: ttl_ms, cache_bytes_max: bytes_max, listed_only, seed, .. } = *settings;
         let verdicts = Arc::new(Verdicts::new(Terms { ttl_ms, bytes_max, listed_only, seed }, store));
         let health = Arc::new(Health::default());
-        let saved = settings.state_file.as_deref().map(saved::load).unwrap_or_default();
+        let saved = settings.state_file.as_ref().map(StateFile::load).unwrap_or_default();
         saved.records.into_iter().for_each(|(hash, record)| verdicts.recall(hash, record));
         let open = Arc::new(open);
         let backend: OpenBackend = {

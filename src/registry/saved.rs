@@ -1,23 +1,21 @@
-//! What outlives the process: a file of verdicts, and of counters that could not be written.
+//! What outlives the process: verdicts, and counters that could not be written, as bytes of a file.
 //!
-//! Owns: the form of that file, its reading and its writing. It is written whole into a file beside it, which then takes its place, so
-//! there is never half of it. One that cannot be read is as good as none, and is said so; what is not understood is never guessed at.
+//! Owns: the form of that file. What is not understood is never guessed at. Never: the file itself, which is `state_file`'s.
 //!
 //! Limits: texts of [`TEXT_BYTES_MAX`] bytes, batches of [`BATCH_ROWS_MAX`] rows.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
-use std::path::Path;
+use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+
+use sha2::{Digest, Sha256};
 
 use crate::ids::InfoHash;
 use crate::registry::database::{BATCH_ROWS_MAX, Batch, Counted, NodeId};
 use crate::registry::{Record, Standing};
 
 /// The first bytes of the file; another form of it has others.
-const MAGIC: &[u8; 21] = b"announced, state 1\r\n\0";
+const MAGIC: &[u8; 21] = b"announced, state 2\r\n\0";
 const TEXT_BYTES_MAX: usize = 4_096;
 
 /// Tags of what follows.
@@ -25,6 +23,17 @@ const KNOWN: u8 = b'k';
 const BANNED: u8 = b'b';
 const BATCH: u8 = b'w';
 const END: u8 = b'.';
+
+/// Tells one database from others: a hash of where it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fingerprint(pub(super) [u8; 32]);
+
+impl Fingerprint {
+    /// Of the database at `place`, which names neither a user nor a password.
+    pub fn of(kind: &str, place: &[u8]) -> Fingerprint {
+        Fingerprint(Sha256::new().chain_update(kind).chain_update([0]).chain_update(place).finalize().into())
+    }
+}
 
 /// What a file holds.
 #[derive(Default)]
@@ -35,27 +44,9 @@ pub(super) struct Saved {
     pub(super) batches: Vec<Batch>,
 }
 
-/// Reads the file; a missing one is empty.
-pub(super) fn load(path: &Path) -> Saved {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Saved::default(),
-        Err(error) => {
-            log::warn!("{}: {error}; starting without what it holds", path.display());
-            return Saved::default();
-        }
-    };
-    let mut saved = read(&mut BufReader::new(file)).unwrap_or_else(|error| {
-        log::warn!("{}: {error}; starting without what it holds", path.display());
-        Saved::default()
-    });
-    saved.count_unwritten();
-    saved
-}
-
 impl Saved {
     /// Records hold the database's count, which lacks what was not known to be written.
-    fn count_unwritten(&mut self) {
+    pub(super) fn count_unwritten(&mut self) {
         let mut unwritten: HashMap<InfoHash, u32> = HashMap::new();
         for row in self.batches.iter().flat_map(|batch| &batch.rows).filter(|row| row.downloads > 0) {
             let count = unwritten.entry(row.info_hash).or_default();
@@ -67,31 +58,15 @@ impl Saved {
     }
 }
 
-/// Writes the file. `records` is to call what it is given for each verdict.
-pub(super) fn store(path: &Path, batches: &[Arc<Batch>], records: impl FnOnce(&mut dyn FnMut(&InfoHash, &Record))) {
-    static FAILING: AtomicBool = AtomicBool::new(false);
-    let outcome = replace(path, batches, records);
-    let was_failing = FAILING.swap(outcome.is_err(), Ordering::Relaxed);
-    if let (Err(error), false) = (outcome, was_failing) {
-        log::warn!("{}: {error}; what is known of torrents will not outlive the process", path.display());
-    }
-}
-
-fn replace(path: &Path, batches: &[Arc<Batch>], records: impl FnOnce(&mut dyn FnMut(&InfoHash, &Record))) -> io::Result<()> {
-    let beside = path.with_extension("state-new");
-    let mut file = BufWriter::new(File::create(&beside)?);
-    write(&mut file, batches, records)?;
-    file.flush()?;
-    file.get_ref().sync_all()?;
-    fs::rename(&beside, path)
-}
-
-fn write(
+/// Writes a file of `database`. `records` is to call what it is given for each verdict.
+pub(super) fn write(
     file: &mut impl Write,
+    database: &Fingerprint,
     batches: &[Arc<Batch>],
     records: impl FnOnce(&mut dyn FnMut(&InfoHash, &Record)),
 ) -> io::Result<()> {
     file.write_all(MAGIC)?;
+    file.write_all(&database.0)?;
     for batch in batches {
         file.write_all(&[BATCH])?;
         file.write_all(&batch.node.0)?;
@@ -130,11 +105,15 @@ fn write_record(file: &mut impl Write, hash: &InfoHash, record: &Record) -> io::
     file.write_all(text)
 }
 
-fn read(file: &mut impl Read) -> io::Result<Saved> {
+/// Reads a file; which database it is of, and what it holds.
+///
+/// # Errors
+/// When it is cut, damaged, or of another version.
+pub(super) fn read(file: &mut impl Read) -> io::Result<(Fingerprint, Saved)> {
     if bytes(file)? != *MAGIC {
         return Err(io::Error::new(ErrorKind::InvalidData, "is not a state file of this version"));
     }
-    let mut saved = Saved::default();
+    let (database, mut saved) = (Fingerprint(bytes(file)?), Saved::default());
     loop {
         let [tag] = bytes(file)?;
         match tag {
@@ -143,7 +122,7 @@ fn read(file: &mut impl Read) -> io::Result<Saved> {
                 saved.records.push(read_record(file, standing)?);
             }
             BATCH => saved.batches.push(read_batch(file)?),
-            END => return Ok(saved),
+            END => return Ok((database, saved)),
             _ => return Err(io::Error::new(ErrorKind::InvalidData, "is damaged")),
         }
     }
@@ -189,6 +168,10 @@ fn bytes<const N: usize>(file: &mut impl Read) -> io::Result<[u8; N]> {
 mod tests {
     use super::*;
 
+    fn database() -> Fingerprint {
+        Fingerprint::of("sqlite", b"/var/lib/announced/announced.db")
+    }
+
     fn batch(number: u64) -> Batch {
         let row = |n: u8| Counted {
             info_hash: InfoHash([n; 20]),
@@ -209,14 +192,14 @@ mod tests {
     fn written() -> Vec<u8> {
         let mut file = Vec::new();
         let batches = [1, 2].map(|number| Arc::new(batch(number)));
-        write(&mut file, &batches, |f| records().iter().for_each(|(hash, record)| f(hash, record))).unwrap();
+        write(&mut file, &database(), &batches, |f| records().iter().for_each(|(hash, record)| f(hash, record))).unwrap();
         file
     }
 
     #[test]
     fn what_is_saved_is_read_back() {
-        let saved = read(&mut written().as_slice()).unwrap();
-        assert_eq!((saved.records, saved.batches), (records(), vec![batch(1), batch(2)]));
+        let (of, saved) = read(&mut written().as_slice()).unwrap();
+        assert_eq!((of, saved.records, saved.batches), (database(), records(), vec![batch(1), batch(2)]));
     }
 
     #[test]
@@ -232,28 +215,14 @@ mod tests {
         let file = written();
         assert!((0..file.len()).all(|length| read(&mut &file[..length]).is_err()));
         let mut other = file.clone();
-        other[17] = b'2';
+        other[17] = b'1';
         assert!(read(&mut other.as_slice()).is_err());
         let mut rng = fastrand::Rng::with_seed(7);
         for _ in 0..2_000 {
             let mut damaged = file.clone();
             damaged[rng.usize(..file.len())] = rng.u8(..);
             // Whatever comes of it, it is no panic and no allocation beyond the bounds.
-            let _ = read(&mut damaged.as_slice()).map(|saved| assert!(saved.records.len() < file.len()));
+            let _ = read(&mut damaged.as_slice()).map(|(_, saved)| assert!(saved.records.len() < file.len()));
         }
-    }
-
-    #[test]
-    fn the_file_is_replaced_whole_and_a_folder_that_cannot_be_written_is_borne() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("announced.state");
-        assert!(load(&path).records.is_empty());
-        for _ in 0..2 {
-            store(&path, &[], |f| records().iter().for_each(|(hash, record)| f(hash, record)));
-            assert_eq!(load(&path).records, records());
-        }
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-        store(Path::new("/nowhere/announced.state"), &[], |_| ());
-        assert!(load(Path::new("/nowhere/announced.state")).batches.is_empty());
     }
 }

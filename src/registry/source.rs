@@ -2,10 +2,12 @@
 //!
 //! Owns: the reading of the URL, and the choice between the two databases. Never: a connection; whoever asks for one has it.
 
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{self, Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::DatabaseUrl;
+use crate::registry::Fingerprint;
 use crate::registry::database::{Backend, DatabaseError, Ledger, TimeLimits};
 use crate::registry::{mysql::Address, mysql::Mysql, sqlite::Sqlite};
 
@@ -62,19 +64,37 @@ impl Source {
         }
     }
 
+    /// Tells this database from others, whoever connects to it.
+    pub fn fingerprint(&self) -> Fingerprint {
+        match &self.0 {
+            Kind::Sqlite(path) => Fingerprint::of("sqlite", canonical(path).as_os_str().as_bytes()),
+            Kind::Mysql(address) => Fingerprint::of("mysql", address.place().as_bytes()),
+        }
+    }
+
     /// What can be done about the database before anybody asks it: an SQLite file is made, with its tables. A MySQL server may be
-    /// away at that time, and nothing is asked of it.
+    /// away at that time, and nothing is asked of it; the same goes for a file that is there but locked.
     ///
     /// # Errors
-    /// When the file cannot be used; the text names it.
+    /// When the file cannot be used or made; the text names it.
     pub fn prepare(&self) -> Result<(), DatabaseError> {
         match &self.0 {
             Kind::Sqlite(path) => {
-                Sqlite::new(path, TimeLimits { connect: PREPARE_LOCK_WAIT, answer: PREPARE_LOCK_WAIT }).prepare()
+                let was_there = path.exists();
+                let limits = TimeLimits { connect: PREPARE_LOCK_WAIT, answer: PREPARE_LOCK_WAIT };
+                match Sqlite::new(path, limits).prepare() {
+                    Err(DatabaseError::Away(_)) if was_there => Ok(()),
+                    prepared => prepared,
+                }
             }
             Kind::Mysql(_) => Ok(()),
         }
     }
+}
+
+/// The path as every process names it, as far as it leads anywhere.
+fn canonical(path: &Path) -> PathBuf {
+    path.canonicalize().or_else(|_| path::absolute(path)).unwrap_or_else(|_| path.to_owned())
 }
 
 #[cfg(test)]
@@ -94,6 +114,22 @@ mod tests {
         ];
         for url in good {
             assert!(Source::parse(&DatabaseUrl::from(url.to_owned())).is_ok_and(|source| source.is_some()), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_database_is_known_by_its_place() {
+        let home = tempfile::tempdir().unwrap();
+        let path = |name: &str| home.path().join(name);
+        std::fs::write(path("a.db"), "").unwrap();
+        std::os::unix::fs::symlink(path("a.db"), path("link.db")).unwrap();
+        let of = |url: &str| Source::parse(&DatabaseUrl::from(url.to_owned())).unwrap().unwrap().fingerprint();
+        let sqlite = |name: &str| of(&format!("sqlite:{}", path(name).display()));
+        assert_eq!(sqlite("a.db"), sqlite("link.db"));
+        assert_ne!(sqlite("a.db"), sqlite("b.db"));
+        assert_eq!(of("mysql://root:old@db/tracker"), of("mysql://tracker:new@db:3306/tracker"));
+        for other in ["mysql://root:old@db2/tracker", "mysql://root:old@db:3307/tracker", "mysql://root:old@db/other"] {
+            assert_ne!(of("mysql://root:old@db/tracker"), of(other), "{other}");
         }
     }
 

@@ -2,11 +2,12 @@
 //!
 //! Owns: the registry's questions to one file, which is made with its tables when it is not there. Write-ahead logging, so readers
 //! and the one writer do not wait for each other; `synchronous = NORMAL`, so a power cut may take the last batches, but never half
-//! of one. A file that another process has locked is waited for, up to the time limit.
+//! of one. A file that another process has locked is waited for, up to the time limit. One that was replaced is opened anew, by every
+//! connection before its next transaction (`place`).
 //!
 //! Never: SQL from outside; everything is a parameter. Numbers past the ends of their columns are cut to what records hold.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::types::ValueRef;
@@ -21,6 +22,7 @@ use crate::registry::bookkeeping::{Held, Numbered, Plan, Write, Written, in_orde
 use crate::registry::database::{
     BATCH_ROWS_MAX, Backend, Batch, CHANGES_MAX, Change, DatabaseError, Edit, Edited, Ledger, Row, TimeLimits,
 };
+use crate::registry::place::Place;
 
 /// The tables; there is nothing to do where they exist.
 const SCHEMA: &str = include_str!("../../schema/sqlite.sql");
@@ -56,7 +58,7 @@ const DELETE: &str = "DELETE FROM torrents WHERE infohash = ?1";
 
 /// An SQLite file.
 pub(super) struct Sqlite {
-    path: PathBuf,
+    place: Place,
     lock_wait: Duration,
     kept: Option<Connection>,
 }
@@ -76,7 +78,7 @@ impl From<Error> for Failure {
 impl Sqlite {
     /// A file that has not been opened yet.
     pub(super) fn new(path: &Path, limits: TimeLimits) -> Sqlite {
-        Sqlite { path: path.to_owned(), lock_wait: limits.answer, kept: None }
+        Sqlite { place: Place::new(path), lock_wait: limits.answer, kept: None }
     }
 
     /// Opens the file, and makes it and its tables if they are not there.
@@ -84,7 +86,7 @@ impl Sqlite {
     /// # Errors
     /// When that cannot be done, or the file cannot be written to; the text names it.
     pub(super) fn prepare(&mut self) -> Result<(), DatabaseError> {
-        self.kept = Some(self.open(OpenFlags::SQLITE_OPEN_CREATE).map_err(|error| self.explain(&error))?);
+        drop(self.open(OpenFlags::SQLITE_OPEN_CREATE).map_err(|error| self.explain(&error))?);
         self.write(|transaction| Ok(transaction.execute_batch(SCHEMA)?))
     }
 
@@ -99,15 +101,17 @@ impl Sqlite {
         self.transaction(TransactionBehavior::Immediate, steps)
     }
 
-    /// After an error the file is opened anew: it may have been replaced.
+    /// After an error the file is opened anew, and when it has been replaced.
     fn transaction<T>(
         &mut self,
         behavior: TransactionBehavior,
         steps: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
     ) -> Result<T, DatabaseError> {
-        let connected = match self.kept.take() {
-            Some(kept) => Ok(kept),
-            None => self.open(OpenFlags::empty()),
+        let kept = self.kept.take();
+        let found = self.place.look().map_err(|problem| self.unfit(&problem))?;
+        let connected = match kept {
+            Some(kept) if found.is_same => Ok(kept),
+            _ => self.open(OpenFlags::empty()),
         };
         let done = connected.map_err(Failure::from).and_then(|mut connection| {
             let transaction = connection.transaction_with_behavior(behavior)?;
@@ -118,6 +122,7 @@ impl Sqlite {
         match done {
             Ok((connection, done)) => {
                 self.kept = Some(connection);
+                self.place.note_open(found);
                 Ok(done)
             }
             Err(Failure::Sqlite(error)) => Err(self.explain(&error)),
@@ -125,11 +130,19 @@ impl Sqlite {
         }
     }
 
+    fn unfit(&self, problem: &str) -> DatabaseError {
+        DatabaseError::Unfit(self.about(problem))
+    }
+
+    fn about(&self, text: &str) -> String {
+        format!("SQLite file {}: {text}", self.place.path().display())
+    }
+
     /// Once the tracker runs nothing is made: a file that is missing may come back, and an empty one would say that nothing is listed.
     fn open(&self, create: OpenFlags) -> Result<Connection, Error> {
         // Not the default flags: they would read a name that starts with `file:` as a URI.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
-        let connection = Connection::open_with_flags(&self.path, flags)?;
+        let connection = Connection::open_with_flags(self.place.path(), flags)?;
         connection.busy_timeout(self.lock_wait)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
@@ -138,27 +151,24 @@ impl Sqlite {
 
     /// What to tell the operator.
     fn explain(&self, error: &Error) -> DatabaseError {
-        let about = |text: &str| format!("SQLite file {}: {text}", self.path.display());
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
                 let waited_s = self.lock_wait.as_secs_f32();
-                DatabaseError::Away(about(&format!("another process has kept it locked for {waited_s} s")))
+                DatabaseError::Away(self.about(&format!("another process has kept it locked for {waited_s} s")))
             }
-            Some(ErrorCode::NotADatabase) => DatabaseError::Unfit(about("this is no SQLite database; name another file")),
-            Some(ErrorCode::DatabaseCorrupt) => DatabaseError::Unfit(about("damaged; restore it, or see sqlite3's .recover")),
-            Some(ErrorCode::CannotOpen) => DatabaseError::Unfit(about(
-                "cannot be opened or made; does its directory exist, and may the tracker write there?",
-            )),
+            Some(ErrorCode::NotADatabase) => self.unfit("this is no SQLite database; name another file"),
+            Some(ErrorCode::DatabaseCorrupt) => self.unfit("damaged; restore it, or see sqlite3's .recover"),
+            Some(ErrorCode::CannotOpen) => {
+                self.unfit("cannot be opened or made; does its directory exist, and may the tracker write there?")
+            }
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
-                DatabaseError::Unfit(about("may not be written to; it and its directory must be the tracker's"))
+                self.unfit("may not be written to; it and its directory must be the tracker's")
             }
-            Some(ErrorCode::Unknown | ErrorCode::ConstraintViolation) => {
-                DatabaseError::Unfit(about(&format!("{error}; {OTHER_TABLES}")))
-            }
+            Some(ErrorCode::Unknown | ErrorCode::ConstraintViolation) => self.unfit(&format!("{error}; {OTHER_TABLES}")),
             _ => match error {
                 // Its own text quotes all of the SQL.
-                Error::SqlInputError { msg, .. } => DatabaseError::Unfit(about(&format!("{msg}; {OTHER_TABLES}"))),
-                _ => DatabaseError::Away(about(&error.to_string())),
+                Error::SqlInputError { msg, .. } => self.unfit(&format!("{msg}; {OTHER_TABLES}")),
+                _ => DatabaseError::Away(self.about(&error.to_string())),
             },
         }
     }

@@ -28,7 +28,7 @@ use mio::{Poll, Waker};
 use crate::config::{Config, Mode};
 use crate::ids::Millis;
 
-use crate::registry::{self, Clock, Databases, Mailboxes, PoolSettings, Registry, Wake};
+use crate::registry::{self, Clock, Databases, InUse, Mailboxes, PoolSettings, Registry, StateFile, Wake};
 use crate::swarm::{self, Store};
 use crate::tracker::{FullScrape, FullScrapeSettings, Policy, Tracker};
 use crate::wire::frame::{self, Framing};
@@ -47,8 +47,8 @@ const PROCESS_DESCRIPTORS: usize = 32;
 /// How long writing counters to the database may take, step by step: nobody waits for it.
 #[cfg(feature = "databases")]
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The file in the state directory that holds what outlives the process.
-const STATE_FILE: &str = "announced.state";
+/// The registry gets what the workers have left of the time for stopping, but so long at least: usually it needs a moment.
+const CLOSE_GRACE_MIN: Duration = Duration::from_secs(1);
 
 /// Why the server could not start; one clear line.
 #[derive(Debug)]
@@ -57,6 +57,8 @@ pub enum StartError {
     Listen(SocketAddr, io::Error),
     /// The database cannot be used. One that is away is no reason not to start.
     Database(String),
+    /// Another tracker has the state directory.
+    State(InUse),
     /// Threads, polls or wakers could not be made.
     System(&'static str, io::Error),
 }
@@ -69,6 +71,7 @@ impl fmt::Display for StartError {
             }
             StartError::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             StartError::Database(error) => write!(f, "cannot use the database: {error}"),
+            StartError::State(error) => error.fmt(f),
             StartError::System(what, error) => write!(f, "cannot start {what}: {error}"),
         }
     }
@@ -93,11 +96,11 @@ impl Server {
     /// When an address is taken or bad, or the system is out of something.
     #[cfg(feature = "databases")]
     pub fn start(config: &Config, worker_ended: impl Fn(usize) + Send + Sync + 'static) -> Result<Server, StartError> {
-        let databases = open_database(config).map_err(StartError::Database)?;
-        Server::start_with(config, databases, worker_ended)
+        let (databases, state_file) = open_database(config)?;
+        Server::launch(config, databases, state_file, worker_ended)
     }
 
-    /// Like [`Server::start`], with a database of the caller's behind the registry, or none.
+    /// Like [`Server::start`], with a database of the caller's behind the registry, or none; nothing outlives the process.
     ///
     /// # Errors
     /// As [`Server::start`].
@@ -106,11 +109,21 @@ impl Server {
         databases: Option<Databases>,
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Server, StartError> {
+        Server::launch(config, databases, None, worker_ended)
+    }
+
+    fn launch(
+        config: &Config,
+        databases: Option<Databases>,
+        state_file: Option<StateFile>,
+        worker_ended: impl Fn(usize) + Send + Sync + 'static,
+    ) -> Result<Server, StartError> {
         let (workers, epoch) = (worker_count(config), Instant::now());
         let listeners = open_listeners(config, workers)?;
         let addresses = listeners.first().map(|own| own.iter().map(|(_, address)| *address).collect()).unwrap_or_default();
         let (polls, wakes) = make_polls(workers).map_err(|error| StartError::System("polling", error))?;
-        let tracker = make_tracker(config, databases, &wakes, epoch).map_err(|error| StartError::System("threads", error))?;
+        let settings = registry_settings(config, epoch, state_file);
+        let tracker = make_tracker(config, &settings, databases, &wakes).map_err(|error| StartError::System("threads", error))?;
         let tracker = Arc::new(tracker);
         let common = common(config, workers, Arc::clone(&tracker), epoch);
         let (stop, stats) = (Arc::clone(&common.stop), common.stats.clone());
@@ -149,11 +162,12 @@ impl Server {
     }
 
     /// Stops accepting, lets what is being answered be answered, for `grace` at most, and waits for the workers; then has the registry
-    /// write what was counted, for `grace` again.
+    /// write what was counted, in what is left of `grace`, or in a second.
     ///
     /// # Errors
     /// The first worker's that ended badly.
     pub fn stop_and_join(self, grace: Duration) -> io::Result<()> {
+        let end = Instant::now() + grace;
         self.stop.begin(grace);
         self.wakes.iter().for_each(|wake| wake());
         let ends = self.workers.into_iter().map(|worker| match worker.join() {
@@ -164,7 +178,7 @@ impl Server {
         for end in ends {
             worst = worst.and(end);
         }
-        self.tracker.registry().close(grace);
+        self.tracker.registry().close(end.saturating_duration_since(Instant::now()).max(CLOSE_GRACE_MIN));
         worst
     }
 }
@@ -242,7 +256,12 @@ fn make_polls(workers: usize) -> io::Result<(Vec<Poll>, Vec<Wake>)> {
     Ok((polls, wakes))
 }
 
-fn make_tracker(config: &Config, databases: Option<Databases>, wakes: &[Wake], epoch: Instant) -> io::Result<Tracker> {
+fn make_tracker(
+    config: &Config,
+    settings: &registry::Settings,
+    databases: Option<Databases>,
+    wakes: &[Wake],
+) -> io::Result<Tracker> {
     let tracker = &config.tracker;
     let swarms = swarm::Settings {
         lifetime_ms: millis(tracker.min_interval + tracker.max_interval),
@@ -254,7 +273,7 @@ fn make_tracker(config: &Config, databases: Option<Databases>, wakes: &[Wake], e
     let lookups = Mailboxes::new(wakes.iter().cloned());
     let registry = match databases {
         None => Registry::memory(),
-        Some(databases) => Registry::start(&registry_settings(config, epoch), databases, Arc::clone(&store), lookups.clone())?,
+        Some(databases) => Registry::start(settings, databases, Arc::clone(&store), lookups.clone())?,
     };
     let registry = Arc::new(registry);
     let full_scrape = FullScrapeSettings {
@@ -283,7 +302,7 @@ fn policy(config: &Config) -> Policy {
     }
 }
 
-fn registry_settings(config: &Config, epoch: Instant) -> registry::Settings {
+fn registry_settings(config: &Config, epoch: Instant, state_file: Option<StateFile>) -> registry::Settings {
     let database = &config.database;
     let clock: Clock = Arc::new(move || now(epoch));
     registry::Settings {
@@ -294,24 +313,24 @@ fn registry_settings(config: &Config, epoch: Instant) -> registry::Settings {
         seed: secret(),
         flush_interval: database.flush_interval,
         torrent_ttl: database.torrent_ttl,
-        state_file: Some(config.server.state_directory.join(STATE_FILE)),
+        state_file,
         clock,
     }
 }
 
-/// How the registry comes by its connections; none for the database `memory`.
+/// How the registry comes by its connections, and where it saves what outlives the process; neither for the database `memory`.
 #[cfg(feature = "databases")]
-fn open_database(config: &Config) -> Result<Option<Databases>, String> {
+fn open_database(config: &Config) -> Result<(Option<Databases>, Option<StateFile>), StartError> {
     use crate::registry::{Source, database::TimeLimits};
-    let Some(source) = Source::parse(&config.database.url)? else { return Ok(None) };
-    source.prepare().map_err(|error| error.to_string())?;
+    let Some(source) = Source::parse(&config.database.url).map_err(StartError::Database)? else { return Ok((None, None)) };
+    source.prepare().map_err(|error| StartError::Database(error.to_string()))?;
+    let state_file = StateFile::open(&config.server.state_directory, source.fingerprint()).map_err(StartError::State)?;
     let lookup = TimeLimits { connect: config.database.lookup_timeout, answer: config.database.lookup_timeout };
     let write = TimeLimits { connect: WRITE_TIMEOUT, answer: WRITE_TIMEOUT };
     let ledger = source.clone();
-    Ok(Some(Databases {
-        backend: Box::new(move || source.backend(lookup)),
-        ledger: Some(Box::new(move || ledger.ledger(write))),
-    }))
+    let databases =
+        Databases { backend: Box::new(move || source.backend(lookup)), ledger: Some(Box::new(move || ledger.ledger(write))) };
+    Ok((Some(databases), state_file))
 }
 
 fn common(config: &Config, workers: usize, tracker: Arc<Tracker>, epoch: Instant) -> Common {

@@ -4,15 +4,16 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
 use crate::config::{Config, DatabaseUrl, Mode};
 use crate::ids::InfoHash;
-use crate::registry::database::DatabaseError;
-use crate::registry::{Backend, Databases, OpenBackend, Record, Standing};
+use crate::registry::database::{Batch, DatabaseError};
+use crate::registry::{Backend, Databases, OpenBackend, OpenLedger, Record, Standing};
 use crate::server::Server;
+use crate::tests::paper_ledger::PaperLedger;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -52,6 +53,10 @@ fn record(hash: &InfoHash) -> Record {
 }
 
 fn start(mode: Mode, settle: impl FnOnce(&mut Config)) -> (Server, Database) {
+    start_with(None, mode, settle)
+}
+
+fn start_with(ledger: Option<OpenLedger>, mode: Mode, settle: impl FnOnce(&mut Config)) -> (Server, Database) {
     let mut config = Config::default();
     config.server.listen = vec!["127.0.0.1:0".parse().unwrap()];
     config.server.workers = 1;
@@ -64,7 +69,7 @@ fn start(mode: Mode, settle: impl FnOnce(&mut Config)) -> (Server, Database) {
     let (answers, permissions) = mpsc::channel();
     let permissions = Arc::new(Mutex::new(permissions));
     let backend: OpenBackend = Box::new(move || Box::new(Slow { questions: ask.clone(), answers: Arc::clone(&permissions) }));
-    let server = Server::start_with(&config, Some(Databases { backend, ledger: None }), |_| ()).unwrap();
+    let server = Server::start_with(&config, Some(Databases { backend, ledger }), |_| ()).unwrap();
     (server, Database { questions, answers })
 }
 
@@ -125,9 +130,9 @@ fn count(server: &Server, name: &str) -> u64 {
 }
 
 fn wait_for(server: &Server, name: &str, wanted: u64) {
-    let end = std::time::Instant::now() + PATIENCE;
+    let end = Instant::now() + PATIENCE;
     while count(server, name) < wanted {
-        assert!(std::time::Instant::now() < end, "{name} is {} and not {wanted}", count(server, name));
+        assert!(Instant::now() < end, "{name} is {} and not {wanted}", count(server, name));
         std::thread::yield_now();
     }
 }
@@ -289,9 +294,9 @@ fn a_database_that_fails_is_told_at_once_and_until_it_answers_again_nobody_waits
         let reply = peer.reply();
         assert!(reply.contains(expected) && !reply.contains('#'), "{mode}: {reply}");
         database.answer();
-        let end = std::time::Instant::now() + PATIENCE;
+        let end = Instant::now() + PATIENCE;
         loop {
-            assert!(std::time::Instant::now() < end, "{mode}: the database answers, but is not asked");
+            assert!(Instant::now() < end, "{mode}: the database answers, but is not asked");
             peer.send(&[&announce(UNKNOWN)]);
             if database.questions.recv_timeout(Duration::from_millis(1)).is_ok() {
                 database.answer();
@@ -308,9 +313,9 @@ fn a_database_that_fails_is_told_at_once_and_until_it_answers_again_nobody_waits
 
 /// Announces again and again; the last time the verdict is past its time, and the database has been asked.
 fn announce_until_asked(peer: &mut Peer, hash: u8, database: &Database) {
-    let end = std::time::Instant::now() + PATIENCE;
+    let end = Instant::now() + PATIENCE;
     loop {
-        assert!(std::time::Instant::now() < end, "the verdict never grows stale");
+        assert!(Instant::now() < end, "the verdict never grows stale");
         peer.send(&[&announce(hash)]);
         if database.questions.recv_timeout(Duration::from_millis(20)).is_ok() {
             return;
@@ -405,4 +410,32 @@ fn at_the_end_a_parked_request_is_waited_for() {
     assert!(peer.reply().contains("10:incompletei1e"));
     assert_eq!(peer.0.read(&mut [0]).unwrap(), 0);
     stopping.join().unwrap().unwrap();
+}
+
+#[test]
+fn answers_and_counters_share_the_time_for_stopping() {
+    let (write, writing) = mpsc::channel();
+    let ledger: OpenLedger = Box::new(move || {
+        let write = write.clone();
+        let never = move |_: &Batch| {
+            let _ = write.send(());
+            std::thread::sleep(PATIENCE);
+            Ok(())
+        };
+        Box::new(PaperLedger { on_write: Some(Box::new(never)), ..PaperLedger::default() })
+    });
+    let (server, database) = start_with(Some(ledger), Mode::Registered, |config| {
+        config.database.flush_interval = Duration::from_secs(1);
+    });
+    let mut peer = Peer::connect(&server);
+    peer.send(&[&announce(KNOWN)]);
+    database.question();
+    database.answer();
+    peer.reply();
+    writing.recv_timeout(PATIENCE).unwrap();
+    peer.send(&[&announce(UNKNOWN)]);
+    database.question();
+    let (grace, begin) = (Duration::from_secs(4), Instant::now());
+    server.stop_and_join(grace).unwrap();
+    assert!(begin.elapsed() < 2 * grace - Duration::from_secs(1), "{:?}", begin.elapsed());
 }

@@ -3,6 +3,9 @@
 use crate::ids::InfoHash;
 use crate::registry::database::{BATCH_ROWS_MAX, Batch, Change, DatabaseError, Edit, Edited, Ledger, Row};
 
+/// Stands in for the writing of a batch.
+pub(crate) type OnWrite = Box<dyn FnMut(&Batch) -> Result<(), DatabaseError> + Send>;
+
 /// Rows in the order of their hashes.
 #[derive(Default)]
 pub(crate) struct PaperLedger {
@@ -15,6 +18,8 @@ pub(crate) struct PaperLedger {
     pub(crate) batches: Vec<usize>,
     /// The table of changes.
     pub(crate) changes: Vec<Change>,
+    /// What comes of writing counters; `None`: they are taken.
+    pub(crate) on_write: Option<OnWrite>,
 }
 
 /// A torrent of which nothing is known but its hash.
@@ -91,8 +96,8 @@ impl Ledger for PaperLedger {
         Ok(edits.iter().map(|edit| self.edit_one(edit)).collect())
     }
 
-    fn write(&mut self, _batch: &Batch) -> Result<(), DatabaseError> {
-        Ok(())
+    fn write(&mut self, batch: &Batch) -> Result<(), DatabaseError> {
+        self.on_write.as_mut().map_or(Ok(()), |on_write| on_write(batch))
     }
 
     fn last_change(&mut self) -> Result<u64, DatabaseError> {

@@ -56,6 +56,11 @@ impl Address {
         let prefer_socket = opts.get_prefer_socket() && text.contains("prefer_socket=true");
         Ok(Address { opts: OptsBuilder::from_opts(opts).prefer_socket(prefer_socket).into(), place })
     }
+
+    /// The server and the database's name there, without the user.
+    pub(super) fn place(&self) -> String {
+        format!("{}/{}", self.place.server, self.place.name)
+    }
 }
 
 /// What is wrong with a URL. A `?` in a password that is not escaped makes the rest of it a parameter, so that none is quoted then.

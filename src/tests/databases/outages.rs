@@ -195,3 +195,50 @@ fn a_locked_file_is_waited_for_and_then_named() {
     other.execute_batch("COMMIT").unwrap();
     ledger.write(&batch(2, Vec::new())).unwrap();
 }
+
+fn is_unfit(error: &DatabaseError, problem: &str) -> bool {
+    matches!(error, DatabaseError::Unfit(text) if text.contains(problem))
+}
+
+#[test]
+fn a_file_that_was_replaced_is_opened_anew_by_everybody() {
+    let (site, other) = (Site::new(Kind::Sqlite), Site::new(Kind::Sqlite));
+    site.list(hash(1), "old");
+    other.list(hash(2), "new");
+    let mut kept = (site.backend(), site.ledger());
+    let works = |(backend, ledger): &mut (Box<dyn Backend>, Box<dyn Ledger>), number| {
+        let found = backend.lookup(&[hash(2)]).unwrap()[0].standing;
+        ledger.write(&batch(number, vec![counted(hash(2), 1)])).unwrap();
+        found
+    };
+    let tell = |(backend, ledger): &mut (Box<dyn Backend>, Box<dyn Ledger>), problem: &str| {
+        let errors = [backend.lookup(&[hash(2)]).unwrap_err(), ledger.write(&batch(2, Vec::new())).unwrap_err()];
+        errors.iter().for_each(|error| assert!(is_unfit(error, problem), "{error}"));
+    };
+    assert_eq!(works(&mut kept, 1), Standing::Unknown);
+    fs::remove_file(site.file()).unwrap();
+    tell(&mut kept, "is gone");
+    fs::rename(other.file(), site.file()).unwrap();
+    tell(&mut kept, "announced.db-wal beside it is still the old one's");
+    let remove_log = || ["db-wal", "db-shm"].map(|ending| fs::remove_file(site.file().with_extension(ending)).unwrap());
+    remove_log();
+    assert_eq!(works(&mut kept, 2), Standing::Known);
+    assert_eq!(site.downloaded(hash(2)), 1);
+    // Between two questions, so that no error tells of it.
+    fs::rename(Site::new(Kind::Sqlite).file(), site.file()).unwrap();
+    remove_log();
+    assert_eq!(works(&mut kept, 3), Standing::Unknown);
+    assert_eq!(site.row(hash(2)), None);
+}
+
+#[test]
+fn a_file_locked_for_long_keeps_nobody_from_starting_or_reading() {
+    let site = Site::new(Kind::Sqlite);
+    site.list(hash(1), "one");
+    let holder = rusqlite::Connection::open(site.file()).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert_eq!(site.source.prepare(), Ok(()));
+    assert_eq!(site.source.ledger(SHORT).page(None, 10).unwrap().len(), 1);
+    let error = site.source.ledger(SHORT).write(&batch(1, Vec::new())).unwrap_err();
+    assert!(matches!(&error, DatabaseError::Away(text) if text.contains("kept it locked for 0.3 s")), "{error}");
+}
