@@ -154,7 +154,8 @@ impl Verdicts {
         self.shards.iter().for_each(|shard| shard.lock().forget_recalled());
     }
 
-    /// The books of a torrent are settled: `downloads` of it have been written.
+    /// The books of a torrent are settled: `downloads` of it have been written. The cache is set right before the torrent may go, as the
+    /// next one to announce it takes the count from there.
     pub(super) fn settle(&self, hash: &InfoHash, downloads: u32) {
         let written = self.store.settle(hash, downloads);
         if downloads > 0
@@ -162,6 +163,7 @@ impl Verdicts {
         {
             self.shard(hash).recount(hash, written);
         }
+        self.store.forget_settled(hash);
     }
 
     /// Whether anything is known of a torrent, so that a change of it matters.

@@ -106,16 +106,24 @@ impl Store {
         self.lock(hash).find(hash, info_hash).is_some()
     }
 
-    /// What was taken of a torrent is in the database now. Says what its count there must be, None when the torrent is not here.
+    /// What was taken of a torrent is in the database now. Says what its count there must be, None when the torrent is not here. It
+    /// stays, so that nobody has its count from elsewhere before that is set right too: [`Store::forget_settled`] follows.
     pub fn settle(&self, info_hash: &InfoHash, downloads: u32) -> Option<u32> {
         let hash = self.rules.torrent_hash(info_hash);
         let mut shard = self.lock(hash);
         let at = shard.find(hash, info_hash)?;
         let books = &mut shard.torrent_mut(at).books;
         books.settle(downloads);
-        let written = books.written();
-        self.forget_if_disposable(&mut shard, at);
-        Some(written)
+        Some(books.written())
+    }
+
+    /// Forgets a torrent that is settled, if it has no peers and nothing is owed of it.
+    pub fn forget_settled(&self, info_hash: &InfoHash) {
+        let hash = self.rules.torrent_hash(info_hash);
+        let mut shard = self.lock(hash);
+        if let Some(at) = shard.find(hash, info_hash) {
+            self.forget_if_disposable(&mut shard, at);
+        }
     }
 
     /// Goes on with a walk, a hold at a time, until `f` has had enough.
@@ -195,10 +203,13 @@ mod tests {
         assert_eq!(say(&store, 1, false, Event::Started).downloaded, 8, "somebody comes back while it is written");
         say(&store, 1, false, Event::Stopped);
         assert_eq!(store.settle(&taken[0].info_hash, 1), Some(8));
+        store.forget_settled(&taken[0].info_hash);
         assert_eq!(store.totals().torrents, 1, "who came and went since is to be written too");
         let again = take(&store);
         assert_eq!((again.len(), again[0].downloads), (1, 0));
         store.settle(&again[0].info_hash, 0);
+        assert_eq!(store.totals().torrents, 1, "until the count has been told to whoever is asked next");
+        store.forget_settled(&again[0].info_hash);
         assert_eq!(store.totals().torrents, 0);
     }
 
@@ -220,6 +231,7 @@ mod tests {
         assert!(taken.len() == 3_000 && taken.iter().all(|owed| !owed.active && owed.counts.complete == 0));
         taken.iter().for_each(|owed| {
             store.settle(&owed.info_hash, 0);
+            store.forget_settled(&owed.info_hash);
         });
         assert_eq!(store.totals().torrents, 0);
         say(&store, 9, true, Event::Started);
