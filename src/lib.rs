@@ -14,7 +14,7 @@
 //! | [`tracker`] | the announce story and the site's policy | does I/O |
 //! | [`server`] | sockets and threads | knows the protocol |
 //!
-//! The way of one announce, in four screens: `server::worker` (`Worker::run`), `server::resident` (`Resident::step`), `tracker`
+//! The way of one announce, in four screens: `server::worker` (`Worker::run`), `server::batch` (`Batch::answer`), `tracker`
 //! (`Tracker::announce`), [`swarm::Store::announce`]. Between its read and its write nothing is allocated, formatted or logged.
 
 pub mod ids;
