@@ -18,7 +18,7 @@
 //!
 //! The last two stand beside the server: they are what an operator's command line needs of the database, without a tracker.
 //!
-//! The way of one announce, in four screens: `server::worker` (`Worker::run`), `server::resident` (`Resident::step`), `tracker`
+//! The way of one announce, in four screens: `server::worker` (`Worker::run`), `server::batch` (`Batch::answer`), `tracker`
 //! (`Tracker::announce`), [`swarm::Store::announce`]. Between its read and its write nothing is allocated, formatted or logged.
 
 pub mod ids;

@@ -313,7 +313,7 @@ impl Tracker {
         let info_hash = &request.announcement.info_hash;
         match self.registry.last_known(info_hash) {
             Some(record) => {
-                let verdict = Verdict { fresh_until: turn.now, ..self.registry.verdict(&record, turn.now) };
+                let verdict = Verdict { fresh_until: turn.now, ..self.registry.verdict(info_hash, &record, turn.now) };
                 self.announce_as(record.standing, verdict, request, turn)
             }
             // A swarm that is there was let in once, though the cache has let go of why.
@@ -330,7 +330,7 @@ impl Tracker {
             (Parked::Announce(request), Completion::Lookup(lookup)) if request.announcement.info_hash == lookup.info_hash => {
                 match lookup.outcome {
                     Ok(record) => {
-                        let verdict = self.registry.verdict(&record, turn.now);
+                        let verdict = self.registry.verdict(&lookup.info_hash, &record, turn.now);
                         self.announce_as(record.standing, verdict, &request, turn)
                     }
                     Err(error) => self.announce_without_record(error, &request, turn),

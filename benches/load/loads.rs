@@ -40,8 +40,8 @@ pub(crate) struct Load {
     pub(crate) workers: u16,
     /// Whether announces are measured, or only the memory of those who have announced.
     pub(crate) measured: bool,
-    /// Whether other trackers stand it in a time worth waiting for.
-    pub(crate) rivals: bool,
+    /// When other trackers take part: some take minutes to get to know a million peers.
+    pub(crate) rivals: Option<When>,
     pub(crate) when: When,
     /// The tracker's processor time for an announce over the bare server's, at most (DESIGN, section 5).
     pub(crate) goal: Option<f64>,
@@ -58,9 +58,17 @@ const USUAL: Load = Load {
     site: Site::Open,
     workers: 1,
     measured: true,
-    rivals: true,
+    rivals: Some(When::Always),
     when: When::Always,
     goal: Some(1.12),
+};
+
+const MEMORY_OF: Load = Load {
+    about: "memory of peers on a tenth as many torrents, Zipf's law",
+    measured: false,
+    when: When::Full,
+    goal: None,
+    ..USUAL
 };
 
 /// Every load, in the order of a run.
@@ -92,7 +100,7 @@ pub(crate) const LOADS: &[Load] = &[
         name: "registered",
         about: "as keep-alive, torrents listed in SQLite",
         site: Site::Registered,
-        rivals: false,
+        rivals: None,
         when: When::Usually,
         goal: None,
         ..USUAL
@@ -102,7 +110,7 @@ pub(crate) const LOADS: &[Load] = &[
         about: "as keep-alive, a million peers",
         torrents: 100_000,
         peers: 1_000_000,
-        rivals: false,
+        rivals: Some(When::Full),
         when: When::Usually,
         goal: Some(1.25),
         ..USUAL
@@ -112,7 +120,7 @@ pub(crate) const LOADS: &[Load] = &[
         about: "as keep-alive, ten thousand peers",
         torrents: 1_000,
         peers: 10_000,
-        rivals: false,
+        rivals: None,
         when: When::Full,
         goal: None,
         ..USUAL
@@ -122,7 +130,7 @@ pub(crate) const LOADS: &[Load] = &[
         about: "as keep-alive, ten million peers",
         torrents: 1_000_000,
         peers: 10_000_000,
-        rivals: false,
+        rivals: None,
         when: When::Full,
         goal: Some(1.4),
         ..USUAL
@@ -131,7 +139,7 @@ pub(crate) const LOADS: &[Load] = &[
         name: "two-workers",
         about: "as keep-alive, two workers; on a machine of two cores the load shares one of theirs",
         workers: 2,
-        rivals: false,
+        rivals: None,
         when: When::Full,
         goal: None,
         ..USUAL
@@ -142,7 +150,7 @@ pub(crate) const LOADS: &[Load] = &[
         torrents: 100_000,
         peers: 1_000_000,
         workers: 2,
-        rivals: false,
+        rivals: None,
         when: When::Full,
         goal: None,
         ..USUAL
@@ -153,30 +161,21 @@ pub(crate) const LOADS: &[Load] = &[
         torrents: 100_000,
         peers: 1_000_000,
         site: Site::ShortLived,
-        rivals: false,
+        rivals: None,
         when: When::Full,
         goal: None,
         ..USUAL
     },
-    Load {
-        name: "memory-million",
-        about: "memory of a million peers on a tenth as many torrents, Zipf's law",
-        torrents: 100_000,
-        peers: 1_000_000,
-        measured: false,
-        when: When::Full,
-        goal: None,
-        ..USUAL
-    },
+    Load { name: "memory-10k", torrents: 1_000, peers: 10_000, ..MEMORY_OF },
+    Load { name: "memory-100k", torrents: 10_000, peers: 100_000, ..MEMORY_OF },
+    Load { name: "memory-million", torrents: 100_000, peers: 1_000_000, ..MEMORY_OF },
+    Load { name: "memory-ten-million", torrents: 1_000_000, peers: 10_000_000, rivals: None, ..MEMORY_OF },
     Load {
         name: "memory-even",
         about: "memory of a million peers, each of which chooses one of as many torrents",
         torrents: 1_000_000,
         peers: 1_000_000,
         zipf: 0.0,
-        measured: false,
-        when: When::Full,
-        goal: None,
-        ..USUAL
+        ..MEMORY_OF
     },
 ];

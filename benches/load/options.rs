@@ -15,7 +15,7 @@ pub(crate) struct Options {
     /// What cargo bench passes on: the same as --load.
     #[arg(value_name = "NAME")]
     filters: Vec<String>,
-    /// Every load there is: half an hour, and 2 GB of memory.
+    /// Every load there is: a quarter of an hour, and 2 GB of memory.
     #[arg(long)]
     pub(crate) full: bool,
     /// A few short rounds of the main loads: whether it works, not how fast it is.

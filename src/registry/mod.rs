@@ -225,9 +225,13 @@ impl Registry {
         self.0.as_ref().and_then(|listed| listed.verdicts.last_known(hash))
     }
 
-    /// What a swarm is to know of a torrent that was just looked up.
-    pub fn verdict(&self, record: &Record, now: Millis) -> Verdict {
-        self.0.as_ref().map_or(Verdict::NO_LIST, |listed| verdict(record, listed.verdicts.fresh_until(now)))
+    /// What a swarm is to know of a torrent that was looked up. Its downloads are those of now: since the record was on its way a batch
+    /// may have been written, and a swarm that began and ended meanwhile.
+    pub fn verdict(&self, hash: &InfoHash, record: &Record, now: Millis) -> Verdict {
+        let Some(Listed { verdicts, .. }) = &self.0 else { return Verdict::NO_LIST };
+        let latest = verdicts.last_known(hash).filter(|latest| latest.standing == record.standing);
+        let downloaded = latest.map_or(record.downloaded, |latest| latest.downloaded);
+        Verdict { downloaded, ..verdict(record, verdicts.fresh_until(now)) }
     }
 
     /// What a swarm is to know that begins while nobody can be asked.
@@ -269,5 +273,45 @@ impl Registry {
         if let Some(flusher) = self.0.as_ref().and_then(|listed| listed.flusher.as_ref()) {
             flusher.close(patience);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::harness;
+
+    /// Lists every torrent with so many downloads.
+    struct Counts(u32);
+
+    impl Backend for Counts {
+        fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, database::DatabaseError> {
+            Ok(hashes.iter().map(|_| Record { downloaded: self.0, ..Record::plain(Standing::Known) }).collect())
+        }
+    }
+
+    #[test]
+    fn a_record_that_was_long_on_its_way_brings_no_old_count() {
+        let settings = Settings {
+            cache_ttl_ms: 30_000,
+            cache_bytes_max: 1 << 20,
+            listed_only: true,
+            pool: PoolSettings { threads: 0, queue_max: 8 },
+            seed: 7,
+            flush_interval: Duration::MAX,
+            torrent_ttl: Duration::ZERO,
+            state_file: None,
+            clock: Arc::new(|| Millis(0)),
+        };
+        let mail = Mailboxes::new([Arc::new(|| ()) as Wake]);
+        let databases = Databases { backend: Box::new(|| Box::new(Counts(0))), ledger: None };
+        let registry = Registry::start(&settings, databases, harness::store(&harness::policy(), 7), mail.clone()).unwrap();
+        let (hash, ticket) = (InfoHash([1; 20]), Ticket { worker: 0, slot: 0, generation: 0 });
+        registry.request(&hash, ticket, Millis(1)).unwrap();
+        registry.ask_once(&mut Counts(5));
+        let mailed = mail.take(0).unwrap().outcome.unwrap();
+        registry.request(&hash, ticket, Millis(2)).unwrap();
+        registry.ask_once(&mut Counts(8));
+        assert_eq!((mailed.downloaded, registry.verdict(&hash, &mailed, Millis(3)).downloaded), (5, 8));
     }
 }
