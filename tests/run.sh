@@ -9,7 +9,9 @@ cd "$(dirname "$0")/.."
 packages=(aria2 transmission-daemon transmission-cli python3-libtorrent iproute2 curl mariadb-server valgrind)
 
 # For each fuzz target; longer runs are for a machine that has the time.
-fuzz_s=${ANNOUNCED_FUZZ_S:-20}
+fuzz_s=${ANNOUNCED_FUZZ_S:-12}
+# Tests from outside wait more than they work.
+test_threads=${RUST_TEST_THREADS:-4}
 
 fail() {
     echo "tests/run.sh: $*" >&2
@@ -85,7 +87,7 @@ step "Debian packages" install_packages
 step "Rust components" install_rust_components
 step "formatting" cargo fmt --check
 step "lints" cargo clippy --locked --all-targets -- -D warnings
-step "tests" cargo test --locked
+step "tests" env RUST_TEST_THREADS="$test_threads" cargo test --locked
 step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 step "benches" cargo bench --locked --no-run
 step "instructions" cargo bench --locked --bench instructions
