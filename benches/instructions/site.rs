@@ -12,7 +12,7 @@ use announced::ids::{InfoHash, Millis, Ticket};
 use announced::registry::database::DatabaseError;
 use announced::registry::{self, Backend, Databases, Mailboxes, PoolSettings, Record, Registry, Standing, Wake};
 use announced::server::{Connection, Limits, Round};
-use announced::swarm::{self, Store};
+use announced::swarm::{self, Store, VERDICT_MS_MAX};
 use announced::tracker::{Desk, FullScrape, FullScrapeSettings, Outbox, Policy, Tracker, Turn};
 use announced::wire::reply::REPLY_BYTES_MAX;
 
@@ -97,7 +97,7 @@ impl Site {
 /// Verdicts that outlive the count, and no threads: [`Site::look_up`] does their work.
 fn registry_settings() -> registry::Settings {
     registry::Settings {
-        cache_ttl_ms: 86_400_000,
+        cache_ttl_ms: VERDICT_MS_MAX,
         cache_bytes_max: 256 << 20,
         listed_only: true,
         pool: PoolSettings { threads: 0, queue_max: 1_000 },
