@@ -1,8 +1,8 @@
 #!/usr/bin/python3
-"""Draws the growth curves from the load bench's JSON, and prints the rows of README.md's tables.
+"""Draws the growth curves from the load bench's JSON, and prints the figures of README.md's tables.
 
-    cargo bench --bench load -- --full --json > full.json
-    benches/plot.py full.json benches/plots
+    cargo bench --bench load -- --full --json > target/full.json
+    benches/plot.py target/full.json benches/plots
 
 Needs matplotlib (apt-get install python3-matplotlib). Writes cpu.svg, processor time of an announce over the number of peers,
 and memory.svg, bytes of memory a peer takes.

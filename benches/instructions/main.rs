@@ -38,8 +38,8 @@ struct Options {
     /// Only shapes whose names contain this.
     #[arg(value_name = "NAME")]
     filters: Vec<String>,
-    /// Make what is counted now the baseline.
-    #[arg(long)]
+    /// Make what is counted now the baseline: of every shape, as it names one compiler for all.
+    #[arg(long, conflicts_with = "filters")]
     update: bool,
     /// What cargo bench passes to every bench, and what is passed through it to others.
     #[arg(long, hide = true)]

@@ -100,9 +100,12 @@ fn is_chosen(load: &Load, options: &Options) -> bool {
     })
 }
 
-/// The load with what the command line says instead.
+/// The load with what the command line says instead. Its goal is one for the load as it stands.
 fn adjusted(load: &Load, options: &Options) -> Load {
+    let as_it_stands = options.torrents.is_none() && options.peers.is_none() && options.zipf.is_none();
+    let usual = options.seeders == 0.5 && options.numwant == 50 && options.connections == 64;
     Load {
+        goal: load.goal.filter(|_| as_it_stands && usual),
         torrents: options.torrents.unwrap_or(load.torrents).max(1),
         peers: options.peers.unwrap_or(load.peers).max(1),
         zipf: options.zipf.unwrap_or(load.zipf),

@@ -148,7 +148,8 @@ impl Runner<'_> {
         let mut round = 0;
         while round < rounds || (load.site == Site::ShortLived && begun.elapsed() < LIFE + EXPIRY) {
             round += 1;
-            self.progress(load, &format!("round {round} of {rounds}"));
+            let end = if load.site == Site::ShortLived { String::new() } else { format!(" of {rounds}") };
+            self.progress(load, &format!("round {round}{end}"));
             for contender in &mut *contenders {
                 contender.round(self.options.round_s())?;
             }

@@ -170,7 +170,7 @@ pub struct TrackerConfig {
     #[serde(with = "humantime_serde")]
     pub scrape_interval: Duration,
 
-    /// Most peers kept, all torrents together; one past it is answered but not stored. A peer costs 18 to 84 bytes, and about 30 more
+    /// Most peers kept, all torrents together; one past it is answered but not stored. A peer costs 15 to 84 bytes, and about 30 more
     /// with its id.
     pub peers_max: u64,
 

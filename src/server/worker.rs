@@ -1,6 +1,6 @@
 //! The event loop: one a core, sharing nothing with the others but the tracker.
 //!
-//! Owns: its listeners, its connections, one buffer to read into and one to answer from. [`Worker::run`] is the whole loop.
+//! Owns: its listeners, its connections, their batch, and one buffer to answer from. [`Worker::run`] is the whole loop.
 //!
 //! mio is edge-triggered: what is not followed to its end in one round (a full accept queue, a connection with much to say) goes on
 //! a list and is gone on with in the next; the loop never waits for an edge that will not come.

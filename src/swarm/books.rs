@@ -7,7 +7,8 @@
 //! Never: asks the database, or decides who is served.
 //!
 //! Limits: a point in time has 20 bits of 128 ms each, modulo 37 hours, so a verdict must be looked at more often than every 18 hours
-//! less its own time. Each announce looks at it, and a swarm without announces is gone sooner.
+//! less its own time. Each announce looks at it, and a swarm without announces is gone sooner, unless it is owed to a database that cannot be
+//! written to: after 18 hours of that an old verdict may be believed for as long again.
 
 use super::Verdict;
 use crate::ids::Millis;
