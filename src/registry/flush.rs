@@ -303,9 +303,8 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::ids::Millis;
+    use crate::registry::Fingerprint;
     use crate::registry::verdicts::Terms;
-    use crate::registry::{Fingerprint, PoolSettings};
     use crate::tests::harness;
     use crate::tests::paper_ledger::PaperLedger;
 
@@ -322,15 +321,9 @@ mod tests {
         on_write: impl Fn() -> Result<(), DatabaseError> + Clone + Send + Sync + 'static,
     ) -> Flusher {
         let settings = Settings {
-            cache_ttl_ms: 30_000,
-            cache_bytes_max: 1 << 20,
-            listed_only: true,
-            pool: PoolSettings { threads: 0, queue_max: 8 },
-            seed: 7,
             flush_interval: Duration::from_millis(1),
-            torrent_ttl: Duration::ZERO,
             state_file: Some(state_file.clone()),
-            clock: Arc::new(|| Millis(0)),
+            ..harness::registry_settings()
         };
         let terms = Terms { ttl_ms: 30_000, bytes_max: 1 << 20, listed_only: true, seed: 7 };
         let verdicts = Arc::new(Verdicts::new(terms, harness::store(&harness::policy(), 7)));

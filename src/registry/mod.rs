@@ -292,20 +292,11 @@ mod tests {
 
     #[test]
     fn a_record_that_was_long_on_its_way_brings_no_old_count() {
-        let settings = Settings {
-            cache_ttl_ms: 30_000,
-            cache_bytes_max: 1 << 20,
-            listed_only: true,
-            pool: PoolSettings { threads: 0, queue_max: 8 },
-            seed: 7,
-            flush_interval: Duration::MAX,
-            torrent_ttl: Duration::ZERO,
-            state_file: None,
-            clock: Arc::new(|| Millis(0)),
-        };
         let mail = Mailboxes::new([Arc::new(|| ()) as Wake]);
         let databases = Databases { backend: Box::new(|| Box::new(Counts(0))), ledger: None };
-        let registry = Registry::start(&settings, databases, harness::store(&harness::policy(), 7), mail.clone()).unwrap();
+        let registry =
+            Registry::start(&harness::registry_settings(), databases, harness::store(&harness::policy(), 7), mail.clone())
+                .unwrap();
         let (hash, ticket) = (InfoHash([1; 20]), Ticket { worker: 0, slot: 0, generation: 0 });
         registry.request(&hash, ticket, Millis(1)).unwrap();
         registry.ask_once(&mut Counts(5));

@@ -5,12 +5,13 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::{FullScrape as WhoMayAsk, IpParameter};
 #[cfg(test)]
 use crate::ids::{Crypto, Event, InfoHash, PeerAddr, PeerId};
 use crate::ids::{Millis, Ticket};
-use crate::registry::{Mailboxes, Registry, Wake};
+use crate::registry::{self, Mailboxes, PoolSettings, Registry, Wake};
 use crate::server::{Connection, Limits, Next, Round};
 use crate::swarm::{self, Store};
 #[cfg(test)]
@@ -56,6 +57,21 @@ pub fn no_full_scrape(store: &Arc<Store>, wakes: impl IntoIterator<Item = Wake>)
         listed_only: policy().registered_only,
     };
     FullScrape::start(settings, store, &Arc::new(Registry::memory()), Mailboxes::new(wakes)).unwrap()
+}
+
+/// A registry that nobody but its caller asks for, and whose clock stands still.
+pub fn registry_settings() -> registry::Settings {
+    registry::Settings {
+        cache_ttl_ms: 30_000,
+        cache_bytes_max: 1 << 20,
+        listed_only: true,
+        pool: PoolSettings { threads: 0, queue_max: 8 },
+        seed: SEED,
+        flush_interval: Duration::MAX,
+        torrent_ttl: Duration::ZERO,
+        state_file: None,
+        clock: Arc::new(|| Millis(0)),
+    }
 }
 
 /// A tracker that knows every torrent and has no peers.

@@ -9,11 +9,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::ids::{InfoHash, Millis, Ticket};
 use crate::registry::database::DatabaseError;
-use crate::registry::{self, Backend, Databases, Mailboxes, PoolSettings, Record, Registry, Standing, Wake};
+use crate::registry::{self, Backend, Databases, Mailboxes, Record, Registry, Standing, Wake};
 use crate::server::{Connection, Limits, Next, Round, SlotId, Slots};
 use crate::tests::harness::{self, Bench, Seat, no_full_scrape, policy};
 use crate::tracker::{Desk, Tracker};
@@ -82,18 +81,7 @@ impl Site {
     fn new(seed: u64) -> Site {
         let wake: Wake = Arc::new(|| ());
         let mail = Mailboxes::new([Arc::clone(&wake)]);
-        let pool = PoolSettings { threads: 0, queue_max: 8 };
-        let settings = registry::Settings {
-            cache_ttl_ms: 5_000,
-            cache_bytes_max: 1 << 20,
-            listed_only: true,
-            pool,
-            seed,
-            flush_interval: Duration::MAX,
-            torrent_ttl: Duration::ZERO,
-            state_file: None,
-            clock: Arc::new(|| Millis(0)),
-        };
+        let settings = registry::Settings { cache_ttl_ms: 5_000, seed, ..harness::registry_settings() };
         let databases = Databases { backend: Box::new(|| Box::new(Fake { away: true })), ledger: None };
         let store = harness::store(&policy(), seed);
         let registry = Registry::start(&settings, databases, Arc::clone(&store), mail.clone()).unwrap();
