@@ -246,8 +246,8 @@ impl Store {
         shard.find(hash, info_hash).map(|at| shard.torrent(at).counts())
     }
 
-    /// Takes note of what the database says of a torrent that may be served, whatever it said before. Its count is taken over if `count_is_current`, which is
-    /// asked under the lock.
+    /// Takes note of what the database says of a torrent that may be served, whatever it said before. Its count is taken over if
+    /// `count_is_current`, which is asked under the lock.
     pub fn learn(&self, info_hash: &InfoHash, verdict: Verdict, count_is_current: impl FnOnce() -> bool) {
         let hash = self.rules.torrent_hash(info_hash);
         let mut shard = self.lock(hash);
