@@ -1,6 +1,7 @@
 //! The program's flags and subcommands, as clap reads them; their doc comments are the help texts.
 //!
-//! Never does: anything with what it has read. A misused command line is clap's own error, exit code 2.
+//! Never does: anything with what it has read. A misused command line is clap's own error, exit
+//! code 2.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -12,7 +13,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use announced::config::{DatabaseUrl, Mode, listen_address};
 use announced::metainfo::NAME_CHARS_MAX;
 
-/// A BitTorrent tracker. Without a command it starts and runs until it is told to stop (SIGTERM, Ctrl-C).
+/// A BitTorrent tracker. Without a command it starts and runs until it is told to stop (SIGTERM,
+/// Ctrl-C).
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 pub(crate) struct CommandLine {
@@ -27,9 +29,10 @@ impl CommandLine {
     pub(crate) fn read() -> Result<CommandLine, clap::Error> {
         let read = CommandLine::try_parse()?;
         match &read.command {
-            Some(Command::Torrent(Torrent { verb: Verb::Add { torrents, name: Some(_) }, .. })) if torrents.len() > 1 => {
-                Err(CommandLine::command().error(ErrorKind::ArgumentConflict, "--name can only go with one torrent"))
-            }
+            Some(Command::Torrent(Torrent {
+                verb: Verb::Add { torrents, name: Some(_) }, ..
+            })) if torrents.len() > 1 => Err(CommandLine::command()
+                .error(ErrorKind::ArgumentConflict, "--name can only go with one torrent")),
             _ => Ok(read),
         }
     }
@@ -44,7 +47,8 @@ pub(crate) enum Command {
         /// The settings file
         file: PathBuf,
     },
-    /// List torrents in the database, ban them, take them off the list; running trackers see it within a second
+    /// List torrents in the database, ban them, take them off the list; running trackers see it
+    /// within a second
     Torrent(Torrent),
 }
 
@@ -53,7 +57,8 @@ pub(crate) struct Start {
     /// Read settings from this file (TOML); without it no file is read
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Listen here: IP:PORT, or :PORT for every address; may repeat [default: [::]:6969, which serves IPv4 too]
+    /// Listen here: IP:PORT, or :PORT for every address; may repeat [default: [::]:6969, which
+    /// serves IPv4 too]
     #[arg(long, value_name = "ADDR", value_parser = listen_address)]
     pub(crate) listen: Vec<SocketAddr>,
     /// Run this many event loops [default: 0, one per core]
@@ -62,7 +67,8 @@ pub(crate) struct Start {
     /// Track any torrent (open) or only those in the database (registered) [default: open]
     #[arg(long, value_name = "open|registered")]
     pub(crate) mode: Option<Mode>,
-    /// Use this database [default: sqlite:announced.db]; the environment variable ANNOUNCED_DATABASE keeps a password out of sight
+    /// Use this database [default: sqlite:announced.db]; the environment variable
+    /// ANNOUNCED_DATABASE keeps a password out of sight
     #[arg(long, value_name = "URL")]
     pub(crate) database: Option<DatabaseUrl>,
 }
@@ -71,25 +77,31 @@ pub(crate) struct Start {
 pub(crate) struct Torrent {
     #[command(subcommand)]
     pub(crate) verb: Verb,
-    /// Use this database [default: sqlite:announced.db]; the environment variable ANNOUNCED_DATABASE keeps a password out of sight
+    /// Use this database [default: sqlite:announced.db]; the environment variable
+    /// ANNOUNCED_DATABASE keeps a password out of sight
     #[arg(long, value_name = "URL", global = true)]
     pub(crate) database: Option<DatabaseUrl>,
-    /// Read settings from this file (TOML), of which the database's count here; without it no file is read
+    /// Read settings from this file (TOML), of which the database's count here; without it no file
+    /// is read
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) config: Option<PathBuf>,
 }
 
 /// What may be written for TORRENT, below the help of the verbs that take one.
 const TORRENT_HELP: &str = "\
-TORRENT is an info hash (40 hex or 32 base32 digits, or a whole v2 hash of 64 hex digits), a magnet link, or the path of a .torrent \
-file. A hybrid torrent has two hashes, and both are meant. A file that is called like a hash is reached as ./NAME.";
+TORRENT is an info hash (40 hex or 32 base32 digits, or a whole v2 hash of 64 hex digits), a \
+                            magnet link, or the path of a .torrent file. A hybrid torrent has two \
+                            hashes, and both are meant. A file that is called like a hash is \
+                            reached as ./NAME.";
 
 /// The form of the file that `import` reads, below its help.
 const LIST_HELP: &str = "\
-One torrent a line: an info hash or a magnet link, after it white space and a name if there is one; or the path of a .torrent file, \
-as `find . -name '*.torrent'` prints it. Blank lines and lines that begin with # are passed over. A wrong line is named with its \
-number and does not stop the others; the exit code is then 1. Torrents that are listed already keep their counts and bans, so the \
-same file may be imported again.";
+One torrent a line: an info hash or a magnet link, after it white space and a name if there is \
+                         one; or the path of a .torrent file, as `find . -name '*.torrent'` \
+                         prints it. Blank lines and lines that begin with # are passed over. A \
+                         wrong line is named with its number and does not stop the others; the \
+                         exit code is then 1. Torrents that are listed already keep their counts \
+                         and bans, so the same file may be imported again.";
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {
@@ -145,7 +157,9 @@ pub(crate) enum Verb {
 fn short_text(text: &str) -> Result<String, String> {
     match text.chars().count() {
         0 => Err("must not be empty".to_owned()),
-        chars if chars > NAME_CHARS_MAX => Err(format!("has {chars} characters; {NAME_CHARS_MAX} is the most")),
+        chars if chars > NAME_CHARS_MAX => {
+            Err(format!("has {chars} characters; {NAME_CHARS_MAX} is the most"))
+        }
         _ => Ok(text.to_owned()),
     }
 }
@@ -161,8 +175,14 @@ mod tests {
 
     #[test]
     fn a_name_or_a_reason_has_a_length() {
-        assert_eq!((short_text("ä"), short_text(&"ä".repeat(255)).is_ok()), (Ok("ä".to_owned()), true));
-        assert_eq!(short_text(&"ä".repeat(256)).unwrap_err(), "has 256 characters; 255 is the most");
+        assert_eq!(
+            (short_text("ä"), short_text(&"ä".repeat(255)).is_ok()),
+            (Ok("ä".to_owned()), true)
+        );
+        assert_eq!(
+            short_text(&"ä".repeat(256)).unwrap_err(),
+            "has 256 characters; 255 is the most"
+        );
         assert!(short_text("").is_err());
     }
 }

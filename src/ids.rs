@@ -1,7 +1,8 @@
 //! The small values that every layer passes around.
 //!
-//! Owns: the newtypes that keep an info hash from being taken for a peer id, and a slot for a generation. Each is built once, at
-//! the edge, and is `Copy` afterwards. None derefs to what it holds: who wants the bytes asks for the bytes.
+//! Owns: the newtypes that keep an info hash from being taken for a peer id, and a slot for a
+//! generation. Each is built once, at the edge, and is `Copy` afterwards. None derefs to what it
+//! holds: who wants the bytes asks for the bytes.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -73,7 +74,8 @@ pub fn canonical(ip: IpAddr) -> IpAddr {
     ip.to_canonical()
 }
 
-/// Where a peer listens, in the bytes that go on the wire. Within a torrent this is the peer's whole identity.
+/// Where a peer listens, in the bytes that go on the wire. Within a torrent this is the peer's
+/// whole identity.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum PeerAddr {
     /// Four bytes of address, two of port.
@@ -123,7 +125,9 @@ impl PeerAddr {
     /// The port, in host order.
     pub fn port(&self) -> u16 {
         match *self {
-            PeerAddr::V4([.., high, low]) | PeerAddr::V6([.., high, low]) => u16::from_be_bytes([high, low]),
+            PeerAddr::V4([.., high, low]) | PeerAddr::V6([.., high, low]) => {
+                u16::from_be_bytes([high, low])
+            }
         }
     }
 }
@@ -154,7 +158,8 @@ pub enum Crypto {
     Required,
 }
 
-/// A point in time: milliseconds since the process started (monotonic). Read once a round by the event loop, an argument everywhere else.
+/// A point in time: milliseconds since the process started (monotonic). Read once a round by the
+/// event loop, an argument everywhere else.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Millis(pub u64);
 
@@ -170,8 +175,9 @@ impl Millis {
     }
 }
 
-/// Names one connection of one worker to the layers below, which hand it back unread. The generation tells a connection from the one
-/// that had the slot before it, so a late answer never reaches a stranger.
+/// Names one connection of one worker to the layers below, which hand it back unread. The
+/// generation tells a connection from the one that had the slot before it, so a late answer never
+/// reaches a stranger.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct Ticket {
     /// Index of the worker whose connection it is.

@@ -1,8 +1,9 @@
 //! `announced`, an announce daemon: a BitTorrent tracker for bare metal.
 //!
-//! One mio event loop a core, httparse into borrowed structs, a bencode writer over a preallocated buffer, swarms in memory, and
-//! registration and bans seen through a cache that a small thread pool keeps. Modules stand in the order of their dependencies, and
-//! imports point up this list only:
+//! One mio event loop a core, httparse into borrowed structs, a bencode writer over a preallocated
+//! buffer, swarms in memory, and registration and bans seen through a cache that a small thread
+//! pool keeps. Modules stand in the order of their dependencies, and imports point up this list
+//! only:
 //!
 //! | module | owns | never |
 //! |---|---|---|
@@ -16,10 +17,12 @@
 //! | [`metainfo`] | which torrent a .torrent file, a magnet link or a written hash means | opens a file |
 //! | [`operator`] | the `torrent` command: listing, banning, importing | touches a swarm |
 //!
-//! The last two stand beside the server: they are what an operator's command line needs of the database, without a tracker.
+//! The last two stand beside the server: they are what an operator's command line needs of the
+//! database, without a tracker.
 //!
-//! The way of one announce, in four screens: `server::worker` (`Worker::run`), `server::batch` (`Batch::answer`), `tracker`
-//! (`Tracker::announce`), [`swarm::Store::announce`]. Between its read and its write nothing is allocated, formatted or logged.
+//! The way of one announce, in four screens: `server::worker` (`Worker::run`), `server::batch`
+//! (`Batch::answer`), `tracker` (`Tracker::announce`), [`swarm::Store::announce`]. Between its read
+//! and its write nothing is allocated, formatted or logged.
 
 pub mod ids;
 

@@ -1,15 +1,17 @@
 //! The `announced` program: settings, start, and waiting for the end.
 //!
-//! Owns: the first lines on stdout, the log's set-up, and what each signal means. Beside it: the flags and subcommands
-//! (`command_line`), and `announced torrent` (`torrent_command`).
+//! Owns: the first lines on stdout, the log's set-up, and what each signal means. Beside it: the
+//! flags and subcommands (`command_line`), and `announced torrent` (`torrent_command`).
 //!
-//! - SIGTERM and SIGINT stop the tracker in good order: exit code 0. A second one ends it at once: 128 + signal, as shells count.
-//! - SIGUSR1 writes the counters into the log. SIGHUP has every verdict asked for anew: what the operator has changed in the database
-//!   counts at once.
-//! - A wrong setting, an address in use or a thread that died is exit code 1 and one line on stderr for each problem; a misused
-//!   command line is clap's exit code 2.
+//! - SIGTERM and SIGINT stop the tracker in good order: exit code 0. A second one ends it at once:
+//!   128 + signal, as shells count.
+//! - SIGUSR1 writes the counters into the log. SIGHUP has every verdict asked for anew: what the
+//!   operator has changed in the database counts at once.
+//! - A wrong setting, an address in use or a thread that died is exit code 1 and one line on stderr
+//!   for each problem; a misused command line is clap's exit code 2.
 //!
-//! Never does: anything with a socket or, but for `announced torrent`, a database. Nothing here runs while announces are answered.
+//! Never does: anything with a socket or, but for `announced torrent`, a database. Nothing here
+//! runs while announces are answered.
 
 mod command_line;
 mod torrent_command;
@@ -35,7 +37,8 @@ use announced::server::Server;
 
 use command_line::{Command, CommandLine, Start};
 
-/// How long answers may still go out, and counters be written, after a signal asked for the end; a second more at the worst. Supervisors kill after 10 s (Docker) to 90 s (systemd).
+/// How long answers may still go out, and counters be written, after a signal asked for the end; a
+/// second more at the worst. Supervisors kill after 10 s (Docker) to 90 s (systemd).
 const STOP_GRACE: Duration = Duration::from_secs(5);
 /// Exit code of a process ended by a signal, less the signal's number, as shells report it.
 const EXIT_SIGNAL_BASE: i32 = 128;
@@ -45,7 +48,9 @@ fn main() -> ExitCode {
         Ok(CommandLine { command: None, start }) => run(start),
         Ok(CommandLine { command: Some(Command::Config), .. }) => print(&config::default_file()),
         Ok(CommandLine { command: Some(Command::Check { file }), .. }) => check(file),
-        Ok(CommandLine { command: Some(Command::Torrent(torrent)), .. }) => torrent_command::run(torrent),
+        Ok(CommandLine { command: Some(Command::Torrent(torrent)), .. }) => {
+            torrent_command::run(torrent)
+        }
         Err(error) if error.kind() == ErrorKind::ValueValidation => Err(vec![wrong_value(&error)]),
         Err(error) if error.use_stderr() => return misused(&error),
         Err(help_or_version) => print(&help_or_version.to_string()),
@@ -53,13 +58,19 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(problems) => {
-            complain(&problems.iter().map(|problem| format!("announced: {problem}\n")).collect::<String>());
+            complain(
+                &problems
+                    .iter()
+                    .map(|problem| format!("announced: {problem}\n"))
+                    .collect::<String>(),
+            );
             ExitCode::FAILURE
         }
     }
 }
 
-/// One line for a flag whose value cannot be read: such a mistake is a wrong setting like those in a file, not a misused command line.
+/// One line for a flag whose value cannot be read: such a mistake is a wrong setting like those in
+/// a file, not a misused command line.
 fn wrong_value(error: &clap::Error) -> String {
     let told = |kind| error.get(kind).map(ToString::to_string).unwrap_or_default();
     let (flag, value) = (told(ContextKind::InvalidArg), told(ContextKind::InvalidValue));
@@ -77,7 +88,12 @@ fn misused(error: &clap::Error) -> ExitCode {
 /// Checks `file` as a start with it would: the environment's database stands in for the file's.
 fn check(file: PathBuf) -> Result<(), Vec<String>> {
     let ok = format!("{}: ok\n", file.display());
-    Sources { file: Some(file), environment_database: environment_database()?, flags: Flags::default() }.load()?;
+    Sources {
+        file: Some(file),
+        environment_database: environment_database()?,
+        flags: Flags::default(),
+    }
+    .load()?;
     print(&ok)
 }
 
@@ -93,7 +109,9 @@ fn environment_database() -> Result<Option<DatabaseUrl>, Vec<String>> {
     match env::var("ANNOUNCED_DATABASE") {
         Ok(url) => Ok(Some(url).filter(|url| !url.is_empty()).map(DatabaseUrl::from)),
         Err(env::VarError::NotPresent) => Ok(None),
-        Err(env::VarError::NotUnicode(_)) => Err(vec!["ANNOUNCED_DATABASE: is not UTF-8".to_owned()]),
+        Err(env::VarError::NotUnicode(_)) => {
+            Err(vec!["ANNOUNCED_DATABASE: is not UTF-8".to_owned()])
+        }
     }
 }
 
@@ -106,7 +124,8 @@ fn serve(config: &Config) -> Result<(), String> {
     let (mode, database) = (config.tracker.mode, config.database.url.clone());
     let worker_ended = move |worker| drop(events.send(Event::WorkerEnded(worker)));
     let server = Server::start(config, worker_ended).map_err(|error| error.to_string())?;
-    let site = format!("{mode} tracker, {}, database {database}", count(server.workers(), "worker"));
+    let site =
+        format!("{mode} tracker, {}, database {database}", count(server.workers(), "worker"));
     // Nobody need read them: a daemon whose stdout is closed still serves.
     let _ = io::stdout().write_all(start_up_lines(&site, server.addresses()).as_bytes());
     let outcome = wait(&server, &inbox, config.server.stats_interval);
@@ -128,8 +147,8 @@ enum Event {
     Panicked(String),
 }
 
-/// Turns panics into events, whichever thread it is: without the one that writes counters, say, the tracker would go on serving, and
-/// count for nothing.
+/// Turns panics into events, whichever thread it is: without the one that writes counters, say, the
+/// tracker would go on serving, and count for nothing.
 fn watch_panics(events: Sender<Event>) {
     let print = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
@@ -141,7 +160,8 @@ fn watch_panics(events: Sender<Event>) {
     }));
 }
 
-/// Turns signals into events on a thread of its own. They are caught from here on, so that none is lost while the server starts.
+/// Turns signals into events on a thread of its own. They are caught from here on, so that none is
+/// lost while the server starts.
 fn watch_signals(events: Sender<Event>) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
     let watch = move || {
@@ -162,7 +182,8 @@ fn watch_signals(events: Sender<Event>) -> io::Result<()> {
     Ok(())
 }
 
-/// Attends to events until one of them is the end: asked for, or an error. The counters are logged every `stats_interval`, unless 0.
+/// Attends to events until one of them is the end: asked for, or an error. The counters are logged
+/// every `stats_interval`, unless 0.
 fn wait(server: &Server, inbox: &Receiver<Event>, stats_interval: Duration) -> Result<(), String> {
     let patience = if stats_interval.is_zero() { Duration::MAX } else { stats_interval };
     loop {
@@ -176,9 +197,13 @@ fn wait(server: &Server, inbox: &Receiver<Event>, stats_interval: Duration) -> R
                 server.tracker().registry().reload();
             }
             Ok(Event::Stats) | Err(RecvTimeoutError::Timeout) => info!("{}", server.stats()),
-            Ok(Event::WorkerEnded(worker)) => return Err(format!("worker {worker} ended unexpectedly")),
+            Ok(Event::WorkerEnded(worker)) => {
+                return Err(format!("worker {worker} ended unexpectedly"));
+            }
             Ok(Event::Panicked(thread)) => return Err(format!("the thread {thread} panicked")),
-            Err(RecvTimeoutError::Disconnected) => return Err("the signal thread ended unexpectedly".to_owned()),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err("the signal thread ended unexpectedly".to_owned());
+            }
         }
     }
 }
@@ -187,7 +212,11 @@ fn wait(server: &Server, inbox: &Receiver<Event>, stats_interval: Duration) -> R
 fn start_up_lines(site: &str, addresses: &[SocketAddr]) -> String {
     let mut lines = format!("announced {}: {site}\n", env!("CARGO_PKG_VERSION"));
     lines.extend(addresses.iter().map(|address| format!("listening on {address}\n")));
-    lines.extend(addresses.iter().map(|address| format!("announce URL {}\n", announce_url(*address, &hostname()))));
+    lines.extend(
+        addresses
+            .iter()
+            .map(|address| format!("announce URL {}\n", announce_url(*address, &hostname()))),
+    );
     lines
 }
 
@@ -203,7 +232,8 @@ fn announce_url(address: SocketAddr, hostname: &str) -> String {
 fn hostname() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
-    let usable = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte)) && !name.is_empty();
+    let usable = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
+        && !name.is_empty();
     if usable { name } else { "localhost" }.to_owned()
 }
 
@@ -225,7 +255,9 @@ fn log_to_stderr(level: LogLevel) {
 /// Writes to stdout. A reader that has seen enough (`announced config | head`) is no error.
 fn print(text: &str) -> Result<(), Vec<String>> {
     match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(vec![format!("cannot write to stdout: {error}")]),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(vec![format!("cannot write to stdout: {error}")])
+        }
         _ => Ok(()),
     }
 }
@@ -256,7 +288,8 @@ mod tests {
     fn a_panic_in_any_thread_is_heard_of() {
         let (events, inbox) = mpsc::channel();
         watch_panics(events);
-        let thread = thread::Builder::new().name("flush".to_owned()).spawn(|| panic!("on purpose")).unwrap();
+        let thread =
+            thread::Builder::new().name("flush".to_owned()).spawn(|| panic!("on purpose")).unwrap();
         assert!(thread.join().is_err());
         assert!(matches!(inbox.try_recv(), Ok(Event::Panicked(thread)) if thread == "flush"));
     }

@@ -1,8 +1,11 @@
-//! `announced torrent`: from the command line to [`operator`], with the database it is to work on and the terminal it speaks to.
+//! `announced torrent`: from the command line to [`operator`], with the database it is to work on
+//! and the terminal it speaks to.
 //!
-//! Owns: which database is meant and how long it may take, where complaints go, and the progress bar of an import.
+//! Owns: which database is meant and how long it may take, where complaints go, and the progress
+//! bar of an import.
 //!
-//! Exit code 1 when anything was complained of. Nothing is asked of a database when no argument could be read.
+//! Exit code 1 when anything was complained of. Nothing is asked of a database when no argument
+//! could be read.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -20,17 +23,20 @@ use announced::registry::database::{Ledger, TimeLimits};
 use crate::command_line::{Torrent, Verb};
 use crate::environment_database;
 
-/// Longer than a tracker would wait: nobody's announce hangs on it, and a batch of an import is a thousand rows.
-const LIMITS: TimeLimits = TimeLimits { connect: Duration::from_secs(10), answer: Duration::from_secs(60) };
-const MEMORY_KEEPS_NO_LIST: &str =
-    "database.url = \"memory\": keeps no list of torrents; name a database, for example --database sqlite:announced.db";
+/// Longer than a tracker would wait: nobody's announce hangs on it, and a batch of an import is a
+/// thousand rows.
+const LIMITS: TimeLimits =
+    TimeLimits { connect: Duration::from_secs(10), answer: Duration::from_secs(60) };
+const MEMORY_KEEPS_NO_LIST: &str = "database.url = \"memory\": keeps no list of torrents; name a \
+                                    database, for example --database sqlite:announced.db";
 /// How long an import goes on before it shows a bar.
 const SILENT_AT_FIRST: Duration = Duration::from_millis(500);
 
 /// Does what the verb says. The errors are lines; none when everything has been said already.
 pub(crate) fn run(torrent: Torrent) -> Result<(), Vec<String>> {
     let flags = Flags { database: torrent.database, ..Flags::default() };
-    let sources = Sources { file: torrent.config, environment_database: environment_database()?, flags };
+    let sources =
+        Sources { file: torrent.config, environment_database: environment_database()?, flags };
     let source = Source::parse(&sources.load()?.database.url).map_err(|problem| vec![problem])?;
     let database = source.ok_or_else(|| vec![MEMORY_KEEPS_NO_LIST.to_owned()])?;
     match torrent.verb {
@@ -56,7 +62,8 @@ fn change(database: &Source, change: &Change, torrents: &[OsString]) -> Result<(
             Change::Add { .. } | Change::Ban { .. } => open_or_make(database)?,
             Change::Unban | Change::Remove => database.ledger(LIMITS),
         };
-        operator::apply(&mut *ledger, &edits, &mut io::stdout(), &mut complain).map_err(|trouble| line(&trouble))?;
+        operator::apply(&mut *ledger, &edits, &mut io::stdout(), &mut complain)
+            .map_err(|trouble| line(&trouble))?;
     }
     all_well(complaints)
 }
@@ -75,7 +82,8 @@ fn import(database: &Source, path: &Path) -> Result<(), Vec<String>> {
         complaints += 1;
         bar.suspend(|| crate::complain(&format!("announced: {name}: {problem}\n")));
     };
-    let (imported, ended) = operator::import(&mut *open_or_make(database)?, &mut input, &mut complain);
+    let (imported, ended) =
+        operator::import(&mut *open_or_make(database)?, &mut input, &mut complain);
     bar.finish_and_clear();
     crate::print(&format!("{imported}\n"))?;
     ended.map_err(|trouble| match trouble {
@@ -96,10 +104,15 @@ struct List {
 impl List {
     fn open(path: &Path) -> Result<List, Vec<String>> {
         if path.as_os_str() == "-" {
-            return Ok(List { name: "stdin".to_owned(), input: Box::new(io::stdin().lock()), bytes: None });
+            return Ok(List {
+                name: "stdin".to_owned(),
+                input: Box::new(io::stdin().lock()),
+                bytes: None,
+            });
         }
         let name = redact(&path.display().to_string());
-        let opened = File::open(path).and_then(|file| file.metadata().map(|metadata| (file, metadata)));
+        let opened =
+            File::open(path).and_then(|file| file.metadata().map(|metadata| (file, metadata)));
         let (file, metadata) = opened.map_err(|error| vec![format!("{name}: {error}")])?;
         let bytes = metadata.is_file().then_some(metadata.len());
         Ok(List { name, input: Box::new(file), bytes })
@@ -126,11 +139,13 @@ fn hidden_bar(bytes: Option<u64>) -> ProgressBar {
         Some(_) => "{wide_bar} {bytes}/{total_bytes}, {eta} left",
         None => "{spinner} {bytes} read",
     };
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style =
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::with_draw_target(bytes, ProgressDrawTarget::hidden()).with_style(style)
 }
 
-/// Moves the bar as `input` is read, and shows it once that takes long; on a stderr that is no terminal it never appears.
+/// Moves the bar as `input` is read, and shows it once that takes long; on a stderr that is no
+/// terminal it never appears.
 struct Watched<R> {
     input: R,
     bar: ProgressBar,

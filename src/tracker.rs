@@ -1,12 +1,15 @@
 //! The announce story and the site's policy.
 //!
-//! Owns: what a request means here (which torrents are served, whose address is believed, how many peers are handed out), in which
-//! order the layers below are asked, and what waits when the registry has to ask the database. No I/O: a reply is written into an
-//! [`Outbox`], time is an argument, and a request that cannot be answered yet becomes a [`Parked`] value that the connection keeps.
+//! Owns: what a request means here (which torrents are served, whose address is believed, how many
+//! peers are handed out), in which order the layers below are asked, and what waits when the
+//! registry has to ask the database. No I/O: a reply is written into an [`Outbox`], time is an
+//! argument, and a request that cannot be answered yet becomes a [`Parked`] value that the
+//! connection keeps.
 //!
 //! Never: reads a socket or a clock, or allocates on the way of an announce whose torrent is known.
 //!
-//! [`Tracker::answer`] leads to one of three stories: `Tracker::announce` here, scrapes in `scrape`, full scrapes in `full_scrape`.
+//! [`Tracker::answer`] leads to one of three stories: `Tracker::announce` here, scrapes in
+//! `scrape`, full scrapes in `full_scrape`.
 
 mod address;
 mod full_scrape;
@@ -28,7 +31,9 @@ use crate::wire::head::{Head, Method};
 use crate::wire::http::{self, HttpFault, Route};
 use crate::wire::reply::{self, AnnounceReply, Peers};
 
-pub use full_scrape::{FullScrape, LargeBody, Request as FullScrapeRequest, Settings as FullScrapeSettings};
+pub use full_scrape::{
+    FullScrape, LargeBody, Request as FullScrapeRequest, Settings as FullScrapeSettings,
+};
 pub use outbox::Outbox;
 pub use tally::{Tallied, Tally};
 
@@ -79,7 +84,11 @@ pub struct Desk {
 impl Desk {
     /// A desk whose choices follow from `seed`.
     pub fn new(seed: u64) -> Desk {
-        Desk { rng: fastrand::Rng::with_seed(seed), chosen: Box::default(), tally: Tally::default() }
+        Desk {
+            rng: fastrand::Rng::with_seed(seed),
+            chosen: Box::default(),
+            tally: Tally::default(),
+        }
     }
 }
 
@@ -98,7 +107,8 @@ pub enum Answer {
     Done,
     /// The head of the reply is in the outbox, this follows it.
     Body(LargeBody),
-    /// Another thread has to be waited for; [`Tracker::resume`] or [`Tracker::give_up`] goes on from here.
+    /// Another thread has to be waited for; [`Tracker::resume`] or [`Tracker::give_up`] goes on
+    /// from here.
     Wait(Box<Parked>),
 }
 
@@ -173,7 +183,9 @@ impl Tracker {
     /// The next answer for a worker from the registry or from the maker of full scrapes.
     pub fn next_completion(&self, worker: u16) -> Option<Completion> {
         let lookup = self.lookups.take(worker).map(Completion::Lookup);
-        lookup.or_else(|| self.full_scrape.take(worker).map(|(ticket, body)| Completion::FullScrape(ticket, body)))
+        lookup.or_else(|| {
+            self.full_scrape.take(worker).map(|(ticket, body)| Completion::FullScrape(ticket, body))
+        })
     }
 
     /// Answers one request.
@@ -199,7 +211,13 @@ impl Tracker {
         Answer::Done
     }
 
-    fn announce(&self, query: &[u8], head: &Head<'_>, client: Client, turn: &mut Turn<'_>) -> Answer {
+    fn announce(
+        &self,
+        query: &[u8],
+        head: &Head<'_>,
+        client: Client,
+        turn: &mut Turn<'_>,
+    ) -> Answer {
         turn.desk.tally.count(Tallied::Announce);
         let announce = match AnnounceQuery::parse(query).announce() {
             Ok(announce) => announce,
@@ -215,15 +233,26 @@ impl Tracker {
     }
 
     /// Answers an announce for a torrent without a swarm, if the registry has spoken of it.
-    fn announce_first(&self, request: ParkedAnnounce, ticket: Ticket, turn: &mut Turn<'_>) -> Answer {
+    fn announce_first(
+        &self,
+        request: ParkedAnnounce,
+        ticket: Ticket,
+        turn: &mut Turn<'_>,
+    ) -> Answer {
         match self.registry.peek(&request.announcement.info_hash, turn.now) {
             Some((standing, verdict)) => self.announce_as(standing, verdict, &request, turn),
             None => self.park_announce(request, ticket, turn),
         }
     }
 
-    fn apply_policy(&self, announce: &Announce, head: &Head<'_>, connection: IpAddr) -> ParkedAnnounce {
-        let ip = address::of_announcer(self.policy.ip_parameter, connection, head.proxied, announce.ip);
+    fn apply_policy(
+        &self,
+        announce: &Announce,
+        head: &Head<'_>,
+        connection: IpAddr,
+    ) -> ParkedAnnounce {
+        let ip =
+            address::of_announcer(self.policy.ip_parameter, connection, head.proxied, announce.ip);
         let numwant = match announce.numwant {
             None => self.policy.numwant_default,
             Some(wanted) => u16::try_from(wanted).unwrap_or(u16::MAX).min(self.policy.numwant_max),
@@ -247,18 +276,28 @@ impl Tracker {
     }
 
     /// Answers an announce for a torrent whose standing is known.
-    fn announce_as(&self, standing: Standing, verdict: Verdict, request: &ParkedAnnounce, turn: &mut Turn<'_>) -> Answer {
+    fn announce_as(
+        &self,
+        standing: Standing,
+        verdict: Verdict,
+        request: &ParkedAnnounce,
+        turn: &mut Turn<'_>,
+    ) -> Answer {
         match standing {
             Standing::Banned => self.refuse_banned(request, turn),
-            Standing::Unknown if self.policy.registered_only => self.refuse(Failure::NotRegistered, None, request.framing, turn),
+            Standing::Unknown if self.policy.registered_only => {
+                self.refuse(Failure::NotRegistered, None, request.framing, turn)
+            }
             Standing::Known | Standing::Unknown => self.serve(verdict, request, turn),
         }
     }
 
     fn refuse_banned(&self, request: &ParkedAnnounce, turn: &mut Turn<'_>) -> Answer {
         let record = self.registry.last_known(&request.announcement.info_hash);
-        let reason =
-            record.as_ref().filter(|record| record.standing == Standing::Banned).and_then(|record| record.text.as_deref());
+        let reason = record
+            .as_ref()
+            .filter(|record| record.standing == Standing::Banned)
+            .and_then(|record| record.text.as_deref());
         self.refuse(Failure::Banned, reason, request.framing, turn)
     }
 
@@ -272,14 +311,17 @@ impl Tracker {
         }
     }
 
-    /// Writes the reply to an announce that has been entered: the counts, and the peers that were chosen.
+    /// Writes the reply to an announce that has been entered: the counts, and the peers that were
+    /// chosen.
     fn hand_out(&self, counts: Counts, request: &ParkedAnnounce, turn: &mut Turn<'_>) -> Answer {
         let Desk { rng, chosen, .. } = &mut *turn.desk;
         let announcement = &request.announcement;
         let (family, wire) = (announcement.peer.family(), chosen.wire());
         let peers = match request.compact {
             true => Peers::Compact { family, wire },
-            false => Peers::Dictionary { family, wire, ids: announcement.want_ids.then(|| chosen.ids()) },
+            false => {
+                Peers::Dictionary { family, wire, ids: announcement.want_ids.then(|| chosen.ids()) }
+            }
         };
         // Up to a tenth less than asked for spreads clients that started together.
         let spread_s = rng.u32(0..=self.policy.max_interval_s / 10);
@@ -297,7 +339,12 @@ impl Tracker {
         Answer::Done
     }
 
-    fn park_announce(&self, request: ParkedAnnounce, ticket: Ticket, turn: &mut Turn<'_>) -> Answer {
+    fn park_announce(
+        &self,
+        request: ParkedAnnounce,
+        ticket: Ticket,
+        turn: &mut Turn<'_>,
+    ) -> Answer {
         match self.registry.request(&request.announcement.info_hash, ticket, turn.now) {
             Ok(()) => {
                 turn.desk.tally.count(Tallied::Parked);
@@ -307,13 +354,21 @@ impl Tracker {
         }
     }
 
-    /// The registry cannot tell: what it said last counts, however old. Where it never said a word, an open tracker serves, and a
-    /// registered one asks to come back.
-    fn announce_without_record(&self, error: LookupError, request: &ParkedAnnounce, turn: &mut Turn<'_>) -> Answer {
+    /// The registry cannot tell: what it said last counts, however old. Where it never said a word,
+    /// an open tracker serves, and a registered one asks to come back.
+    fn announce_without_record(
+        &self,
+        error: LookupError,
+        request: &ParkedAnnounce,
+        turn: &mut Turn<'_>,
+    ) -> Answer {
         let info_hash = &request.announcement.info_hash;
         match self.registry.last_known(info_hash) {
             Some(record) => {
-                let verdict = Verdict { fresh_until: turn.now, ..self.registry.verdict(info_hash, &record, turn.now) };
+                let verdict = Verdict {
+                    fresh_until: turn.now,
+                    ..self.registry.verdict(info_hash, &record, turn.now)
+                };
                 self.announce_as(record.standing, verdict, request, turn)
             }
             // A swarm that is there was let in once, though the cache has let go of why.
@@ -327,7 +382,9 @@ impl Tracker {
     /// Goes on with a parked request. A completion that it did not wait for changes nothing.
     pub fn resume(&self, parked: Parked, completion: Completion, turn: &mut Turn<'_>) -> Answer {
         match (parked, completion) {
-            (Parked::Announce(request), Completion::Lookup(lookup)) if request.announcement.info_hash == lookup.info_hash => {
+            (Parked::Announce(request), Completion::Lookup(lookup))
+                if request.announcement.info_hash == lookup.info_hash =>
+            {
                 match lookup.outcome {
                     Ok(record) => {
                         let verdict = self.registry.verdict(&lookup.info_hash, &record, turn.now);
@@ -336,8 +393,12 @@ impl Tracker {
                     Err(error) => self.announce_without_record(error, &request, turn),
                 }
             }
-            (Parked::Scrape(scrape), Completion::Lookup(lookup)) => self.resume_scrape(scrape, lookup, turn),
-            (Parked::FullScrape(request), Completion::FullScrape(_, body)) => self.send_full_scrape(request, body, turn),
+            (Parked::Scrape(scrape), Completion::Lookup(lookup)) => {
+                self.resume_scrape(scrape, lookup, turn)
+            }
+            (Parked::FullScrape(request), Completion::FullScrape(_, body)) => {
+                self.send_full_scrape(request, body, turn)
+            }
             (parked, _) => Answer::Wait(Box::new(parked)),
         }
     }
@@ -346,15 +407,26 @@ impl Tracker {
     pub fn give_up(&self, parked: Parked, turn: &mut Turn<'_>) -> Answer {
         turn.desk.tally.count(Tallied::GivenUp);
         match parked {
-            Parked::Announce(request) => self.announce_without_record(LookupError::Unavailable, &request, turn),
-            Parked::Scrape(scrape) => self.scrape_without_records(scrape, LookupError::Unavailable, turn),
+            Parked::Announce(request) => {
+                self.announce_without_record(LookupError::Unavailable, &request, turn)
+            }
+            Parked::Scrape(scrape) => {
+                self.scrape_without_records(scrape, LookupError::Unavailable, turn)
+            }
             Parked::FullScrape(request) => self.send_full_scrape(request, None, turn),
         }
     }
 
-    fn refuse(&self, failure: Failure, reason: Option<&str>, framing: Framing, turn: &mut Turn<'_>) -> Answer {
+    fn refuse(
+        &self,
+        failure: Failure,
+        reason: Option<&str>,
+        framing: Framing,
+        turn: &mut Turn<'_>,
+    ) -> Answer {
         turn.desk.tally.count(Tallied::Refused);
-        turn.out.write(|buffer| reply::failure(failure, reason.map(str::as_bytes), framing, buffer));
+        turn.out
+            .write(|buffer| reply::failure(failure, reason.map(str::as_bytes), framing, buffer));
         Answer::Done
     }
 }

@@ -1,5 +1,9 @@
 //! The built binary as the one who starts it sees it: what it prints, where, and the exit code.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy takes the helpers of an integration test for production code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "clippy takes the helpers of an integration test for production code"
+)]
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -31,7 +35,8 @@ fn text(bytes: &[u8]) -> &str {
 /// The one line of a refusal: nothing on stdout, exit code 1.
 fn refusal(output: &Output) -> &str {
     assert_eq!((text(&output.stdout), output.status.code()), ("", Some(1)), "{output:?}");
-    let line = text(&output.stderr).strip_prefix("announced: ").unwrap_or_else(|| panic!("{output:?}"));
+    let line =
+        text(&output.stderr).strip_prefix("announced: ").unwrap_or_else(|| panic!("{output:?}"));
     let line = line.strip_suffix('\n').unwrap();
     assert!(!line.contains('\n'), "{line:?} is more than one line");
     line
@@ -100,14 +105,37 @@ fn help_is_everywhere() {
     let rows: [(&[&str], &[&str]); 12] = [
         (
             &["--help"],
-            &["--config <FILE>", "--listen <ADDR>", "--workers <N>", "--mode <", "--database <URL>", "check", "--version"],
+            &[
+                "--config <FILE>",
+                "--listen <ADDR>",
+                "--workers <N>",
+                "--mode <",
+                "--database <URL>",
+                "check",
+                "--version",
+            ],
         ),
         (&["-h"], &["--listen <ADDR>"]),
         (&["config", "--help"], &["Print every setting"]),
         (&["check", "--help"], &["Check a settings file", "<FILE>"]),
         (&["help"], &["--listen <ADDR>"]),
-        (&["torrent", "--help"], &["add", "ban", "unban", "remove", "list", "import", "--database <URL>", "--config <FILE>"]),
-        (&["torrent", "add", "--help"], &["<TORRENT>...", "--name <TEXT>", "--database <URL>", "base32", "magnet link"]),
+        (
+            &["torrent", "--help"],
+            &[
+                "add",
+                "ban",
+                "unban",
+                "remove",
+                "list",
+                "import",
+                "--database <URL>",
+                "--config <FILE>",
+            ],
+        ),
+        (
+            &["torrent", "add", "--help"],
+            &["<TORRENT>...", "--name <TEXT>", "--database <URL>", "base32", "magnet link"],
+        ),
         (&["torrent", "ban", "--help"], &["<TORRENT>...", "--reason <TEXT>", "--config <FILE>"]),
         (&["torrent", "unban", "--help"], &["<TORRENT>...", "exit code 1"]),
         (&["torrent", "remove", "--help"], &["<TORRENT>...", "exit code 1"]),
@@ -123,7 +151,10 @@ fn help_is_everywhere() {
 
 #[test]
 fn the_version_is_the_packages() {
-    assert_eq!(text(&announced(["--version"]).stdout), format!("announced {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        text(&announced(["--version"]).stdout),
+        format!("announced {}\n", env!("CARGO_PKG_VERSION"))
+    );
 }
 
 #[test]
@@ -155,13 +186,19 @@ fn a_misused_command_line_is_exit_code_2() {
 fn a_command_that_needs_another_shows_which_there_are() {
     let output = announced(["torrent"]);
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""), "{output:?}");
-    assert!(text(&output.stderr).contains("Usage: announced torrent [OPTIONS] <COMMAND>"), "{output:?}");
+    assert!(
+        text(&output.stderr).contains("Usage: announced torrent [OPTIONS] <COMMAND>"),
+        "{output:?}"
+    );
 }
 
 #[test]
 fn the_printed_settings_pass_the_check() {
     let printed = announced(["config"]);
-    assert!(printed.status.success() && text(&printed.stdout).contains("\nmin_interval = \"15m\"\n"), "{printed:?}");
+    assert!(
+        printed.status.success() && text(&printed.stdout).contains("\nmin_interval = \"15m\"\n"),
+        "{printed:?}"
+    );
     let mut check = command()
         .args(["check", "/dev/stdin"])
         .stdin(Stdio::piped())
@@ -171,7 +208,10 @@ fn the_printed_settings_pass_the_check() {
         .unwrap();
     check.stdin.take().unwrap().write_all(&printed.stdout).unwrap();
     let checked = check.wait_with_output().unwrap();
-    assert_eq!((text(&checked.stdout), text(&checked.stderr), checked.status.code()), ("/dev/stdin: ok\n", "", Some(0)));
+    assert_eq!(
+        (text(&checked.stdout), text(&checked.stderr), checked.status.code()),
+        ("/dev/stdin: ok\n", "", Some(0))
+    );
 }
 
 #[test]
@@ -185,17 +225,33 @@ fn a_reader_who_has_seen_enough_is_no_error() {
 #[test]
 fn a_wrong_file_is_refused_by_check_and_start_alike() {
     let rows = [
-        ("[server]\n\nworkerz = 2\n", "line 3: unknown key 'workerz' in [server]; known are listen, workers, "),
-        ("[tracker]\nmin_interval = 15\n", "line 2: tracker.min_interval: invalid type: integer `15`, expected a duration"),
-        ("[tracker]\nmax_interval = \"4h\"\n", "line 2: tracker.max_interval = \"4h\": must be from \"1m\" to \"3h\""),
-        ("[server]\nlisten = [\"here\"]\n", "line 2: server.listen: \"here\" is not an address with a port"),
+        (
+            "[server]\n\nworkerz = 2\n",
+            "line 3: unknown key 'workerz' in [server]; known are listen, workers, ",
+        ),
+        (
+            "[tracker]\nmin_interval = 15\n",
+            "line 2: tracker.min_interval: invalid type: integer `15`, expected a duration",
+        ),
+        (
+            "[tracker]\nmax_interval = \"4h\"\n",
+            "line 2: tracker.max_interval = \"4h\": must be from \"1m\" to \"3h\"",
+        ),
+        (
+            "[server]\nlisten = [\"here\"]\n",
+            "line 2: server.listen: \"here\" is not an address with a port",
+        ),
     ];
     for (settings, problem) in rows {
         let file = file(settings);
         for verb in ["check", "--config"] {
             let output = announced([OsStr::new(verb), file.path().as_os_str()]);
             let expected = format!("{}: {problem}", file.path().display());
-            assert!(refusal(&output).starts_with(&expected), "{:?} is not {expected:?}", refusal(&output));
+            assert!(
+                refusal(&output).starts_with(&expected),
+                "{:?} is not {expected:?}",
+                refusal(&output)
+            );
         }
     }
 }
@@ -206,8 +262,8 @@ fn every_problem_has_a_line() {
     let output = announced([OsStr::new("check"), file.path().as_os_str()]);
     let name = file.path().display();
     let expected = format!(
-        "announced: {name}: line 2: server.workers = 5000: must be from 0 to 1024\n\
-         announced: {name}: line 4: tracker.numwant_max = 501: must be from 1 to 500\n"
+        "announced: {name}: line 2: server.workers = 5000: must be from 0 to 1024\nannounced: \
+         {name}: line 4: tracker.numwant_max = 501: must be from 1 to 500\n"
     );
     assert_eq!((text(&output.stderr), output.status.code()), (expected.as_str(), Some(1)));
 }
@@ -215,9 +271,14 @@ fn every_problem_has_a_line() {
 #[test]
 fn a_file_that_cannot_be_read_is_named() {
     for arguments in [["--config", "/nowhere/x.toml"], ["check", "/nowhere/x.toml"]] {
-        assert_eq!(refusal(&announced(arguments)), "/nowhere/x.toml: No such file or directory (os error 2)");
+        assert_eq!(
+            refusal(&announced(arguments)),
+            "/nowhere/x.toml: No such file or directory (os error 2)"
+        );
     }
-    assert!(refusal(&announced([OsStr::new("check"), Path::new("/").as_os_str()])).starts_with("/: "));
+    assert!(
+        refusal(&announced([OsStr::new("check"), Path::new("/").as_os_str()])).starts_with("/: ")
+    );
 }
 
 #[test]
@@ -225,18 +286,21 @@ fn a_wrong_value_on_the_command_line_is_one_line() {
     let rows = [
         (
             ["--listen", "127.0.0.1"],
-            "--listen: \"127.0.0.1\": not an address with a port; write 192.0.2.1:6969, [2001:db8::1]:6969 or :6969",
+            "--listen: \"127.0.0.1\": not an address with a port; write 192.0.2.1:6969, \
+             [2001:db8::1]:6969 or :6969",
         ),
         (["--workers", "many"], "--workers: \"many\": invalid digit found in string"),
         (["--workers", "5000"], "--workers: server.workers = 5000: must be from 0 to 1024"),
         (["--mode", "shut"], "--mode: \"shut\": the modes are open and registered"),
         (
             ["--mode=registered", "--database=memory"],
-            "--mode: tracker.mode = \"registered\": needs a database that lists torrents; database.url is \"memory\"",
+            "--mode: tracker.mode = \"registered\": needs a database that lists torrents; \
+             database.url is \"memory\"",
         ),
         (
             ["--database", "db"],
-            "--database: database.url = \"db\": must be sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/NAME or memory",
+            "--database: database.url = \"db\": must be sqlite:PATH, \
+             mysql://USER:PASSWORD@HOST:PORT/NAME or memory",
         ),
     ];
     for (arguments, line) in rows {
@@ -256,17 +320,22 @@ fn a_text_that_is_too_long_is_refused_by_its_flag() {
 
 #[test]
 fn the_torrent_command_needs_a_database_that_lasts() {
-    let memory =
-        "database.url = \"memory\": keeps no list of torrents; name a database, for example --database sqlite:announced.db";
+    let memory = "database.url = \"memory\": keeps no list of torrents; name a database, for \
+                  example --database sqlite:announced.db";
     let file = file("[database]\nurl = \"memory\"\n");
     let config = file.path().to_str().unwrap();
     for place in [["--database", "memory"], ["--config", config]] {
-        for verb in [&["list"][..], &["add", "0123456789abcdef0123456789abcdef01234567"], &["import", "/nowhere"]] {
+        for verb in [
+            &["list"][..],
+            &["add", "0123456789abcdef0123456789abcdef01234567"],
+            &["import", "/nowhere"],
+        ] {
             assert_eq!(refusal(&announced(["torrent"].iter().chain(verb).chain(&place))), memory);
             assert_eq!(refusal(&announced(["torrent"].iter().chain(&place).chain(verb))), memory);
         }
     }
-    let variable = command().args(["torrent", "list"]).env("ANNOUNCED_DATABASE", "memory").output().unwrap();
+    let variable =
+        command().args(["torrent", "list"]).env("ANNOUNCED_DATABASE", "memory").output().unwrap();
     assert_eq!(refusal(&variable), memory);
     assert_eq!(
         refusal(&announced(["torrent", "list", "--config", "/nowhere/x.toml"])),
@@ -310,18 +379,30 @@ fn no_message_shows_a_password() {
 #[test]
 fn the_environment_names_a_database_and_the_command_line_overrules_it() {
     let output = command().env("ANNOUNCED_DATABASE", DATABASE).output().unwrap();
-    let line = "ANNOUNCED_DATABASE: database.url = \"mysqli://root:***@db/tracker\": must be sqlite:PATH, \
-                mysql://USER:PASSWORD@HOST:PORT/NAME or memory";
+    let line = "ANNOUNCED_DATABASE: database.url = \"mysqli://root:***@db/tracker\": must be \
+                sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/NAME or memory";
     assert_eq!(refusal(&output), line);
-    let output = command().env("ANNOUNCED_DATABASE", DATABASE).args(["--database", "other"]).output().unwrap();
+    let output = command()
+        .env("ANNOUNCED_DATABASE", DATABASE)
+        .args(["--database", "other"])
+        .output()
+        .unwrap();
     assert!(refusal(&output).starts_with("--database: database.url = \"other\": "));
 }
 
 #[test]
 fn it_says_where_it_listens_and_stops_when_told() {
-    let mut running = Running::start(&["--listen", "127.0.0.1:0", "--listen", "[::1]:0", "--workers", "2"]);
-    assert_eq!(running.line(), format!("announced {}: open tracker, 2 workers, database memory", env!("CARGO_PKG_VERSION")));
-    let addresses = [running.line(), running.line()].map(|line| line.strip_prefix("listening on ").unwrap().to_owned());
+    let mut running =
+        Running::start(&["--listen", "127.0.0.1:0", "--listen", "[::1]:0", "--workers", "2"]);
+    assert_eq!(
+        running.line(),
+        format!(
+            "announced {}: open tracker, 2 workers, database memory",
+            env!("CARGO_PKG_VERSION")
+        )
+    );
+    let addresses = [running.line(), running.line()]
+        .map(|line| line.strip_prefix("listening on ").unwrap().to_owned());
     for address in &addresses {
         assert_eq!(running.line(), format!("announce URL http://{address}/announce"));
         TcpStream::connect(address.parse::<SocketAddr>().unwrap()).unwrap();
@@ -364,11 +445,15 @@ fn two_trackers_do_not_share_a_state_directory() {
     let mut first = Running::of(&mut start());
     assert!(first.line().contains("sqlite:announced.db"));
     let directory = home.path().canonicalize().unwrap();
-    let expected = format!("another tracker uses server.state_directory {directory:?}; give each its own");
+    let expected =
+        format!("another tracker uses server.state_directory {directory:?}; give each its own");
     assert_eq!(refusal(&start().output().unwrap()), expected);
     let mut without_a_list = Running::of(start().args(["--database", "memory"]));
     assert!(without_a_list.line().contains("database memory"), "it keeps nothing");
     first.signal("KILL");
     first.end();
-    assert!(Running::of(&mut start()).line().contains("sqlite:announced.db"), "the lock ends with its holder");
+    assert!(
+        Running::of(&mut start()).line().contains("sqlite:announced.db"),
+        "the lock ends with its holder"
+    );
 }

@@ -1,5 +1,10 @@
-//! The built tracker under many connections and under garbage: nothing refused, nothing unanswered, no panic, memory flat.
-#![allow(clippy::expect_used, clippy::panic, reason = "a failing helper fails its test, with a text")]
+//! The built tracker under many connections and under garbage: nothing refused, nothing unanswered,
+//! no panic, memory flat.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failing helper fails its test, with a text"
+)]
 
 mod support;
 
@@ -41,15 +46,23 @@ struct Member {
 impl Member {
     fn join(poll: &Poll, number: usize, to: SocketAddr) -> Member {
         let mut stream = TcpStream::connect(to).expect("a socket");
-        poll.registry().register(&mut stream, Token(number), Interest::READABLE).expect("registered");
+        poll.registry()
+            .register(&mut stream, Token(number), Interest::READABLE)
+            .expect("registered");
         let info_hash = percent_encoded(&[u8::try_from(number % 100).expect("small"); 20]);
         let port = 1_025 + number % 60_000;
         let request = format!(
-            "GET /announce?info_hash={info_hash}&peer_id=-XX0001-{number:012}&port={port}&uploaded=0&downloaded=0&left={} \
-             HTTP/1.1\r\nHost: tracker\r\n\r\n",
+            "GET /announce?info_hash={info_hash}&peer_id=-XX0001-{number:012}&port={port}&\
+             uploaded=0&downloaded=0&left={} HTTP/1.1\r\nHost: tracker\r\n\r\n",
             number % 2
         );
-        Member { stream, request: request.into_bytes(), reply: Vec::new(), waiting: false, answers: 0 }
+        Member {
+            stream,
+            request: request.into_bytes(),
+            reply: Vec::new(),
+            waiting: false,
+            answers: 0,
+        }
     }
 
     /// False while the socket is still connecting.
@@ -57,7 +70,11 @@ impl Member {
         assert!(!self.waiting, "an announce went unanswered for a second");
         match self.stream.write(&self.request) {
             Ok(bytes) => assert_eq!(bytes, self.request.len()),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => return false,
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) =>
+            {
+                return false;
+            }
             Err(error) => panic!("a connection was refused or lost: {error}"),
         }
         self.waiting = true;
@@ -75,8 +92,16 @@ impl Member {
             }
         }
         if self.waiting && is_whole(&self.reply) {
-            assert!(self.reply.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", self.reply.escape_ascii());
-            assert!(self.reply.windows(10).any(|window| window == b"8:interval"), "{}", self.reply.escape_ascii());
+            assert!(
+                self.reply.starts_with(b"HTTP/1.1 200 OK\r\n"),
+                "{}",
+                self.reply.escape_ascii()
+            );
+            assert!(
+                self.reply.windows(10).any(|window| window == b"8:interval"),
+                "{}",
+                self.reply.escape_ascii()
+            );
             self.answers += 1;
             self.waiting = false;
             self.reply.clear();
@@ -85,9 +110,12 @@ impl Member {
 }
 
 fn is_whole(reply: &[u8]) -> bool {
-    let Some(head) = reply.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
+    let Some(head) = reply.windows(4).position(|window| window == b"\r\n\r\n") else {
+        return false;
+    };
     let text = String::from_utf8_lossy(&reply[..head]);
-    let length = text.lines().find_map(|line| line.strip_prefix("Content-Length: ")?.parse::<usize>().ok());
+    let length =
+        text.lines().find_map(|line| line.strip_prefix("Content-Length: ")?.parse::<usize>().ok());
     reply.len() >= head + 4 + length.expect("a length")
 }
 
@@ -95,14 +123,18 @@ fn is_whole(reply: &[u8]) -> bool {
 fn ten_thousand_connections_announce_every_second() {
     let tracker = Tracker::start(LOOPBACK, "");
     let mut poll = Poll::new().expect("a poll");
-    let mut crowd: Vec<Member> = (0..CROWD).map(|number| Member::join(&poll, number, tracker.address)).collect();
+    let mut crowd: Vec<Member> =
+        (0..CROWD).map(|number| Member::join(&poll, number, tracker.address)).collect();
     let mut events = Events::with_capacity(1_024);
     // Member n announces at second k + n/CROWD.
     let (start, mut due) = (Instant::now(), 0);
     let all = CROWD * usize::try_from(CROWD_SECONDS).expect("small");
     let mut answers = 0;
     while answers < all as u64 {
-        assert!(start.elapsed() < Duration::from_secs(CROWD_SECONDS) + PATIENCE, "{answers} answers of {all} announces");
+        assert!(
+            start.elapsed() < Duration::from_secs(CROWD_SECONDS) + PATIENCE,
+            "{answers} answers of {all} announces"
+        );
         let due_by_now = (start.elapsed().as_micros() * CROWD as u128 / 1_000_000).min(all as u128);
         while (due as u128) < due_by_now && crowd[due % CROWD].announce() {
             due += 1;
@@ -126,7 +158,8 @@ const SEEDS: [&[u8]; 6] = [
     b"POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nhello",
 ];
 
-/// A request with a few bytes changed, cut, doubled or swapped with another's; now and then pure noise.
+/// A request with a few bytes changed, cut, doubled or swapped with another's; now and then pure
+/// noise.
 fn mutated(rng: &mut fastrand::Rng) -> Vec<u8> {
     if rng.u8(..) < 8 {
         let bytes = rng.usize(1..300);
@@ -152,7 +185,8 @@ fn mutated(rng: &mut fastrand::Rng) -> Vec<u8> {
     request
 }
 
-/// Sends garbage over one connection and reads to its end: an answer to what came first, and then an end.
+/// Sends garbage over one connection and reads to its end: an answer to what came first, and then
+/// an end.
 fn throw_garbage(to: SocketAddr, source: Ipv4Addr, rng: &mut fastrand::Rng) {
     let mut requests = Vec::new();
     (0..REQUESTS_PER_CONNECTION).for_each(|_| requests.append(&mut mutated(rng)));
@@ -163,7 +197,11 @@ fn throw_garbage(to: SocketAddr, source: Ipv4Addr, rng: &mut fastrand::Rng) {
             sending.half_close();
         });
         let replies = receiving.rest();
-        assert!(replies.starts_with(b"HTTP/1.1 "), "no answer, or not one: {}", replies.escape_ascii());
+        assert!(
+            replies.starts_with(b"HTTP/1.1 "),
+            "no answer, or not one: {}",
+            replies.escape_ascii()
+        );
     });
 }
 
@@ -178,7 +216,12 @@ fn a_million_random_requests_are_answered_or_the_connection_ends() {
         thread::scope(|scope| {
             for number in 0..THREADS {
                 let mut rng = fastrand::Rng::with_seed(seed ^ ((round * THREADS + number) as u64));
-                let source = Ipv4Addr::new(127, 0, u8::try_from(round).expect("small"), u8::try_from(number + 2).expect("small"));
+                let source = Ipv4Addr::new(
+                    127,
+                    0,
+                    u8::try_from(round).expect("small"),
+                    u8::try_from(number + 2).expect("small"),
+                );
                 let to = tracker.address;
                 scope.spawn(move || (0..rounds).for_each(|_| throw_garbage(to, source, &mut rng)));
             }

@@ -1,8 +1,14 @@
-//! The built tracker over loopback: what only real sockets show. Segmentation, half-closed and broken connections, time limits, slow
-//! readers, running out of connections and descriptors, and an orderly end.
+//! The built tracker over loopback: what only real sockets show. Segmentation, half-closed and
+//! broken connections, time limits, slow readers, running out of connections and descriptors, and
+//! an orderly end.
 //!
-//! What the bytes of a request mean is tested inside the crate, on tables; here it matters how they arrive and how answers leave.
-#![allow(clippy::expect_used, clippy::panic, reason = "a failing helper fails its test, with a text")]
+//! What the bytes of a request mean is tested inside the crate, on tables; here it matters how they
+//! arrive and how answers leave.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failing helper fails its test, with a text"
+)]
 
 mod support;
 
@@ -21,7 +27,10 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// The path and query of an announce as a leecher on `port`.
 fn announce(port: u16) -> String {
     let info_hash = percent_encoded(b"a torrent's twenty b");
-    format!("/announce?info_hash={info_hash}&peer_id=-XX0001-abcdefghijkl&port={port}&uploaded=0&downloaded=0&left=9")
+    format!(
+        "/announce?info_hash={info_hash}&peer_id=-XX0001-abcdefghijkl&port={port}&uploaded=0&\
+         downloaded=0&left=9"
+    )
 }
 
 fn request(target: &str) -> String {
@@ -45,12 +54,15 @@ fn failure(dict: &Dict) -> String {
 #[test]
 fn a_first_announce_is_answered_in_full() {
     let tracker = Tracker::start(LOOPBACK, "");
-    let target = "/announce?info_hash=%124Vx%9a%bc%de%f1%23Eg%89%ab%cd%ef%124Vx%9a&peer_id=-XX0001-abcdefghijkl&port=6881\
-                  &uploaded=0&downloaded=0&left=0";
+    let target = "/announce?info_hash=%124Vx%9a%bc%de%f1%23Eg%89%ab%cd%ef%124Vx%9a&\
+                  peer_id=-XX0001-abcdefghijkl&port=6881&uploaded=0&downloaded=0&left=0";
     let reply = get(tracker.address, target);
     let dict = reply.dict();
     assert_eq!((reply.status(), reply.header("Content-Type")), (200, Some("text/plain")));
-    assert_eq!((int(&dict, "complete"), int(&dict, "incomplete"), int(&dict, "downloaded")), (1, 0, 0));
+    assert_eq!(
+        (int(&dict, "complete"), int(&dict, "incomplete"), int(&dict, "downloaded")),
+        (1, 0, 0)
+    );
     assert!((1620..=1800).contains(&int(&dict, "interval")), "{dict:?}");
     assert_eq!(dict.get(b"external ip".as_slice()), Some(&Value::Bytes(vec![127, 0, 0, 1])));
     assert_eq!(dict.get(b"peers".as_slice()), Some(&Value::Bytes(vec![])));
@@ -102,7 +114,11 @@ fn what_is_not_http_is_told_so_before_the_connection_closes() {
         ("a space in the target", b"GET /ann ounce HTTP/1.1\r\n\r\n", "400"),
         ("another path", b"GET /robots.txt HTTP/1.1\r\n\r\n", "404"),
         ("another method", b"DELETE /announce HTTP/1.1\r\n\r\n", "405"),
-        ("a body", b"POST /announce HTTP/1.1\r\nContent-Length: 900000\r\n\r\nGET / HTTP/1.1\r\n\r\n", "405"),
+        (
+            "a body",
+            b"POST /announce HTTP/1.1\r\nContent-Length: 900000\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+            "405",
+        ),
         ("a target over the limit", long_target.as_bytes(), "414"),
         ("headers over the limit", long_headers.as_bytes(), "431"),
     ];
@@ -123,10 +139,15 @@ fn the_body_of_a_request_is_never_taken_for_a_request() {
     let tracker = Tracker::start(LOOPBACK, "");
     let smuggled = request(&announce(6882));
     let target = announce(6881);
-    let bytes = format!("GET {target} HTTP/1.1\r\nContent-Length: {}\r\n\r\n{smuggled}", smuggled.len());
-    let replies = String::from_utf8_lossy(&exchange(tracker.address, bytes.as_bytes())).into_owned();
+    let bytes =
+        format!("GET {target} HTTP/1.1\r\nContent-Length: {}\r\n\r\n{smuggled}", smuggled.len());
+    let replies =
+        String::from_utf8_lossy(&exchange(tracker.address, bytes.as_bytes())).into_owned();
     assert_eq!(replies.matches("HTTP/1.1 200 OK").count(), 1, "{replies}");
-    assert!(replies.contains("Connection: close") && replies.contains("10:incompletei1e"), "{replies}");
+    assert!(
+        replies.contains("Connection: close") && replies.contains("10:incompletei1e"),
+        "{replies}"
+    );
     tracker.stop();
 }
 
@@ -144,8 +165,12 @@ fn close_and_http_1_0_end_the_connection_and_head_has_no_body() {
 
 #[test]
 fn half_a_request_ends_in_408_and_an_idle_connection_without_a_word() {
-    let tracker = Tracker::start(LOOPBACK, "[server]\nrequest_timeout = \"300ms\"\nidle_timeout = \"600ms\"\n");
-    let (mut slow, mut idle) = (Connection::open(tracker.address), Connection::open(tracker.address));
+    let tracker = Tracker::start(
+        LOOPBACK,
+        "[server]\nrequest_timeout = \"300ms\"\nidle_timeout = \"600ms\"\n",
+    );
+    let (mut slow, mut idle) =
+        (Connection::open(tracker.address), Connection::open(tracker.address));
     slow.send(b"GET /announce?info_hash=");
     assert!(slow.rest().starts_with(b"HTTP/1.1 408 "));
     idle.send(request("/").as_bytes());
@@ -158,14 +183,17 @@ fn half_a_request_ends_in_408_and_an_idle_connection_without_a_word() {
 fn a_slow_reader_gets_every_answer_in_order_and_holds_up_nobody() {
     let tracker = Tracker::start(LOOPBACK, "[tracker]\nnumwant_default = 200\n");
     for port in 1..=400 {
-        assert!(get(tracker.address, &announce(port + 1_000)).dict().contains_key(b"peers".as_slice()));
+        assert!(
+            get(tracker.address, &announce(port + 1_000)).dict().contains_key(b"peers".as_slice())
+        );
     }
     // Dictionary answers of 200 peers, 15 KB each: far more than the sockets' buffers hold.
     const REQUESTS: usize = 2_000;
     let slow = Connection::open(tracker.address);
     let (mut sending, mut receiving) = slow.split();
     let target = announce(999) + "&compact=0";
-    let sender = std::thread::spawn(move || sending.send(request(&target).repeat(REQUESTS).as_bytes()));
+    let sender =
+        std::thread::spawn(move || sending.send(request(&target).repeat(REQUESTS).as_bytes()));
     assert!(int(&get(tracker.address, &announce(1_001)).dict(), "incomplete") >= 400);
     for _ in 0..REQUESTS {
         match receiving.reply().dict().get(b"peers".as_slice()) {
@@ -188,7 +216,9 @@ fn one_connection_too_many_is_turned_away_with_503() {
     for _ in 0..3 {
         assert_eq!(get(tracker.address, "/").status(), 503);
     }
-    wait_until(PATIENCE, "the log tells of it", || tracker.transcript().contains("turns connections away"));
+    wait_until(PATIENCE, "the log tells of it", || {
+        tracker.transcript().contains("turns connections away")
+    });
     assert_eq!(tracker.transcript().matches("turns connections away").count(), 1, "said once");
     drop(held);
     wait_until(PATIENCE, "there is room again", || get(tracker.address, "/").status() == 200);
@@ -197,14 +227,20 @@ fn one_connection_too_many_is_turned_away_with_503() {
 
 #[test]
 fn an_address_may_be_held_to_some_connections() {
-    let tracker = Tracker::start(LOOPBACK, "[server]\nworkers = 1\nconnections_per_address_max = 1\n");
+    let tracker =
+        Tracker::start(LOOPBACK, "[server]\nworkers = 1\nconnections_per_address_max = 1\n");
     let mut held = Connection::open(tracker.address);
     held.send(request("/").as_bytes());
     assert_eq!(held.reply().status(), 200);
     assert_eq!(get(tracker.address, "/").status(), 503);
-    assert_eq!(Connection::open_from(Ipv4Addr::new(127, 0, 0, 9), tracker.address).get("/").status(), 200);
+    assert_eq!(
+        Connection::open_from(Ipv4Addr::new(127, 0, 0, 9), tracker.address).get("/").status(),
+        200
+    );
     drop(held);
-    wait_until(PATIENCE, "the address may come again", || get(tracker.address, "/").status() == 200);
+    wait_until(PATIENCE, "the address may come again", || {
+        get(tracker.address, "/").status() == 200
+    });
     tracker.stop();
 }
 
@@ -216,26 +252,39 @@ fn running_out_of_descriptors_turns_away_and_recovers_without_spinning() {
     assert_eq!(held.reply().status(), 200);
     tracker.limit_descriptors(tracker.descriptors() + 3);
     let mut crowd: Vec<Connection> = (0..20).map(|_| Connection::open(tracker.address)).collect();
-    let served: Vec<u16> = crowd.iter_mut().map(|connection| connection.get("/").status()).collect();
-    assert!(served.contains(&503) && served.iter().all(|status| [200, 503].contains(status)), "{served:?}");
+    let served: Vec<u16> =
+        crowd.iter_mut().map(|connection| connection.get("/").status()).collect();
+    assert!(
+        served.contains(&503) && served.iter().all(|status| [200, 503].contains(status)),
+        "{served:?}"
+    );
     held.send(request("/").as_bytes());
     assert_eq!(held.reply().status(), 200, "who was there already is served");
     let before = tracker.cpu_time();
     let watched = Instant::now();
     wait_until(PATIENCE, "a second has passed", || watched.elapsed() > Duration::from_secs(1));
-    assert!(tracker.cpu_time() - before < Duration::from_millis(500), "the loop spins while there are no descriptors");
+    assert!(
+        tracker.cpu_time() - before < Duration::from_millis(500),
+        "the loop spins while there are no descriptors"
+    );
     drop(crowd);
-    wait_until(PATIENCE, "newcomers are served again", || get(tracker.address, "/").status() == 200);
+    wait_until(PATIENCE, "newcomers are served again", || {
+        get(tracker.address, "/").status() == 200
+    });
     tracker.stop();
 }
 
 #[test]
 fn a_taken_port_is_refused_in_one_line() {
-    let taken = TcpListener::bind((LOOPBACK, 0)).and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let taken = TcpListener::bind((LOOPBACK, 0))
+        .and_then(|listener| Ok((listener.local_addr()?, listener)));
     let (address, _listener) = taken.expect("a free port");
     let (status, output) = Tracker::fail_to_start(address);
     assert_eq!(status, Some(1), "{output}");
-    assert!(output.contains(&address.port().to_string()) && output.trim_end().lines().count() == 1, "{output}");
+    assert!(
+        output.contains(&address.port().to_string()) && output.trim_end().lines().count() == 1,
+        "{output}"
+    );
 }
 
 #[test]
@@ -254,7 +303,11 @@ fn ipv4_and_ipv6_are_served_on_one_socket_and_are_two_peers() {
     let over_v4 = get(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), &announce(6881)).dict();
     assert_eq!(over_v4.get(b"external ip".as_slice()), Some(&Value::Bytes(vec![127, 0, 0, 1])));
     assert!(!over_v4.contains_key(b"peers6".as_slice()));
-    let behind_nat = get(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), &(announce(6881) + "&ip=9.9.9.77&event=stopped")).dict();
+    let behind_nat = get(
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        &(announce(6881) + "&ip=9.9.9.77&event=stopped"),
+    )
+    .dict();
     assert_eq!(
         behind_nat.get(b"external ip".as_slice()),
         Some(&Value::Bytes(vec![9, 9, 9, 77])),
@@ -273,7 +326,9 @@ fn a_full_scrape_is_shared_and_given_once_a_minute_to_an_address() {
     assert_eq!(int(&announced, "incomplete"), 1);
     let first = get(tracker.address, "/scrape").dict();
     match first.get(b"files".as_slice()) {
-        Some(Value::Dict(files)) => assert!(files.contains_key(b"a torrent's twenty b".as_slice()), "{files:?}"),
+        Some(Value::Dict(files)) => {
+            assert!(files.contains_key(b"a torrent's twenty b".as_slice()), "{files:?}");
+        }
         other => panic!("{other:?}"),
     }
     assert!(!failure(&get(tracker.address, "/scrape").dict()).is_empty());
@@ -294,7 +349,8 @@ fn a_large_full_scrape_reaches_a_slow_reader_and_what_is_behind_it_comes_after_i
         .map(|n| {
             let info_hash = percent_encoded(format!("{n:020}").as_bytes());
             request(&format!(
-                "/announce?info_hash={info_hash}&peer_id=-XX0001-abcdefghijkl&port=9&uploaded=0&downloaded=0&left=9"
+                "/announce?info_hash={info_hash}&peer_id=-XX0001-abcdefghijkl&port=9&uploaded=0&\
+                 downloaded=0&left=9"
             ))
         })
         .collect();
@@ -319,7 +375,9 @@ fn a_large_full_scrape_reaches_a_slow_reader_and_what_is_behind_it_comes_after_i
 fn at_sigterm_what_is_being_answered_is_answered() {
     let tracker = Tracker::start(LOOPBACK, "");
     for port in 1..=200 {
-        assert!(get(tracker.address, &announce(port + 1_000)).dict().contains_key(b"peers".as_slice()));
+        assert!(
+            get(tracker.address, &announce(port + 1_000)).dict().contains_key(b"peers".as_slice())
+        );
     }
     let mut idle = Connection::open(tracker.address);
     idle.send(request("/").as_bytes());
@@ -335,7 +393,8 @@ fn at_sigterm_what_is_being_answered_is_answered() {
     tracker.wait_stopped();
 }
 
-/// Connections of a crowd that all come at once: more than a worker takes in one round, be it accepts or events.
+/// Connections of a crowd that all come at once: more than a worker takes in one round, be it
+/// accepts or events.
 const AT_ONCE: usize = 2_500;
 
 fn crowd(tracker: &Tracker) -> Vec<Connection> {
@@ -418,7 +477,9 @@ fn who_is_queued_while_there_are_no_descriptors_is_served_once_there_are_again()
     tracker.limit_descriptors(3);
     let mut queued: Vec<Connection> = (0..20).map(|_| Connection::open(tracker.address)).collect();
     queued.iter_mut().for_each(|connection| connection.send(request("/").as_bytes()));
-    wait_until(PATIENCE, "the tracker has noticed", || tracker.transcript().contains("out of file descriptors or memory"));
+    wait_until(PATIENCE, "the tracker has noticed", || {
+        tracker.transcript().contains("out of file descriptors or memory")
+    });
     tracker.limit_descriptors(before + 100);
     assert!(queued.iter_mut().all(|connection| connection.reply().status() == 200));
     tracker.stop();
@@ -427,9 +488,12 @@ fn who_is_queued_while_there_are_no_descriptors_is_served_once_there_are_again()
 /// Panics when a reply among `bytes` is cut off.
 fn assert_whole_replies(mut bytes: &[u8]) {
     while !bytes.is_empty() {
-        let head_bytes = 4 + bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("a whole head");
+        let head_bytes =
+            4 + bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("a whole head");
         let head = String::from_utf8_lossy(&bytes[..head_bytes]);
-        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")?.parse::<usize>().ok());
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("Content-Length: ")?.parse::<usize>().ok());
         bytes = bytes.get(head_bytes + length.expect("a length")..).expect("a whole body");
     }
 }

@@ -1,5 +1,10 @@
-//! `announced torrent` on SQLite, through the built binary: what it prints, what is in the list afterwards, and the exit code.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy takes the helpers of an integration test for production code")]
+//! `announced torrent` on SQLite, through the built binary: what it prints, what is in the list
+//! afterwards, and the exit code.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "clippy takes the helpers of an integration test for production code"
+)]
 
 use std::fs;
 use std::io::Write;
@@ -30,7 +35,11 @@ impl Site {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_announced"));
         command.arg("torrent").args(arguments).args(["--database", "sqlite:torrents.db"]);
-        command.current_dir(&self.folder).env_remove("ANNOUNCED_DATABASE").env_remove("RUST_LOG").stdin(Stdio::null());
+        command
+            .current_dir(&self.folder)
+            .env_remove("ANNOUNCED_DATABASE")
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null());
         command
     }
 
@@ -76,12 +85,21 @@ fn a_torrent_is_added_banned_unbanned_and_removed() {
     assert_eq!(site.said(&["add", &A.to_uppercase()]), format!("already listed {A}\n"));
     let listed = site.listed();
     let [row] = listed.as_slice() else { panic!("{listed:?}") };
-    assert_eq!((&row["info_hash"], &row["name"], &row["banned"]), (&A.into(), &"Demo".into(), &false.into()));
-    assert!(row["added"].as_str().is_some_and(|time| time.starts_with("20") && time.ends_with('Z')), "{row}");
+    assert_eq!(
+        (&row["info_hash"], &row["name"], &row["banned"]),
+        (&A.into(), &"Demo".into(), &false.into())
+    );
+    assert!(
+        row["added"].as_str().is_some_and(|time| time.starts_with("20") && time.ends_with('Z')),
+        "{row}"
+    );
 
     assert_eq!(site.said(&["ban", A, "--reason", "a copy"]), format!("banned {A}\n"));
     assert_eq!(site.said(&["ban", A, "--reason", "a copy"]), format!("already banned {A}\n"));
-    assert_eq!((&site.listed()[0]["banned"], &site.listed()[0]["ban_reason"]), (&true.into(), &"a copy".into()));
+    assert_eq!(
+        (&site.listed()[0]["banned"], &site.listed()[0]["ban_reason"]),
+        (&true.into(), &"a copy".into())
+    );
     assert!(site.said(&["list"]).contains(" Demo [banned: a copy]\n"));
     assert_eq!(site.said(&["unban", A]), format!("unbanned {A}\n"));
     assert_eq!(site.said(&["unban", A]), format!("not banned {A}\n"));
@@ -97,7 +115,10 @@ fn what_is_not_listed_is_exit_code_1() {
     for verb in ["unban", "remove"] {
         assert_eq!(site.wrong(&[verb, B]), (String::new(), format!("announced: not listed {B}\n")));
     }
-    assert_eq!(site.wrong(&["remove", A, B]), (format!("removed {A}\n"), format!("announced: not listed {B}\n")));
+    assert_eq!(
+        site.wrong(&["remove", A, B]),
+        (format!("removed {A}\n"), format!("announced: not listed {B}\n"))
+    );
     // To ban what is not listed is to list it as banned.
     assert_eq!(site.said(&["ban", B]), format!("banned {B}\n"));
     assert_eq!(site.listed()[0]["banned"], true);
@@ -114,10 +135,12 @@ fn files_and_links_are_read_for_their_hashes_and_names() {
     assert_eq!(site.said(&["add", &link]), format!("added {A} Zürich 1\n"));
     let (said, complaints) = site.wrong(&["add", "page.torrent", "nowhere.torrent", B]);
     assert_eq!(said, format!("added {B}\n"));
-    let expected = "announced: page.torrent: not a .torrent file: it is no bencoded dictionary\n\
-                    announced: nowhere.torrent: neither an info hash nor a file: No such file or directory (os error 2)\n";
+    let expected = "announced: page.torrent: not a .torrent file: it is no bencoded \
+                    dictionary\nannounced: nowhere.torrent: neither an info hash nor a file: No \
+                    such file or directory (os error 2)\n";
     assert_eq!(complaints, expected);
-    let names: Vec<_> = site.listed().iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect();
+    let names: Vec<_> =
+        site.listed().iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect();
     assert_eq!(names, ["Hybrid", "Zürich 1", "", "Hybrid"]);
 }
 
@@ -145,8 +168,8 @@ fn thousands_are_imported_and_listed() {
     list.push_str("# the end\n\nnot a hash\nhybrid.torrent\n");
     site.file("list.txt", list.as_bytes());
     site.file("hybrid.torrent", HYBRID);
-    let complaint =
-        "announced: list.txt: line 2503: not a hash: neither an info hash nor a file: No such file or directory (os error 2)\n";
+    let complaint = "announced: list.txt: line 2503: not a hash: neither an info hash nor a file: \
+                     No such file or directory (os error 2)\n";
     let summary = "added 2502, already listed 0, wrong 1\n";
     assert_eq!(site.wrong(&["import", "list.txt"]), (summary.to_owned(), complaint.to_owned()));
     let listed = site.listed();
@@ -164,12 +187,20 @@ fn thousands_are_imported_and_listed() {
 #[test]
 fn a_list_may_come_through_a_pipe() {
     let site = Site::new();
-    let mut child = site.command(&["import", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = site
+        .command(&["import", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(format!("{A} Demo\n{B}\n{A} Demo").as_bytes()).unwrap();
     drop(stdin);
     let output = child.wait_with_output().unwrap();
-    assert_eq!((text(&output.stdout), output.status.code()), ("added 2, already listed 1, wrong 0\n", Some(0)));
+    assert_eq!(
+        (text(&output.stdout), output.status.code()),
+        ("added 2, already listed 1, wrong 0\n", Some(0))
+    );
 }
 
 #[test]
@@ -194,8 +225,13 @@ fn the_database_may_be_named_by_settings_and_environment() {
         command.current_dir(&site.folder).env_remove("ANNOUNCED_DATABASE").stdin(Stdio::null());
         command
     };
-    let by_file = plain().args(["torrent", "add", A, "--config", "announced.toml"]).output().unwrap();
-    let by_variable = plain().args(["torrent", "add", B]).env("ANNOUNCED_DATABASE", "sqlite:torrents.db").output().unwrap();
+    let by_file =
+        plain().args(["torrent", "add", A, "--config", "announced.toml"]).output().unwrap();
+    let by_variable = plain()
+        .args(["torrent", "add", B])
+        .env("ANNOUNCED_DATABASE", "sqlite:torrents.db")
+        .output()
+        .unwrap();
     for output in [by_file, by_variable] {
         assert_eq!((text(&output.stderr), output.status.code()), ("", Some(0)));
     }
@@ -211,6 +247,9 @@ fn a_database_that_cannot_be_opened_is_one_line() {
         .unwrap();
     let complaint = text(&output.stderr);
     assert_eq!((text(&output.stdout), output.status.code()), ("", Some(1)));
-    assert!(complaint.starts_with("announced: ") && complaint.contains("/nowhere/x.db"), "{complaint}");
+    assert!(
+        complaint.starts_with("announced: ") && complaint.contains("/nowhere/x.db"),
+        "{complaint}"
+    );
     assert_eq!(complaint.lines().count(), 1, "{complaint}");
 }

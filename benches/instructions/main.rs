@@ -1,11 +1,14 @@
-//! The guard: how many instructions one announce takes above the system calls, by its shape, against the figures committed.
+//! The guard: how many instructions one announce takes above the system calls, by its shape,
+//! against the figures committed.
 //!
-//! `cargo bench --bench instructions` runs this program under valgrind's callgrind, once for each shape, and counts what lies between
-//! a read and a write: from the bytes of a request to the bytes of its answer. Instructions do not change with the machine's mood.
-//! They do with the compiler, so the baseline names the one it was made with, and with another the comparison is no more than told.
+//! `cargo bench --bench instructions` runs this program under valgrind's callgrind, once for each
+//! shape, and counts what lies between a read and a write: from the bytes of a request to the bytes
+//! of its answer. Instructions do not change with the machine's mood. They do with the compiler, so
+//! the baseline names the one it was made with, and with another the comparison is no more than
+//! told.
 //!
-//! More than [`TOLERANCE`] above the baseline fails, and so does as much below: the baseline is then to be lowered, by
-//! `-- --update`, so that what was won is not lost unnoticed.
+//! More than [`TOLERANCE`] above the baseline fails, and so does as much below: the baseline is
+//! then to be lowered, by `-- --update`, so that what was won is not lost unnoticed.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its figures")]
 
 mod shapes;
@@ -75,10 +78,14 @@ fn compare(options: &Options) -> io::Result<()> {
     if Command::new("valgrind").arg("--version").stdout(Stdio::null()).status().is_err() {
         return Err(io::Error::other("valgrind is missing: install the Debian package valgrind"));
     }
-    let is_chosen =
-        |shape: &&Shape| options.filters.is_empty() || options.filters.iter().any(|name| shape.name.contains(name.as_str()));
-    let mut baseline: Baseline =
-        fs::read_to_string(BASELINE).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    let is_chosen = |shape: &&Shape| {
+        options.filters.is_empty()
+            || options.filters.iter().any(|name| shape.name.contains(name.as_str()))
+    };
+    let mut baseline: Baseline = fs::read_to_string(BASELINE)
+        .ok()
+        .and_then(|text| serde_json::from_str(&text).ok())
+        .unwrap_or_default();
     let compiler = compiler();
     let mut off = Vec::new();
     println!("{:<38}{:>14}{:>12}{:>10}", "", "instructions", "baseline", "change");
@@ -87,14 +94,22 @@ fn compare(options: &Options) -> io::Result<()> {
         let before = baseline.instructions.insert(shape.name.to_owned(), count);
         let change = before.map(|before| change(before, count));
         let shown = change.map_or("new".to_owned(), |change| format!("{:+.1} %", 100.0 * change));
-        println!("{:<38}{count:>14}{:>12}{shown:>10}", shape.name, before.map_or(String::new(), |before| before.to_string()));
+        println!(
+            "{:<38}{count:>14}{:>12}{shown:>10}",
+            shape.name,
+            before.map_or(String::new(), |before| before.to_string())
+        );
         if change.is_none_or(|change| change.abs() > TOLERANCE) {
             off.push(format!("{} {shown}", shape.name));
         }
     }
     let of = |name: &str| baseline.instructions.get(name).copied();
     if let (Some(open), Some(registered)) = (of(OPEN), of(REGISTERED)) {
-        println!("{:<38}{:>14.3}", "registered, warm, against open", 1.0 + change(open, registered));
+        println!(
+            "{:<38}{:>14.3}",
+            "registered, warm, against open",
+            1.0 + change(open, registered)
+        );
     }
     if options.update {
         baseline.compiler = compiler;
@@ -103,12 +118,15 @@ fn compare(options: &Options) -> io::Result<()> {
     if off.is_empty() {
         return Ok(());
     }
-    let verdict = format!("off the baseline by more than {} %: {}", 100.0 * TOLERANCE, off.join("; "));
+    let verdict =
+        format!("off the baseline by more than {} %: {}", 100.0 * TOLERANCE, off.join("; "));
     if compiler != baseline.compiler {
         println!("{verdict}; but it was made with another compiler: {}", baseline.compiler);
         return Ok(());
     }
-    Err(io::Error::other(format!("{verdict}\nif that is on purpose: cargo bench --bench instructions -- --update")))
+    Err(io::Error::other(format!(
+        "{verdict}\nif that is on purpose: cargo bench --bench instructions -- --update"
+    )))
 }
 
 #[allow(clippy::cast_precision_loss, reason = "thousands of instructions")]
@@ -117,8 +135,11 @@ fn change(before: u64, now: u64) -> f64 {
 }
 
 fn compiler() -> String {
-    let output = Command::new(env::var_os("RUSTC").unwrap_or("rustc".into())).arg("--version").output();
-    output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+    let output =
+        Command::new(env::var_os("RUSTC").unwrap_or("rustc".into())).arg("--version").output();
+    output
+        .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        .unwrap_or_default()
 }
 
 /// Instructions of one answer, by callgrind.
@@ -126,10 +147,19 @@ fn count(shape: &Shape) -> io::Result<u64> {
     let home = tempfile::tempdir()?;
     let file = home.path().join("callgrind.out");
     let mut command = Command::new("valgrind");
-    command.args(["--tool=callgrind", "--collect-atstart=no", "--toggle-collect=*answer_all_inputs*"]);
+    command.args([
+        "--tool=callgrind",
+        "--collect-atstart=no",
+        "--toggle-collect=*answer_all_inputs*",
+    ]);
     command.arg(format!("--callgrind-out-file={}", file.display()));
-    // An empty environment, whose size would shift the stack. memcpy and memchr are the processor's own, alike wherever there is AVX2.
-    command.arg(env::current_exe()?).args([COUNTED, shape.name]).env_clear().env("PATH", env::var_os("PATH").unwrap_or_default());
+    // An empty environment, whose size would shift the stack. memcpy and memchr are the processor's
+    // own, alike wherever there is AVX2.
+    command
+        .arg(env::current_exe()?)
+        .args([COUNTED, shape.name])
+        .env_clear()
+        .env("PATH", env::var_os("PATH").unwrap_or_default());
     let output = command.output()?;
     if !output.status.success() {
         return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()));
@@ -144,13 +174,20 @@ fn count(shape: &Shape) -> io::Result<u64> {
 /// The sum at the end of callgrind's output.
 fn total(file: &Path) -> io::Result<u64> {
     let text = fs::read_to_string(file)?;
-    let total = text.lines().find_map(|line| line.strip_prefix("totals:").or(line.strip_prefix("summary:")));
-    total.and_then(|total| total.trim().parse().ok()).ok_or_else(|| io::Error::other("callgrind says no total"))
+    let total = text
+        .lines()
+        .find_map(|line| line.strip_prefix("totals:").or(line.strip_prefix("summary:")));
+    total
+        .and_then(|total| total.trim().parse().ok())
+        .ok_or_else(|| io::Error::other("callgrind says no total"))
 }
 
 /// What runs under callgrind.
 fn answer_shape(name: &str) -> io::Result<()> {
-    let shape = SHAPES.iter().find(|shape| shape.name == name).ok_or_else(|| io::Error::other("no such shape"))?;
+    let shape = SHAPES
+        .iter()
+        .find(|shape| shape.name == name)
+        .ok_or_else(|| io::Error::other("no such shape"))?;
     let mut site = Site::new(shape.registered)?;
     for request in shape.first() {
         if site.receive(request.as_bytes()) == 0 {
@@ -164,7 +201,11 @@ fn answer_shape(name: &str) -> io::Result<()> {
     let bytes = answer_all_inputs(&mut site, &inputs, shape.reconnects);
     let answers = site.answers(bytes);
     let failed = answers.is_empty() || answers.windows(7).any(|window| window == b"failure");
-    if failed { Err(io::Error::other(format!("{name}: {}", answers.escape_ascii()))) } else { Ok(()) }
+    if failed {
+        Err(io::Error::other(format!("{name}: {}", answers.escape_ascii())))
+    } else {
+        Ok(())
+    }
 }
 
 /// What is counted.

@@ -39,7 +39,15 @@ enum Ask {
     Scrape,
 }
 
-const USUAL: Shape = Shape { name: "", torrents: 20, peers: 50, ask: Ask::Again, depth: 1, reconnects: false, registered: false };
+const USUAL: Shape = Shape {
+    name: "",
+    torrents: 20,
+    peers: 50,
+    ask: Ask::Again,
+    depth: 1,
+    reconnects: false,
+    registered: false,
+};
 
 /// The shape that an open tracker and one that serves only what is listed are compared by.
 pub(crate) const OPEN: &str = "qBittorrent, in a swarm of 50";
@@ -64,7 +72,8 @@ pub(crate) const SHAPES: &[Shape] = &[
 impl Shape {
     /// What fills the swarms: everybody's first announce.
     pub(crate) fn first(&self) -> impl Iterator<Item = String> + '_ {
-        let everybody = (0..self.torrents).flat_map(|torrent| (0..self.peers).map(move |peer| (torrent, peer)));
+        let everybody =
+            (0..self.torrents).flat_map(|torrent| (0..self.peers).map(move |peer| (torrent, peer)));
         everybody.map(|(torrent, peer)| qbittorrent(torrent, peer, "&event=started", false))
     }
 
@@ -85,7 +94,8 @@ impl Shape {
         requests.chunks(self.depth).map(<[String]>::concat).collect()
     }
 
-    /// Whether receiving the inputs once changes nothing for the second time, so that it can be done before, to warm up.
+    /// Whether receiving the inputs once changes nothing for the second time, so that it can be
+    /// done before, to warm up.
     pub(crate) fn repeats(&self) -> bool {
         !matches!(self.ask, Ask::Started | Ask::Stopped)
     }
@@ -104,16 +114,20 @@ fn hash(torrent: usize, upper: bool) -> String {
 
 /// Every other peer is a seeder; peers differ in their port.
 fn fields(peer: usize) -> String {
-    let progress = if peer.is_multiple_of(2) { "downloaded=1483407360&left=0" } else { "downloaded=0&left=1483407360" };
+    let progress = if peer.is_multiple_of(2) {
+        "downloaded=1483407360&left=0"
+    } else {
+        "downloaded=0&left=1483407360"
+    };
     format!("&port={}&uploaded=0&{progress}", 10_000 + peer)
 }
 
 fn qbittorrent(torrent: usize, peer: usize, event: &str, closes: bool) -> String {
     let numwant = if event == "&event=stopped" { 0 } else { 200 };
     format!(
-        "GET /announce?info_hash={}&peer_id=-qB4650-EXuLFbgw!r!_{}&corrupt=0&key=C87A7012{event}&numwant={numwant}&compact=1\
-         &no_peer_id=1&supportcrypto=1&redundant=0 HTTP/1.1\r\nHost: tracker.example:6969\r\nUser-Agent: qBittorrent/4.6.5\r\n\
-         Accept-Encoding: gzip\r\n{}\r\n",
+        "GET /announce?info_hash={}&peer_id=-qB4650-EXuLFbgw!r!_{}&corrupt=0&key=C87A7012{event}&\
+         numwant={numwant}&compact=1&no_peer_id=1&supportcrypto=1&redundant=0 HTTP/1.1\r\nHost: \
+         tracker.example:6969\r\nUser-Agent: qBittorrent/4.6.5\r\nAccept-Encoding: gzip\r\n{}\r\n",
         hash(torrent, false),
         fields(peer),
         if closes { "Connection: close\r\n" } else { "" },
@@ -122,9 +136,9 @@ fn qbittorrent(torrent: usize, peer: usize, event: &str, closes: bool) -> String
 
 fn transmission(torrent: usize, peer: usize) -> String {
     format!(
-        "GET /announce?info_hash={}&peer_id=-TR4060-5b9w3lrqj8xo{}&numwant=80&key=0AA3C86F&compact=1&supportcrypto=1 HTTP/1.1\r\n\
-         Host: tracker.example:6969\r\nUser-Agent: Transmission/4.0.6\r\nAccept: */*\r\n\
-         Accept-Encoding: deflate, gzip, br, zstd\r\n\r\n",
+        "GET /announce?info_hash={}&peer_id=-TR4060-5b9w3lrqj8xo{}&numwant=80&key=0AA3C86F&\
+         compact=1&supportcrypto=1 HTTP/1.1\r\nHost: tracker.example:6969\r\nUser-Agent: \
+         Transmission/4.0.6\r\nAccept: */*\r\nAccept-Encoding: deflate, gzip, br, zstd\r\n\r\n",
         hash(torrent, true),
         fields(peer),
     )
@@ -132,7 +146,8 @@ fn transmission(torrent: usize, peer: usize) -> String {
 
 fn dictionary(torrent: usize, peer: usize) -> String {
     format!(
-        "GET /announce?info_hash={}&peer_id=bbbbbbbbbbbbbbbbbbbb{}&compact=0 HTTP/1.1\r\nHost: tracker.example:6969\r\n\r\n",
+        "GET /announce?info_hash={}&peer_id=bbbbbbbbbbbbbbbbbbbb{}&compact=0 HTTP/1.1\r\nHost: \
+         tracker.example:6969\r\n\r\n",
         hash(torrent, true),
         fields(peer),
     )
@@ -140,8 +155,8 @@ fn dictionary(torrent: usize, peer: usize) -> String {
 
 fn scrape(torrent: usize) -> String {
     format!(
-        "GET /scrape?info_hash={} HTTP/1.1\r\nHost: tracker.example:6969\r\nUser-Agent: qBittorrent/4.6.5\r\n\
-         Accept-Encoding: gzip\r\n\r\n",
+        "GET /scrape?info_hash={} HTTP/1.1\r\nHost: tracker.example:6969\r\nUser-Agent: \
+         qBittorrent/4.6.5\r\nAccept-Encoding: gzip\r\n\r\n",
         hash(torrent, false),
     )
 }

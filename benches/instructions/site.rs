@@ -1,4 +1,5 @@
-//! A tracker without sockets, as `server::worker` makes one: what lies above the system calls of an announce, and nothing else.
+//! A tracker without sockets, as `server::worker` makes one: what lies above the system calls of an
+//! announce, and nothing else.
 //!
 //! Every seed is fixed and time stands still, so the same requests take the same way.
 
@@ -10,7 +11,9 @@ use std::time::Duration;
 use announced::config::{FullScrape as WhoMayAsk, IpParameter};
 use announced::ids::{InfoHash, Millis, Ticket};
 use announced::registry::database::DatabaseError;
-use announced::registry::{self, Backend, Databases, Mailboxes, PoolSettings, Record, Registry, Standing, Wake};
+use announced::registry::{
+    self, Backend, Databases, Mailboxes, PoolSettings, Record, Registry, Standing, Wake,
+};
 use announced::server::{Connection, Limits, Round};
 use announced::swarm::{self, Store, VERDICT_MS_MAX};
 use announced::tracker::{Desk, FullScrape, FullScrapeSettings, Outbox, Policy, Tracker, Turn};
@@ -18,8 +21,13 @@ use announced::wire::reply::REPLY_BYTES_MAX;
 
 const SEED: u64 = 7;
 const NOW: Millis = Millis(1_000);
-const LIMITS: Limits =
-    Limits { request_bytes_max: 8_192, idle_ms: 60_000, request_ms: 10_000, send_ms: 15_000, lookup_ms: 2_000 };
+const LIMITS: Limits = Limits {
+    request_bytes_max: 8_192,
+    idle_ms: 60_000,
+    request_ms: 10_000,
+    send_ms: 15_000,
+    lookup_ms: 2_000,
+};
 /// The default settings.
 const OPEN: Policy = Policy {
     registered_only: false,
@@ -43,24 +51,44 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// A tracker without peers: an open one without a database, or one that serves what its database lists, which is everything.
+    /// A tracker without peers: an open one without a database, or one that serves what its
+    /// database lists, which is everything.
     pub(crate) fn new(registered: bool) -> io::Result<Site> {
         let policy = Policy { registered_only: registered, ..OPEN };
         let lifetime_ms = u64::from(policy.max_interval_s + policy.min_interval_s) * 1_000;
-        let settings = swarm::Settings { lifetime_ms, peer_ids: policy.peer_ids, peers_max: 1 << 30, torrents_max: 1 << 30 };
+        let settings = swarm::Settings {
+            lifetime_ms,
+            peer_ids: policy.peer_ids,
+            peers_max: 1 << 30,
+            torrents_max: 1 << 30,
+        };
         let store = Arc::new(Store::new(settings, SEED));
         let wake: Wake = Arc::new(|| ());
         let mail = Mailboxes::new([wake]);
         let registry = match registered {
-            true => Registry::start(&registry_settings(), all_listed(), Arc::clone(&store), mail.clone())?,
+            true => Registry::start(
+                &registry_settings(),
+                all_listed(),
+                Arc::clone(&store),
+                mail.clone(),
+            )?,
             false => Registry::memory(),
         };
         let registry = Arc::new(registry);
-        let nobody =
-            FullScrapeSettings { who: WhoMayAsk::Off, interval_ms: 60_000, scrape_interval_s: 1_800, listed_only: registered };
+        let nobody = FullScrapeSettings {
+            who: WhoMayAsk::Off,
+            interval_ms: 60_000,
+            scrape_interval_s: 1_800,
+            listed_only: registered,
+        };
         let full_scrape = FullScrape::start(nobody, &store, &registry, Mailboxes::new([]))?;
         let tracker = Tracker::new(policy, store, registry, mail, full_scrape);
-        Ok(Site { tracker, desk: Desk::new(SEED), output: vec![0; 2 * REPLY_BYTES_MAX], connection: connection() })
+        Ok(Site {
+            tracker,
+            desk: Desk::new(SEED),
+            output: vec![0; 2 * REPLY_BYTES_MAX],
+            connection: connection(),
+        })
     }
 
     /// Has the connection receive `input`, and says how long the answers are.
@@ -68,7 +96,8 @@ impl Site {
         self.in_round(|connection, round| connection.receive(input, round))
     }
 
-    /// Lets the database answer for what waits for it, as it does for the first announce of a torrent.
+    /// Lets the database answer for what waits for it, as it does for the first announce of a
+    /// torrent.
     pub(crate) fn look_up(&mut self) {
         self.tracker.registry().ask_once(&mut AllListed);
         while let Some(completion) = self.tracker.next_completion(0) {

@@ -1,8 +1,10 @@
-//! The bare server: what an answer costs at the least. It reads and writes as the tracker does and does nothing else: no parsing, no
-//! clock, no memory beyond its buffers, and the same bytes for everybody.
+//! The bare server: what an answer costs at the least. It reads and writes as the tracker does and
+//! does nothing else: no parsing, no clock, no memory beyond its buffers, and the same bytes for
+//! everybody.
 //!
-//! Its system calls for an answer are the fewest there are: a read and a write and a share of a wait; for a connection of its own
-//! accept, read, write, close. Where requests are pipelined it counts their bytes, for they are all equally long.
+//! Its system calls for an answer are the fewest there are: a read and a write and a share of a
+//! wait; for a connection of its own accept, read, write, close. Where requests are pipelined it
+//! counts their bytes, for they are all equally long.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -52,7 +54,8 @@ impl Bare {
     /// The command line that makes this one.
     pub(crate) fn arguments(&self) -> Vec<String> {
         let mut arguments = vec![BARE_SERVER.to_owned()];
-        let mut add = |name: &str, value: usize| arguments.extend([name.to_owned(), value.to_string()]);
+        let mut add =
+            |name: &str, value: usize| arguments.extend([name.to_owned(), value.to_string()]);
         add("--port", usize::from(self.port));
         add("--answer-bytes", self.answer_bytes);
         add("--workers", usize::from(self.workers));
@@ -63,16 +66,24 @@ impl Bare {
 
     /// Serves for good.
     pub(crate) fn serve(&self) -> io::Result<()> {
-        let workers = (0..self.workers).map(|_| Worker::new(self)).collect::<io::Result<Vec<_>>>()?;
-        let threads: Vec<_> = workers.into_iter().map(|worker| thread::spawn(move || worker.run())).collect();
-        threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked"))))
+        let workers =
+            (0..self.workers).map(|_| Worker::new(self)).collect::<io::Result<Vec<_>>>()?;
+        let threads: Vec<_> =
+            workers.into_iter().map(|worker| thread::spawn(move || worker.run())).collect();
+        threads.into_iter().try_for_each(|thread| {
+            thread.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked")))
+        })
     }
 
     /// An answer with as many bytes as asked for, if that is enough for a head.
     fn answer(&self) -> Vec<u8> {
         let ending = if self.close { "Connection: close\r\n\r\n" } else { "\r\n" };
-        let head =
-            |body_bytes| format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {body_bytes}\r\n{ending}");
+        let head = |body_bytes| {
+            format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: \
+                 {body_bytes}\r\n{ending}"
+            )
+        };
         let body_bytes = self.answer_bytes.saturating_sub(head(100).len());
         let mut answer = head(body_bytes).into_bytes();
         answer.resize(answer.len() + body_bytes, b'x');
@@ -83,7 +94,8 @@ impl Bare {
 struct Worker {
     listener: Socket,
     epoll: OwnedFd,
-    /// By the number of their descriptor: the connections, and bytes of requests that are not complete.
+    /// By the number of their descriptor: the connections, and bytes of requests that are not
+    /// complete.
     connections: Vec<Option<(OwnedFd, usize)>>,
     input: Vec<u8>,
     answers: Vec<u8>,
@@ -102,7 +114,12 @@ impl Worker {
         sockopt::defer_accept(listener.as_fd(), DEFER_ACCEPT_S)?;
         listener.listen(BACKLOG)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN | EventFlags::ET)?;
+        epoll::add(
+            &epoll,
+            &listener,
+            EventData::new_u64(LISTENER),
+            EventFlags::IN | EventFlags::ET,
+        )?;
         let answer = bare.answer();
         Ok(Worker {
             listener,
@@ -121,7 +138,11 @@ impl Worker {
         let mut listening = false;
         loop {
             let at_once = rustix::event::Timespec::default();
-            match epoll::wait(&self.epoll, spare_capacity(&mut events), listening.then_some(&at_once)) {
+            match epoll::wait(
+                &self.epoll,
+                spare_capacity(&mut events),
+                listening.then_some(&at_once),
+            ) {
                 Err(error) if error != Errno::INTR => return Err(error.into()),
                 _ => {}
             }
@@ -165,7 +186,11 @@ impl Worker {
     }
 
     fn ready(&mut self, place: usize) {
-        let Some((connection, mut pending_bytes)) = self.connections.get_mut(place).and_then(Option::take) else { return };
+        let Some((connection, mut pending_bytes)) =
+            self.connections.get_mut(place).and_then(Option::take)
+        else {
+            return;
+        };
         if self.exchange(&connection, &mut pending_bytes) {
             self.connections[place] = Some((connection, pending_bytes));
         }

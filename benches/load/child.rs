@@ -1,8 +1,10 @@
-//! Servers as child processes: each pinned to its cores from its first instruction on, and gone when the bench is.
+//! Servers as child processes: each pinned to its cores from its first instruction on, and gone
+//! when the bench is.
 //!
-//! A child is started through this program itself (argument [`AS_CHILD`]), which asks to be killed with its parent, pins itself and
-//! becomes the server. Processor time is the scheduler's own account in nanoseconds (`schedstat`, proc(5)), exact while a server is
-//! at rest; memory is what is in RAM.
+//! A child is started through this program itself (argument [`AS_CHILD`]), which asks to be killed
+//! with its parent, pins itself and becomes the server. Processor time is the scheduler's own
+//! account in nanoseconds (`schedstat`, proc(5)), exact while a server is at rest; memory is what
+//! is in RAM.
 
 use std::ffi::OsString;
 use std::fs;
@@ -36,7 +38,8 @@ pub(crate) struct Cores {
 }
 
 impl Cores {
-    /// The first core for servers and the second for the load; where there is but one, all share it.
+    /// The first core for servers and the second for the load; where there is but one, all share
+    /// it.
     pub(crate) fn find() -> io::Result<Cores> {
         let allowed = sched_getaffinity(None)?;
         let all: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect();
@@ -52,11 +55,14 @@ pub(crate) fn pin(cores: &[usize]) -> io::Result<()> {
     Ok(sched_setaffinity(None, &set)?)
 }
 
-/// Becomes the server that `arguments` name, after their first, which are cores. Comes back only with an error.
+/// Becomes the server that `arguments` name, after their first, which are cores. Comes back only
+/// with an error.
 pub(crate) fn become_server(mut arguments: impl Iterator<Item = OsString>) -> io::Error {
     let cores = arguments.next().unwrap_or_default().into_string().unwrap_or_default();
     let cores: Vec<usize> = cores.split(',').filter_map(|core| core.parse().ok()).collect();
-    let ready = set_parent_process_death_signal(Some(Signal::KILL)).map_err(io::Error::from).and_then(|()| pin(&cores));
+    let ready = set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(io::Error::from)
+        .and_then(|()| pin(&cores));
     match ready {
         Ok(()) => Command::new(arguments.next().unwrap_or_default()).args(arguments).exec(),
         Err(error) => error,
@@ -76,12 +82,22 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts `program` on `cores` and waits until it serves on `port`. Its working directory is `home`.
-    pub(crate) fn start(program: &Path, arguments: &[String], cores: &[usize], home: &Path, port: u16) -> io::Result<Server> {
+    /// Starts `program` on `cores` and waits until it serves on `port`. Its working directory is
+    /// `home`.
+    pub(crate) fn start(
+        program: &Path,
+        arguments: &[String],
+        cores: &[usize],
+        home: &Path,
+        port: u16,
+    ) -> io::Result<Server> {
         let cores: Vec<String> = cores.iter().map(ToString::to_string).collect();
         let mut command = Command::new(std::env::current_exe()?);
         command.arg(AS_CHILD).arg(cores.join(",")).arg(program).args(arguments);
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).current_dir(home);
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .current_dir(home);
         let errors = fs::File::create(home.join("stderr"))?;
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).spawn()?;
         let mut server = Server { child, address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, port) };
@@ -115,7 +131,11 @@ impl Server {
         let mut ns = 0;
         for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
             let text = fs::read_to_string(task?.path().join("schedstat"))?;
-            ns += text.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).ok_or_else(|| io::Error::other("no schedstat"))?;
+            ns += text
+                .split(' ')
+                .next()
+                .and_then(|ns| ns.parse::<u64>().ok())
+                .ok_or_else(|| io::Error::other("no schedstat"))?;
         }
         Ok(Duration::from_nanos(ns))
     }

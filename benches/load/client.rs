@@ -1,13 +1,15 @@
 //! The load: some connections with requests under way on each, driven from one epoll loop.
 //!
-//! Owns: the connections of one server, and what came of their requests. A reply is checked for its status, its length, and that it
-//! is no failure. Requests are made by filling in a form, and a connection that stays costs a read and a write for each exchange,
-//! so the load costs less than any server that looks at what it reads.
+//! Owns: the connections of one server, and what came of their requests. A reply is checked for its
+//! status, its length, and that it is no failure. Requests are made by filling in a form, and a
+//! connection that stays costs a read and a write for each exchange, so the load costs less than
+//! any server that looks at what it reads.
 //!
-//! On a core of its own it never sleeps: a server would pay for waking it, the more often the slower the server is.
+//! On a core of its own it never sleeps: a server would pay for waking it, the more often the
+//! slower the server is.
 //!
-//! A connection for one request ends as the server ends it, so that the server is who waits out the connection's last minutes
-//! (`TIME_WAIT`), and ports do not run out.
+//! A connection for one request ends as the server ends it, so that the server is who waits out the
+//! connection's last minutes (`TIME_WAIT`), and ports do not run out.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -109,7 +111,12 @@ pub(crate) struct Client<'p> {
 
 impl<'p> Client<'p> {
     /// A load that has not begun.
-    pub(crate) fn new(population: &'p Population, server: SocketAddrV4, traffic: Traffic, walk: Walk) -> io::Result<Client<'p>> {
+    pub(crate) fn new(
+        population: &'p Population,
+        server: SocketAddrV4,
+        traffic: Traffic,
+        walk: Walk,
+    ) -> io::Result<Client<'p>> {
         let seat = |address| Seat {
             socket: None,
             address,
@@ -120,7 +127,8 @@ impl<'p> Client<'p> {
             busy: false,
             since: Instant::now(),
         };
-        let seats: Vec<Seat> = (0..traffic.connections.min(population.addresses())).map(seat).collect();
+        let seats: Vec<Seat> =
+            (0..traffic.connections.min(population.addresses())).map(seat).collect();
         Ok(Client {
             population,
             server,
@@ -143,7 +151,11 @@ impl<'p> Client<'p> {
         (self.until, self.tally) = (until, Tally::new());
         (0..self.seats.len()).try_for_each(|seat| self.begin(seat))?;
         let mut events = Vec::with_capacity(1_024);
-        let patience = if self.traffic.spins { Timespec::default() } else { Timespec { tv_sec: 1, tv_nsec: 0 } };
+        let patience = if self.traffic.spins {
+            Timespec::default()
+        } else {
+            Timespec { tv_sec: 1, tv_nsec: 0 }
+        };
         let mut heard = Instant::now();
         while self.busy > 0 {
             match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&patience)) {
@@ -163,7 +175,8 @@ impl<'p> Client<'p> {
 
     /// Sends the next requests of a seat, if there are any.
     fn begin(&mut self, seat: usize) -> io::Result<()> {
-        let over = self.until.is_some_and(|until| Instant::now() >= until) || self.tally.errors > ERRORS_MAX;
+        let over = self.until.is_some_and(|until| Instant::now() >= until)
+            || self.tally.errors > ERRORS_MAX;
         if over || !self.write_requests(seat) {
             return Ok(());
         }
@@ -192,7 +205,11 @@ impl<'p> Client<'p> {
             Exchange::KeptAlive { depth } => {
                 while own.under_way < depth {
                     if let Some(peer) = walk.next_of(own.address, population) {
-                        self.traffic.form(&mut self.requests).append(peer, population, &mut own.out);
+                        self.traffic.form(&mut self.requests).append(
+                            peer,
+                            population,
+                            &mut own.out,
+                        );
                         own.under_way += 1;
                     } else if own.under_way > 0 || self.addresses_taken >= population.addresses() {
                         break;
@@ -235,7 +252,9 @@ impl<'p> Client<'p> {
     fn register(&mut self, seat: usize) -> io::Result<()> {
         let own = &self.seats[seat];
         let mut flags = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;
-        if own.written < own.out.len() || matches!(self.traffic.exchange, Exchange::KeptAlive { depth: 2.. }) {
+        if own.written < own.out.len()
+            || matches!(self.traffic.exchange, Exchange::KeptAlive { depth: 2.. })
+        {
             flags |= EventFlags::OUT;
         }
         if let Some(socket) = &own.socket {
@@ -276,7 +295,8 @@ impl<'p> Client<'p> {
     /// Takes in the replies of what has been read.
     fn take(&mut self, seat: usize, bytes: usize) {
         let (own, now) = (&mut self.seats[seat], Instant::now());
-        let latency_ns = u64::try_from(now.duration_since(own.since).as_nanos()).unwrap_or(u64::MAX);
+        let latency_ns =
+            u64::try_from(now.duration_since(own.since).as_nanos()).unwrap_or(u64::MAX);
         let mut kept = std::mem::take(&mut own.kept);
         let mut rest = &self.input[..bytes];
         if !kept.is_empty() {
@@ -305,7 +325,8 @@ impl<'p> Client<'p> {
         }
     }
 
-    /// The server has ended a connection, which is in order after the only reply of one that was not to stay.
+    /// The server has ended a connection, which is in order after the only reply of one that was
+    /// not to stay.
     fn end(&mut self, seat: usize) -> io::Result<()> {
         let own = &mut self.seats[seat];
         let was_busy = own.busy;

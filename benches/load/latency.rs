@@ -1,4 +1,5 @@
-//! Latencies, counted in buckets that are at most a 32nd wide, so that a quantile is right to three percent.
+//! Latencies, counted in buckets that are at most a 32nd wide, so that a quantile is right to three
+//! percent.
 
 /// Buckets of each doubling.
 const BUCKETS: usize = 32;

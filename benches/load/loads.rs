@@ -43,7 +43,8 @@ pub(crate) struct Load {
     /// When other trackers take part: some take minutes to get to know a million peers.
     pub(crate) rivals: Option<When>,
     pub(crate) when: When,
-    /// The tracker's processor time for an announce over the bare server's, at most (DESIGN, section 5).
+    /// The tracker's processor time for an announce over the bare server's, at most (DESIGN,
+    /// section 5).
     pub(crate) goal: Option<f64>,
 }
 
@@ -137,7 +138,8 @@ pub(crate) const LOADS: &[Load] = &[
     },
     Load {
         name: "two-workers",
-        about: "as keep-alive, two workers; on a machine of two cores the load shares one of theirs",
+        about: "as keep-alive, two workers; on a machine of two cores the load shares one of \
+                theirs",
         workers: 2,
         rivals: None,
         when: When::Full,
@@ -169,7 +171,13 @@ pub(crate) const LOADS: &[Load] = &[
     Load { name: "memory-10k", torrents: 1_000, peers: 10_000, ..MEMORY_OF },
     Load { name: "memory-100k", torrents: 10_000, peers: 100_000, ..MEMORY_OF },
     Load { name: "memory-million", torrents: 100_000, peers: 1_000_000, ..MEMORY_OF },
-    Load { name: "memory-ten-million", torrents: 1_000_000, peers: 10_000_000, rivals: None, ..MEMORY_OF },
+    Load {
+        name: "memory-ten-million",
+        torrents: 1_000_000,
+        peers: 10_000_000,
+        rivals: None,
+        ..MEMORY_OF
+    },
     Load {
         name: "memory-even",
         about: "memory of a million peers, each of which chooses one of as many torrents",

@@ -1,13 +1,16 @@
-//! The load bench: how much processor time the built tracker takes for an announce, beside a server that does nothing.
+//! The load bench: how much processor time the built tracker takes for an announce, beside a server
+//! that does nothing.
 //!
-//! `cargo bench --bench load` runs the main loads in under three minutes; `-- --full` all of them; `-- --help` says what else there
-//! is. benches/README.md has the figures and what they mean.
+//! `cargo bench --bench load` runs the main loads in under three minutes; `-- --full` all of them;
+//! `-- --help` says what else there is. benches/README.md has the figures and what they mean.
 //!
-//! From the outside in: `loads` (what there is), `run` (one load), `site` (the servers and their settings), `child` (a process, its
-//! processor time and memory), `bare` (the server that does nothing), `client` (the load itself), `population`, `walk` and
-//! `request` (who announces, in which order, in what words), `reply` and `latency` (what is looked at), `report`.
+//! From the outside in: `loads` (what there is), `run` (one load), `site` (the servers and their
+//! settings), `child` (a process, its processor time and memory), `bare` (the server that does
+//! nothing), `client` (the load itself), `population`, `walk` and `request` (who announces, in
+//! which order, in what words), `reply` and `latency` (what is looked at), `report`.
 //!
-//! Limits: every wait ends by itself, and the servers end with the bench. Needs Linux, and 2 GB of memory for ten million peers.
+//! Limits: every wait ends by itself, and the servers end with the bench. Needs Linux, and 2 GB of
+//! memory for ten million peers.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its figures")]
 
 mod bare;
@@ -60,7 +63,11 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> io::Result<()> {
-    let chosen: Vec<Load> = LOADS.iter().filter(|load| is_chosen(load, options)).map(|load| adjusted(load, options)).collect();
+    let chosen: Vec<Load> = LOADS
+        .iter()
+        .filter(|load| is_chosen(load, options))
+        .map(|load| adjusted(load, options))
+        .collect();
     if options.list {
         LOADS.iter().for_each(|load| println!("{:<28}{}", load.name, load.about));
         return Ok(());
@@ -102,7 +109,8 @@ fn is_chosen(load: &Load, options: &Options) -> bool {
 
 /// The load with what the command line says instead. Its goal is one for the load as it stands.
 fn adjusted(load: &Load, options: &Options) -> Load {
-    let as_it_stands = options.torrents.is_none() && options.peers.is_none() && options.zipf.is_none();
+    let as_it_stands =
+        options.torrents.is_none() && options.peers.is_none() && options.zipf.is_none();
     let usual = options.seeders == 0.5 && options.numwant == 50 && options.connections == 64;
     Load {
         goal: load.goal.filter(|_| as_it_stands && usual),

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-/// Loads the built tracker from outside, beside a server that does nothing, and beside other trackers.
+/// Loads the built tracker from outside, beside a server that does nothing, and beside other
+/// trackers.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "load", bin_name = "cargo bench --bench load --")]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
@@ -73,10 +74,13 @@ impl Options {
         self.seconds.unwrap_or(if self.quick { 0.2 } else { 0.5 }).clamp(0.01, 3_600.0)
     }
 
-    /// Whether a load was asked for by name: its own, or a part of it where no load is called that. None when nothing was asked for.
+    /// Whether a load was asked for by name: its own, or a part of it where no load is called that.
+    /// None when nothing was asked for.
     pub(crate) fn names(&self, load: &str, others: &[&str]) -> Option<bool> {
         let mut names = self.loads.iter().chain(&self.filters).peekable();
         names.peek()?;
-        Some(names.any(|name| load == name || (load.contains(name.as_str()) && !others.contains(&name.as_str()))))
+        Some(names.any(|name| {
+            load == name || (load.contains(name.as_str()) && !others.contains(&name.as_str()))
+        }))
     }
 }

@@ -1,10 +1,12 @@
 //! Who announces: the peers, their torrents, and the addresses they come from.
 //!
-//! Owns: one list of peers, grouped by the address that announces them, in random order within it. A peer is an entry in one
-//! torrent; the sizes of torrents follow Zipf's law. A peer's address is that of the connection that announces it, so with 64
-//! connections there are 64 addresses, and peers of one address differ in their port.
+//! Owns: one list of peers, grouped by the address that announces them, in random order within it.
+//! A peer is an entry in one torrent; the sizes of torrents follow Zipf's law. A peer's address is
+//! that of the connection that announces it, so with 64 connections there are 64 addresses, and
+//! peers of one address differ in their port.
 //!
-//! Limits: [`PORTS`] ports an address; a torrent has at most as many peers as there are addresses and ports for.
+//! Limits: [`PORTS`] ports an address; a torrent has at most as many peers as there are addresses
+//! and ports for.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -14,7 +16,8 @@ use fastrand::Rng;
 
 /// Bytes of an info hash.
 pub(crate) const HASH_BYTES: usize = 20;
-/// Every hash has so many bytes that are sent as they are, the mean of random ones, so that all requests are equally long.
+/// Every hash has so many bytes that are sent as they are, the mean of random ones, so that all
+/// requests are equally long.
 const RAW_BYTES: usize = 5;
 /// What libtorrent sends as it is.
 const UNRESERVED: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_.!~*()";
@@ -83,14 +86,22 @@ impl Population {
             let torrent = zipf.draw(&mut rng);
             let nth = sizes[torrent as usize];
             sizes[torrent as usize] += 1;
-            // The addresses of a torrent begin anywhere, so that small torrents do not all have the first ones.
+            // The addresses of a torrent begin anywhere, so that small torrents do not all have the
+            // first ones.
             let address = (nth.wrapping_add(torrent.wrapping_mul(7_919))) % spread.addresses;
             let port = nth / spread.addresses;
             if port >= PORTS {
-                return Err(io::Error::other("a torrent has more peers than addresses and ports: add --connections or torrents"));
+                return Err(io::Error::other(
+                    "a torrent has more peers than addresses and ports: add --connections or \
+                     torrents",
+                ));
             }
             let seeder = if rng.f64() < spread.seeders { SEEDER } else { 0 };
-            Ok(Peer { torrent: torrent | seeder, address: narrow(address), port: narrow(PORT_MIN + port) })
+            Ok(Peer {
+                torrent: torrent | seeder,
+                address: narrow(address),
+                port: narrow(PORT_MIN + port),
+            })
         });
         let drawn = drawn.collect::<io::Result<Vec<Peer>>>()?;
         let (peers, begins) = grouped(&drawn, spread.addresses as usize);
@@ -130,7 +141,11 @@ impl Population {
                 out[at] = byte;
                 at += 1;
             } else {
-                out[at..at + 3].copy_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+                out[at..at + 3].copy_from_slice(&[
+                    b'%',
+                    HEX[usize::from(byte >> 4)],
+                    HEX[usize::from(byte & 15)],
+                ]);
                 at += 3;
             }
         }
@@ -166,7 +181,8 @@ fn hash(rng: &mut Rng) -> [u8; HASH_BYTES] {
         }
     });
     for _ in 0..RAW_BYTES {
-        let free: Vec<usize> = (0..HASH_BYTES).filter(|at| !UNRESERVED_TABLE[usize::from(hash[*at])]).collect();
+        let free: Vec<usize> =
+            (0..HASH_BYTES).filter(|at| !UNRESERVED_TABLE[usize::from(hash[*at])]).collect();
         hash[free[rng.usize(..free.len())]] = UNRESERVED[rng.usize(..UNRESERVED.len())];
     }
     hash
@@ -191,7 +207,8 @@ fn narrow(number: u32) -> u16 {
     u16::try_from(number).unwrap_or(u16::MAX)
 }
 
-/// Draws ranks by Zipf's law: the cumulative shares, and for equal steps of them the rank where to begin looking.
+/// Draws ranks by Zipf's law: the cumulative shares, and for equal steps of them the rank where to
+/// begin looking.
 struct Zipf {
     shares: Vec<f64>,
     guide: Vec<u32>,
@@ -218,7 +235,12 @@ impl Zipf {
         Zipf { shares, guide }
     }
 
-    #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "a share of a u32")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "a share of a u32"
+    )]
     fn draw(&self, rng: &mut Rng) -> u32 {
         let share = rng.f64();
         let mut rank = self.guide[(share * self.guide.len() as f64) as usize];

@@ -36,7 +36,9 @@ impl Reader {
             return if bytes.len() < HEAD_BYTES_MAX { Reply::Partial } else { Reply::Garbage };
         };
         let (head, body) = (&bytes[..end], &bytes[end + 4..]);
-        let Some(body_bytes) = self.length.find(head).and_then(|at| number(&head[at + 6..])) else { return Reply::Garbage };
+        let Some(body_bytes) = self.length.find(head).and_then(|at| number(&head[at + 6..])) else {
+            return Reply::Garbage;
+        };
         if body.len() < body_bytes {
             return Reply::Partial;
         }

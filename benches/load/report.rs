@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use crate::latency::Latencies;
 use crate::run::{BARE, Outcome, Part, Round};
 
-/// The best of a server's rounds and its middle one, in microseconds of processor time for an answer.
+/// The best of a server's rounds and its middle one, in microseconds of processor time for an
+/// answer.
 struct Cpu {
     best_us: f64,
     median_us: f64,
@@ -37,19 +38,37 @@ impl Outcome {
     pub(crate) fn table(&self) -> String {
         let load = &self.load;
         let mut text = format!("{}: {}\n", load.name, load.about);
-        let _ = write!(text, "{} torrents, {} peers", spaced(load.torrents.into()), spaced(self.peers as u64));
+        let _ = write!(
+            text,
+            "{} torrents, {} peers",
+            spaced(load.torrents.into()),
+            spaced(self.peers as u64)
+        );
         if !load.measured {
             let _ = writeln!(text, "\n{:<20}{:>14}", "", "bytes a peer");
             for part in &self.parts {
                 let _ = match (&part.missing, part.peer_bytes) {
                     (Some(why), _) => writeln!(text, "{:<20}  {why}", part.name),
-                    (None, bytes) => writeln!(text, "{:<20}{:>14.1}", part.name, bytes.unwrap_or_default()),
+                    (None, bytes) => {
+                        writeln!(text, "{:<20}{:>14.1}", part.name, bytes.unwrap_or_default())
+                    }
                 };
             }
             return text;
         }
         let _ = writeln!(text, ", answers of {} bytes on average", self.answer_bytes);
-        let columns = ["answers/s", "CPU us", "median", "x bare", "median", "p50 us", "p99", "p99.9", "errors", "bytes/peer"];
+        let columns = [
+            "answers/s",
+            "CPU us",
+            "median",
+            "x bare",
+            "median",
+            "p50 us",
+            "p99",
+            "p99.9",
+            "errors",
+            "bytes/peer",
+        ];
         let _ = write!(text, "{:<14}", "");
         columns.iter().for_each(|column| _ = write!(text, "{column:>11}"));
         text.push('\n');
@@ -67,7 +86,11 @@ impl Outcome {
         };
         let (best, median) = self.ratios(part).unwrap_or_default();
         let fastest = part.rounds.iter().map(Round::per_second).fold(0.0, f64::max);
-        let _ = write!(text, "{fastest:>11.0}{:>11.2}{:>11.2}{best:>11.3}{median:>11.3}", cpu.best_us, cpu.median_us);
+        let _ = write!(
+            text,
+            "{fastest:>11.0}{:>11.2}{:>11.2}{best:>11.3}{median:>11.3}",
+            cpu.best_us, cpu.median_us
+        );
         let [p50, p99, p999] = quantiles(&part.latencies);
         let errors: u64 = part.rounds.iter().map(|round| round.errors).sum();
         let memory = part.peer_bytes.map(|bytes| format!("{bytes:.1}")).unwrap_or_default();
@@ -91,7 +114,11 @@ impl Outcome {
             let mut p999_us: Vec<f64> = part.rounds.iter().map(|round| round.p999_us).collect();
             p999_us.sort_by(f64::total_cmp);
             if let (Some(median), Some(worst)) = (p999_us.get(p999_us.len() / 2), p999_us.last()) {
-                let _ = writeln!(text, "{}: p99.9 of a round is {median:.0} us, in the worst {worst:.0} us", part.name);
+                let _ = writeln!(
+                    text,
+                    "{}: p99.9 of a round is {median:.0} us, in the worst {worst:.0} us",
+                    part.name
+                );
             }
         }
     }
@@ -139,7 +166,8 @@ pub(crate) fn json(outcomes: &[Outcome]) -> String {
 /// What the figures were taken on.
 pub(crate) fn machine() -> String {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+    let model =
+        cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
     let cores = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     format!("{cores} x {}, Linux {}", model.trim_start_matches([' ', '\t', ':']), release.trim())

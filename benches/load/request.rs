@@ -1,6 +1,7 @@
 //! The requests: qBittorrent's, made once, with only what differs written into them.
 //!
-//! All announces of a load are equally long, so that the bare server can tell how many it has read without looking at them.
+//! All announces of a load are equally long, so that the bare server can tell how many it has read
+//! without looking at them.
 
 use crate::population::{ESCAPED_BYTES, Peer, Population};
 
@@ -29,9 +30,10 @@ impl Form {
         let progress = str::from_utf8(LEECHING).unwrap_or_default();
         let event = if started { "&event=started" } else { "" };
         let text = format!(
-            "GET /announce?info_hash={hash}&peer_id={PEER_ID_PREFIX}{own}&port=00000&uploaded=0&{progress}&corrupt=0&key=C87A7012\
-             {event}&numwant={numwant}&compact=1&no_peer_id=1&supportcrypto=1&redundant=0 HTTP/1.1\r\n\
-             Host: tracker.example:6969\r\nUser-Agent: qBittorrent/4.6.5\r\nAccept-Encoding: gzip\r\n{}\r\n",
+            "GET /announce?info_hash={hash}&peer_id={PEER_ID_PREFIX}{own}&port=00000&uploaded=0&\
+             {progress}&corrupt=0&key=C87A7012{event}&numwant={numwant}&compact=1&no_peer_id=1&\
+             supportcrypto=1&redundant=0 HTTP/1.1\r\nHost: tracker.example:6969\r\nUser-Agent: \
+             qBittorrent/4.6.5\r\nAccept-Encoding: gzip\r\n{}\r\n",
             connection(keep_alive),
         );
         let at = |name: &str| text.find(name).map_or(0, |at| at + name.len());
@@ -42,12 +44,16 @@ impl Form {
     /// A scrape of one torrent.
     pub(crate) fn scrape(keep_alive: bool) -> Form {
         let text = format!(
-            "GET /scrape?info_hash={} HTTP/1.1\r\nHost: tracker.example:6969\r\nUser-Agent: qBittorrent/4.6.5\r\n\
-             Accept-Encoding: gzip\r\n{}\r\n",
+            "GET /scrape?info_hash={} HTTP/1.1\r\nHost: tracker.example:6969\r\nUser-Agent: \
+             qBittorrent/4.6.5\r\nAccept-Encoding: gzip\r\n{}\r\n",
             "0".repeat(ESCAPED_BYTES),
             connection(keep_alive),
         );
-        Form { hash: text.find('=').map_or(0, |at| at + 1), announce: None, text: text.into_bytes() }
+        Form {
+            hash: text.find('=').map_or(0, |at| at + 1),
+            announce: None,
+            text: text.into_bytes(),
+        }
     }
 
     /// Bytes of the request.
@@ -62,7 +68,10 @@ impl Form {
         let request = &mut out[begin..];
         population.write_escaped(peer.torrent(), &mut request[self.hash..]);
         if let Some((peer_id, port, progress)) = self.announce {
-            write_digits(u64::from(peer.address) << 16 | u64::from(peer.port), &mut request[peer_id..][..PEER_ID_OWN_BYTES]);
+            write_digits(
+                u64::from(peer.address) << 16 | u64::from(peer.port),
+                &mut request[peer_id..][..PEER_ID_OWN_BYTES],
+            );
             write_digits(u64::from(peer.port), &mut request[port..][..PORT_BYTES]);
             let text = if peer.is_seeder() { SEEDING } else { LEECHING };
             request[progress..][..PROGRESS_BYTES].copy_from_slice(text);

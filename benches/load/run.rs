@@ -1,7 +1,8 @@
 //! One load, from the population to the figures.
 //!
-//! The tracker is filled first and says how long its answers are; then the bare server and the rivals come, and all of them take
-//! turns, round by round, so that the machine's moods meet them alike.
+//! The tracker is filled first and says how long its answers are; then the bare server and the
+//! rivals come, and all of them take turns, round by round, so that the machine's moods meet them
+//! alike.
 
 use std::io;
 use std::io::Write;
@@ -28,7 +29,8 @@ const FILL_ERRORS_ONE_IN: u64 = 1_000;
 const FILLS_MAX: usize = 3;
 /// Addresses that announce when a connection is made for every request.
 const MANY_ADDRESSES: u32 = 4_096;
-/// Of the expiry load: how long its peers live with its settings, and one peer in so many goes on announcing.
+/// Of the expiry load: how long its peers live with its settings, and one peer in so many goes on
+/// announcing.
 const LIFE: Duration = Duration::from_secs(61);
 const SURVIVORS_ONE_IN: usize = 50;
 /// From the end of a life until all have gone, at most.
@@ -74,7 +76,13 @@ pub(crate) struct Part {
 
 impl Part {
     fn new(name: &'static str) -> Part {
-        Part { name, missing: None, rounds: Vec::new(), latencies: Latencies::new(), peer_bytes: None }
+        Part {
+            name,
+            missing: None,
+            rounds: Vec::new(),
+            latencies: Latencies::new(),
+            peer_bytes: None,
+        }
     }
 }
 
@@ -112,11 +120,16 @@ impl Runner<'_> {
             peers: load.peers,
             zipf: load.zipf,
             seeders: self.options.seeders,
-            addresses: if load.exchange == Exchange::Reconnecting { MANY_ADDRESSES } else { connections },
+            addresses: if load.exchange == Exchange::Reconnecting {
+                MANY_ADDRESSES
+            } else {
+                connections
+            },
         };
         let population = Population::new(&spread)?;
-        let mut contenders =
-            vec![self.contender(load, &population, "announced", |ground| ground.tracker(Path::new(BUILT), true))];
+        let mut contenders = vec![self.contender(load, &population, "announced", |ground| {
+            ground.tracker(Path::new(BUILT), true)
+        })];
         let mut answer_bytes = 0;
         if contenders[0].running.is_none() {
             let parts = contenders.into_iter().map(|contender| contender.part).collect();
@@ -125,13 +138,20 @@ impl Runner<'_> {
         if load.measured {
             answer_bytes = self.warm_up(&mut contenders[0])?;
             let request_bytes = self.announce(load, false).len();
-            contenders.push(self.contender(load, &population, BARE, |ground| ground.bare(answer_bytes, request_bytes)));
+            contenders.push(self.contender(load, &population, BARE, |ground| {
+                ground.bare(answer_bytes, request_bytes)
+            }));
         } else {
-            contenders
-                .push(self.contender(load, &population, "announced, no ids", |ground| ground.tracker(Path::new(BUILT), false)));
+            contenders.push(self.contender(load, &population, "announced, no ids", |ground| {
+                ground.tracker(Path::new(BUILT), false)
+            }));
         }
         if let Some(other) = &self.options.other {
-            contenders.push(self.contender(load, &population, "other build", |ground| ground.tracker(other, true)));
+            contenders.push(
+                self.contender(load, &population, "other build", |ground| {
+                    ground.tracker(other, true)
+                }),
+            );
         }
         self.add_rivals(load, &population, &mut contenders);
         for contender in contenders.iter_mut().skip(1).filter(|_| load.measured) {
@@ -148,7 +168,8 @@ impl Runner<'_> {
         let mut round = 0;
         while round < rounds || (load.site == Site::ShortLived && begun.elapsed() < LIFE + EXPIRY) {
             round += 1;
-            let end = if load.site == Site::ShortLived { String::new() } else { format!(" of {rounds}") };
+            let end =
+                if load.site == Site::ShortLived { String::new() } else { format!(" of {rounds}") };
             self.progress(load, &format!("round {round}{end}"));
             for contender in &mut *contenders {
                 contender.round(self.options.round_s())?;
@@ -157,7 +178,12 @@ impl Runner<'_> {
         Ok(())
     }
 
-    fn add_rivals<'p>(&self, load: &Load, population: &'p Population, contenders: &mut Vec<Contender<'p>>) {
+    fn add_rivals<'p>(
+        &self,
+        load: &Load,
+        population: &'p Population,
+        contenders: &mut Vec<Contender<'p>>,
+    ) {
         let taken = match load.rivals {
             None => false,
             Some(When::Full) => self.options.full,
@@ -167,12 +193,18 @@ impl Runner<'_> {
             return;
         }
         contenders.push(match installed(OPENTRACKER) {
-            None => Contender::missing(OPENTRACKER, "is not installed: apt-get install opentracker"),
-            Some(program) => self.contender(load, population, OPENTRACKER, |ground| ground.opentracker(&program)),
+            None => {
+                Contender::missing(OPENTRACKER, "is not installed: apt-get install opentracker")
+            }
+            Some(program) => {
+                self.contender(load, population, OPENTRACKER, |ground| ground.opentracker(&program))
+            }
         });
         contenders.push(match installed(AQUATIC) {
             None => Contender::missing(AQUATIC, "is not installed: cargo install aquatic_http"),
-            Some(program) => self.contender(load, population, AQUATIC, |ground| ground.aquatic(&program)),
+            Some(program) => {
+                self.contender(load, population, AQUATIC, |ground| ground.aquatic(&program))
+            }
         });
     }
 
@@ -204,27 +236,42 @@ impl Runner<'_> {
         name: &'static str,
         start: impl FnOnce(&Ground<'_>) -> io::Result<Server>,
     ) -> io::Result<Contender<'p>> {
-        let home = self.home.join(format!("{}-{}", load.name, name.replace(|c: char| !c.is_alphanumeric(), "-")));
+        let home = self.home.join(format!(
+            "{}-{}",
+            load.name,
+            name.replace(|c: char| !c.is_alphanumeric(), "-")
+        ));
         std::fs::create_dir_all(&home)?;
         let server = start(&Ground { load, cores: self.cores, population, home: &home })?;
         let mut part = Part::new(name);
         if name != BARE {
             let idle_bytes = server.memory()?;
             self.fill(load, population, name, &server)?;
-            part.peer_bytes = Some(mean(server.memory()?.saturating_sub(idle_bytes), population.len() as u64));
+            part.peer_bytes =
+                Some(mean(server.memory()?.saturating_sub(idle_bytes), population.len() as u64));
         }
         let one_in = if load.site == Site::ShortLived { SURVIVORS_ONE_IN } else { 1 };
         let traffic = self.traffic(load, load.exchange, false);
-        let client = Client::new(population, server.address, traffic, Walk::endless(population, one_in))?;
+        let client =
+            Client::new(population, server.address, traffic, Walk::endless(population, one_in))?;
         Ok(Contender { part, running: Some((server, client)) })
     }
 
-    /// Has every peer announce itself. Once more when some failed: opentracker serves before it has read its whitelist.
-    fn fill(&self, load: &Load, population: &Population, name: &str, server: &Server) -> io::Result<()> {
+    /// Has every peer announce itself. Once more when some failed: opentracker serves before it has
+    /// read its whitelist.
+    fn fill(
+        &self,
+        load: &Load,
+        population: &Population,
+        name: &str,
+        server: &Server,
+    ) -> io::Result<()> {
         let mut errors = 0;
         for _ in 0..FILLS_MAX {
             let traffic = self.traffic(load, skill_of(name).fill(load.exchange), true);
-            errors = Client::new(population, server.address, traffic, Walk::once(population))?.run(None)?.errors;
+            errors = Client::new(population, server.address, traffic, Walk::once(population))?
+                .run(None)?
+                .errors;
             if errors <= population.len() as u64 / FILL_ERRORS_ONE_IN {
                 return Ok(());
             }
@@ -238,7 +285,8 @@ impl Runner<'_> {
 
     fn traffic(&self, load: &Load, exchange: Exchange, started: bool) -> Traffic {
         let keep_alive = exchange != Exchange::Reconnecting;
-        let scrape = load.scrape_in.filter(|_| !started).map(|one_in| (Form::scrape(keep_alive), one_in));
+        let scrape =
+            load.scrape_in.filter(|_| !started).map(|one_in| (Form::scrape(keep_alive), one_in));
         let announce = Form::announce(keep_alive, self.options.numwant, started);
         let spins = self.cores.load != self.cores.server && load.workers == 1;
         Traffic { exchange, connections: self.options.connections, spins, announce, scrape }
@@ -288,7 +336,8 @@ impl Contender<'_> {
         let (cpu, load_cpu, begun) = (server.cpu()?, own_cpu(), Instant::now());
         let Tally { answers, errors, latencies, .. } = client.run(Client::end_of_round(seconds))?;
         let seconds = begun.elapsed().as_secs_f64();
-        let (load_cpu, cpu) = (own_cpu().saturating_sub(load_cpu), server.cpu()?.saturating_sub(cpu));
+        let (load_cpu, cpu) =
+            (own_cpu().saturating_sub(load_cpu), server.cpu()?.saturating_sub(cpu));
         let p999_us = latencies.quantile_us(0.999);
         self.part.rounds.push(Round { seconds, answers, errors, cpu, load_cpu, p999_us });
         self.part.latencies.add_all(&latencies);

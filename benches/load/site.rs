@@ -1,6 +1,8 @@
-//! The servers that are loaded: the tracker as built, the bare server, and other trackers where they are installed.
+//! The servers that are loaded: the tracker as built, the bare server, and other trackers where
+//! they are installed.
 //!
-//! Owns: their settings. All are given one thread where they can do with one, and asked nothing that is not in the load.
+//! Owns: their settings. All are given one thread where they can do with one, and asked nothing
+//! that is not in the load.
 
 use std::env;
 use std::fmt::Write;
@@ -31,7 +33,9 @@ impl Skill {
     pub(crate) fn lacks(self, exchange: Exchange) -> Option<&'static str> {
         match (exchange, self) {
             (Exchange::KeptAlive { .. }, Skill::Reconnecting) => Some("keeps no connections"),
-            (Exchange::KeptAlive { depth: 2.. }, Skill::KeepAlive) => Some("drops pipelined requests"),
+            (Exchange::KeptAlive { depth: 2.. }, Skill::KeepAlive) => {
+                Some("drops pipelined requests")
+            }
             _ => None,
         }
     }
@@ -40,7 +44,9 @@ impl Skill {
     pub(crate) fn fill(self, exchange: Exchange) -> Exchange {
         match self {
             Skill::Pipelining => Exchange::KeptAlive { depth: 32 },
-            Skill::KeepAlive if exchange != Exchange::Reconnecting => Exchange::KeptAlive { depth: 1 },
+            Skill::KeepAlive if exchange != Exchange::Reconnecting => {
+                Exchange::KeptAlive { depth: 1 }
+            }
             Skill::Reconnecting | Skill::KeepAlive => Exchange::Reconnecting,
         }
     }
@@ -73,9 +79,9 @@ impl Ground<'_> {
         };
         let workers = self.load.workers;
         let settings = format!(
-            "[server]\nlisten = [\"127.0.0.1:{port}\"]\nworkers = {workers}\nidle_timeout = \"1h\"\nlog_level = \"warn\"\n\
-             [tracker]\nmode = \"{mode}\"\npeer_ids = {peer_ids}\nfull_scrape = \"off\"\n{intervals}\
-             [database]\nurl = \"{database}\"\n",
+            "[server]\nlisten = [\"127.0.0.1:{port}\"]\nworkers = {workers}\nidle_timeout = \
+             \"1h\"\nlog_level = \"warn\"\n[tracker]\nmode = \"{mode}\"\npeer_ids = \
+             {peer_ids}\nfull_scrape = \"off\"\n{intervals}[database]\nurl = \"{database}\"\n",
         );
         fs::write(self.home.join("announced.toml"), settings)?;
         let arguments = ["--config", "announced.toml"].map(str::to_owned);
@@ -115,7 +121,8 @@ impl Ground<'_> {
         let bare = Bare {
             port,
             answer_bytes,
-            request_bytes: matches!(self.load.exchange, Exchange::KeptAlive { depth: 2.. }).then_some(request_bytes),
+            request_bytes: matches!(self.load.exchange, Exchange::KeptAlive { depth: 2.. })
+                .then_some(request_bytes),
             close: self.load.exchange == Exchange::Reconnecting,
             workers: self.load.workers,
         };
@@ -126,7 +133,10 @@ impl Ground<'_> {
     pub(crate) fn opentracker(&self, program: &Path) -> io::Result<Server> {
         let port = free_port()?;
         fs::write(self.home.join("whitelist"), self.hashes())?;
-        let settings = format!("listen.tcp 127.0.0.1:{port}\naccess.whitelist {}\n", self.home.join("whitelist").display());
+        let settings = format!(
+            "listen.tcp 127.0.0.1:{port}\naccess.whitelist {}\n",
+            self.home.join("whitelist").display()
+        );
         fs::write(self.home.join("opentracker.conf"), settings)?;
         let arguments = ["-f", "opentracker.conf"].map(str::to_owned);
         Server::start(program, &arguments, &self.cores.server, self.home, port)
@@ -136,9 +146,10 @@ impl Ground<'_> {
     pub(crate) fn aquatic(&self, program: &Path) -> io::Result<Server> {
         let port = free_port()?;
         let settings = format!(
-            "socket_workers = 1\nswarm_workers = 1\nlog_level = \"error\"\n[network]\naddress = \"127.0.0.1:{port}\"\n\
-             keep_alive = {}\n[protocol]\nmax_peers = 200\npeer_announce_interval = 1800\n\
-             [cleaning]\nmax_peer_age = 7200\nmax_connection_idle = 3600\n",
+            "socket_workers = 1\nswarm_workers = 1\nlog_level = \"error\"\n[network]\naddress = \
+             \"127.0.0.1:{port}\"\nkeep_alive = {}\n[protocol]\nmax_peers = \
+             200\npeer_announce_interval = 1800\n[cleaning]\nmax_peer_age = \
+             7200\nmax_connection_idle = 3600\n",
             self.load.exchange != Exchange::Reconnecting,
         );
         fs::write(self.home.join("aquatic.toml"), settings)?;
@@ -150,7 +161,9 @@ impl Ground<'_> {
 /// Where a program is installed: on the path, among the system's tools, or where cargo puts it.
 pub(crate) fn installed(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let cargo = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")));
+    let cargo = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")));
     env::split_paths(&path)
         .chain(["/usr/bin", "/usr/sbin", "/usr/local/bin"].map(PathBuf::from))
         .chain(cargo.map(|cargo| cargo.join("bin")))

@@ -1,7 +1,7 @@
 //! In which order peers announce.
 //!
-//! Each address has its own place in its list, which is in random order: so torrents are visited at random, every peer once before
-//! any is visited again, as peers with an interval do.
+//! Each address has its own place in its list, which is in random order: so torrents are visited at
+//! random, every peer once before any is visited again, as peers with an interval do.
 
 use crate::population::{Peer, Population};
 

@@ -1,7 +1,8 @@
 //! A million peers whose time is up: how long a lock is held at a time, and what all of it costs.
 //!
-//! The store is swept with a clock that goes on so little from call to call that a call holds one lock once at most. Time is the
-//! thread's processor time, so what else the machine does is not counted, and of several runs the best counts.
+//! The store is swept with a clock that goes on so little from call to call that a call holds one
+//! lock once at most. Time is the thread's processor time, so what else the machine does is not
+//! counted, and of several runs the best counts.
 
 use std::time::Duration;
 
@@ -20,10 +21,16 @@ pub(crate) fn bench() {
     println!("{:<34}{:>20}{:>14}", "", "longest hold, us", "ns a peer");
     for (torrents, peers) in [(1, 1_000_000), (100, 10_000), (20_000, 50), (1_000_000, 1)] {
         for ids in [false, true] {
-            let best = (0..RUNS).map(|_| expire(torrents, peers, ids)).reduce(|best, run| (best.0.min(run.0), best.1.min(run.1)));
+            let best = (0..RUNS)
+                .map(|_| expire(torrents, peers, ids))
+                .reduce(|best, run| (best.0.min(run.0), best.1.min(run.1)));
             let (longest, total) = best.unwrap_or_default();
             let name = format!("{torrents} of {peers}{}", if ids { ", with ids" } else { "" });
-            println!("{name:<34}{:>20.1}{:>14.1}", longest.as_secs_f64() * 1e6, total.as_secs_f64() * 1e3);
+            println!(
+                "{name:<34}{:>20.1}{:>14.1}",
+                longest.as_secs_f64() * 1e6,
+                total.as_secs_f64() * 1e3
+            );
         }
     }
     println!();

@@ -1,10 +1,12 @@
 //! What the parts of an announce cost, measured one by one inside this process.
 //!
-//! `cargo bench --bench parts` runs all, `-- wire/` those whose names contain that, `-- --quick` all of them roughly. Rows are named
-//! by what they model; requests are those of real clients (`clients`).
+//! `cargo bench --bench parts` runs all, `-- wire/` those whose names contain that, `-- --quick`
+//! all of them roughly. Rows are named by what they model; requests are those of real clients
+//! (`clients`).
 //!
-//! `wire`: bytes to values and back. `swarms`: the store, by the size of a swarm and by how warm it is. `registry`: verdicts at hand.
-//! `threads`: two on one store. `expiry`: what a million peers that leave at once do to the others.
+//! `wire`: bytes to values and back. `swarms`: the store, by the size of a swarm and by how warm it
+//! is. `registry`: verdicts at hand. `threads`: two on one store. `expiry`: what a million peers
+//! that leave at once do to the others.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its figures")]
 
@@ -31,7 +33,8 @@ fn main() {
     swarms::bench(&mut criterion);
     threads::bench(&mut criterion);
     // This one has a timer of its own, and so reads the command line itself.
-    let names: Vec<String> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let names: Vec<String> =
+        env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     if names.is_empty() || names.iter().any(|name| "expiry".contains(name.as_str())) {
         expiry::bench();
     }

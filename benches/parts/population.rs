@@ -9,10 +9,14 @@ pub(crate) const LIFETIME_MS: u64 = 2_700_000;
 
 /// An empty store for anything that fits.
 pub(crate) fn store(peer_ids: bool) -> Store {
-    Store::new(Settings { lifetime_ms: LIFETIME_MS, peer_ids, peers_max: 1 << 30, torrents_max: 1 << 30 }, 7)
+    Store::new(
+        Settings { lifetime_ms: LIFETIME_MS, peer_ids, peers_max: 1 << 30, torrents_max: 1 << 30 },
+        7,
+    )
 }
 
-/// What qBittorrent announces of the numbered peer in the numbered torrent; every other peer is a seeder.
+/// What qBittorrent announces of the numbered peer in the numbered torrent; every other peer is a
+/// seeder.
 pub(crate) fn announcement(torrent: u32, peer: u32) -> Announcement {
     let mut info_hash = [7; 20];
     info_hash[..4].copy_from_slice(&torrent.to_be_bytes());
@@ -50,7 +54,9 @@ impl<'s> Desk<'s> {
         let Desk { store, rng, chosen } = self;
         match store.announce(announcement, now, rng, chosen) {
             Announced::Served(counts) => counts,
-            _ => store.enter(&Newcomer::unlisted(announcement), now, rng, chosen).unwrap_or_default(),
+            _ => {
+                store.enter(&Newcomer::unlisted(announcement), now, rng, chosen).unwrap_or_default()
+            }
         }
     }
 }
@@ -60,7 +66,10 @@ pub(crate) fn fill(store: &Store, torrents: u32, peers: u32) {
     let mut desk = Desk::new(store, 1);
     for torrent in 0..torrents {
         for peer in 0..peers {
-            desk.announce(&Announcement { event: Event::Started, ..announcement(torrent, peer) }, Millis(0));
+            desk.announce(
+                &Announcement { event: Event::Started, ..announcement(torrent, peer) },
+                Millis(0),
+            );
         }
     }
 }

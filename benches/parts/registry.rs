@@ -1,11 +1,14 @@
-//! Verdicts at hand: a registry in front of a database that lists every other torrent, asked for what it knows and what it does not.
+//! Verdicts at hand: a registry in front of a database that lists every other torrent, asked for
+//! what it knows and what it does not.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use announced::ids::{InfoHash, Millis, Ticket};
 use announced::registry::database::DatabaseError;
-use announced::registry::{Backend, Databases, Mailboxes, PoolSettings, Record, Registry, Settings, Standing};
+use announced::registry::{
+    Backend, Databases, Mailboxes, PoolSettings, Record, Registry, Settings, Standing,
+};
 use announced::swarm::{self, Store};
 use criterion::{Criterion, Throughput};
 use fastrand::Rng;
@@ -17,12 +20,20 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("registry/peek");
     group.throughput(Throughput::Elements(1));
     let memory = Registry::memory();
-    group.bench_function("without a database", |bencher| bencher.iter(|| memory.peek(&hash(0), NOW)));
+    group.bench_function("without a database", |bencher| {
+        bencher.iter(|| memory.peek(&hash(0), NOW));
+    });
     let Ok(registry) = listing() else { return };
     let mut rng = Rng::with_seed(1);
-    let rows = [("hit, one of 1000", 0, 1_000), ("hit, one of 1000000", 0, TORRENTS), ("miss", TORRENTS, u32::MAX)];
+    let rows = [
+        ("hit, one of 1000", 0, 1_000),
+        ("hit, one of 1000000", 0, TORRENTS),
+        ("miss", TORRENTS, u32::MAX),
+    ];
     for (name, from, to) in rows {
-        group.bench_function(name, |bencher| bencher.iter(|| registry.peek(&hash(rng.u32(from..to)), NOW)));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| registry.peek(&hash(rng.u32(from..to)), NOW));
+        });
     }
     group.finish();
 }
@@ -41,8 +52,10 @@ fn listing() -> std::io::Result<Registry> {
         clock: Arc::new(|| NOW),
     };
     let databases = Databases { backend: Box::new(|| Box::new(EveryOther)), ledger: None };
-    let swarms = swarm::Settings { lifetime_ms: 1 << 21, peer_ids: false, peers_max: 1, torrents_max: 1 };
-    let registry = Registry::start(&settings, databases, Arc::new(Store::new(swarms, 7)), Mailboxes::new([]))?;
+    let swarms =
+        swarm::Settings { lifetime_ms: 1 << 21, peer_ids: false, peers_max: 1, torrents_max: 1 };
+    let registry =
+        Registry::start(&settings, databases, Arc::new(Store::new(swarms, 7)), Mailboxes::new([]))?;
     for torrent in 0..TORRENTS {
         let ticket = Ticket { worker: 0, slot: 0, generation: 0 };
         let asked = registry.request(&hash(torrent), ticket, NOW);
@@ -58,7 +71,8 @@ struct EveryOther;
 
 impl Backend for EveryOther {
     fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, DatabaseError> {
-        let standing = |hash: &InfoHash| if hash.0[3] & 1 == 0 { Standing::Known } else { Standing::Unknown };
+        let standing =
+            |hash: &InfoHash| if hash.0[3] & 1 == 0 { Standing::Known } else { Standing::Unknown };
         Ok(hashes.iter().map(|hash| Record::plain(standing(hash))).collect())
     }
 }

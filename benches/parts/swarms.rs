@@ -1,4 +1,5 @@
-//! The store: one announce by the size of its swarm, and by how long nobody has looked at its torrent.
+//! The store: one announce by the size of its swarm, and by how long nobody has looked at its
+//! torrent.
 
 use announced::ids::{Event, Millis};
 use announced::swarm::Announcement;
@@ -24,12 +25,15 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         let store = store(true);
         fill(&store, torrents, 2);
         let mut desk = Desk::new(&store, 2);
-        group.bench_function(format!("one of {torrents} torrents at random, {warmth}"), |bencher| {
-            bencher.iter(|| {
-                let (torrent, peer) = (desk.rng.u32(..torrents), desk.rng.u32(..2));
-                desk.announce(&announcement(torrent, peer), Millis(1_000))
-            });
-        });
+        group.bench_function(
+            format!("one of {torrents} torrents at random, {warmth}"),
+            |bencher| {
+                bencher.iter(|| {
+                    let (torrent, peer) = (desk.rng.u32(..torrents), desk.rng.u32(..2));
+                    desk.announce(&announcement(torrent, peer), Millis(1_000))
+                });
+            },
+        );
     }
     group.finish();
     come_and_go(criterion);

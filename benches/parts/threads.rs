@@ -51,7 +51,8 @@ fn together(store: &Store, threads: usize, announces: u64) -> Duration {
         begun.elapsed()
     };
     thread::scope(|scope| {
-        let running: Vec<_> = (0..threads as u64).map(|seed| scope.spawn(move || run(seed))).collect();
+        let running: Vec<_> =
+            (0..threads as u64).map(|seed| scope.spawn(move || run(seed))).collect();
         running.into_iter().filter_map(|thread| thread.join().ok()).max().unwrap_or_default()
     })
 }

@@ -36,7 +36,9 @@ fn announces(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("wire/head and query");
     for (client, request) in CLIENTS {
         group.throughput(Throughput::Bytes(request.len() as u64));
-        group.bench_function(*client, |bencher| bencher.iter(|| assert!(read_announce(black_box(request)))));
+        group.bench_function(*client, |bencher| {
+            bencher.iter(|| assert!(read_announce(black_box(request))));
+        });
     }
     group.finish();
 }
@@ -44,7 +46,8 @@ fn announces(criterion: &mut Criterion) {
 fn scrapes(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("wire/scrape query");
     for torrents in [1, 60] {
-        let hash = |torrent: u8| format!("info_hash={}", format!("%{:02X}", torrent | 0x80).repeat(20));
+        let hash =
+            |torrent: u8| format!("info_hash={}", format!("%{:02X}", torrent | 0x80).repeat(20));
         let query = (0..torrents).map(hash).collect::<Vec<_>>().join("&");
         group.throughput(Throughput::Elements(u64::from(torrents)));
         group.bench_function(format!("Transmission, {torrents} torrents"), |bencher| {
@@ -57,7 +60,8 @@ fn scrapes(criterion: &mut Criterion) {
 fn replies(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("wire/reply");
     let framing = Framing { http10: false, keep_alive: true, head_only: false };
-    let (wire, ids, mut out) = ([7; 200 * 6], [PeerId(*b"-qB4650-EXuLFbgw!r!_"); 200], vec![0; REPLY_BYTES_MAX]);
+    let (wire, ids, mut out) =
+        ([7; 200 * 6], [PeerId(*b"-qB4650-EXuLFbgw!r!_"); 200], vec![0; REPLY_BYTES_MAX]);
     for peers in [0, 50, 200] {
         let (family, wire) = (Family::V4, &wire[..peers * 6]);
         let forms = [

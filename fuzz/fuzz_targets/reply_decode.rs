@@ -1,4 +1,5 @@
-//! An answer of any kind in a buffer of any size: it fits or is refused, and decodes to what was to be said.
+//! An answer of any kind in a buffer of any size: it fits or is refused, and decodes to what was to
+//! be said.
 #![no_main]
 
 use announced::tests::fuzz::reply_decode;

@@ -1,4 +1,5 @@
-//! A .torrent file: nothing makes the reader panic, and its hashes are those of the info dictionary.
+//! A .torrent file: nothing makes the reader panic, and its hashes are those of the info
+//! dictionary.
 #![no_main]
 
 use announced::tests::fuzz::torrent_file;

@@ -1,11 +1,11 @@
 //! The database's URL, which may hold a password.
 //!
-//! Owns: the one value that must never be shown whole. `Debug`, `Display` and `Serialize` of [`DatabaseUrl`] are redacted; only
-//! [`DatabaseUrl::secret`] gives the text itself, to the code that connects. [`redact`] does the same for a line of text that may
-//! quote such a URL.
+//! Owns: the one value that must never be shown whole. `Debug`, `Display` and `Serialize` of
+//! [`DatabaseUrl`] are redacted; only [`DatabaseUrl::secret`] gives the text itself, to the code
+//! that connects. [`redact`] does the same for a line of text that may quote such a URL.
 //!
-//! Never does: judge whether the URL can be used; that is the validation's and the database's business. Redaction therefore works
-//! on anything, and where it cannot tell, it hides too much.
+//! Never does: judge whether the URL can be used; that is the validation's and the database's
+//! business. Redaction therefore works on anything, and where it cannot tell, it hides too much.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -43,7 +43,8 @@ impl DatabaseUrl {
     }
 }
 
-/// The embedded database, in the working directory: trying the tracker out takes no server, and what is counted stays.
+/// The embedded database, in the working directory: trying the tracker out takes no server, and
+/// what is counted stays.
 impl Default for DatabaseUrl {
     fn default() -> DatabaseUrl {
         DatabaseUrl::from("sqlite:announced.db".to_owned())
@@ -83,7 +84,8 @@ impl Serialize for DatabaseUrl {
     }
 }
 
-/// `text` without the password of any URL that it quotes. Line by line; a line without a URL stays as it is.
+/// `text` without the password of any URL that it quotes. Line by line; a line without a URL stays
+/// as it is.
 pub fn redact(text: &str) -> String {
     text.split_inclusive('\n')
         .map(|line| match line.find("://") {
@@ -93,13 +95,16 @@ pub fn redact(text: &str) -> String {
         .collect()
 }
 
-/// Hides what stands between the first `:` after `start` and the last `@` (a password may hold an unescaped `@`, `/` or `?`), and
-/// the parameters after a `?`. Without an `@`, a colon that no port number follows is a password whose host was forgotten.
+/// Hides what stands between the first `:` after `start` and the last `@` (a password may hold an
+/// unescaped `@`, `/` or `?`), and the parameters after a `?`. Without an `@`, a colon that no port
+/// number follows is a password whose host was forgotten.
 fn hide_credentials(text: &str, start: usize) -> String {
     let (scheme, rest) = text.split_at(start);
     let (user, shown_from) = match (rest.find(':'), rest.rfind('@')) {
         (Some(colon), Some(at)) if colon < at => (&rest[..=colon], at),
-        (Some(colon), None) if start > 0 && !port_follows(&rest[colon + 1..]) => (&rest[..=colon], rest.len()),
+        (Some(colon), None) if start > 0 && !port_follows(&rest[colon + 1..]) => {
+            (&rest[..=colon], rest.len())
+        }
         _ => ("", 0),
     };
     let hidden = if user.is_empty() { "" } else { HIDDEN };

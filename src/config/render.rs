@@ -11,10 +11,14 @@ use super::{DatabaseConfig, ServerConfig, TrackerConfig};
 
 const COLUMNS_MAX: usize = 100;
 
-/// A settings file that says what the defaults say, with the meaning, unit and reason of each above it.
+/// A settings file that says what the defaults say, with the meaning, unit and reason of each above
+/// it.
 pub fn default_file() -> String {
     let mut file = String::new();
-    comment("Settings of announced. Each key stands at its default: keep only what you change.", &mut file);
+    comment(
+        "Settings of announced. Each key stands at its default: keep only what you change.",
+        &mut file,
+    );
     comment("Durations have a unit: \"30s\", \"15m\", \"1h 30m\".", &mut file);
     section("server", &ServerConfig::default(), &mut file);
     section("tracker", &TrackerConfig::default(), &mut file);
@@ -22,7 +26,11 @@ pub fn default_file() -> String {
     file
 }
 
-fn section<S: Documented + DocumentedFields + Serialize>(name: &str, settings: &S, file: &mut String) {
+fn section<S: Documented + DocumentedFields + Serialize>(
+    name: &str,
+    settings: &S,
+    file: &mut String,
+) {
     file.push('\n');
     comment(S::DOCS, file);
     file.push_str(&format!("[{name}]\n"));
@@ -37,7 +45,8 @@ fn section<S: Documented + DocumentedFields + Serialize>(name: &str, settings: &
     }
 }
 
-/// Writes `text` as comment lines of at most [`COLUMNS_MAX`] columns; its own line breaks count as spaces.
+/// Writes `text` as comment lines of at most [`COLUMNS_MAX`] columns; its own line breaks count as
+/// spaces.
 fn comment(text: &str, file: &mut String) {
     let mut columns = usize::MAX;
     for word in text.split_whitespace() {
@@ -66,19 +75,30 @@ mod tests {
     #[test]
     fn every_key_is_printed_below_its_meaning() {
         let file = default_file();
-        let keys = [ServerConfig::FIELD_NAMES, TrackerConfig::FIELD_NAMES, DatabaseConfig::FIELD_NAMES].concat();
+        let keys =
+            [ServerConfig::FIELD_NAMES, TrackerConfig::FIELD_NAMES, DatabaseConfig::FIELD_NAMES]
+                .concat();
         for key in &keys {
-            let at = file.find(&format!("\n{key} = ")).unwrap_or_else(|| panic!("{key} is missing"));
-            assert!(file[..at].lines().next_back().is_some_and(|line| line.starts_with("# ")), "{key} has no comment");
+            let at =
+                file.find(&format!("\n{key} = ")).unwrap_or_else(|| panic!("{key} is missing"));
+            assert!(
+                file[..at].lines().next_back().is_some_and(|line| line.starts_with("# ")),
+                "{key} has no comment"
+            );
         }
-        assert_eq!(file.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(), keys.len());
+        assert_eq!(
+            file.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(),
+            keys.len()
+        );
     }
 
     #[test]
     fn comments_are_wrapped_and_lose_no_word() {
         let mut written = String::new();
         comment(&"word ".repeat(50), &mut written);
-        assert!(written.lines().all(|line| line.starts_with("# word") && line.len() <= COLUMNS_MAX));
+        assert!(
+            written.lines().all(|line| line.starts_with("# word") && line.len() <= COLUMNS_MAX)
+        );
         assert_eq!(written.matches("word").count(), 50);
     }
 }

@@ -1,7 +1,8 @@
 //! Where settings come from: command line before environment before file before defaults.
 //!
-//! Owns: reading the file, putting the sources over each other, and saying of each problem where it was written: the flag, the
-//! variable, or the file and its line. Each problem is one line of text, without line breaks, control characters or passwords.
+//! Owns: reading the file, putting the sources over each other, and saying of each problem where it
+//! was written: the flag, the variable, or the file and its line. Each problem is one line of text,
+//! without line breaks, control characters or passwords.
 //!
 //! Never does: look for a file nobody named, or read the environment; both are arguments.
 
@@ -14,7 +15,8 @@ use toml::de::DeTable;
 
 use super::{Config, DatabaseUrl, Mode, Problem, redact};
 
-/// Bytes a settings file may have: `announced config` prints 6 KB. A device or a disk image named by mistake ends there.
+/// Bytes a settings file may have: `announced config` prints 6 KB. A device or a disk image named
+/// by mistake ends there.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// What the command line says. Empty or `None`: nothing.
@@ -42,18 +44,21 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// The settings, validated. Errors: one line for each problem, saying where it is and what it is.
+    /// The settings, validated. Errors: one line for each problem, saying where it is and what it
+    /// is.
     pub fn load(&self) -> Result<Config, Vec<String>> {
         let (text, mut config) = match &self.file {
-            Some(path) => read_file(path).map_err(|problem| vec![one_line(&format!("{}: {problem}", path.display()))])?,
+            Some(path) => read_file(path)
+                .map_err(|problem| vec![one_line(&format!("{}: {problem}", path.display()))])?,
             None => Default::default(),
         };
         self.lay_over(&mut config);
         match config.validate() {
             problems if problems.is_empty() => Ok(config),
-            problems => {
-                Err(problems.iter().map(|problem| one_line(&format!("{}{problem}", self.place(problem, &text)))).collect())
-            }
+            problems => Err(problems
+                .iter()
+                .map(|problem| one_line(&format!("{}{problem}", self.place(problem, &text))))
+                .collect()),
         }
     }
 
@@ -81,7 +86,9 @@ impl Sources {
             ("server.workers", _) if flags.workers.is_some() => "--workers: ".to_owned(),
             ("tracker.mode", _) if flags.mode.is_some() => "--mode: ".to_owned(),
             ("database.url", _) if flags.database.is_some() => "--database: ".to_owned(),
-            ("database.url", _) if self.environment_database.is_some() => "ANNOUNCED_DATABASE: ".to_owned(),
+            ("database.url", _) if self.environment_database.is_some() => {
+                "ANNOUNCED_DATABASE: ".to_owned()
+            }
             (key, Some(path)) => match line_of_key(text, key) {
                 Some(line) => format!("{}: line {line}: ", path.display()),
                 None => format!("{}: ", path.display()),
@@ -102,14 +109,20 @@ fn read_text(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     let bytes = File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
     if bytes as u64 > FILE_BYTES_MAX {
-        return Err(io::Error::other(format!("larger than {FILE_BYTES_MAX} bytes, so hardly a settings file")));
+        return Err(io::Error::other(format!(
+            "larger than {FILE_BYTES_MAX} bytes, so hardly a settings file"
+        )));
     }
     Ok(text)
 }
 
-/// TOML's own error as `line N: section.key: what is wrong`, in an operator's words where serde's are a programmer's.
+/// TOML's own error as `line N: section.key: what is wrong`, in an operator's words where serde's
+/// are a programmer's.
 fn describe(text: &str, mut error: toml::de::Error) -> String {
-    let line = error.span().map(|span| format!("line {}: ", line_at(text, span.start))).unwrap_or_default();
+    let line = error
+        .span()
+        .map(|span| format!("line {}: ", line_at(text, span.start)))
+        .unwrap_or_default();
     // Without its input, the error shows the path of the key instead of an excerpt of the file.
     error.set_input(None);
     let shown = error.to_string();
@@ -117,10 +130,15 @@ fn describe(text: &str, mut error: toml::de::Error) -> String {
         Some((message, path)) => (message, path),
         None => (shown.trim_end(), ""),
     };
-    let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split_once("`, expected "));
+    let unknown =
+        message.strip_prefix("unknown field `").and_then(|rest| rest.split_once("`, expected "));
     redact(&match (unknown, path) {
-        (Some((key, known)), "") => format!("{line}unknown section or key '{key}'; known are {}", listed(known)),
-        (Some((key, known)), section) => format!("{line}unknown key '{key}' in [{section}]; known are {}", listed(known)),
+        (Some((key, known)), "") => {
+            format!("{line}unknown section or key '{key}'; known are {}", listed(known))
+        }
+        (Some((key, known)), section) => {
+            format!("{line}unknown key '{key}' in [{section}]; known are {}", listed(known))
+        }
         (None, "") => format!("{line}{message}"),
         (None, key) => format!("{line}{key}: {}", operators_words(message)),
     })
@@ -132,9 +150,13 @@ fn listed(known: &str) -> String {
 
 /// Serde names a number's range by its Rust type.
 fn operators_words(message: &str) -> String {
-    let ranges = [("u16", u64::from(u16::MAX)), ("u32", u32::MAX.into()), ("u64", i64::MAX.unsigned_abs())];
+    let ranges =
+        [("u16", u64::from(u16::MAX)), ("u32", u32::MAX.into()), ("u64", i64::MAX.unsigned_abs())];
     ranges.into_iter().fold(message.to_owned(), |message, (name, max)| {
-        message.replace(&format!("expected {name}"), &format!("expected a whole number from 0 to {max}"))
+        message.replace(
+            &format!("expected {name}"),
+            &format!("expected a whole number from 0 to {max}"),
+        )
     })
 }
 
@@ -168,7 +190,9 @@ mod tests {
         file.write_all(text.as_bytes()).unwrap();
         let name = file.path().display().to_string();
         let sources = Sources { file: Some(file.path().to_owned()), flags, ..Sources::default() };
-        sources.load().map_err(|lines| lines.iter().map(|line| line.replace(&name, "FILE")).collect())
+        sources
+            .load()
+            .map_err(|lines| lines.iter().map(|line| line.replace(&name, "FILE")).collect())
     }
 
     #[test]
@@ -176,35 +200,51 @@ mod tests {
         let rows = [
             (
                 "\n[database]\nurll = 1",
-                "line 3: unknown key 'urll' in [database]; known are url, lookup_threads, lookup_timeout, lookup_queue_max, cache_ttl, \
-                 cache_bytes_max, flush_interval, torrent_ttl",
+                "line 3: unknown key 'urll' in [database]; known are url, lookup_threads, \
+                 lookup_timeout, lookup_queue_max, cache_ttl, cache_bytes_max, flush_interval, \
+                 torrent_ttl",
             ),
-            ("[trackers]", "line 1: unknown section or key 'trackers'; known are server, tracker, database"),
+            (
+                "[trackers]",
+                "line 1: unknown section or key 'trackers'; known are server, tracker, database",
+            ),
             (
                 "[server]\nworkers = -1",
-                "line 2: server.workers: invalid value: integer `-1`, expected a whole number from 0 to 65535",
+                "line 2: server.workers: invalid value: integer `-1`, expected a whole number \
+                 from 0 to 65535",
             ),
-            ("[server]\nidle_timeout = 60", "line 2: server.idle_timeout: invalid type: integer `60`, expected a duration"),
+            (
+                "[server]\nidle_timeout = 60",
+                "line 2: server.idle_timeout: invalid type: integer `60`, expected a duration",
+            ),
             (
                 "[server]\nlisten = [\"x\"]",
-                "line 2: server.listen: \"x\" is not an address with a port; write 192.0.2.1:6969, [2001:db8::1]:6969 or :6969",
+                "line 2: server.listen: \"x\" is not an address with a port; write \
+                 192.0.2.1:6969, [2001:db8::1]:6969 or :6969",
             ),
-            ("[tracker]\nmode = \"shut\"", "line 2: tracker.mode: unknown variant `shut`, expected `open` or `registered`"),
+            (
+                "[tracker]\nmode = \"shut\"",
+                "line 2: tracker.mode: unknown variant `shut`, expected `open` or `registered`",
+            ),
             (
                 "[tracker]\nfull_scrape = [\"10.0.0.1/99\"]",
-                "line 2: tracker.full_scrape: \"10.0.0.1/99\" is not a network such as \"10.0.0.0/8\"",
+                "line 2: tracker.full_scrape: \"10.0.0.1/99\" is not a network such as \
+                 \"10.0.0.0/8\"",
             ),
             (
                 "[tracker]\nfull_scrape = \"no\"",
-                "line 2: tracker.full_scrape: invalid value: string \"no\", expected \"on\", \"off\" or a list of networks",
+                "line 2: tracker.full_scrape: invalid value: string \"no\", expected \"on\", \
+                 \"off\" or a list of networks",
             ),
             (
                 "[tracker]\n\nmin_interval = \"40m\"",
-                "line 3: tracker.min_interval = \"40m\": must not be above tracker.max_interval, which is \"30m\"",
+                "line 3: tracker.min_interval = \"40m\": must not be above tracker.max_interval, \
+                 which is \"30m\"",
             ),
             (
                 "[tracker]\nmax_interval = \"10m\"",
-                "tracker.min_interval = \"15m\": must not be above tracker.max_interval, which is \"10m\"",
+                "tracker.min_interval = \"15m\": must not be above tracker.max_interval, which is \
+                 \"10m\"",
             ),
             ("[server]\nworkers = 1\nworkers = 2", "line 3: duplicate key"),
             ("[server", "line 1: unclosed table, expected `]`"),
@@ -216,7 +256,11 @@ mod tests {
 
     #[test]
     fn a_key_may_be_left_out_and_lists_and_words_are_read() {
-        let config = load("[tracker]\nfull_scrape = [\"10.0.0.0/8\"]\nip_parameter = \"accept\"", Flags::default()).unwrap();
+        let config = load(
+            "[tracker]\nfull_scrape = [\"10.0.0.0/8\"]\nip_parameter = \"accept\"",
+            Flags::default(),
+        )
+        .unwrap();
         let networks = vec!["10.0.0.0/8".parse().unwrap()];
         let tracker = TrackerConfig {
             full_scrape: FullScrape::Networks(networks),
@@ -234,10 +278,16 @@ mod tests {
             mode: Some(Mode::Open),
             database: Some(DatabaseUrl::memory()),
         };
-        let config =
-            load("server.listen = [\":81\"]\nserver.workers = 2000\nserver.backlog = 7\ndatabase.url = \"x:\"", flags.clone())
-                .unwrap();
-        assert_eq!((config.server.listen, config.server.workers, config.server.backlog), (flags.listen, 3, 7));
+        let config = load(
+            "server.listen = [\":81\"]\nserver.workers = 2000\nserver.backlog = 7\ndatabase.url = \
+             \"x:\"",
+            flags.clone(),
+        )
+        .unwrap();
+        assert_eq!(
+            (config.server.listen, config.server.workers, config.server.backlog),
+            (flags.listen, 3, 7)
+        );
     }
 
     #[test]
@@ -248,7 +298,11 @@ mod tests {
             (None, url("x://variable"), "ANNOUNCED_DATABASE: database.url = \"x://variable\": "),
         ];
         for (database, environment_database, line) in rows {
-            let sources = Sources { file: None, environment_database, flags: Flags { database, ..Flags::default() } };
+            let sources = Sources {
+                file: None,
+                environment_database,
+                flags: Flags { database, ..Flags::default() },
+            };
             let problems = sources.load().unwrap_err();
             assert!(problems.len() == 1 && problems[0].starts_with(line), "{problems:?}");
         }
@@ -263,9 +317,15 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_settings_is_refused_by_its_name() {
         let nowhere = Sources { file: Some("/nowhere/x.toml".into()), ..Sources::default() };
-        assert_eq!(nowhere.load(), Err(vec!["/nowhere/x.toml: No such file or directory (os error 2)".to_owned()]));
+        assert_eq!(
+            nowhere.load(),
+            Err(vec!["/nowhere/x.toml: No such file or directory (os error 2)".to_owned()])
+        );
         let endless = Sources { file: Some("/dev/zero".into()), ..Sources::default() };
-        assert_eq!(endless.load(), Err(vec!["/dev/zero: larger than 1048576 bytes, so hardly a settings file".to_owned()]));
+        assert_eq!(
+            endless.load(),
+            Err(vec!["/dev/zero: larger than 1048576 bytes, so hardly a settings file".to_owned()])
+        );
     }
 
     #[test]

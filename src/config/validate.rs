@@ -1,9 +1,10 @@
 //! Which values a setting may have.
 //!
-//! Owns: the range of every setting and the rules between them. All problems are found at once, so that a settings file is mended
-//! in one go.
+//! Owns: the range of every setting and the rules between them. All problems are found at once, so
+//! that a settings file is mended in one go.
 //!
-//! Never does: look at the machine (whether an address can be bound, a directory written); start-up finds that out by doing it.
+//! Never does: look at the machine (whether an address can be bound, a directory written); start-up
+//! finds that out by doing it.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -19,7 +20,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A setting that cannot be. Shown as `section.key = value: what it must be`; a password is never part of it.
+/// A setting that cannot be. Shown as `section.key = value: what it must be`; a password is never
+/// part of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Problem {
     /// The setting, as `section.key`.
@@ -37,7 +39,8 @@ impl fmt::Display for Problem {
 }
 
 impl Config {
-    /// Everything that is wrong with the settings, in the order of their file. Empty when they are fit to start with.
+    /// Everything that is wrong with the settings, in the order of their file. Empty when they are
+    /// fit to start with.
     pub fn validate(&self) -> Vec<Problem> {
         let mut problems = Problems(Vec::new());
         problems.server(&self.server);
@@ -68,7 +71,11 @@ impl Problems {
         self.duration("server.send_timeout", server.send_timeout, MILLISECOND..=HOUR);
         self.number("server.request_bytes_max", server.request_bytes_max.into(), 1024..=65536);
         if server.state_directory.as_os_str().is_empty() {
-            self.add("server.state_directory", "\"\"", "must name a directory; \".\" is the working directory");
+            self.add(
+                "server.state_directory",
+                "\"\"",
+                "must name a directory; \".\" is the working directory",
+            );
         }
         if !server.stats_interval.is_zero() {
             self.duration("server.stats_interval", server.stats_interval, SECOND..=DAY);
@@ -76,17 +83,25 @@ impl Problems {
     }
 
     fn tracker(&mut self, tracker: &TrackerConfig) {
-        // newTrackon refuses intervals outside 300 s to 3 h; below a minute a tracker only serves itself to death.
+        // newTrackon refuses intervals outside 300 s to 3 h; below a minute a tracker only serves
+        // itself to death.
         self.duration("tracker.max_interval", tracker.max_interval, MINUTE..=3 * HOUR);
         self.duration("tracker.min_interval", tracker.min_interval, SECOND..=3 * HOUR);
         if tracker.min_interval > tracker.max_interval {
-            let rule =
-                format!("must not be above tracker.max_interval, which is {}", quoted(&format_duration(tracker.max_interval)));
+            let rule = format!(
+                "must not be above tracker.max_interval, which is {}",
+                quoted(&format_duration(tracker.max_interval))
+            );
             self.add("tracker.min_interval", quoted(&format_duration(tracker.min_interval)), rule);
         }
-        self.number("tracker.numwant_max", tracker.numwant_max.into(), 1..=PEERS_PER_REPLY_MAX.into());
+        self.number(
+            "tracker.numwant_max",
+            tracker.numwant_max.into(),
+            1..=PEERS_PER_REPLY_MAX.into(),
+        );
         if tracker.numwant_default > tracker.numwant_max {
-            let rule = format!("must not be above tracker.numwant_max, which is {}", tracker.numwant_max);
+            let rule =
+                format!("must not be above tracker.numwant_max, which is {}", tracker.numwant_max);
             self.add("tracker.numwant_default", tracker.numwant_default.to_string(), rule);
         }
         self.duration("tracker.full_scrape_interval", tracker.full_scrape_interval, SECOND..=DAY);
@@ -124,13 +139,18 @@ impl Problems {
 
     fn number(&mut self, key: &'static str, value: u64, bounds: RangeInclusive<u64>) {
         if !bounds.contains(&value) {
-            self.add(key, value.to_string(), format!("must be from {} to {}", bounds.start(), bounds.end()));
+            self.add(
+                key,
+                value.to_string(),
+                format!("must be from {} to {}", bounds.start(), bounds.end()),
+            );
         }
     }
 
     fn duration(&mut self, key: &'static str, value: Duration, bounds: RangeInclusive<Duration>) {
         if !bounds.contains(&value) {
-            let [low, high, value] = [*bounds.start(), *bounds.end(), value].map(|duration| quoted(&format_duration(duration)));
+            let [low, high, value] = [*bounds.start(), *bounds.end(), value]
+                .map(|duration| quoted(&format_duration(duration)));
             self.add(key, value, format!("must be from {low} to {high}"));
         }
     }
@@ -167,23 +187,38 @@ mod tests {
     fn a_problem_names_key_value_and_bound() {
         let rows: [Row; 10] = [
             (|c| c.server.listen.clear(), "server.listen = []: must name at least one address"),
-            (|c| c.server.listen.push(c.server.listen[0]), "server.listen = \"[::]:6969\": is listed twice"),
+            (
+                |c| c.server.listen.push(c.server.listen[0]),
+                "server.listen = \"[::]:6969\": is listed twice",
+            ),
             (|c| c.server.workers = 1025, "server.workers = 1025: must be from 0 to 1024"),
-            (|c| c.server.idle_timeout = Duration::ZERO, "server.idle_timeout = \"0s\": must be from \"1ms\" to \"1day\""),
-            (|c| c.server.request_bytes_max = 1023, "server.request_bytes_max = 1023: must be from 1024 to 65536"),
-            (|c| c.tracker.max_interval = 4 * HOUR, "tracker.max_interval = \"4h\": must be from \"1m\" to \"3h\""),
+            (
+                |c| c.server.idle_timeout = Duration::ZERO,
+                "server.idle_timeout = \"0s\": must be from \"1ms\" to \"1day\"",
+            ),
+            (
+                |c| c.server.request_bytes_max = 1023,
+                "server.request_bytes_max = 1023: must be from 1024 to 65536",
+            ),
+            (
+                |c| c.tracker.max_interval = 4 * HOUR,
+                "tracker.max_interval = \"4h\": must be from \"1m\" to \"3h\"",
+            ),
             (
                 |c| c.tracker.min_interval = 31 * MINUTE,
-                "tracker.min_interval = \"31m\": must not be above tracker.max_interval, which is \"30m\"",
+                "tracker.min_interval = \"31m\": must not be above tracker.max_interval, which is \
+                 \"30m\"",
             ),
             (
                 |c| c.tracker.numwant_default = 201,
-                "tracker.numwant_default = 201: must not be above tracker.numwant_max, which is 200",
+                "tracker.numwant_default = 201: must not be above tracker.numwant_max, which is \
+                 200",
             ),
             (|c| c.tracker.numwant_max = 501, "tracker.numwant_max = 501: must be from 1 to 500"),
             (
                 |c| (c.tracker.mode, c.database.url) = (Mode::Registered, DatabaseUrl::memory()),
-                "tracker.mode = \"registered\": needs a database that lists torrents; database.url is \"memory\"",
+                "tracker.mode = \"registered\": needs a database that lists torrents; \
+                 database.url is \"memory\"",
             ),
         ];
         for (change, problem) in rows {
@@ -210,7 +245,10 @@ mod tests {
         for (change, key) in rows {
             let mut config = Config::default();
             change(&mut config);
-            assert_eq!(config.validate().iter().map(|problem| problem.key).collect::<Vec<_>>(), [key]);
+            assert_eq!(
+                config.validate().iter().map(|problem| problem.key).collect::<Vec<_>>(),
+                [key]
+            );
         }
     }
 
@@ -234,7 +272,8 @@ mod tests {
         assert_eq!(told.len(), 2);
         assert_eq!(
             told[1],
-            "database.url = \"mysqli://root:***@db/tracker\": must be sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/NAME or memory"
+            "database.url = \"mysqli://root:***@db/tracker\": must be sqlite:PATH, \
+             mysql://USER:PASSWORD@HOST:PORT/NAME or memory"
         );
     }
 }

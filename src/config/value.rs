@@ -50,7 +50,10 @@ impl FromStr for Mode {
     type Err = UnknownMode;
 
     fn from_str(word: &str) -> Result<Mode, UnknownMode> {
-        [Mode::Open, Mode::Registered].into_iter().find(|mode| mode.to_string() == word).ok_or(UnknownMode)
+        [Mode::Open, Mode::Registered]
+            .into_iter()
+            .find(|mode| mode.to_string() == word)
+            .ok_or(UnknownMode)
     }
 }
 
@@ -100,7 +103,9 @@ impl FullScrape {
         match self {
             FullScrape::On => true,
             FullScrape::Off => false,
-            FullScrape::Networks(networks) => networks.iter().any(|network| network.contains(&canonical(ip))),
+            FullScrape::Networks(networks) => {
+                networks.iter().any(|network| network.contains(&canonical(ip)))
+            }
         }
     }
 }
@@ -142,8 +147,9 @@ impl<'de> Visitor<'de> for FullScrapeVisitor {
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<FullScrape, A::Error> {
         let mut networks = Vec::new();
         while let Some(text) = list.next_element::<String>()? {
-            let network =
-                text.parse().map_err(|_| A::Error::custom(format!("{text:?} is not a network such as \"10.0.0.0/8\"")))?;
+            let network = text.parse().map_err(|_| {
+                A::Error::custom(format!("{text:?} is not a network such as \"10.0.0.0/8\""))
+            })?;
             networks.push(network);
         }
         Ok(FullScrape::Networks(networks))
@@ -175,13 +181,24 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, WrongListen> {
 pub(super) mod listen_addresses {
     use super::*;
 
-    pub(in crate::config) fn serialize<S: Serializer>(addresses: &[SocketAddr], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::config) fn serialize<S: Serializer>(
+        addresses: &[SocketAddr],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(addresses)
     }
 
-    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error> {
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<SocketAddr>, D::Error> {
         let texts = Vec::<String>::deserialize(deserializer)?;
-        texts.iter().map(|text| listen_address(text).map_err(|error| D::Error::custom(format!("{text:?} is {error}")))).collect()
+        texts
+            .iter()
+            .map(|text| {
+                listen_address(text)
+                    .map_err(|error| D::Error::custom(format!("{text:?} is {error}")))
+            })
+            .collect()
     }
 }
 
@@ -212,8 +229,17 @@ mod tests {
 
     #[test]
     fn a_network_permits_its_addresses_mapped_ones_included() {
-        let networks = FullScrape::Networks(vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()]);
-        let rows = [("10.1.2.3", true), ("::ffff:10.1.2.3", true), ("11.0.0.1", false), ("2001:db8::7", true), ("::1", false)];
+        let networks = FullScrape::Networks(vec![
+            "10.0.0.0/8".parse().unwrap(),
+            "2001:db8::/32".parse().unwrap(),
+        ]);
+        let rows = [
+            ("10.1.2.3", true),
+            ("::ffff:10.1.2.3", true),
+            ("11.0.0.1", false),
+            ("2001:db8::7", true),
+            ("::1", false),
+        ];
         for (ip, permitted) in rows {
             let ip = ip.parse().unwrap();
             assert_eq!((FullScrape::On.permits(ip), FullScrape::Off.permits(ip)), (true, false));

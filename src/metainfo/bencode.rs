@@ -1,21 +1,29 @@
-//! Walks over bencode without building anything: each value is the slice of the file that it was written as.
+//! Walks over bencode without building anything: each value is the slice of the file that it was
+//! written as.
 //!
-//! An info hash is the digest of the info dictionary *as it stands in the file*, so what is needed of a reader is the span of one
-//! value. The serde crates (serde_bencode, bt_bencode) give values, which encoded anew need not be the same bytes; bendy gives spans,
-//! but refuses files whose keys are unsorted, which clients accept; the decoders of bip and torrust give spans of a tree, which for a
-//! hostile file takes many times its size. Hence these few functions.
+//! An info hash is the digest of the info dictionary *as it stands in the file*, so what is needed
+//! of a reader is the span of one value. The serde crates (serde_bencode, bt_bencode) give values,
+//! which encoded anew need not be the same bytes; bendy gives spans, but refuses files whose keys
+//! are unsorted, which clients accept; the decoders of bip and torrust give spans of a tree, which
+//! for a hostile file takes many times its size. Hence these few functions.
 //!
-//! Never: allocates, or judges what it steps over beyond its being whole (order of keys, leading zeros, an integer's range).
+//! Never: allocates, or judges what it steps over beyond its being whole (order of keys, leading
+//! zeros, an integer's range).
 //!
 //! Limits: [`DEPTH_MAX`] values inside each other.
 
 use super::Fault;
 
-/// Lists and dictionaries inside each other: libtorrent's limit. A v2 torrent's file tree (BEP 52) has one level for each directory.
+/// Lists and dictionaries inside each other: libtorrent's limit. A v2 torrent's file tree (BEP 52)
+/// has one level for each directory.
 pub(super) const DEPTH_MAX: usize = 100;
 
-/// The value of `key` in `dictionary`, as it was written. Two of them are refused: some clients take the first, some the last.
-pub(super) fn find<'f>(dictionary: Dictionary<'f>, key: &'static str) -> Result<Option<&'f [u8]>, Fault> {
+/// The value of `key` in `dictionary`, as it was written. Two of them are refused: some clients
+/// take the first, some the last.
+pub(super) fn find<'f>(
+    dictionary: Dictionary<'f>,
+    key: &'static str,
+) -> Result<Option<&'f [u8]>, Fault> {
     let mut found = None;
     for entry in dictionary {
         let (name, value) = entry?;
@@ -48,7 +56,8 @@ pub(super) struct Dictionary<'f> {
 }
 
 impl<'f> Dictionary<'f> {
-    /// The dictionary that `file` begins with; `None` when it begins with something else. `depth` is how deep it lies.
+    /// The dictionary that `file` begins with; `None` when it begins with something else. `depth`
+    /// is how deep it lies.
     pub(super) fn open(file: &'f [u8], depth: usize) -> Option<Dictionary<'f>> {
         let rest = file.strip_prefix(b"d")?;
         Some(Dictionary { cursor: Cursor { rest, depth: depth + 1 }, ended: false })
@@ -100,7 +109,10 @@ impl<'f> Cursor<'f> {
     }
 
     /// Steps over a list or a dictionary, whose members `member` steps over one at a time.
-    fn inside(&mut self, member: impl Fn(&mut Cursor<'f>) -> Result<(), Fault>) -> Result<(), Fault> {
+    fn inside(
+        &mut self,
+        member: impl Fn(&mut Cursor<'f>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
         if self.depth == DEPTH_MAX {
             return Err(Fault::TooDeep);
         }
@@ -136,10 +148,13 @@ impl<'f> Cursor<'f> {
             Some(_) => return Err(Fault::NotBencode),
             None => return Err(Fault::Truncated),
         }
-        let length = std::str::from_utf8(&self.rest[..digits]).ok().and_then(|digits| digits.parse::<usize>().ok());
+        let length = std::str::from_utf8(&self.rest[..digits])
+            .ok()
+            .and_then(|digits| digits.parse::<usize>().ok());
         let from = &self.rest[digits + 1..];
         // A length past the machine's numbers is past the end of the file as well.
-        let (content, rest) = length.and_then(|length| from.split_at_checked(length)).ok_or(Fault::Truncated)?;
+        let (content, rest) =
+            length.and_then(|length| from.split_at_checked(length)).ok_or(Fault::Truncated)?;
         self.rest = rest;
         Ok(Some(content))
     }
@@ -170,20 +185,45 @@ mod tests {
 
     #[test]
     fn a_value_is_the_bytes_it_was_written_as() {
-        let values: [&[u8]; 9] =
-            [b"i0e", b"i-42e", b"i007e", b"0:", b"3:abc", b"le", b"li1e2:ab0:e", b"de", b"d1:bi1e1:ald1:ci2eeee"];
+        let values: [&[u8]; 9] = [
+            b"i0e",
+            b"i-42e",
+            b"i007e",
+            b"0:",
+            b"3:abc",
+            b"le",
+            b"li1e2:ab0:e",
+            b"de",
+            b"d1:bi1e1:ald1:ci2eeee",
+        ];
         for value in values {
             assert_eq!(step_over(value), Ok(value));
             assert_eq!(step_over(&[value, b"e1:x"].concat()), Ok(value));
             for end in 0..value.len() {
-                assert_eq!(step_over(&value[..end]), Err(Fault::Truncated), "{end} bytes of {}", value.escape_ascii());
+                assert_eq!(
+                    step_over(&value[..end]),
+                    Err(Fault::Truncated),
+                    "{end} bytes of {}",
+                    value.escape_ascii()
+                );
             }
         }
     }
 
     #[test]
     fn what_is_not_bencode_is_refused() {
-        let rows: [&[u8]; 10] = [b"e", b"x", b"ie", b"i-e", b"i1.5e", b"-1:a", b"1;a", b"d1:ae", b"di1e1:ae", b"dlei1ee"];
+        let rows: [&[u8]; 10] = [
+            b"e",
+            b"x",
+            b"ie",
+            b"i-e",
+            b"i1.5e",
+            b"-1:a",
+            b"1;a",
+            b"d1:ae",
+            b"di1e1:ae",
+            b"dlei1ee",
+        ];
         for file in rows {
             assert_eq!(step_over(file), Err(Fault::NotBencode), "{}", file.escape_ascii());
         }
@@ -206,19 +246,26 @@ mod tests {
         assert_eq!(entries, [(&b"b"[..], &b"i1e"[..]), (b"a", b"0:")]);
         assert_eq!(find(dictionary.clone(), "a"), Ok(Some(&b"0:"[..])));
         assert_eq!(find(dictionary, "c"), Ok(None));
-        assert_eq!(find(Dictionary::open(b"d1:ai1e1:ai2ee", 0).unwrap(), "a"), Err(Fault::Twice("a")));
+        assert_eq!(
+            find(Dictionary::open(b"d1:ai1e1:ai2ee", 0).unwrap(), "a"),
+            Err(Fault::Twice("a"))
+        );
         assert!(Dictionary::open(b"le", 0).is_none() && Dictionary::open(b"", 0).is_none());
     }
 
     #[test]
     fn scalars_are_read_only_from_what_they_are() {
         assert_eq!((bytes(b"3:abc"), bytes(b"i3e"), bytes(b"")), (Some(&b"abc"[..]), None, None));
-        assert_eq!((integer(b"i-2e"), integer(b"1:2"), integer(b"i99999999999999999999e")), (Some(-2), None, None));
+        assert_eq!(
+            (integer(b"i-2e"), integer(b"1:2"), integer(b"i99999999999999999999e")),
+            (Some(-2), None, None)
+        );
     }
 
     #[test]
     fn no_input_makes_it_panic_or_step_past_the_end() {
-        let bencodish = proptest::collection::vec(proptest::sample::select(b"dlie0123:-x".to_vec()), 0..64);
+        let bencodish =
+            proptest::collection::vec(proptest::sample::select(b"dlie0123:-x".to_vec()), 0..64);
         property(2_000, bencodish, |file| {
             if let Ok(value) = step_over(&file) {
                 prop_assert!(file.starts_with(value) && !value.is_empty());

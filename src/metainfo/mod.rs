@@ -1,7 +1,8 @@
-//! Which torrent is meant: info hashes and a name out of .torrent files (BEP 3, BEP 52), magnet links and written hashes.
+//! Which torrent is meant: info hashes and a name out of .torrent files (BEP 3, BEP 52), magnet
+//! links and written hashes.
 //!
-//! Owns: what an info hash is the digest of, and which of them a torrent has: v1 (SHA-1), v2 (SHA-256, cut to 20 bytes, which is
-//! what clients announce) or, for a hybrid, both.
+//! Owns: what an info hash is the digest of, and which of them a torrent has: v1 (SHA-1), v2
+//! (SHA-256, cut to 20 bytes, which is what clients announce) or, for a hybrid, both.
 //!
 //! Never: opens a file, or checks pieces, lengths and paths; that is for those who download.
 //!
@@ -68,17 +69,29 @@ pub enum Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::TooLarge => write!(f, "larger than {} MiB, so hardly a .torrent file", FILE_BYTES_MAX >> 20),
+            Fault::TooLarge => {
+                write!(f, "larger than {} MiB, so hardly a .torrent file", FILE_BYTES_MAX >> 20)
+            }
             Fault::NoDictionary => f.write_str("not a .torrent file: it is no bencoded dictionary"),
             Fault::Truncated => f.write_str("not a whole .torrent file: it ends within a value"),
             Fault::NotBencode => f.write_str("not a .torrent file: it is not bencoded throughout"),
-            Fault::TooDeep => write!(f, "not a .torrent file: more than {} levels of nesting", bencode::DEPTH_MAX),
+            Fault::TooDeep => {
+                write!(f, "not a .torrent file: more than {} levels of nesting", bencode::DEPTH_MAX)
+            }
             Fault::NoInfo => f.write_str("not a .torrent file: it has no info dictionary"),
-            Fault::Twice(key) => write!(f, "has {key:?} twice, and clients disagree about which one counts"),
-            Fault::NoPieces => f.write_str("not a .torrent file: its info dictionary has no pieces"),
+            Fault::Twice(key) => {
+                write!(f, "has {key:?} twice, and clients disagree about which one counts")
+            }
+            Fault::NoPieces => {
+                f.write_str("not a .torrent file: its info dictionary has no pieces")
+            }
             Fault::Version => f.write_str("has a meta version that is neither 1 nor 2"),
-            Fault::MagnetHash => f.write_str("a magnet link without a BitTorrent hash (xt=urn:btih:… or xt=urn:btmh:1220…)"),
-            Fault::MagnetHashes(max) => write!(f, "a magnet link with more than {max} hashes, so of more than one torrent"),
+            Fault::MagnetHash => f.write_str(
+                "a magnet link without a BitTorrent hash (xt=urn:btih:… or xt=urn:btmh:1220…)",
+            ),
+            Fault::MagnetHashes(max) => {
+                write!(f, "a magnet link with more than {max} hashes, so of more than one torrent")
+            }
         }
     }
 }
@@ -91,7 +104,8 @@ impl Metainfo {
         Metainfo { info_hashes: [info_hash].into_iter().collect(), name: None }
     }
 
-    /// What `file`, a .torrent file, says of its torrent. What follows its dictionary is passed over, as clients do.
+    /// What `file`, a .torrent file, says of its torrent. What follows its dictionary is passed
+    /// over, as clients do.
     ///
     /// # Errors
     /// When it is no whole .torrent file, or one of which clients would not agree on the hash.
@@ -112,7 +126,8 @@ impl Metainfo {
             Some(Some(2)) => true,
             Some(_) => return Err(Fault::Version),
         };
-        // A root hash instead of pieces is a Merkle tree's (BEP 30); such a torrent is hashed as any of v1.
+        // A root hash instead of pieces is a Merkle tree's (BEP 30); such a torrent is hashed as
+        // any of v1.
         let is_v1 = find("pieces")?.or(find("root hash")?).is_some();
         let hashes = [is_v1.then(|| v1_hash(info)), is_v2.then(|| v2_hash(info))];
         match hashes.into_iter().flatten().collect::<ArrayVec<_, HASHES_MAX>>() {
@@ -133,7 +148,8 @@ fn v2_hash(info: &[u8]) -> InfoHash {
     InfoHash(hash)
 }
 
-/// A name as it is stored: what is not UTF-8 is replaced, what is too long is cut, and an empty one is none.
+/// A name as it is stored: what is not UTF-8 is replaced, what is too long is cut, and an empty one
+/// is none.
 pub fn name_of(bytes: &[u8]) -> Option<String> {
     let name: String = String::from_utf8_lossy(bytes).trim().chars().take(NAME_CHARS_MAX).collect();
     (!name.is_empty()).then_some(name)
@@ -147,13 +163,16 @@ mod tests {
     use crate::tests::property;
 
     const PIECES: &[u8] = b"6:pieces20:aaaaaaaaaaaaaaaaaaaa";
-    const V1: &[u8] = b"d6:lengthi5e4:name4:Demo12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaae";
+    const V1: &[u8] =
+        b"d6:lengthi5e4:name4:Demo12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaae";
     const V2: &[u8] = b"d9:file treed3:a\xc3\xa4d0:d6:lengthi5e11:pieces root32:rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrreee\
                         12:meta versioni2e4:name4:Two!12:piece lengthi16384ee";
     const HYBRID: &[u8] = b"d9:file treed1:ad0:d6:lengthi5e11:pieces root32:rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrreee6:lengthi5e\
                             12:meta versioni2e4:name6:Hybrid12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaae";
-    const UNSORTED: &[u8] = b"d6:pieces20:aaaaaaaaaaaaaaaaaaaa4:name4:Demo6:lengthi0005e12:piece lengthi16384ee";
-    const MERKLE: &[u8] = b"d6:lengthi5e4:name4:Demo12:piece lengthi16384e9:root hash20:aaaaaaaaaaaaaaaaaaaae";
+    const UNSORTED: &[u8] =
+        b"d6:pieces20:aaaaaaaaaaaaaaaaaaaa4:name4:Demo6:lengthi0005e12:piece lengthi16384ee";
+    const MERKLE: &[u8] =
+        b"d6:lengthi5e4:name4:Demo12:piece lengthi16384e9:root hash20:aaaaaaaaaaaaaaaaaaaae";
 
     /// A .torrent file around an info dictionary, with something before and after it.
     fn file(info: &[u8]) -> Vec<u8> {
@@ -175,13 +194,23 @@ mod tests {
         let rows: [(&[u8], &[&str], &str); 5] = [
             (V1, &["5f2d908d8be7b84035074c05d08be532debd2178"], "Demo"),
             (V2, &["93982993d661d770f4334667331780604a8501b5"], "Two!"),
-            (HYBRID, &["5146432ec40230bf58327e59b1afb4dc59957d2d", "c7ca93484a24860590580d39d1bea1795c15de52"], "Hybrid"),
+            (
+                HYBRID,
+                &[
+                    "5146432ec40230bf58327e59b1afb4dc59957d2d",
+                    "c7ca93484a24860590580d39d1bea1795c15de52",
+                ],
+                "Hybrid",
+            ),
             (UNSORTED, &["7db806758d562d47751576a0b5a7572087e14acb"], "Demo"),
             (MERKLE, &["73e377d14f89bc6cdf9710de9524bc097fcf30dc"], "Demo"),
         ];
         for (info, hashes, name) in rows {
             let read = Metainfo::of_file(&file(info)).unwrap();
-            assert_eq!(read.info_hashes.iter().map(InfoHash::to_string).collect::<Vec<_>>(), hashes);
+            assert_eq!(
+                read.info_hashes.iter().map(InfoHash::to_string).collect::<Vec<_>>(),
+                hashes
+            );
             assert_eq!(read.name.as_deref(), Some(name));
         }
     }
@@ -192,12 +221,24 @@ mod tests {
         let rows: [(&str, &[&str]); 3] = [
             ("v1", &["a725e5ac65524e0132915415515d717ade959d11"]),
             ("v2", &["f5e4c488dc407a428f6ea154cf7f237d915ec0df"]),
-            ("hybrid", &["8bd4f44dace0a1e01bab261755a13cbdc015a8c0", "063f74d5c82745c82c9d483e0864ca45b2dd1122"]),
+            (
+                "hybrid",
+                &[
+                    "8bd4f44dace0a1e01bab261755a13cbdc015a8c0",
+                    "063f74d5c82745c82c9d483e0864ca45b2dd1122",
+                ],
+            ),
         ];
         for (kind, hashes) in rows {
-            let path = format!("{}/fuzz/corpus/torrent_file/libtorrent-{kind}", env!("CARGO_MANIFEST_DIR"));
+            let path = format!(
+                "{}/fuzz/corpus/torrent_file/libtorrent-{kind}",
+                env!("CARGO_MANIFEST_DIR")
+            );
             let read = Metainfo::of_file(&std::fs::read(path).unwrap()).unwrap();
-            assert_eq!(read.info_hashes.iter().map(InfoHash::to_string).collect::<Vec<_>>(), hashes);
+            assert_eq!(
+                read.info_hashes.iter().map(InfoHash::to_string).collect::<Vec<_>>(),
+                hashes
+            );
             assert_eq!(read.name.as_deref(), Some("payload"));
         }
     }
@@ -244,7 +285,8 @@ mod tests {
 
     #[test]
     fn a_fault_is_one_line() {
-        for fault in [Fault::TooLarge, Fault::Twice("info"), Fault::TooDeep, Fault::MagnetHashes(2)] {
+        for fault in [Fault::TooLarge, Fault::Twice("info"), Fault::TooDeep, Fault::MagnetHashes(2)]
+        {
             assert!(!fault.to_string().contains('\n'));
         }
         assert_eq!(Fault::TooLarge.to_string(), "larger than 64 MiB, so hardly a .torrent file");

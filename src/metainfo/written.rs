@@ -43,7 +43,9 @@ pub fn is_magnet(text: &str) -> bool {
 /// When it names no BitTorrent hash, one that is none, or more hashes than a torrent has.
 pub fn magnet(link: &str) -> Result<Metainfo, Fault> {
     let mut metainfo = Metainfo::default();
-    for (key, value) in form_urlencoded::parse(link.get(MAGNET.len()..).unwrap_or_default().as_bytes()) {
+    for (key, value) in
+        form_urlencoded::parse(link.get(MAGNET.len()..).unwrap_or_default().as_bytes())
+    {
         match key.as_ref() {
             "dn" if metainfo.name.is_none() => metainfo.name = name_of(value.as_bytes()),
             // `xt.1`, `xt.2` number the topics of a link with several of them.
@@ -65,12 +67,16 @@ fn add(metainfo: &mut Metainfo, hash: InfoHash) -> Result<(), Fault> {
     metainfo.info_hashes.try_push(hash).map_err(|_| Fault::MagnetHashes(HASHES_MAX))
 }
 
-/// The hash of an exact topic: none for a topic of another network, `Some(None)` for one of BitTorrent that cannot be read.
+/// The hash of an exact topic: none for a topic of another network, `Some(None)` for one of
+/// BitTorrent that cannot be read.
 fn topic(urn: &str) -> Option<Option<InfoHash>> {
     let (kind, hash) = urn.split_at_checked("urn:btih:".len())?;
     match kind.to_ascii_lowercase().as_str() {
         "urn:btih:" => Some(info_hash(hash)),
-        "urn:btmh:" => Some(info_hash(hash).filter(|_| hash.len() == 2 * (SHA2_256_OF_32_BYTES.len() + V2_HASH_BYTES))),
+        "urn:btmh:" => Some(
+            info_hash(hash)
+                .filter(|_| hash.len() == 2 * (SHA2_256_OF_32_BYTES.len() + V2_HASH_BYTES)),
+        ),
         _ => None,
     }
 }
@@ -129,15 +135,35 @@ mod tests {
     fn a_magnet_link_is_read_for_hashes_and_name() {
         let rows = [
             (format!("magnet:?xt=urn:btih:{HEX}"), &[HEX][..], None),
-            (format!("MAGNET:?dn=A+b%20%C3%A4&XT=no&xt=URN:BTIH:{BASE32}&tr=udp%3A%2F%2Fx"), &[HEX], Some("A b ä")),
-            (format!("magnet:?xt=urn:btih:{HEX}&xt=urn:btmh:1220{V2}&dn="), &[HEX, &V2[..40]], None),
-            (format!("magnet:?xt.1=urn:btmh:1220{V2}&xt.2=urn:btih:{HEX}"), &[&V2[..40], HEX], None),
-            (format!("magnet:?xt=urn:ed2k:31D6&xt=urn:btih:{HEX}&xt=urn:btih:{HEX}&dn=a&dn=b"), &[HEX], Some("a")),
+            (
+                format!("MAGNET:?dn=A+b%20%C3%A4&XT=no&xt=URN:BTIH:{BASE32}&tr=udp%3A%2F%2Fx"),
+                &[HEX],
+                Some("A b ä"),
+            ),
+            (
+                format!("magnet:?xt=urn:btih:{HEX}&xt=urn:btmh:1220{V2}&dn="),
+                &[HEX, &V2[..40]],
+                None,
+            ),
+            (
+                format!("magnet:?xt.1=urn:btmh:1220{V2}&xt.2=urn:btih:{HEX}"),
+                &[&V2[..40], HEX],
+                None,
+            ),
+            (
+                format!("magnet:?xt=urn:ed2k:31D6&xt=urn:btih:{HEX}&xt=urn:btih:{HEX}&dn=a&dn=b"),
+                &[HEX],
+                Some("a"),
+            ),
         ];
         for (link, hashes, name) in rows {
             let read = magnet(&link).unwrap();
             assert!(is_magnet(&link));
-            assert_eq!(read.info_hashes.as_slice(), hashes.iter().map(|hex| hash(hex)).collect::<Vec<_>>(), "{link}");
+            assert_eq!(
+                read.info_hashes.as_slice(),
+                hashes.iter().map(|hex| hash(hex)).collect::<Vec<_>>(),
+                "{link}"
+            );
             assert_eq!(read.name.as_deref(), name, "{link}");
         }
     }
@@ -150,7 +176,10 @@ mod tests {
             ("magnet:?dn=Demo&xt=urn:ed2k:31D6".to_owned(), Fault::MagnetHash),
             ("magnet:?xt=urn:btih:31D6".to_owned(), Fault::MagnetHash),
             (format!("magnet:?xt=urn:btmh:{HEX}"), Fault::MagnetHash),
-            (format!("magnet:?xt=urn:btih:{HEX}&xt=urn:btmh:1220{V2}&xt=urn:btih:{third}"), Fault::MagnetHashes(2)),
+            (
+                format!("magnet:?xt=urn:btih:{HEX}&xt=urn:btmh:1220{V2}&xt=urn:btih:{third}"),
+                Fault::MagnetHashes(2),
+            ),
         ];
         for (link, fault) in rows {
             assert_eq!(magnet(&link), Err(fault), "{link}");

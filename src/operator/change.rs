@@ -1,4 +1,5 @@
-//! Adding, banning, unbanning and removing: from arguments to edits, and from what became of them to a line each.
+//! Adding, banning, unbanning and removing: from arguments to edits, and from what became of them
+//! to a line each.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -27,12 +28,18 @@ pub enum Change {
 }
 
 impl Change {
-    /// The edits that make this change to each of `subjects`; one that cannot be read is complained of and left out.
+    /// The edits that make this change to each of `subjects`; one that cannot be read is complained
+    /// of and left out.
     pub fn edits(&self, subjects: &[OsString], complain: &mut Complain<'_>) -> Vec<Edit> {
         let mut edits = Vec::new();
         for subject in subjects {
             match subject::torrent(subject) {
-                Ok(torrent) => edits.extend(torrent.info_hashes.iter().map(|hash| self.edit(*hash, torrent.name.as_deref()))),
+                Ok(torrent) => edits.extend(
+                    torrent
+                        .info_hashes
+                        .iter()
+                        .map(|hash| self.edit(*hash, torrent.name.as_deref())),
+                ),
                 Err(problem) => complain(&problem),
             }
         }
@@ -41,7 +48,9 @@ impl Change {
 
     fn edit(&self, info_hash: InfoHash, own_name: Option<&str>) -> Edit {
         match self {
-            Change::Add { name } => Edit::Add { info_hash, name: name.as_deref().or(own_name).map(str::to_owned) },
+            Change::Add { name } => {
+                Edit::Add { info_hash, name: name.as_deref().or(own_name).map(str::to_owned) }
+            }
             Change::Ban { reason } => Edit::Ban { info_hash, reason: reason.clone() },
             Change::Unban => Edit::Unban { info_hash },
             Change::Remove => Edit::Remove { info_hash },
@@ -49,11 +58,17 @@ impl Change {
     }
 }
 
-/// Makes `edits` and says of each what became of it. One whose torrent is not listed is complained of.
+/// Makes `edits` and says of each what became of it. One whose torrent is not listed is complained
+/// of.
 ///
 /// # Errors
 /// When the database could not be asked: edits that nothing was said of have not been made.
-pub fn apply(ledger: &mut dyn Ledger, edits: &[Edit], out: &mut dyn Write, complain: &mut Complain<'_>) -> Result<(), Trouble> {
+pub fn apply(
+    ledger: &mut dyn Ledger,
+    edits: &[Edit],
+    out: &mut dyn Write,
+    complain: &mut Complain<'_>,
+) -> Result<(), Trouble> {
     for batch in edits.chunks(BATCH_ROWS_MAX) {
         for (edit, edited) in batch.iter().zip(ledger.edit(batch)?) {
             match edited {
@@ -76,8 +91,12 @@ fn outcome(edit: &Edit, edited: Edited) -> String {
     match (edited, edit) {
         (Edited::NotListed, _) => format!("not listed {info_hash}"),
         (Edited::Already, _) => format!("{already} {info_hash}"),
-        (Edited::DoneWithoutReason, _) => format!("{done} {info_hash} (without the reason: the table has no column for it)"),
-        (Edited::Done, Edit::Add { name: Some(name), .. }) => format!("{done} {info_hash} {}", printable(name)),
+        (Edited::DoneWithoutReason, _) => {
+            format!("{done} {info_hash} (without the reason: the table has no column for it)")
+        }
+        (Edited::Done, Edit::Add { name: Some(name), .. }) => {
+            format!("{done} {info_hash} {}", printable(name))
+        }
         (Edited::Done, _) => format!("{done} {info_hash}"),
     }
 }
@@ -136,7 +155,10 @@ mod tests {
     fn what_is_not_listed_is_complained_of() {
         for change in [Change::Unban, Change::Remove] {
             let complaints = vec![format!("not listed {A}"), format!("not listed {B}")];
-            assert_eq!(told(&mut PaperLedger::default(), &change, &[A, B]), (String::new(), complaints));
+            assert_eq!(
+                told(&mut PaperLedger::default(), &change, &[A, B]),
+                (String::new(), complaints)
+            );
         }
     }
 
@@ -160,8 +182,14 @@ mod tests {
     fn a_hybrid_is_two_torrents_of_one_name() {
         let link = format!("magnet:?xt=urn:btih:{A}&xt=urn:btmh:1220{}&dn=Both", "b".repeat(64));
         let mut ledger = PaperLedger::default();
-        assert_eq!(told(&mut ledger, &add(None), &[&link]).0, format!("added {A} Both\nadded {B} Both\n"));
-        assert_eq!(told(&mut ledger, &add(Some("Mine")), &[&link]).0, format!("added {A} Mine\nadded {B} Mine\n"));
+        assert_eq!(
+            told(&mut ledger, &add(None), &[&link]).0,
+            format!("added {A} Both\nadded {B} Both\n")
+        );
+        assert_eq!(
+            told(&mut ledger, &add(Some("Mine")), &[&link]).0,
+            format!("added {A} Mine\nadded {B} Mine\n")
+        );
     }
 
     #[test]
@@ -172,7 +200,10 @@ mod tests {
         let mut out = Vec::new();
         let ended = apply(&mut ledger, &edits, &mut out, &mut |problem| panic!("{problem}"));
         assert!(matches!(ended, Err(Trouble::Database(DatabaseError::Away(_)))));
-        assert_eq!((ledger.batches, out.iter().filter(|&&byte| byte == b'\n').count()), (vec![1_000, 1_000], 2_000));
+        assert_eq!(
+            (ledger.batches, out.iter().filter(|&&byte| byte == b'\n').count()),
+            (vec![1_000, 1_000], 2_000)
+        );
     }
 
     #[test]

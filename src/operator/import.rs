@@ -1,7 +1,9 @@
-//! Adding many torrents from a list: one a line, each an info hash (or a magnet link), perhaps followed by white space and a name, or
-//! the path of a .torrent file, which may hold spaces. Blank lines and those that begin with `#` are passed over.
+//! Adding many torrents from a list: one a line, each an info hash (or a magnet link), perhaps
+//! followed by white space and a name, or the path of a .torrent file, which may hold spaces. Blank
+//! lines and those that begin with `#` are passed over.
 //!
-//! A wrong line is complained of by its number and does not stop the others. To import the same list again is harmless.
+//! A wrong line is complained of by its number and does not stop the others. To import the same
+//! list again is harmless.
 //!
 //! Limits: [`LINE_BYTES_MAX`]; edits go to the database [`BATCH_ROWS_MAX`] at a time.
 
@@ -15,7 +17,8 @@ use super::{Complain, Trouble, subject};
 use crate::metainfo::{HASHES_MAX, Metainfo, name_of};
 use crate::registry::database::{BATCH_ROWS_MAX, Edit, Edited, Ledger};
 
-/// Bytes of a line. Paths end at 4096; magnet links with all their trackers are longer, but not by much.
+/// Bytes of a line. Paths end at 4096; magnet links with all their trackers are longer, but not by
+/// much.
 const LINE_BYTES_MAX: u64 = 64 << 10;
 /// With which Windows begins a file of UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -37,10 +40,18 @@ impl fmt::Display for Imported {
     }
 }
 
-/// Adds every torrent of the list that `input` is. What is counted has been written, even when there was trouble: the list cannot be
-/// read on, or the database could not be asked.
-pub fn import(ledger: &mut dyn Ledger, input: &mut dyn BufRead, complain: &mut Complain<'_>) -> (Imported, Result<(), Trouble>) {
-    let mut import = Import { ledger, pending: Vec::with_capacity(BATCH_ROWS_MAX), imported: Imported::default() };
+/// Adds every torrent of the list that `input` is. What is counted has been written, even when
+/// there was trouble: the list cannot be read on, or the database could not be asked.
+pub fn import(
+    ledger: &mut dyn Ledger,
+    input: &mut dyn BufRead,
+    complain: &mut Complain<'_>,
+) -> (Imported, Result<(), Trouble>) {
+    let mut import = Import {
+        ledger,
+        pending: Vec::with_capacity(BATCH_ROWS_MAX),
+        imported: Imported::default(),
+    };
     let ended = import.all(input, complain);
     (import.imported, ended)
 }
@@ -93,7 +104,8 @@ impl Import<'_> {
     }
 }
 
-/// Reads the next line into `line`; false at the end. Of a line that is too long, one byte too many is kept.
+/// Reads the next line into `line`; false at the end. Of a line that is too long, one byte too many
+/// is kept.
 fn next_line(input: &mut dyn BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
     (&mut *input).take(LINE_BYTES_MAX + 1).read_until(b'\n', line)?;
@@ -120,7 +132,8 @@ fn torrent(line: &[u8], is_first: bool) -> Result<Option<Metainfo>, String> {
     let first_bytes = line.iter().take_while(|byte| !byte.is_ascii_whitespace()).count();
     let (first, rest) = line.split_at(first_bytes);
     match std::str::from_utf8(first).ok().and_then(subject::written) {
-        Some(torrent) => torrent.map(|torrent| Some(Metainfo { name: name_of(rest).or(torrent.name), ..torrent })),
+        Some(torrent) => torrent
+            .map(|torrent| Some(Metainfo { name: name_of(rest).or(torrent.name), ..torrent })),
         None => subject::file(Path::new(OsStr::from_bytes(line))).map(Some),
     }
 }
@@ -141,7 +154,8 @@ mod tests {
     /// What is counted and what is complained of.
     fn told(ledger: &mut PaperLedger, list: &[u8]) -> (String, Vec<String>) {
         let mut complaints = Vec::new();
-        let (imported, ended) = import(ledger, &mut &list[..], &mut |problem| complaints.push(problem.to_owned()));
+        let (imported, ended) =
+            import(ledger, &mut &list[..], &mut |problem| complaints.push(problem.to_owned()));
         ended.unwrap();
         (imported.to_string(), complaints)
     }
@@ -156,17 +170,26 @@ mod tests {
         let path = folder.path().join("a file.torrent");
         fs::write(&path, b"d4:infod4:name4:File6:pieces0:ee").unwrap();
         let list = format!(
-            "\u{feff}{}\tA name \n\n  # a comment\n{B}\r\nmagnet:?xt=urn:btih:{}&dn=Link\nmagnet:?xt=urn:btih:{}&dn=x  Rather this\n{}\n{A}",
+            "\u{feff}{}\tA name \n\n  # a \
+             comment\n{B}\r\nmagnet:?xt=urn:btih:{}&dn=Link\nmagnet:?xt=urn:btih:{}&dn=x  Rather \
+             this\n{}\n{A}",
             A.to_uppercase(),
             "c".repeat(40),
             "d".repeat(40),
             path.display(),
         );
         let mut ledger = PaperLedger::default();
-        assert_eq!(told(&mut ledger, list.as_bytes()), ("added 5, already listed 1, wrong 0".to_owned(), vec![]));
+        assert_eq!(
+            told(&mut ledger, list.as_bytes()),
+            ("added 5, already listed 1, wrong 0".to_owned(), vec![])
+        );
         let listed = names(&ledger);
-        assert!(listed.contains(&(A.to_owned(), "A name")) && listed.contains(&(B.to_owned(), "")), "{listed:?}");
-        let by_name = ["Link", "Rather this", "File"].map(|name| listed.iter().any(|row| row.1 == name));
+        assert!(
+            listed.contains(&(A.to_owned(), "A name")) && listed.contains(&(B.to_owned(), "")),
+            "{listed:?}"
+        );
+        let by_name =
+            ["Link", "Rather this", "File"].map(|name| listed.iter().any(|row| row.1 == name));
         assert_eq!(by_name, [true; 3], "{listed:?}");
         assert_eq!(told(&mut ledger, list.as_bytes()).0, "added 0, already listed 6, wrong 0");
     }
@@ -177,7 +200,11 @@ mod tests {
         let list = [start.as_bytes(), b"\xff\n", B.as_bytes(), b" last"].concat();
         let (said, complaints) = told(&mut PaperLedger::default(), &list);
         assert_eq!(said, "added 2, already listed 0, wrong 3");
-        assert!(complaints[0].starts_with("line 2: /nowhere/x.torrent: neither an info hash nor a file: "), "{complaints:?}");
+        assert!(
+            complaints[0]
+                .starts_with("line 2: /nowhere/x.torrent: neither an info hash nor a file: "),
+            "{complaints:?}"
+        );
         assert_eq!(complaints[1], "line 3: longer than 65536 bytes");
         assert!(complaints[2].starts_with("line 4: ") && complaints.len() == 3, "{complaints:?}");
     }
@@ -196,9 +223,13 @@ mod tests {
         let list: String = (0..2_500).map(|n| format!("{n:040x}\n")).collect();
         let mut ledger = PaperLedger::default();
         assert_eq!(told(&mut ledger, list.as_bytes()).0, "added 2500, already listed 0, wrong 0");
-        assert!(ledger.batches.iter().all(|&edits| edits <= BATCH_ROWS_MAX) && ledger.batches.len() == 3);
+        assert!(
+            ledger.batches.iter().all(|&edits| edits <= BATCH_ROWS_MAX)
+                && ledger.batches.len() == 3
+        );
         let mut ledger = PaperLedger { calls_left: Some(1), ..PaperLedger::default() };
-        let (imported, ended) = import(&mut ledger, &mut list.as_bytes(), &mut |problem| panic!("{problem}"));
+        let (imported, ended) =
+            import(&mut ledger, &mut list.as_bytes(), &mut |problem| panic!("{problem}"));
         assert!(matches!(ended, Err(Trouble::Database(_))));
         assert_eq!(imported, Imported { added: ledger.rows.len() as u64, ..Imported::default() });
     }
@@ -213,13 +244,17 @@ mod tests {
         }
         let start = format!("{A}\n");
         let mut input = io::BufReader::new(start.as_bytes().chain(Broken));
-        let (_, ended) = import(&mut PaperLedger::default(), &mut input, &mut |problem| panic!("{problem}"));
+        let (_, ended) =
+            import(&mut PaperLedger::default(), &mut input, &mut |problem| panic!("{problem}"));
         assert!(matches!(ended, Err(Trouble::Input(_))));
     }
 
     #[test]
     fn no_list_makes_it_panic() {
-        let line = proptest::collection::vec(proptest::sample::select(b"ab0# \t\r\nm\xff:?=".to_vec()), 0..100);
+        let line = proptest::collection::vec(
+            proptest::sample::select(b"ab0# \t\r\nm\xff:?=".to_vec()),
+            0..100,
+        );
         property(500, line, |list| {
             let said = told(&mut PaperLedger::default(), &list).0;
             prop_assert!(said.starts_with("added 0, "));

@@ -1,7 +1,8 @@
 //! The list of torrents, a page at a time: a million of them need no more memory than a thousand.
 //!
-//! The table is for people: columns of fixed width, the name last, what a terminal could take for a command left out. JSON is for
-//! programs: one array with one object a line, texts as they are. A list that broke off has no `]`, so that nobody takes it for whole.
+//! The table is for people: columns of fixed width, the name last, what a terminal could take for a
+//! command left out. JSON is for programs: one array with one object a line, texts as they are. A
+//! list that broke off has no `]`, so that nobody takes it for whole.
 
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
@@ -26,7 +27,8 @@ pub enum Format {
     Json,
 }
 
-/// Writes all listed torrents, in the order of their hashes. A reader who has seen enough is no error.
+/// Writes all listed torrents, in the order of their hashes. A reader who has seen enough is no
+/// error.
 ///
 /// # Errors
 /// When the database could not be asked for the next page, or nothing can be written.
@@ -42,7 +44,10 @@ pub fn list(ledger: &mut dyn Ledger, format: Format, out: &mut dyn Write) -> Res
 }
 
 fn table(ledger: &mut dyn Ledger, out: &mut dyn Write) -> Result<(), Trouble> {
-    let head = format!("{:<40}  {:<10}  {:>10}  {:>8}  {:>8}  NAME\n", "INFO HASH", "ADDED", "DOWNLOADED", "SEEDERS", "LEECHERS");
+    let head = format!(
+        "{:<40}  {:<10}  {:>10}  {:>8}  {:>8}  NAME\n",
+        "INFO HASH", "ADDED", "DOWNLOADED", "SEEDERS", "LEECHERS"
+    );
     // Not before there is an answer: a database that has none is an error and nothing else.
     let mut before = head.as_str();
     each_row(ledger, |row| {
@@ -51,7 +56,11 @@ fn table(ledger: &mut dyn Ledger, out: &mut dyn Write) -> Result<(), Trouble> {
         let added = rfc3339(row.added_unix_s);
         let added = added.as_ref().map_or("-", |time| &time[..DATE_CHARS]);
         let (hash, name) = (row.info_hash, name_and_ban(row));
-        writeln!(out, "{hash}  {added:<10}  {:>10}  {:>8}  {:>8}  {name}", row.downloaded, row.complete, row.incomplete)
+        writeln!(
+            out,
+            "{hash}  {added:<10}  {:>10}  {:>8}  {:>8}  {name}",
+            row.downloaded, row.complete, row.incomplete
+        )
     })?;
     out.write_all(before.as_bytes()).map_err(Trouble::Output)
 }
@@ -107,7 +116,10 @@ fn json(ledger: &mut dyn Ledger, out: &mut dyn Write) -> Result<(), Trouble> {
     out.write_all(if before == "[\n" { b"[]\n" } else { b"\n]\n" }).map_err(Trouble::Output)
 }
 
-fn each_row(ledger: &mut dyn Ledger, mut show: impl FnMut(&Row) -> io::Result<()>) -> Result<(), Trouble> {
+fn each_row(
+    ledger: &mut dyn Ledger,
+    mut show: impl FnMut(&Row) -> io::Result<()>,
+) -> Result<(), Trouble> {
     let mut after = None;
     loop {
         let rows = ledger.page(after.as_ref(), BATCH_ROWS_MAX)?;
@@ -121,8 +133,12 @@ fn each_row(ledger: &mut dyn Ledger, mut show: impl FnMut(&Row) -> io::Result<()
 
 /// A time as `2026-10-07T12:00:00Z`; `None` when it is not known.
 fn rfc3339(unix_s: i64) -> Option<String> {
-    let since_1970 = u64::try_from(unix_s).ok().filter(|unix_s| (1..=UNIX_S_MAX).contains(unix_s))?;
-    Some(format_rfc3339_seconds(SystemTime::UNIX_EPOCH + Duration::from_secs(since_1970)).to_string())
+    let since_1970 =
+        u64::try_from(unix_s).ok().filter(|unix_s| (1..=UNIX_S_MAX).contains(unix_s))?;
+    Some(
+        format_rfc3339_seconds(SystemTime::UNIX_EPOCH + Duration::from_secs(since_1970))
+            .to_string(),
+    )
 }
 
 #[cfg(test)]
@@ -142,9 +158,20 @@ mod tests {
 
     fn three() -> Vec<Row> {
         let [a, b, c] = [0xaa, 0xbb, 0xcc].map(|byte| row(InfoHash([byte; 20])));
-        let a = Row { name: "Demo \"1\"\n\u{1b}[2J".to_owned(), downloaded: 12, complete: 3, incomplete: 1, ..a };
+        let a = Row {
+            name: "Demo \"1\"\n\u{1b}[2J".to_owned(),
+            downloaded: 12,
+            complete: 3,
+            incomplete: 1,
+            ..a
+        };
         let a = Row { added_unix_s: 1_791_374_400, updated_unix_s: 1_791_378_000, ..a };
-        let b = Row { name: "Other".to_owned(), banned: true, ban_reason: Some("spam\r".to_owned()), ..b };
+        let b = Row {
+            name: "Other".to_owned(),
+            banned: true,
+            ban_reason: Some("spam\r".to_owned()),
+            ..b
+        };
         vec![a, b, Row { banned: true, downloaded: u32::MAX, added_unix_s: i64::MAX, ..c }]
     }
 
@@ -167,8 +194,14 @@ mod tests {
             "info_hash": "a".repeat(40), "name": "Demo \"1\"\n\u{1b}[2J", "downloaded": 12, "seeders": 3, "leechers": 1,
             "banned": false, "ban_reason": null, "added": "2026-10-07T12:00:00Z", "updated": "2026-10-07T13:00:00Z",
         });
-        assert_eq!((&parsed[0], parsed.as_array().unwrap().len(), text.lines().count()), (&a, 3, 5));
-        assert_eq!((&parsed[1]["ban_reason"], &parsed[2]["added"]), (&json!("spam\r"), &json!(null)));
+        assert_eq!(
+            (&parsed[0], parsed.as_array().unwrap().len(), text.lines().count()),
+            (&a, 3, 5)
+        );
+        assert_eq!(
+            (&parsed[1]["ban_reason"], &parsed[2]["added"]),
+            (&json!("spam\r"), &json!(null))
+        );
         assert_eq!(listed(vec![], Format::Json), "[]\n");
     }
 
@@ -181,16 +214,26 @@ mod tests {
         };
         for count in [999, 1_000, 1_001, 2_000, 3_333] {
             let rows: Vec<_> = (0..count).map(|n| row(hash(n))).collect();
-            let parsed: Vec<Value> = serde_json::from_str(&listed(rows.clone(), Format::Json)).unwrap();
+            let parsed: Vec<Value> =
+                serde_json::from_str(&listed(rows.clone(), Format::Json)).unwrap();
             let hashes = rows.iter().map(|row| row.info_hash.to_string());
-            assert!(parsed.iter().map(|entry| entry["info_hash"].as_str().unwrap().to_owned()).eq(hashes), "{count}");
+            assert!(
+                parsed
+                    .iter()
+                    .map(|entry| entry["info_hash"].as_str().unwrap().to_owned())
+                    .eq(hashes),
+                "{count}"
+            );
         }
         let rows: Vec<_> = (0..2_000).map(|n| row(hash(n))).collect();
         let mut ledger = PaperLedger { calls_left: Some(1), ..PaperLedger::of(rows) };
         let mut out = Vec::new();
         let ended = list(&mut ledger, Format::Json, &mut out);
         assert!(matches!(ended, Err(Trouble::Database(DatabaseError::Away(_)))));
-        assert!(serde_json::from_slice::<Value>(&out).is_err(), "half a list passes for a whole one");
+        assert!(
+            serde_json::from_slice::<Value>(&out).is_err(),
+            "half a list passes for a whole one"
+        );
     }
 
     #[test]

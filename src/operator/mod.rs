@@ -1,13 +1,17 @@
-//! The `torrent` command: what an operator adds to the database's list of torrents, bans, takes off and reads there.
+//! The `torrent` command: what an operator adds to the database's list of torrents, bans, takes off
+//! and reads there.
 //!
-//! Owns: what the arguments mean (`subject`), the edits that follow and what is said of each ([`Change`], [`apply`]), the list as a
-//! table and as JSON ([`list()`]), and the import of many from a file ([`import()`]). Everything is written to where the caller says:
-//! results to a writer, problems, one line each, to a function; a caller that was told of a problem ends with exit code 1.
+//! Owns: what the arguments mean (`subject`), the edits that follow and what is said of each
+//! ([`Change`], [`apply`]), the list as a table and as JSON ([`list()`]), and the import of many
+//! from a file ([`import()`]). Everything is written to where the caller says: results to a writer,
+//! problems, one line each, to a function; a caller that was told of a problem ends with exit code
+//! 1.
 //!
-//! Never: opens a database, reads the command line or the terminal, or touches a swarm. A running tracker learns of changes from
-//! the database.
+//! Never: opens a database, reads the command line or the terminal, or touches a swarm. A running
+//! tracker learns of changes from the database.
 //!
-//! Limits: a page of rows or a batch of edits in memory at a time ([`BATCH_ROWS_MAX`](crate::registry::database::BATCH_ROWS_MAX)).
+//! Limits: a page of rows or a batch of edits in memory at a time
+//! ([`BATCH_ROWS_MAX`](crate::registry::database::BATCH_ROWS_MAX)).
 
 mod change;
 mod import;
@@ -59,7 +63,8 @@ impl From<DatabaseError> for Trouble {
     }
 }
 
-/// Writes a line about a change that has been made. A reader who has seen enough does not keep the rest from being made.
+/// Writes a line about a change that has been made. A reader who has seen enough does not keep the
+/// rest from being made.
 fn say(out: &mut dyn Write, line: &str) -> Result<(), Trouble> {
     match writeln!(out, "{line}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Trouble::Output(error)),
@@ -67,7 +72,12 @@ fn say(out: &mut dyn Write, line: &str) -> Result<(), Trouble> {
     }
 }
 
-/// Text from a stranger as a terminal can bear it: no control characters, and no password where a URL has gone astray.
+/// Text from a stranger as a terminal can bear it: no control characters, and no password where a
+/// URL has gone astray.
 fn printable(text: &str) -> String {
-    redact(text).chars().take(QUOTED_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    redact(text)
+        .chars()
+        .take(QUOTED_CHARS_MAX)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }

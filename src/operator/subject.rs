@@ -1,4 +1,5 @@
-//! What an argument or a line of a list means: a hash, a magnet link, or the path of a .torrent file, tried in that order.
+//! What an argument or a line of a list means: a hash, a magnet link, or the path of a .torrent
+//! file, tried in that order.
 //!
 //! A file that is called like a hash is reached as `./…`.
 
@@ -18,7 +19,9 @@ pub(super) fn torrent(subject: &OsStr) -> Result<Metainfo, String> {
 /// The torrent that `text` spells out; `None` when it can only be a path.
 pub(super) fn written(text: &str) -> Option<Result<Metainfo, String>> {
     if metainfo::is_magnet(text) {
-        return Some(metainfo::magnet(text).map_err(|fault| format!("{}: {fault}", printable(text))));
+        return Some(
+            metainfo::magnet(text).map_err(|fault| format!("{}: {fault}", printable(text))),
+        );
     }
     metainfo::info_hash(text).map(Metainfo::of_hash).map(Ok)
 }
@@ -27,7 +30,9 @@ pub(super) fn written(text: &str) -> Option<Result<Metainfo, String>> {
 pub(super) fn file(path: &Path) -> Result<Metainfo, String> {
     let named = |problem: String| format!("{}: {problem}", printable(&path.to_string_lossy()));
     let bytes = read(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::InvalidFilename => named(format!("neither an info hash nor a file: {error}")),
+        io::ErrorKind::NotFound | io::ErrorKind::InvalidFilename => {
+            named(format!("neither an info hash nor a file: {error}"))
+        }
         _ => named(error.to_string()),
     })?;
     Metainfo::of_file(&bytes).map_err(|fault| named(fault.to_string()))
@@ -58,7 +63,13 @@ mod tests {
         let path = folder.path().join("a b.torrent");
         fs::write(&path, b"d4:infod4:name4:Demo6:pieces0:ee").unwrap();
         assert_eq!(torrent(OsStr::new(HASH)).unwrap().info_hashes[0].to_string(), HASH);
-        assert_eq!(torrent(OsStr::new(&format!("magnet:?xt=urn:btih:{HASH}&dn=Link"))).unwrap().name.unwrap(), "Link");
+        assert_eq!(
+            torrent(OsStr::new(&format!("magnet:?xt=urn:btih:{HASH}&dn=Link")))
+                .unwrap()
+                .name
+                .unwrap(),
+            "Link"
+        );
         assert_eq!(torrent(path.as_os_str()).unwrap().name.unwrap(), "Demo");
     }
 
@@ -68,12 +79,24 @@ mod tests {
         let page = folder.path().join("login.html");
         fs::write(&page, "<html>").unwrap();
         let page = page.to_str().unwrap();
-        assert_eq!(problem(page), format!("{page}: not a .torrent file: it is no bencoded dictionary"));
-        assert_eq!(problem("/nowhere"), "/nowhere: neither an info hash nor a file: No such file or directory (os error 2)");
-        assert!(problem(&HASH[1..]).starts_with(&format!("{}: neither an info hash nor a file", &HASH[1..])));
+        assert_eq!(
+            problem(page),
+            format!("{page}: not a .torrent file: it is no bencoded dictionary")
+        );
+        assert_eq!(
+            problem("/nowhere"),
+            "/nowhere: neither an info hash nor a file: No such file or directory (os error 2)"
+        );
+        assert!(
+            problem(&HASH[1..])
+                .starts_with(&format!("{}: neither an info hash nor a file", &HASH[1..]))
+        );
         assert_eq!(problem("/"), "/: Is a directory (os error 21)");
         assert!(problem("magnet:?dn=x").starts_with("magnet:?dn=x: a magnet link without"));
-        assert_eq!(problem("/dev/zero"), "/dev/zero: larger than 64 MiB, so hardly a .torrent file");
+        assert_eq!(
+            problem("/dev/zero"),
+            "/dev/zero: larger than 64 MiB, so hardly a .torrent file"
+        );
         assert!(problem(&"x".repeat(5_000)).len() < 400);
     }
 

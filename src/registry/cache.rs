@@ -1,10 +1,12 @@
 //! The verdicts at hand: bounded, with an age, negatives beside positives.
 //!
-//! Owns: one shard of the cache. Pure: time is an argument, and nothing here asks for anything. A verdict older than its time is still
-//! given out, marked stale once per [`REFRESH_RETRY_MS`], so that one caller waits for a newer one while the others are served.
+//! Owns: one shard of the cache. Pure: time is an argument, and nothing here asks for anything. A
+//! verdict older than its time is still given out, marked stale once per [`REFRESH_RETRY_MS`], so
+//! that one caller waits for a newer one while the others are served.
 //!
-//! Limits: bytes, counted as what an entry holds plus its text. Unknown hashes are strangers' choice, so they have a tenth of the
-//! bytes to themselves and can never push out a torrent that exists. Each side evicts by CLOCK: the hand clears a reference bit or takes the entry.
+//! Limits: bytes, counted as what an entry holds plus its text. Unknown hashes are strangers'
+//! choice, so they have a tenth of the bytes to themselves and can never push out a torrent that
+//! exists. Each side evicts by CLOCK: the hand clears a reference bit or takes the entry.
 
 use std::mem::size_of;
 
@@ -17,7 +19,8 @@ use crate::swarm::REFRESH_RETRY_MS;
 
 /// The share of the bytes that unknown hashes may take: one in so many.
 const UNKNOWN_SHARE: usize = 10;
-/// What an entry costs beside its text: itself, and its slot in the index at the index's lowest load.
+/// What an entry costs beside its text: itself, and its slot in the index at the index's lowest
+/// load.
 const ENTRY_BYTES: usize = size_of::<Entry>() + 2 * (size_of::<(InfoHash, usize)>() + 1);
 
 /// What a text costs beside its bytes: its two counts, and the allocator's own.
@@ -31,7 +34,8 @@ const RECALLED: Millis = Millis(0);
 pub(super) enum Peeked<'c> {
     /// A verdict within its time, or past it and being refreshed.
     Fresh(&'c Record),
-    /// A verdict past its time: the caller waits for a newer one, and uses this if there is none to be had.
+    /// A verdict past its time: the caller waits for a newer one, and uses this if there is none to
+    /// be had.
     Stale(&'c Record),
     /// Nothing.
     Miss,
@@ -47,7 +51,11 @@ pub(super) struct Cache {
 impl Cache {
     pub(super) fn new(ttl_ms: u64, bytes_max: usize) -> Cache {
         let unknown_max = bytes_max / UNKNOWN_SHARE;
-        Cache { ttl_ms, listed: Ring::new(bytes_max - unknown_max), unknown: Ring::new(unknown_max) }
+        Cache {
+            ttl_ms,
+            listed: Ring::new(bytes_max - unknown_max),
+            unknown: Ring::new(unknown_max),
+        }
     }
 
     pub(super) fn peek(&mut self, hash: &InfoHash, now: Millis) -> Peeked<'_> {
@@ -69,18 +77,35 @@ impl Cache {
 
     /// Keeps the answer to a question that was asked at `asked_at`.
     pub(super) fn insert(&mut self, info_hash: InfoHash, record: Record, asked_at: Millis) {
-        self.keep(Entry { info_hash, record, asked_at, stale_at: asked_at.plus(self.ttl_ms), referenced: false });
+        self.keep(Entry {
+            info_hash,
+            record,
+            asked_at,
+            stale_at: asked_at.plus(self.ttl_ms),
+            referenced: false,
+        });
     }
 
     /// Keeps an answer that is past its time and older than any other.
     pub(super) fn insert_stale(&mut self, info_hash: InfoHash, record: Record) {
-        self.keep(Entry { info_hash, record, asked_at: RECALLED, stale_at: Millis(0), referenced: false });
+        self.keep(Entry {
+            info_hash,
+            record,
+            asked_at: RECALLED,
+            stale_at: Millis(0),
+            referenced: false,
+        });
     }
 
     /// Forgets what came by [`Cache::insert_stale`] and has not been heard of since.
     pub(super) fn forget_recalled(&mut self) {
-        let recalled: Vec<InfoHash> =
-            self.listed.entries.iter().filter(|entry| entry.asked_at == RECALLED).map(|entry| entry.info_hash).collect();
+        let recalled: Vec<InfoHash> = self
+            .listed
+            .entries
+            .iter()
+            .filter(|entry| entry.asked_at == RECALLED)
+            .map(|entry| entry.info_hash)
+            .collect();
         recalled.iter().for_each(|hash| self.listed.remove(hash));
     }
 
@@ -115,7 +140,11 @@ impl Cache {
     }
 
     pub(super) fn make_all_stale(&mut self) {
-        self.listed.entries.iter_mut().chain(&mut self.unknown.entries).for_each(|entry| entry.stale_at = Millis(0));
+        self.listed
+            .entries
+            .iter_mut()
+            .chain(&mut self.unknown.entries)
+            .for_each(|entry| entry.stale_at = Millis(0));
     }
 
     /// Whether another listed torrent would push nothing out.
@@ -164,7 +193,13 @@ struct Ring {
 
 impl Ring {
     fn new(bytes_max: usize) -> Ring {
-        Ring { index: HashMap::with_hasher(RandomState::new()), entries: Vec::new(), hand: 0, bytes: 0, bytes_max }
+        Ring {
+            index: HashMap::with_hasher(RandomState::new()),
+            entries: Vec::new(),
+            hand: 0,
+            bytes: 0,
+            bytes_max,
+        }
     }
 
     fn find(&mut self, hash: &InfoHash) -> Option<&mut Entry> {
@@ -233,7 +268,10 @@ mod tests {
         assert_eq!(cache.peek(&hash(1), Millis(TTL_MS - 1)), Peeked::Fresh(&known()));
         assert_eq!(cache.peek(&hash(1), Millis(TTL_MS)), Peeked::Stale(&known()));
         assert_eq!(cache.peek(&hash(1), Millis(TTL_MS + 1)), Peeked::Fresh(&known()));
-        assert_eq!(cache.peek(&hash(1), Millis(TTL_MS + REFRESH_RETRY_MS)), Peeked::Stale(&known()));
+        assert_eq!(
+            cache.peek(&hash(1), Millis(TTL_MS + REFRESH_RETRY_MS)),
+            Peeked::Stale(&known())
+        );
         assert_eq!(cache.peek(&hash(2), Millis(0)), Peeked::Miss);
     }
 
@@ -244,7 +282,10 @@ mod tests {
         cache.insert(hash(1), known(), Millis(1));
         assert_eq!(cache.peek(&hash(1), Millis(2)), Peeked::Fresh(&known()));
         cache.insert(hash(1), Record::plain(Standing::Unknown), Millis(3));
-        assert_eq!(cache.peek(&hash(1), Millis(4)), Peeked::Fresh(&Record::plain(Standing::Unknown)));
+        assert_eq!(
+            cache.peek(&hash(1), Millis(4)),
+            Peeked::Fresh(&Record::plain(Standing::Unknown))
+        );
         assert_eq!(cache.bytes(), ENTRY_BYTES);
     }
 
@@ -253,7 +294,8 @@ mod tests {
         let bytes_max = 100 * ENTRY_BYTES;
         let mut cache = Cache::new(TTL_MS, bytes_max);
         (0..80).for_each(|n| cache.insert(hash(n), known(), Millis(0)));
-        (1_000..11_000).for_each(|n| cache.insert(hash(n), Record::plain(Standing::Unknown), Millis(0)));
+        (1_000..11_000)
+            .for_each(|n| cache.insert(hash(n), Record::plain(Standing::Unknown), Millis(0)));
         assert!((0..80).all(|n| cache.peek(&hash(n), Millis(1)) == Peeked::Fresh(&known())));
         assert!(cache.unknown.bytes <= bytes_max / UNKNOWN_SHARE && cache.bytes() <= bytes_max);
     }
@@ -284,7 +326,11 @@ mod tests {
     #[test]
     fn an_entry_larger_than_the_cache_is_not_kept() {
         let mut cache = Cache::new(TTL_MS, ENTRY_BYTES);
-        cache.insert(hash(1), Record { standing: Standing::Known, text: Some("x".repeat(700).into()), downloaded: 0 }, Millis(0));
+        cache.insert(
+            hash(1),
+            Record { standing: Standing::Known, text: Some("x".repeat(700).into()), downloaded: 0 },
+            Millis(0),
+        );
         assert_eq!(cache.peek(&hash(1), Millis(0)), Peeked::Miss);
         assert_eq!(cache.bytes(), 0);
     }

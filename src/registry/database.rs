@@ -1,9 +1,11 @@
 //! What the registry asks of a database: `mysql` and `sqlite` answer it, tests stand in for them.
 //!
-//! Every call blocks, until the connection's own time limits at most, and makes or remakes the connection it needs by itself: after an
-//! error the next call simply tries again. Only the registry's threads and the `torrent` command hold one of these.
+//! Every call blocks, until the connection's own time limits at most, and makes or remakes the
+//! connection it needs by itself: after an error the next call simply tries again. Only the
+//! registry's threads and the `torrent` command hold one of these.
 //!
-//! Limits: [`LOOKUP_HASHES_MAX`] hashes in a lookup, [`BATCH_ROWS_MAX`] rows in a batch or an edit, [`CHANGES_MAX`] changes in an answer.
+//! Limits: [`LOOKUP_HASHES_MAX`] hashes in a lookup, [`BATCH_ROWS_MAX`] rows in a batch or an edit,
+//! [`CHANGES_MAX`] changes in an answer.
 
 use std::fmt;
 use std::time::Duration;
@@ -23,7 +25,8 @@ pub const CHANGES_MAX: usize = 1_000;
 pub enum DatabaseError {
     /// It did not answer, or not in time, or refused the connection: it may do so later.
     Away(String),
-    /// It answered that this cannot work as it is set up: a table is missing, a right, the file. The text says what to do about it.
+    /// It answered that this cannot work as it is set up: a table is missing, a right, the file.
+    /// The text says what to do about it.
     Unfit(String),
 }
 
@@ -41,14 +44,15 @@ impl std::error::Error for DatabaseError {}
 pub struct TimeLimits {
     /// Until there is a connection.
     pub connect: Duration,
-    /// Until the next piece of an answer has come, or a question has been taken; for SQLite, until the file's lock is had.
+    /// Until the next piece of an answer has come, or a question has been taken; for SQLite, until
+    /// the file's lock is had.
     pub answer: Duration,
 }
 
 /// What lookup threads ask; each has one of its own.
 pub trait Backend: Send {
-    /// Looks up `hashes` in one question; one record per hash, in their order. Without hashes it only finds out whether the
-    /// database answers.
+    /// Looks up `hashes` in one question; one record per hash, in their order. Without hashes it
+    /// only finds out whether the database answers.
     ///
     /// # Errors
     /// When the database could not be asked.
@@ -57,47 +61,54 @@ pub trait Backend: Send {
 
 /// Everything else; the thread that keeps the books has one, and the `torrent` command.
 pub trait Ledger: Send {
-    /// Listed torrents, banned ones included, with hashes above `after`, ascending, `limit` at most. Fewer than `limit` are the last.
+    /// Listed torrents, banned ones included, with hashes above `after`, ascending, `limit` at
+    /// most. Fewer than `limit` are the last.
     ///
     /// # Errors
     /// When the database could not be asked.
     fn page(&mut self, after: Option<&InfoHash>, limit: usize) -> Result<Vec<Row>, DatabaseError>;
 
-    /// Writes a batch in one transaction, unless it has been applied already: asking again after an error is always safe. Torrents that
-    /// are no longer listed are passed over. Ok means that the batch is known to be applied, by this call or an earlier one.
+    /// Writes a batch in one transaction, unless it has been applied already: asking again after an
+    /// error is always safe. Torrents that are no longer listed are passed over. Ok means that
+    /// the batch is known to be applied, by this call or an earlier one.
     ///
     /// # Errors
-    /// When it is not known to be applied: the same batch must be asked for again before any later one of its node.
+    /// When it is not known to be applied: the same batch must be asked for again before any later
+    /// one of its node.
     fn write(&mut self, batch: &Batch) -> Result<(), DatabaseError>;
 
-    /// The number of the last change there is; changes up to it are of no interest to who starts now. 0 where there is no table of them.
+    /// The number of the last change there is; changes up to it are of no interest to who starts
+    /// now. 0 where there is no table of them.
     ///
     /// # Errors
     /// When the database could not be asked.
     fn last_change(&mut self) -> Result<u64, DatabaseError>;
 
-    /// Changes with numbers above `after` or among `also` (numbers that were missing before: a transaction may commit late), ascending,
-    /// [`CHANGES_MAX`] at most. None where there is no table of them.
+    /// Changes with numbers above `after` or among `also` (numbers that were missing before: a
+    /// transaction may commit late), ascending, [`CHANGES_MAX`] at most. None where there is no
+    /// table of them.
     ///
     /// # Errors
     /// When the database could not be asked.
     fn changes(&mut self, after: u64, also: &[u64]) -> Result<Vec<Change>, DatabaseError>;
 
-    /// Torrents, [`BATCH_ROWS_MAX`] at most, that may be deleted for being old: not banned, no peers by the last count written, and
-    /// nothing written for `idle_s` seconds by the database's clock.
+    /// Torrents, [`BATCH_ROWS_MAX`] at most, that may be deleted for being old: not banned, no
+    /// peers by the last count written, and nothing written for `idle_s` seconds by the
+    /// database's clock.
     ///
     /// # Errors
     /// When the database could not be asked.
     fn idle(&mut self, idle_s: u64) -> Result<Vec<InfoHash>, DatabaseError>;
 
-    /// Deletes those of `hashes` for which what [`Ledger::idle`] asks still holds (the condition is in the DELETE itself); how many.
+    /// Deletes those of `hashes` for which what [`Ledger::idle`] asks still holds (the condition is
+    /// in the DELETE itself); how many.
     ///
     /// # Errors
     /// When the database could not be asked; some may have been deleted.
     fn delete_idle(&mut self, hashes: &[InfoHash], idle_s: u64) -> Result<u64, DatabaseError>;
 
-    /// Makes changes that running trackers see within a second, in one transaction: all or none. At most [`BATCH_ROWS_MAX`]; what became of
-    /// each, in their order.
+    /// Makes changes that running trackers see within a second, in one transaction: all or none. At
+    /// most [`BATCH_ROWS_MAX`]; what became of each, in their order.
     ///
     /// # Errors
     /// When the database could not be asked, or has no table of torrents.
@@ -138,11 +149,13 @@ pub struct Counted {
     pub complete: u32,
     /// Leechers now.
     pub incomplete: u32,
-    /// Whether there was an announce since the last batch: `updated` is set to now then, else left alone.
+    /// Whether there was an announce since the last batch: `updated` is set to now then, else left
+    /// alone.
     pub active: bool,
 }
 
-/// Counters to write, numbered so that none is written twice. A batch does not change once it has been handed to a database.
+/// Counters to write, numbered so that none is written twice. A batch does not change once it has
+/// been handed to a database.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Batch {
     /// Who writes it.
@@ -169,14 +182,16 @@ pub struct Change {
 /// A change asked for by the operator.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Edit {
-    /// Lists a torrent. One that is listed keeps its counts, and its name unless another one is given; a ban stays.
+    /// Lists a torrent. One that is listed keeps its counts, and its name unless another one is
+    /// given; a ban stays.
     Add {
         /// Which torrent.
         info_hash: InfoHash,
         /// What it is called.
         name: Option<String>,
     },
-    /// Bans a torrent, listed or not: one that is not is listed as banned, so that an open tracker refuses it.
+    /// Bans a torrent, listed or not: one that is not is listed as banned, so that an open tracker
+    /// refuses it.
     Ban {
         /// Which torrent.
         info_hash: InfoHash,
@@ -198,8 +213,10 @@ pub enum Edit {
 impl Edit {
     /// The torrent it is about.
     pub fn info_hash(&self) -> &InfoHash {
-        let (Edit::Add { info_hash, .. } | Edit::Ban { info_hash, .. } | Edit::Unban { info_hash } | Edit::Remove { info_hash }) =
-            self;
+        let (Edit::Add { info_hash, .. }
+        | Edit::Ban { info_hash, .. }
+        | Edit::Unban { info_hash }
+        | Edit::Remove { info_hash }) = self;
         info_hash
     }
 }

@@ -1,17 +1,20 @@
 //! Counters written back.
 //!
-//! Owns: the thread that does it. Every interval it walks the swarms for what they owe, a batch at a time, writes each batch, and settles
-//! the books when it is known to be applied. A batch is numbered and never changes: when the acknowledgement of its commit is lost it
-//! is written again, under the same number, until the database says that it has it. So nothing is lost, and nothing counted twice.
-//! Between two rounds it deletes torrents that are past their time, where that is asked for. Now and then, and during an outage too, it
-//! saves the verdicts and the batch that is under way.
+//! Owns: the thread that does it. Every interval it walks the swarms for what they owe, a batch at
+//! a time, writes each batch, and settles the books when it is known to be applied. A batch is
+//! numbered and never changes: when the acknowledgement of its commit is lost it is written again,
+//! under the same number, until the database says that it has it. So nothing is lost, and nothing
+//! counted twice. Between two rounds it deletes torrents that are past their time, where that is
+//! asked for. Now and then, and during an outage too, it saves the verdicts and the batch that is
+//! under way.
 //!
-//! At the end of the process all that could not be written is made into batches and saved, with the numbers and the node's name that they
-//! were made under, and is the first thing to be written by the next process. That one takes a new name for its own: a state directory
-//! that was copied cannot make two writers of one name, and each batch is still applied once.
+//! At the end of the process all that could not be written is made into batches and saved, with the
+//! numbers and the node's name that they were made under, and is the first thing to be written by
+//! the next process. That one takes a new name for its own: a state directory that was copied
+//! cannot make two writers of one name, and each batch is still applied once.
 //!
-//! Never: takes a batch of its own before the last one is written, but at the end. What a database that is away cannot be told stays in
-//! the swarms' own books.
+//! Never: takes a batch of its own before the last one is written, but at the end. What a database
+//! that is away cannot be told stays in the swarms' own books.
 
 use std::collections::VecDeque;
 use std::io;
@@ -95,27 +98,35 @@ impl Flusher {
         Ok(Flusher(shared))
     }
 
-    /// Has everything written, for `patience` at most, and saves what outlives the process. A database that is known to be away is not
-    /// waited for.
+    /// Has everything written, for `patience` at most, and saves what outlives the process. A
+    /// database that is known to be away is not waited for.
     pub(super) fn close(&self, patience: Duration) {
         let shared = &*self.0;
         let mut desk = shared.desk.lock();
         let end = Instant::now() + if desk.away { Duration::ZERO } else { patience };
         desk.stage = Stage::Closing;
         shared.changed.notify_all();
-        while desk.stage != Stage::Finished && !shared.changed.wait_until(&mut desk, end).timed_out() {}
+        while desk.stage != Stage::Finished
+            && !shared.changed.wait_until(&mut desk, end).timed_out()
+        {}
         desk.stage = Stage::Closed;
         shared.changed.notify_all();
         let in_doubt = desk.unwritten.len();
         drop(desk);
-        // What the thread could not take or write is made into batches of its own, to be written by the next process.
+        // What the thread could not take or write is made into batches of its own, to be written by
+        // the next process.
         let mut walk = Walk::default();
         while shared.make_batch(&mut walk, Stage::Closed).is_some() {}
         let unwritten = shared.desk.lock().unwritten.len();
         let is_saved = shared.save(&mut shared.saved_at.lock());
-        let counters = format!("the counters of {unwritten} {}", if unwritten == 1 { "batch" } else { "batches" });
+        let counters = format!(
+            "the counters of {unwritten} {}",
+            if unwritten == 1 { "batch" } else { "batches" }
+        );
         if unwritten > 0 && is_saved {
-            log::warn!("{counters} ({in_doubt} in doubt) are saved, to be written at the next start");
+            log::warn!(
+                "{counters} ({in_doubt} in doubt) are saved, to be written at the next start"
+            );
         } else if unwritten > 0 {
             log::error!("{counters} are lost: they could be neither written nor saved");
         }
@@ -123,13 +134,24 @@ impl Flusher {
 }
 
 impl Shared {
-    fn new(settings: &Settings, verdicts: Arc<Verdicts>, health: Arc<Health>, unwritten: Vec<Batch>) -> Shared {
+    fn new(
+        settings: &Settings,
+        verdicts: Arc<Verdicts>,
+        health: Arc<Health>,
+        unwritten: Vec<Batch>,
+    ) -> Shared {
         for batch in &unwritten {
             let counted = batch.rows.iter().filter(|row| row.downloads > 0);
             verdicts.recent.expect(counted.map(|row| row.info_hash));
         }
         let unwritten = unwritten.into_iter().map(Arc::new).collect();
-        let desk = Desk { node: NodeId(random()), number: 0, unwritten, away: false, stage: Stage::Running };
+        let desk = Desk {
+            node: NodeId(random()),
+            number: 0,
+            unwritten,
+            away: false,
+            stage: Stage::Running,
+        };
         Shared {
             desk: Mutex::new(desk),
             changed: Condvar::new(),
@@ -150,14 +172,17 @@ impl Shared {
         let mut inherited = !self.desk.lock().unwritten.is_empty();
         loop {
             let closing = inherited || self.wait_for_round();
-            // A walk may miss a torrent that another one's end has moved: at the end there is no next one, so it is repeated.
+            // A walk may miss a torrent that another one's end has moved: at the end there is no
+            // next one, so it is repeated.
             while self.flush(ledger) && closing && !inherited {}
             if self.desk.lock().stage == Stage::Closed {
                 return;
             }
             self.save_when_due(if inherited { Duration::ZERO } else { self.save_interval });
             inherited = false;
-            if !self.torrent_ttl.is_zero() && deleted_at.is_none_or(|at| at.elapsed() >= DELETE_INTERVAL) {
+            if !self.torrent_ttl.is_zero()
+                && deleted_at.is_none_or(|at| at.elapsed() >= DELETE_INTERVAL)
+            {
                 let outcome = self.delete_idle(ledger);
                 self.health.note(Part::Writing, outcome.as_ref().map(|_| ()));
                 deleted_at = Some(Instant::now());
@@ -177,16 +202,20 @@ impl Shared {
     fn wait_for_round(&self) -> bool {
         let mut desk = self.desk.lock();
         let end = Instant::now() + self.flush_interval;
-        while desk.stage == Stage::Running && !self.changed.wait_until(&mut desk, end).timed_out() {}
+        while desk.stage == Stage::Running && !self.changed.wait_until(&mut desk, end).timed_out() {
+        }
         desk.stage != Stage::Running
     }
 
-    /// Writes what is to be written, and does not give up before that is done or the process ends. Whether there was something.
+    /// Writes what is to be written, and does not give up before that is done or the process ends.
+    /// Whether there was something.
     fn flush(&self, ledger: &mut dyn Ledger) -> bool {
         let (mut walk, mut wrote) = (Walk::default(), false);
         loop {
             let oldest = self.desk.lock().unwritten.front().cloned();
-            let Some(batch) = oldest.or_else(|| self.make_batch(&mut walk, Stage::Running)) else { return wrote };
+            let Some(batch) = oldest.or_else(|| self.make_batch(&mut walk, Stage::Running)) else {
+                return wrote;
+            };
             if !self.write(&batch, ledger) {
                 return false;
             }
@@ -194,8 +223,8 @@ impl Shared {
         }
     }
 
-    /// Takes what is owed for one batch; none when the walk is over. Made by the thread (`stage` Running) or, once that may make no more,
-    /// by whoever closes.
+    /// Takes what is owed for one batch; none when the walk is over. Made by the thread (`stage`
+    /// Running) or, once that may make no more, by whoever closes.
     fn make_batch(&self, walk: &mut Walk, stage: Stage) -> Option<Arc<Batch>> {
         let mut desk = self.desk.lock();
         if (desk.stage == Stage::Closed) != (stage == Stage::Closed) {
@@ -230,7 +259,8 @@ impl Shared {
         }
     }
 
-    /// The batch is applied. False when the process has given it up for the next one to write, which finds that out as well.
+    /// The batch is applied. False when the process has given it up for the next one to write,
+    /// which finds that out as well.
     fn settle(&self, batch: &Batch) -> bool {
         let written = batch.rows.iter().filter(|row| row.downloads > 0).map(|row| row.info_hash);
         // First, so that who reads a count from here on knows that it may have been read too early.
@@ -253,11 +283,13 @@ impl Shared {
         desk.stage != Stage::Closed
     }
 
-    /// Deletes torrents that are past their time, but none that is in memory: it has peers, or something to be written.
+    /// Deletes torrents that are past their time, but none that is in memory: it has peers, or
+    /// something to be written.
     fn delete_idle(&self, ledger: &mut dyn Ledger) -> Result<(), DatabaseError> {
         let idle_s = self.torrent_ttl.as_secs();
         let idle: Vec<InfoHash> = ledger.idle(idle_s)?;
-        let idle: Vec<InfoHash> = idle.into_iter().filter(|hash| !self.verdicts.store.holds(hash)).collect();
+        let idle: Vec<InfoHash> =
+            idle.into_iter().filter(|hash| !self.verdicts.store.holds(hash)).collect();
         if !idle.is_empty() {
             let deleted = ledger.delete_idle(&idle, idle_s)?;
             log::info!("{deleted} torrents without peers for {idle_s} s are deleted");
@@ -265,7 +297,8 @@ impl Shared {
         Ok(())
     }
 
-    /// The thread saves when `interval` has passed; not once somebody closes, whose file it would put an older one in the place of.
+    /// The thread saves when `interval` has passed; not once somebody closes, whose file it would
+    /// put an older one in the place of.
     fn save_when_due(&self, interval: Duration) {
         let mut saved_at = self.saved_at.lock();
         if saved_at.elapsed() >= interval && self.desk.lock().stage != Stage::Closed {
@@ -284,13 +317,21 @@ impl Shared {
 
 fn counted(owed: &Owed) -> Counted {
     let Owed { info_hash, downloads, counts, active } = *owed;
-    Counted { info_hash, downloads, complete: counts.complete, incomplete: counts.incomplete, active }
+    Counted {
+        info_hash,
+        downloads,
+        complete: counts.complete,
+        incomplete: counts.incomplete,
+        active,
+    }
 }
 
-/// Different in every process: from the system's randomness, as two trackers with one name would lose each other's counts.
+/// Different in every process: from the system's randomness, as two trackers with one name would
+/// lose each other's counts.
 fn random() -> [u8; 16] {
     use std::hash::{BuildHasher, RandomState};
-    let [high, low] = [(); 2].map(|()| RandomState::new().hash_one(std::process::id()).to_be_bytes());
+    let [high, low] =
+        [(); 2].map(|()| RandomState::new().hash_one(std::process::id()).to_be_bytes());
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&high);
     bytes[8..].copy_from_slice(&low);
@@ -314,7 +355,8 @@ mod tests {
         StateFile::open(folder, Fingerprint::of("test", b"")).unwrap().unwrap()
     }
 
-    /// A thread that has one batch to write at first, and a database that takes it as `on_write` says.
+    /// A thread that has one batch to write at first, and a database that takes it as `on_write`
+    /// says.
     fn start(
         state_file: &StateFile,
         save_interval: Duration,
@@ -328,12 +370,21 @@ mod tests {
         let terms = Terms { ttl_ms: 30_000, bytes_max: 1 << 20, listed_only: true, seed: 7 };
         let verdicts = Arc::new(Verdicts::new(terms, harness::store(&harness::policy(), 7)));
         let batch = Batch { node: NodeId([7; 16]), number: 1, rows: Vec::new() };
-        let shared = Shared { save_interval, ..Shared::new(&settings, verdicts, Arc::default(), vec![batch]) };
+        let shared = Shared {
+            save_interval,
+            ..Shared::new(&settings, verdicts, Arc::default(), vec![batch])
+        };
         let ledger = move || {
             let on_write = on_write.clone();
-            Box::new(PaperLedger { on_write: Some(Box::new(move |_| on_write())), ..PaperLedger::default() }) as Box<dyn Ledger>
+            Box::new(PaperLedger {
+                on_write: Some(Box::new(move |_| on_write())),
+                ..PaperLedger::default()
+            }) as Box<dyn Ledger>
         };
-        let databases = Databases { backend: Box::new(|| panic!("nothing is looked up")), ledger: Some(Box::new(ledger)) };
+        let databases = Databases {
+            backend: Box::new(|| panic!("nothing is looked up")),
+            ledger: Some(Box::new(ledger)),
+        };
         Flusher::spawn(shared, &Arc::new(databases)).unwrap()
     }
 

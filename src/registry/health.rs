@@ -1,6 +1,7 @@
 //! Whether the database answers: said once when it stops, and once when all is well again.
 //!
-//! Owns: which of the registry's threads have the database's ear at the moment, and the pauses between their tries.
+//! Owns: which of the registry's threads have the database's ear at the moment, and the pauses
+//! between their tries.
 //!
 //! Never: more than a line per change of state, however many threads and requests find out.
 
@@ -45,7 +46,8 @@ enum News {
 }
 
 impl State {
-    /// Takes note of what came of a question; what is new about it. Parts that are told the same are told it once.
+    /// Takes note of what came of a question; what is new about it. Parts that are told the same
+    /// are told it once.
     fn note(&mut self, part: Part, outcome: Result<(), &DatabaseError>) -> Option<News> {
         let was_silent = self.silent != 0;
         let Err(error) = outcome else {
@@ -87,7 +89,8 @@ impl Health {
     }
 }
 
-/// Pauses between tries: from 100 ms, doubled each time, to 10 s, each shortened by up to a half so that trackers do not come back in step.
+/// Pauses between tries: from 100 ms, doubled each time, to 10 s, each shortened by up to a half so
+/// that trackers do not come back in step.
 #[derive(Default)]
 pub(super) struct Backoff {
     tries: u32,
@@ -127,7 +130,8 @@ mod tests {
     fn each_change_is_told_once() {
         let mut state = State::default();
         let away = DatabaseError::Away("gone".to_owned());
-        let [table, right] = ["no table", "no right"].map(|text| DatabaseError::Unfit(text.to_owned()));
+        let [table, right] =
+            ["no table", "no right"].map(|text| DatabaseError::Unfit(text.to_owned()));
         let ill = |error: &DatabaseError| Some(News::Ill(error.to_string()));
         assert_eq!(state.note(Part::Lookups, Err(&away)), ill(&away));
         assert_eq!(state.note(Part::Lookups, Err(&table)), ill(&table));
@@ -137,7 +141,8 @@ mod tests {
             let tries = [(Part::Lookups, &table), (Part::Writing, &right), (Part::Watching, &away)];
             assert!(tries.iter().all(|(part, error)| state.note(*part, Err(error)).is_none()));
         }
-        let ends = [Part::Lookups, Part::Writing, Part::Watching, Part::Watching].map(|part| state.note(part, Ok(())));
+        let ends = [Part::Lookups, Part::Writing, Part::Watching, Part::Watching]
+            .map(|part| state.note(part, Ok(())));
         assert_eq!(ends, [None, None, Some(News::Well), None]);
         assert_eq!(state.note(Part::Writing, Err(&right)), ill(&right));
     }
@@ -147,7 +152,10 @@ mod tests {
         let mut backoff = Backoff::default();
         for expected_ms in [100, 200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000] {
             let pause = backoff.next_pause();
-            assert!((expected_ms / 2..=expected_ms).contains(&pause.as_millis()), "{pause:?}, not {expected_ms} ms");
+            assert!(
+                (expected_ms / 2..=expected_ms).contains(&pause.as_millis()),
+                "{pause:?}, not {expected_ms} ms"
+            );
         }
         (0..100).for_each(|_| assert!(backoff.next_pause() <= Duration::from_secs(10)));
         backoff.reset();

@@ -1,8 +1,10 @@
 //! Where answers from other threads wait for their worker.
 //!
-//! Owns: one queue a worker, and the closure that wakes it. Many threads put, one worker takes. Never looks into what it carries.
+//! Owns: one queue a worker, and the closure that wakes it. Many threads put, one worker takes.
+//! Never looks into what it carries.
 //!
-//! Limits: none of its own. What may be put is bounded where it is asked for: one completion for every ticket that waits.
+//! Limits: none of its own. What may be put is bounded where it is asked for: one completion for
+//! every ticket that waits.
 
 use std::sync::Arc;
 
@@ -40,7 +42,10 @@ impl<T> Mailboxes<T> {
 
     /// Wakes every worker that has something to take.
     pub fn wake(&self) {
-        self.0.iter().filter(|mailbox| !mailbox.queue.is_empty()).for_each(|mailbox| (mailbox.wake)());
+        self.0
+            .iter()
+            .filter(|mailbox| !mailbox.queue.is_empty())
+            .for_each(|mailbox| (mailbox.wake)());
     }
 
     /// The next item for a worker, if any.
@@ -69,6 +74,9 @@ mod tests {
         mailboxes.put(7, "nobody's");
         mailboxes.wake();
         assert_eq!([0, 1], [0, 1].map(|worker| woken[worker].load(Ordering::Relaxed)));
-        assert_eq!((mailboxes.take(0), mailboxes.take(1), mailboxes.take(1)), (None, Some("late"), None));
+        assert_eq!(
+            (mailboxes.take(0), mailboxes.take(1), mailboxes.take(1)),
+            (None, Some("late"), None)
+        );
     }
 }

@@ -1,19 +1,26 @@
-//! Which torrents are registered, and which are banned: what the database says, without waiting for it; and what it is told.
+//! Which torrents are registered, and which are banned: what the database says, without waiting for
+//! it; and what it is told.
 //!
-//! Owns: the verdicts at hand, the threads that talk to the database, and the queues on which answers come back. [`Registry::peek`]
-//! never waits: it is a hit, or a miss that the caller turns into a [`Registry::request`]. The answer to a request arrives in
-//! the mailbox of the worker named in the ticket, whose waker is called once a batch.
+//! Owns: the verdicts at hand, the threads that talk to the database, and the queues on which
+//! answers come back. [`Registry::peek`] never waits: it is a hit, or a miss that the caller turns
+//! into a [`Registry::request`]. The answer to a request arrives in the mailbox of the worker named
+//! in the ticket, whose waker is called once a batch.
 //!
-//! Never: decides who is served (open and registered mode are `tracker`'s business), reads a ticket, or touches a worker's socket.
+//! Never: decides who is served (open and registered mode are `tracker`'s business), reads a
+//! ticket, or touches a worker's socket.
 //!
-//! Limits: hashes queued, tickets waiting, hashes in one question to the database (`pool`), bytes of cached verdicts (`cache`), counters
-//! to be written (the torrents in memory, one batch, and those of an earlier run).
+//! Limits: hashes queued, tickets waiting, hashes in one question to the database (`pool`), bytes
+//! of cached verdicts (`cache`), counters to be written (the torrents in memory, one batch, and
+//! those of an earlier run).
 //!
-//! `verdicts` is what is known, in `cache` and with the swarms; `pool` asks, `flush` writes, `watch` hears of changes; `recent` and `health`
-//! keep these three in step; `database` is what they ask of `mysql` or `sqlite`; `saved`, in a `state_file`, is what
-//! outlives the process.
+//! `verdicts` is what is known, in `cache` and with the swarms; `pool` asks, `flush` writes,
+//! `watch` hears of changes; `recent` and `health` keep these three in step; `database` is what
+//! they ask of `mysql` or `sqlite`; `saved`, in a `state_file`, is what outlives the process.
 
-#[cfg_attr(not(feature = "databases"), expect(dead_code, reason = "most of it is for the databases"))]
+#[cfg_attr(
+    not(feature = "databases"),
+    expect(dead_code, reason = "most of it is for the databases")
+)]
 mod bookkeeping;
 mod cache;
 pub mod database;
@@ -73,7 +80,8 @@ pub enum Standing {
 pub struct Record {
     /// Whether it is listed or banned.
     pub standing: Standing,
-    /// Known torrents: the name shown in scrapes. Banned ones: the operator's reason. At most 765 bytes (255 characters of MySQL's utf8mb3).
+    /// Known torrents: the name shown in scrapes. Banned ones: the operator's reason. At most 765
+    /// bytes (255 characters of MySQL's utf8mb3).
     pub text: Option<Arc<str>>,
     /// Completed downloads, by the database's count.
     pub downloaded: u32,
@@ -141,7 +149,8 @@ pub struct Settings {
     pub cache_ttl_ms: u64,
     /// Bytes all cached verdicts may take.
     pub cache_bytes_max: usize,
-    /// Whether the swarm of a torrent that is not listed is dropped, as that of a banned one always is.
+    /// Whether the swarm of a torrent that is not listed is dropped, as that of a banned one
+    /// always is.
     pub listed_only: bool,
     /// The threads and their queue.
     pub pool: PoolSettings,
@@ -163,7 +172,8 @@ impl Registry {
         Registry(None)
     }
 
-    /// Starts the threads that talk to the database; answers go to the mailbox of the worker in the ticket.
+    /// Starts the threads that talk to the database; answers go to the mailbox of the worker in the
+    /// ticket.
     ///
     /// # Errors
     /// When a thread cannot be started.
@@ -173,8 +183,11 @@ impl Registry {
         store: Arc<Store>,
         mailboxes: Mailboxes<Completion>,
     ) -> io::Result<Registry> {
-        let Settings { cache_ttl_ms: ttl_ms, cache_bytes_max: bytes_max, listed_only, seed, .. } = *settings;
-        let verdicts = Arc::new(Verdicts::new(Terms { ttl_ms, bytes_max, listed_only, seed }, store));
+        let Settings {
+            cache_ttl_ms: ttl_ms, cache_bytes_max: bytes_max, listed_only, seed, ..
+        } = *settings;
+        let verdicts =
+            Arc::new(Verdicts::new(Terms { ttl_ms, bytes_max, listed_only, seed }, store));
         let health = Arc::new(Health::default());
         let saved = settings.state_file.as_ref().map(StateFile::load).unwrap_or_default();
         saved.records.into_iter().for_each(|(hash, record)| verdicts.recall(hash, record));
@@ -183,32 +196,54 @@ impl Registry {
             let open = Arc::clone(&open);
             Box::new(move || (open.backend)())
         };
-        let pool = Pool::start(settings.pool, backend, mailboxes, Arc::clone(&verdicts), Arc::clone(&health))?;
+        let pool = Pool::start(
+            settings.pool,
+            backend,
+            mailboxes,
+            Arc::clone(&verdicts),
+            Arc::clone(&health),
+        )?;
         let (mut flusher, mut watcher) = (None, None);
         if open.ledger.is_some() {
-            flusher = Some(Flusher::start(settings, &open, Arc::clone(&verdicts), Arc::clone(&health), saved.batches)?);
-            watcher = Some(Watcher::start(Arc::clone(&settings.clock), &open, Arc::clone(&verdicts), health)?);
+            flusher = Some(Flusher::start(
+                settings,
+                &open,
+                Arc::clone(&verdicts),
+                Arc::clone(&health),
+                saved.batches,
+            )?);
+            watcher = Some(Watcher::start(
+                Arc::clone(&settings.clock),
+                &open,
+                Arc::clone(&verdicts),
+                health,
+            )?);
         }
         Ok(Registry(Some(Listed { verdicts, pool, open, flusher, watcher })))
     }
 
-    /// Puts the next question to `backend` on the caller's thread, as a thread of the pool would: with a pool of no threads, under a
-    /// virtual clock, answers come exactly when this is called. False when there is nothing to ask.
+    /// Puts the next question to `backend` on the caller's thread, as a thread of the pool would:
+    /// with a pool of no threads, under a virtual clock, answers come exactly when this is
+    /// called. False when there is nothing to ask.
     pub fn ask_once(&self, backend: &mut dyn Backend) -> bool {
         self.0.as_ref().is_some_and(|listed| listed.pool.ask_once(backend))
     }
 
-    /// Whether there is a list at all; without one every torrent is known, and none is worth showing before it has peers.
+    /// Whether there is a list at all; without one every torrent is known, and none is worth
+    /// showing before it has peers.
     pub fn is_listing(&self) -> bool {
         self.0.is_some()
     }
 
-    /// What is known of a torrent without waiting, and what its swarm is to know; `None` is a miss. A verdict past its time is a miss for
-    /// one caller, who asks for a newer one, and meanwhile a hit for the others.
+    /// What is known of a torrent without waiting, and what its swarm is to know; `None` is a miss.
+    /// A verdict past its time is a miss for one caller, who asks for a newer one, and
+    /// meanwhile a hit for the others.
     pub fn peek(&self, hash: &InfoHash, now: Millis) -> Option<(Standing, Verdict)> {
         match &self.0 {
             None => Some((Standing::Known, Verdict::NO_LIST)),
-            Some(listed) => listed.verdicts.peek(hash, now, |record, until| (record.standing, verdict(record, until))),
+            Some(listed) => listed
+                .verdicts
+                .peek(hash, now, |record, until| (record.standing, verdict(record, until))),
         }
     }
 
@@ -225,8 +260,9 @@ impl Registry {
         self.0.as_ref().and_then(|listed| listed.verdicts.last_known(hash))
     }
 
-    /// What a swarm is to know of a torrent that was looked up. Its downloads are those of now: since the record was on its way a batch
-    /// may have been written, and a swarm that began and ended meanwhile.
+    /// What a swarm is to know of a torrent that was looked up. Its downloads are those of now:
+    /// since the record was on its way a batch may have been written, and a swarm that began
+    /// and ended meanwhile.
     pub fn verdict(&self, hash: &InfoHash, record: &Record, now: Millis) -> Verdict {
         let Some(Listed { verdicts, .. }) = &self.0 else { return Verdict::NO_LIST };
         let latest = verdicts.last_known(hash).filter(|latest| latest.standing == record.standing);
@@ -239,11 +275,12 @@ impl Registry {
         self.0.as_ref().map_or(Verdict::NO_LIST, |listed| listed.verdicts.unasked(now))
     }
 
-    /// Asks the database for a torrent; a [`Completion`] with this ticket follows. A hash that is being asked for is not asked twice.
+    /// Asks the database for a torrent; a [`Completion`] with this ticket follows. A hash that is
+    /// being asked for is not asked twice.
     ///
     /// # Errors
-    /// [`LookupError::QueueFull`] at once when too many are waiting, [`LookupError::Unavailable`] when the database is known to be away;
-    /// then no completion follows.
+    /// [`LookupError::QueueFull`] at once when too many are waiting, [`LookupError::Unavailable`]
+    /// when the database is known to be away; then no completion follows.
     pub fn request(&self, hash: &InfoHash, ticket: Ticket, now: Millis) -> Result<(), LookupError> {
         match &self.0 {
             None => Err(LookupError::Unavailable),
@@ -258,8 +295,8 @@ impl Registry {
         }
     }
 
-    /// Calls `f` for every torrent that the database lists, banned ones included; when it does not answer, for those that are at hand.
-    /// Blocks: not for a worker.
+    /// Calls `f` for every torrent that the database lists, banned ones included; when it does not
+    /// answer, for those that are at hand. Blocks: not for a worker.
     pub fn for_each_listed(&self, mut f: impl FnMut(&InfoHash, &Record)) {
         let Some(listed) = &self.0 else { return };
         let read = listed.open.ledger.as_ref().map(|open| watch::read_all(open().as_mut(), &mut f));
@@ -268,7 +305,8 @@ impl Registry {
         }
     }
 
-    /// Writes what is to be written, for `patience` at most, and saves what outlives the process, with what could not be written.
+    /// Writes what is to be written, for `patience` at most, and saves what outlives the process,
+    /// with what could not be written.
     pub fn close(&self, patience: Duration) {
         if let Some(flusher) = self.0.as_ref().and_then(|listed| listed.flusher.as_ref()) {
             flusher.close(patience);
@@ -286,7 +324,10 @@ mod tests {
 
     impl Backend for Counts {
         fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, database::DatabaseError> {
-            Ok(hashes.iter().map(|_| Record { downloaded: self.0, ..Record::plain(Standing::Known) }).collect())
+            Ok(hashes
+                .iter()
+                .map(|_| Record { downloaded: self.0, ..Record::plain(Standing::Known) })
+                .collect())
         }
     }
 
@@ -294,15 +335,22 @@ mod tests {
     fn a_record_that_was_long_on_its_way_brings_no_old_count() {
         let mail = Mailboxes::new([Arc::new(|| ()) as Wake]);
         let databases = Databases { backend: Box::new(|| Box::new(Counts(0))), ledger: None };
-        let registry =
-            Registry::start(&harness::registry_settings(), databases, harness::store(&harness::policy(), 7), mail.clone())
-                .unwrap();
+        let registry = Registry::start(
+            &harness::registry_settings(),
+            databases,
+            harness::store(&harness::policy(), 7),
+            mail.clone(),
+        )
+        .unwrap();
         let (hash, ticket) = (InfoHash([1; 20]), Ticket { worker: 0, slot: 0, generation: 0 });
         registry.request(&hash, ticket, Millis(1)).unwrap();
         registry.ask_once(&mut Counts(5));
         let mailed = mail.take(0).unwrap().outcome.unwrap();
         registry.request(&hash, ticket, Millis(2)).unwrap();
         registry.ask_once(&mut Counts(8));
-        assert_eq!((mailed.downloaded, registry.verdict(&hash, &mailed, Millis(3)).downloaded), (5, 8));
+        assert_eq!(
+            (mailed.downloaded, registry.verdict(&hash, &mailed, Millis(3)).downloaded),
+            (5, 8)
+        );
     }
 }

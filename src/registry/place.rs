@@ -1,10 +1,12 @@
 //! The place of an SQLite file, and whether it is still the file that was opened there.
 //!
-//! A file that was deleted or replaced lives on for those who have it open: what they write is lost, and each sees another list. Owns:
-//! the look at the path that finds this out, before each transaction.
+//! A file that was deleted or replaced lives on for those who have it open: what they write is
+//! lost, and each sees another list. Owns: the look at the path that finds this out, before each
+//! transaction.
 //!
-//! SQLite takes the write-ahead log that lies beside a file for that file's. So a file that was put in the place of another one is
-//! refused for as long as the other one's log is still there: what it holds would be written into the new file.
+//! SQLite takes the write-ahead log that lies beside a file for that file's. So a file that was put
+//! in the place of another one is refused for as long as the other one's log is still there: what
+//! it holds would be written into the new file.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -58,7 +60,8 @@ impl Place {
     pub(super) fn look(&self) -> Result<Found, String> {
         let file = FileId::of(&self.path).map_err(|error| match error.kind() {
             ErrorKind::NotFound if self.opened.is_some() => {
-                "is gone; restore it, or start the tracker anew to have an empty one made".to_owned()
+                "is gone; restore it, or start the tracker anew to have an empty one made"
+                    .to_owned()
             }
             ErrorKind::NotFound => "there is no such file".to_owned(),
             _ => error.to_string(),
@@ -67,16 +70,20 @@ impl Place {
         let log = self.beside("-wal");
         if file != opened.file && opened.log.is_some() && FileId::of(&log).ok() == opened.log {
             let (log, index) = (log.display(), self.beside("-shm"));
-            return Err(format!("was replaced, and {log} beside it is still the old one's; remove that and {}", index.display()));
+            return Err(format!(
+                "was replaced, and {log} beside it is still the old one's; remove that and {}",
+                index.display()
+            ));
         }
         Ok(Found { file, is_same: file == opened.file })
     }
 
-    /// Takes note that what was found is open now. It was looked at before it was opened: if it has been replaced in between, the next
-    /// look finds that out.
+    /// Takes note that what was found is open now. It was looked at before it was opened: if it has
+    /// been replaced in between, the next look finds that out.
     pub(super) fn note_open(&mut self, found: Found) {
         if !found.is_same {
-            self.opened = Some(Opened { file: found.file, log: FileId::of(&self.beside("-wal")).ok() });
+            self.opened =
+                Some(Opened { file: found.file, log: FileId::of(&self.beside("-wal")).ok() });
         }
     }
 

@@ -1,15 +1,18 @@
 //! The threads that ask the database, and the queue before them.
 //!
-//! Owns: which hashes are queued or being asked, and which tickets wait for them. Each thread takes what has gathered, up to
-//! [`LOOKUP_HASHES_MAX`], and asks it as one question. Whoever asks for a hash that is already asked for joins those who wait.
+//! Owns: which hashes are queued or being asked, and which tickets wait for them. Each thread takes
+//! what has gathered, up to [`LOOKUP_HASHES_MAX`], and asks it as one question. Whoever asks for a
+//! hash that is already asked for joins those who wait.
 //!
-//! When a question fails, everybody is told so at once, and whoever comes later too, until one of the threads, trying with growing
-//! pauses, gets an answer again. So a database that is away costs no time-out but the first.
+//! When a question fails, everybody is told so at once, and whoever comes later too, until one of
+//! the threads, trying with growing pauses, gets an answer again. So a database that is away costs
+//! no time-out but the first.
 //!
 //! Never: decides what to do without an answer.
 //!
-//! Limits: hashes queued ([`Settings::queue_max`]), tickets that wait ([`WAITERS_PER_QUEUED`] times that): past either, the request is
-//! refused at once. A ticket whose connection has gone stays until its hash is answered, and counts until then.
+//! Limits: hashes queued ([`Settings::queue_max`]), tickets that wait ([`WAITERS_PER_QUEUED`] times
+//! that): past either, the request is refused at once. A ticket whose connection has gone stays
+//! until its hash is answered, and counts until then.
 
 use std::collections::VecDeque;
 use std::io;
@@ -30,7 +33,8 @@ use crate::registry::{Completion, LookupError, Mailboxes, OpenBackend, Record};
 
 /// Tickets that may wait, for every hash that may be queued.
 const WAITERS_PER_QUEUED: usize = 4;
-/// Asked for to find out whether the database answers: a question like any other, so that a missing table is found out too.
+/// Asked for to find out whether the database answers: a question like any other, so that a missing
+/// table is found out too.
 const PROBE: [InfoHash; 1] = [InfoHash([0; 20])];
 
 /// How many threads ask, and how many hashes may wait for them.
@@ -42,8 +46,8 @@ pub struct Settings {
     pub queue_max: usize,
 }
 
-/// Handle to the threads; dropping it tells them to end. Nobody waits for the question they are at: a database that does not answer
-/// would hold up the end of the process.
+/// Handle to the threads; dropping it tells them to end. Nobody waits for the question they are at:
+/// a database that does not answer would hold up the end of the process.
 pub(super) struct Pool(Arc<Shared>);
 
 struct Shared {
@@ -112,11 +116,20 @@ impl Pool {
     ) -> io::Result<Pool> {
         let lookups = Mutex::default();
         let queue_max = settings.queue_max;
-        let shared = Arc::new(Shared { lookups, queued: Condvar::new(), queue_max, mailboxes, verdicts, health });
+        let shared = Arc::new(Shared {
+            lookups,
+            queued: Condvar::new(),
+            queue_max,
+            mailboxes,
+            verdicts,
+            health,
+        });
         let open = Arc::new(open);
         let spawn = |number| {
             let (shared, open) = (Arc::clone(&shared), Arc::clone(&open));
-            thread::Builder::new().name(format!("lookup-{number}")).spawn(move || shared.run(open().as_mut()))
+            thread::Builder::new()
+                .name(format!("lookup-{number}"))
+                .spawn(move || shared.run(open().as_mut()))
         };
         for number in 0..settings.threads {
             spawn(number)?;
@@ -124,7 +137,8 @@ impl Pool {
         Ok(Pool(shared))
     }
 
-    /// Does one thread's work on the caller's: puts the next question to `backend`. False when there is nothing to ask.
+    /// Does one thread's work on the caller's: puts the next question to `backend`. False when
+    /// there is nothing to ask.
     pub(super) fn ask_once(&self, backend: &mut dyn Backend) -> bool {
         if self.0.lookups.lock().silent {
             self.0.probe(backend);
@@ -137,7 +151,12 @@ impl Pool {
     }
 
     /// Queues `hash`, or joins those who wait for it.
-    pub(super) fn request(&self, hash: &InfoHash, ticket: Ticket, now: Millis) -> Result<(), LookupError> {
+    pub(super) fn request(
+        &self,
+        hash: &InfoHash,
+        ticket: Ticket,
+        now: Millis,
+    ) -> Result<(), LookupError> {
         let mut lookups = self.0.lookups.lock();
         if lookups.silent {
             return Err(LookupError::Unavailable);
@@ -176,7 +195,8 @@ impl Shared {
         }
     }
 
-    /// Waits for hashes; while the database is silent, one thread waits for the time of the next try, and the others for its success.
+    /// Waits for hashes; while the database is silent, one thread waits for the time of the next
+    /// try, and the others for its success.
     fn next_task(&self) -> Task {
         let mut lookups = self.lookups.lock();
         loop {
@@ -211,10 +231,15 @@ impl Shared {
     fn ask(&self, batch: &[Question], backend: &mut dyn Backend) {
         let hashes: Vec<InfoHash> = batch.iter().map(|question| question.info_hash).collect();
         let mark = self.verdicts.ask(Millis(0)).mark;
-        let answer = backend.lookup(&hashes).and_then(|records| match records.len() == hashes.len() {
-            true => Ok(records),
-            false => Err(DatabaseError::Away(format!("{} records for {} hashes", records.len(), hashes.len()))),
-        });
+        let answer =
+            backend.lookup(&hashes).and_then(|records| match records.len() == hashes.len() {
+                true => Ok(records),
+                false => Err(DatabaseError::Away(format!(
+                    "{} records for {} hashes",
+                    records.len(),
+                    hashes.len()
+                ))),
+            });
         self.health.note(Part::Lookups, answer.as_ref().map(|_| ()));
         match answer {
             Ok(records) => {
@@ -233,18 +258,23 @@ impl Shared {
         let record = match self.verdicts.hear(&info_hash, record, asked) {
             Heard::Record(record) => record,
             Heard::Again if again => record.clone(),
-            Heard::Again => return self.lookups.lock().queue.push_front(Question { again: true, ..*question }),
+            Heard::Again => {
+                return self.lookups.lock().queue.push_front(Question { again: true, ..*question });
+            }
         };
         let waiting = self.lookups.lock().take_waiting(&info_hash);
         self.tell(waiting, info_hash, &Ok(record));
     }
 
-    /// Tells everybody who waits, for these hashes or for any that is queued, that there is no answer.
+    /// Tells everybody who waits, for these hashes or for any that is queued, that there is no
+    /// answer.
     fn fail(&self, asked: &[InfoHash]) {
         let mut lookups = self.lookups.lock();
         lookups.silent = true;
-        let queued: Vec<InfoHash> = lookups.queue.drain(..).map(|question| question.info_hash).collect();
-        let untold: Vec<_> = asked.iter().chain(&queued).map(|hash| (*hash, lookups.take_waiting(hash))).collect();
+        let queued: Vec<InfoHash> =
+            lookups.queue.drain(..).map(|question| question.info_hash).collect();
+        let untold: Vec<_> =
+            asked.iter().chain(&queued).map(|hash| (*hash, lookups.take_waiting(hash))).collect();
         drop(lookups);
         self.queued.notify_all();
         for (hash, waiting) in untold {
@@ -254,7 +284,8 @@ impl Shared {
 
     fn tell(&self, waiting: Waiting, info_hash: InfoHash, outcome: &Result<Record, LookupError>) {
         for ticket in waiting {
-            self.mailboxes.put(ticket.worker, Completion { ticket, info_hash, outcome: outcome.clone() });
+            self.mailboxes
+                .put(ticket.worker, Completion { ticket, info_hash, outcome: outcome.clone() });
         }
     }
 }

@@ -1,12 +1,15 @@
 //! Torrents whose downloads were written to the database lately.
 //!
-//! A count read from the database while a batch was being written may hold what the batch adds, or not. Owns: which torrents the last
-//! batches held, so that whoever read a count finds out whether it can be taken as it stands. The order that makes this right: a reader
-//! takes a [`Mark`] before it asks; the writer calls [`Recent::note`] when a batch is known to be applied and only then settles the books.
-//! Until it has, the books themselves know that a batch is under way; but not of those that an earlier process has left, so these are held
-//! here ([`Recent::expect`]) until they are noted.
+//! A count read from the database while a batch was being written may hold what the batch adds, or
+//! not. Owns: which torrents the last batches held, so that whoever read a count finds out whether
+//! it can be taken as it stands. The order that makes this right: a reader takes a [`Mark`] before
+//! it asks; the writer calls [`Recent::note`] when a batch is known to be applied and only then
+//! settles the books. Until it has, the books themselves know that a batch is under way; but not of
+//! those that an earlier process has left, so these are held here ([`Recent::expect`]) until they
+//! are noted.
 //!
-//! Limits: the last [`BATCHES_MAX`] batches. Who asked before those is told that any count may differ.
+//! Limits: the last [`BATCHES_MAX`] batches. Who asked before those is told that any count may
+//! differ.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,7 +50,8 @@ impl Recent {
         hashes.for_each(|hash| *expected.entry(hash).or_default() += 1);
     }
 
-    /// Takes note of the torrents, sorted, of a batch that is known to be applied. `expected` says that it was an earlier process's.
+    /// Takes note of the torrents, sorted, of a batch that is known to be applied. `expected` says
+    /// that it was an earlier process's.
     pub(super) fn note(&self, hashes: Box<[InfoHash]>, expected: bool) {
         if expected {
             let mut waiting = self.expected.lock();
@@ -66,7 +70,8 @@ impl Recent {
         self.noted.fetch_add(1, Ordering::Release);
     }
 
-    /// Whether a count that was asked for after `mark` is what the database holds now, as far as this tracker writes it.
+    /// Whether a count that was asked for after `mark` is what the database holds now, as far as
+    /// this tracker writes it.
     pub(super) fn is_current(&self, hash: &InfoHash, mark: Mark) -> bool {
         if self.expected.lock().contains_key(hash) {
             return false;
@@ -77,7 +82,8 @@ impl Recent {
         let batches = self.batches.lock();
         let since = self.noted.load(Ordering::Acquire) - mark.0;
         let since = usize::try_from(since).unwrap_or(usize::MAX);
-        since <= batches.len() && batches.iter().rev().take(since).all(|batch| batch.binary_search(hash).is_err())
+        since <= batches.len()
+            && batches.iter().rev().take(since).all(|batch| batch.binary_search(hash).is_err())
     }
 }
 

@@ -1,6 +1,7 @@
 //! What outlives the process: verdicts, and counters that could not be written, as bytes of a file.
 //!
-//! Owns: the form of that file. What is not understood is never guessed at. Never: the file itself, which is `state_file`'s.
+//! Owns: the form of that file. What is not understood is never guessed at. Never: the file itself,
+//! which is `state_file`'s.
 //!
 //! Limits: texts of [`TEXT_BYTES_MAX`] bytes, batches of [`BATCH_ROWS_MAX`] rows.
 
@@ -31,7 +32,14 @@ pub struct Fingerprint(pub(super) [u8; 32]);
 impl Fingerprint {
     /// Of the database at `place`, which names neither a user nor a password.
     pub fn of(kind: &str, place: &[u8]) -> Fingerprint {
-        Fingerprint(Sha256::new().chain_update(kind).chain_update([0]).chain_update(place).finalize().into())
+        Fingerprint(
+            Sha256::new()
+                .chain_update(kind)
+                .chain_update([0])
+                .chain_update(place)
+                .finalize()
+                .into(),
+        )
     }
 }
 
@@ -48,12 +56,14 @@ impl Saved {
     /// Records hold the database's count, which lacks what was not known to be written.
     pub(super) fn count_unwritten(&mut self) {
         let mut unwritten: HashMap<InfoHash, u32> = HashMap::new();
-        for row in self.batches.iter().flat_map(|batch| &batch.rows).filter(|row| row.downloads > 0) {
+        for row in self.batches.iter().flat_map(|batch| &batch.rows).filter(|row| row.downloads > 0)
+        {
             let count = unwritten.entry(row.info_hash).or_default();
             *count = count.saturating_add(row.downloads);
         }
         for (hash, record) in &mut self.records {
-            record.downloaded = record.downloaded.saturating_add(unwritten.get(hash).copied().unwrap_or(0));
+            record.downloaded =
+                record.downloaded.saturating_add(unwritten.get(hash).copied().unwrap_or(0));
         }
     }
 }
@@ -86,7 +96,9 @@ pub(super) fn write(
 
 fn write_row(file: &mut impl Write, row: &Counted) -> io::Result<()> {
     file.write_all(&row.info_hash.0)?;
-    [row.downloads, row.complete, row.incomplete].iter().try_for_each(|count| file.write_all(&count.to_le_bytes()))?;
+    [row.downloads, row.complete, row.incomplete]
+        .iter()
+        .try_for_each(|count| file.write_all(&count.to_le_bytes()))?;
     file.write_all(&[u8::from(row.active)])
 }
 
@@ -184,22 +196,36 @@ mod tests {
     }
 
     fn records() -> Vec<(InfoHash, Record)> {
-        let known = Record { standing: Standing::Known, text: Some("Ein Näme".into()), downloaded: 4_000_000_000 };
+        let known = Record {
+            standing: Standing::Known,
+            text: Some("Ein Näme".into()),
+            downloaded: 4_000_000_000,
+        };
         let banned = Record { text: Some("notice".into()), ..Record::plain(Standing::Banned) };
-        vec![(InfoHash([1; 20]), known), (InfoHash([2; 20]), banned), (InfoHash([3; 20]), Record::plain(Standing::Known))]
+        vec![
+            (InfoHash([1; 20]), known),
+            (InfoHash([2; 20]), banned),
+            (InfoHash([3; 20]), Record::plain(Standing::Known)),
+        ]
     }
 
     fn written() -> Vec<u8> {
         let mut file = Vec::new();
         let batches = [1, 2].map(|number| Arc::new(batch(number)));
-        write(&mut file, &database(), &batches, |f| records().iter().for_each(|(hash, record)| f(hash, record))).unwrap();
+        write(&mut file, &database(), &batches, |f| {
+            records().iter().for_each(|(hash, record)| f(hash, record));
+        })
+        .unwrap();
         file
     }
 
     #[test]
     fn what_is_saved_is_read_back() {
         let (of, saved) = read(&mut written().as_slice()).unwrap();
-        assert_eq!((of, saved.records, saved.batches), (database(), records(), vec![batch(1), batch(2)]));
+        assert_eq!(
+            (of, saved.records, saved.batches),
+            (database(), records(), vec![batch(1), batch(2)])
+        );
     }
 
     #[test]
@@ -222,7 +248,8 @@ mod tests {
             let mut damaged = file.clone();
             damaged[rng.usize(..file.len())] = rng.u8(..);
             // Whatever comes of it, it is no panic and no allocation beyond the bounds.
-            let _ = read(&mut damaged.as_slice()).map(|(_, saved)| assert!(saved.records.len() < file.len()));
+            let _ = read(&mut damaged.as_slice())
+                .map(|(_, saved)| assert!(saved.records.len() < file.len()));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Which database the settings name, and how to come by connections to it.
 //!
-//! Owns: the reading of the URL, and the choice between the two databases. Never: a connection; whoever asks for one has it.
+//! Owns: the reading of the URL, and the choice between the two databases. Never: a connection;
+//! whoever asks for one has it.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{self, Path, PathBuf};
@@ -35,7 +36,8 @@ impl Source {
             return Ok(None);
         }
         if let Some(path) = url.secret().strip_prefix("sqlite:") {
-            // SQLite takes an empty name and this one for a database that every connection has its own of.
+            // SQLite takes an empty name and this one for a database that every connection has its
+            // own of.
             return match path {
                 "" | ":memory:" => Err(refuse("names no file: sqlite:PATH")),
                 path => Ok(Some(Source(Kind::Sqlite(PathBuf::from(path))))),
@@ -72,8 +74,9 @@ impl Source {
         }
     }
 
-    /// What can be done about the database before anybody asks it: an SQLite file is made, with its tables. A MySQL server may be
-    /// away at that time, and nothing is asked of it; the same goes for a file that is there but locked.
+    /// What can be done about the database before anybody asks it: an SQLite file is made, with its
+    /// tables. A MySQL server may be away at that time, and nothing is asked of it; the same
+    /// goes for a file that is there but locked.
     ///
     /// # Errors
     /// When the file cannot be used or made; the text names it.
@@ -113,7 +116,11 @@ mod tests {
             "mysql://root:hunter2@localhost/tracker?prefer_socket=true",
         ];
         for url in good {
-            assert!(Source::parse(&DatabaseUrl::from(url.to_owned())).is_ok_and(|source| source.is_some()), "{url}");
+            assert!(
+                Source::parse(&DatabaseUrl::from(url.to_owned()))
+                    .is_ok_and(|source| source.is_some()),
+                "{url}"
+            );
         }
     }
 
@@ -123,12 +130,18 @@ mod tests {
         let path = |name: &str| home.path().join(name);
         std::fs::write(path("a.db"), "").unwrap();
         std::os::unix::fs::symlink(path("a.db"), path("link.db")).unwrap();
-        let of = |url: &str| Source::parse(&DatabaseUrl::from(url.to_owned())).unwrap().unwrap().fingerprint();
+        let of = |url: &str| {
+            Source::parse(&DatabaseUrl::from(url.to_owned())).unwrap().unwrap().fingerprint()
+        };
         let sqlite = |name: &str| of(&format!("sqlite:{}", path(name).display()));
         assert_eq!(sqlite("a.db"), sqlite("link.db"));
         assert_ne!(sqlite("a.db"), sqlite("b.db"));
         assert_eq!(of("mysql://root:old@db/tracker"), of("mysql://tracker:new@db:3306/tracker"));
-        for other in ["mysql://root:old@db2/tracker", "mysql://root:old@db:3307/tracker", "mysql://root:old@db/other"] {
+        for other in [
+            "mysql://root:old@db2/tracker",
+            "mysql://root:old@db:3307/tracker",
+            "mysql://root:old@db/other",
+        ] {
             assert_ne!(of("mysql://root:old@db/tracker"), of(other), "{other}");
         }
     }
@@ -152,7 +165,10 @@ mod tests {
         for (url, problem) in rows {
             let error = Source::parse(&DatabaseUrl::from(url.to_owned())).err().unwrap();
             assert!(error.contains(problem), "{url}: {error}");
-            assert!(!error.contains("hunt") && !error.contains("er2") && !error.contains('\n'), "{error}");
+            assert!(
+                !error.contains("hunt") && !error.contains("er2") && !error.contains('\n'),
+                "{error}"
+            );
         }
     }
 }

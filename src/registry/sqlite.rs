@@ -1,26 +1,34 @@
 //! SQLite, the embedded default; the only file that knows `rusqlite`.
 //!
-//! Owns: the registry's questions to one file, which is made with its tables when it is not there. Write-ahead logging, so readers
-//! and the one writer do not wait for each other; `synchronous = NORMAL`, so a power cut may take the last batches, but never half
-//! of one. A file that another process has locked is waited for, up to the time limit. One that was replaced is opened anew, by every
-//! connection before its next transaction (`place`).
+//! Owns: the registry's questions to one file, which is made with its tables when it is not there.
+//! Write-ahead logging, so readers and the one writer do not wait for each other; `synchronous =
+//! NORMAL`, so a power cut may take the last batches, but never half of one. A file that another
+//! process has locked is waited for, up to the time limit. One that was replaced is opened anew, by
+//! every connection before its next transaction (`place`).
 //!
-//! Never: SQL from outside; everything is a parameter. Numbers past the ends of their columns are cut to what records hold.
+//! Never: SQL from outside; everything is a parameter. Numbers past the ends of their columns are
+//! cut to what records hold.
 
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{
-    Connection, Error, ErrorCode, OpenFlags, OptionalExtension, Row as Cells, Statement, Transaction, TransactionBehavior, params,
+    Connection, Error, ErrorCode, OpenFlags, OptionalExtension, Row as Cells, Statement,
+    Transaction, TransactionBehavior, params,
 };
 
 use crate::ids::InfoHash;
 use crate::registry::Record;
-use crate::registry::bookkeeping::{self, ByHash, CHANGE_HOURS_KEPT, CHANGES_DELETED_MAX, FLUSH_DAYS_KEPT};
-use crate::registry::bookkeeping::{Held, Numbered, Plan, Write, Written, in_order, plan, readable, record};
+use crate::registry::bookkeeping::{
+    self, ByHash, CHANGE_HOURS_KEPT, CHANGES_DELETED_MAX, FLUSH_DAYS_KEPT,
+};
+use crate::registry::bookkeeping::{
+    Held, Numbered, Plan, Write, Written, in_order, plan, readable, record,
+};
 use crate::registry::database::{
-    BATCH_ROWS_MAX, Backend, Batch, CHANGES_MAX, Change, DatabaseError, Edit, Edited, Ledger, Row, TimeLimits,
+    BATCH_ROWS_MAX, Backend, Batch, CHANGES_MAX, Change, DatabaseError, Edit, Edited, Ledger, Row,
+    TimeLimits,
 };
 use crate::registry::place::Place;
 
@@ -32,28 +40,33 @@ const DAY_S: i64 = 86_400;
 const HOUR_S: i64 = 3_600;
 
 const NOW: &str = "SELECT CAST(strftime('%s', 'now') AS INTEGER)";
-const LOOKUP: &str = "SELECT infohash, name, downloaded, banned, ban_reason FROM torrents WHERE infohash = ?1";
-const PAGE: &str = "SELECT infohash, name, downloaded, banned, ban_reason, complete, incomplete, added, updated FROM torrents \
-     WHERE infohash > ?1 ORDER BY infohash LIMIT ?2";
-const COUNT: &str = "UPDATE torrents SET downloaded = MIN(downloaded + ?2, 4294967295), complete = ?3, incomplete = ?4, \
-     updated = CASE WHEN ?5 THEN ?6 ELSE updated END WHERE infohash = ?1";
+const LOOKUP: &str =
+    "SELECT infohash, name, downloaded, banned, ban_reason FROM torrents WHERE infohash = ?1";
+const PAGE: &str = "SELECT infohash, name, downloaded, banned, ban_reason, complete, incomplete, \
+                    added, updated FROM torrents WHERE infohash > ?1 ORDER BY infohash LIMIT ?2";
+const COUNT: &str = "UPDATE torrents SET downloaded = MIN(downloaded + ?2, 4294967295), complete \
+                     = ?3, incomplete = ?4, updated = CASE WHEN ?5 THEN ?6 ELSE updated END WHERE \
+                     infohash = ?1";
 const LAST_NUMBER: &str = "SELECT number FROM flushes WHERE node = ?1";
-const SET_NUMBER: &str =
-    "INSERT INTO flushes (node, number) VALUES (?1, ?2) ON CONFLICT (node) DO UPDATE SET number = ?2, at = ?3";
+const SET_NUMBER: &str = "INSERT INTO flushes (node, number) VALUES (?1, ?2) ON CONFLICT (node) \
+                          DO UPDATE SET number = ?2, at = ?3";
 const FORGET_NODES: &str = "DELETE FROM flushes WHERE at < ?1";
 const LAST_CHANGE: &str = "SELECT MAX(number) FROM changes";
-const CHANGED: &str = "SELECT number, infohash FROM changes WHERE number > ?1 ORDER BY number LIMIT ?2";
+const CHANGED: &str =
+    "SELECT number, infohash FROM changes WHERE number > ?1 ORDER BY number LIMIT ?2";
 const CHANGED_ONE: &str = "SELECT number, infohash FROM changes WHERE number = ?1";
 const TELL: &str = "INSERT INTO changes (infohash) VALUES (?1)";
-const FORGET_CHANGES: &str =
-    "DELETE FROM changes WHERE number IN (SELECT number FROM changes WHERE at < ?1 ORDER BY number LIMIT ?2)";
-const IDLE: &str = "SELECT infohash FROM torrents WHERE banned = 0 AND complete = 0 AND incomplete = 0 AND updated BETWEEN 1 AND ?1 \
-     ORDER BY updated LIMIT ?2";
-const DELETE_IDLE: &str =
-    "DELETE FROM torrents WHERE infohash = ?2 AND banned = 0 AND complete = 0 AND incomplete = 0 AND updated BETWEEN 1 AND ?1";
-const INSERT: &str = "INSERT INTO torrents (infohash, name, banned, ban_reason) VALUES (?1, ?2, ?3, NULLIF(?4, ''))";
+const FORGET_CHANGES: &str = "DELETE FROM changes WHERE number IN (SELECT number FROM changes \
+                              WHERE at < ?1 ORDER BY number LIMIT ?2)";
+const IDLE: &str = "SELECT infohash FROM torrents WHERE banned = 0 AND complete = 0 AND \
+                    incomplete = 0 AND updated BETWEEN 1 AND ?1 ORDER BY updated LIMIT ?2";
+const DELETE_IDLE: &str = "DELETE FROM torrents WHERE infohash = ?2 AND banned = 0 AND complete = \
+                           0 AND incomplete = 0 AND updated BETWEEN 1 AND ?1";
+const INSERT: &str =
+    "INSERT INTO torrents (infohash, name, banned, ban_reason) VALUES (?1, ?2, ?3, NULLIF(?4, ''))";
 const NAME: &str = "UPDATE torrents SET name = ?2, updated = ?3 WHERE infohash = ?1";
-const BAN: &str = "UPDATE torrents SET banned = ?2, ban_reason = NULLIF(?3, ''), updated = ?4 WHERE infohash = ?1";
+const BAN: &str = "UPDATE torrents SET banned = ?2, ban_reason = NULLIF(?3, ''), updated = ?4 \
+                   WHERE infohash = ?1";
 const DELETE: &str = "DELETE FROM torrents WHERE infohash = ?1";
 
 /// An SQLite file.
@@ -91,13 +104,19 @@ impl Sqlite {
     }
 
     /// Asks in a transaction that only reads.
-    fn ask<T>(&mut self, question: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>) -> Result<T, DatabaseError> {
+    fn ask<T>(
+        &mut self,
+        question: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
+    ) -> Result<T, DatabaseError> {
         self.transaction(TransactionBehavior::Deferred, question)
     }
 
-    /// Takes `steps` in a transaction that holds the file's one lock for writing from its beginning, so that it never has to give
-    /// up half-way for another's sake.
-    fn write<T>(&mut self, steps: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>) -> Result<T, DatabaseError> {
+    /// Takes `steps` in a transaction that holds the file's one lock for writing from its
+    /// beginning, so that it never has to give up half-way for another's sake.
+    fn write<T>(
+        &mut self,
+        steps: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
+    ) -> Result<T, DatabaseError> {
         self.transaction(TransactionBehavior::Immediate, steps)
     }
 
@@ -138,7 +157,8 @@ impl Sqlite {
         format!("SQLite file {}: {text}", self.place.path().display())
     }
 
-    /// Once the tracker runs nothing is made: a file that is missing may come back, and an empty one would say that nothing is listed.
+    /// Once the tracker runs nothing is made: a file that is missing may come back, and an empty
+    /// one would say that nothing is listed.
     fn open(&self, create: OpenFlags) -> Result<Connection, Error> {
         // Not the default flags: they would read a name that starts with `file:` as a URI.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
@@ -154,17 +174,26 @@ impl Sqlite {
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
                 let waited_s = self.lock_wait.as_secs_f32();
-                DatabaseError::Away(self.about(&format!("another process has kept it locked for {waited_s} s")))
+                DatabaseError::Away(
+                    self.about(&format!("another process has kept it locked for {waited_s} s")),
+                )
             }
-            Some(ErrorCode::NotADatabase) => self.unfit("this is no SQLite database; name another file"),
-            Some(ErrorCode::DatabaseCorrupt) => self.unfit("damaged; restore it, or see sqlite3's .recover"),
-            Some(ErrorCode::CannotOpen) => {
-                self.unfit("cannot be opened or made; does its directory exist, and may the tracker write there?")
+            Some(ErrorCode::NotADatabase) => {
+                self.unfit("this is no SQLite database; name another file")
             }
+            Some(ErrorCode::DatabaseCorrupt) => {
+                self.unfit("damaged; restore it, or see sqlite3's .recover")
+            }
+            Some(ErrorCode::CannotOpen) => self.unfit(
+                "cannot be opened or made; does its directory exist, and may the tracker write \
+                 there?",
+            ),
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
                 self.unfit("may not be written to; it and its directory must be the tracker's")
             }
-            Some(ErrorCode::Unknown | ErrorCode::ConstraintViolation) => self.unfit(&format!("{error}; {OTHER_TABLES}")),
+            Some(ErrorCode::Unknown | ErrorCode::ConstraintViolation) => {
+                self.unfit(&format!("{error}; {OTHER_TABLES}"))
+            }
             _ => match error {
                 // Its own text quotes all of the SQL.
                 Error::SqlInputError { msg, .. } => self.unfit(&format!("{msg}; {OTHER_TABLES}")),
@@ -180,8 +209,14 @@ impl Backend for Sqlite {
             let mut statement = transaction.prepare(LOOKUP)?;
             let mut found = ByHash::default();
             for hash in hashes {
-                let record = statement
-                    .query_row([hash.0], |row| Ok(record(bytes(row, 1)?, number(row, 2)?, number(row, 3)? != 0, bytes(row, 4)?)));
+                let record = statement.query_row([hash.0], |row| {
+                    Ok(record(
+                        bytes(row, 1)?,
+                        number(row, 2)?,
+                        number(row, 3)? != 0,
+                        bytes(row, 4)?,
+                    ))
+                });
                 found.extend(record.optional()?.map(|record| (*hash, record)));
             }
             Ok(in_order(hashes, &found))
@@ -204,11 +239,15 @@ impl Ledger for Sqlite {
     fn write(&mut self, batch: &Batch) -> Result<(), DatabaseError> {
         self.write(|transaction| {
             let now = now(transaction)?;
-            let applied = transaction.prepare(LAST_NUMBER)?.query_row([batch.node.0], |row| number(row, 0)).optional()?;
+            let applied = transaction
+                .prepare(LAST_NUMBER)?
+                .query_row([batch.node.0], |row| number(row, 0))
+                .optional()?;
             match Numbered::of(batch.number, applied).map_err(Failure::Unfit)? {
                 Numbered::Applied => return Ok(()),
                 Numbered::First => {
-                    transaction.execute(FORGET_NODES, [now - i64::from(FLUSH_DAYS_KEPT) * DAY_S])?;
+                    transaction
+                        .execute(FORGET_NODES, [now - i64::from(FLUSH_DAYS_KEPT) * DAY_S])?;
                 }
                 Numbered::Next => {}
             }
@@ -216,7 +255,14 @@ impl Ledger for Sqlite {
             transaction.prepare(SET_NUMBER)?.execute(params![batch.node.0, number, now])?;
             let mut count = transaction.prepare(COUNT)?;
             for row in &batch.rows {
-                count.execute(params![row.info_hash.0, row.downloads, row.complete, row.incomplete, row.active, now])?;
+                count.execute(params![
+                    row.info_hash.0,
+                    row.downloads,
+                    row.complete,
+                    row.incomplete,
+                    row.active,
+                    now
+                ])?;
             }
             Ok(())
         })
@@ -276,7 +322,9 @@ impl Ledger for Sqlite {
             }
             if !writes.is_empty() {
                 let until = now - i64::from(CHANGE_HOURS_KEPT) * HOUR_S;
-                transaction.prepare(FORGET_CHANGES)?.execute(params![until, CHANGES_DELETED_MAX])?;
+                transaction
+                    .prepare(FORGET_CHANGES)?
+                    .execute(params![until, CHANGES_DELETED_MAX])?;
             }
             Ok(edited)
         })
@@ -293,8 +341,9 @@ fn held(transaction: &Transaction<'_>, edits: &[Edit]) -> Result<ByHash<Held>, E
     let mut statement = transaction.prepare(LOOKUP)?;
     let mut listed = ByHash::default();
     for hash in edits.iter().map(Edit::info_hash) {
-        let held = statement
-            .query_row([hash.0], |row| Ok(Held { name: text(row, 1)?, banned: number(row, 3)? != 0, reason: text(row, 4)? }));
+        let held = statement.query_row([hash.0], |row| {
+            Ok(Held { name: text(row, 1)?, banned: number(row, 3)? != 0, reason: text(row, 4)? })
+        });
         listed.extend(held.optional()?.map(|held| (*hash, held)));
     }
     Ok(listed)
@@ -304,7 +353,9 @@ fn held(transaction: &Transaction<'_>, edits: &[Edit]) -> Result<ByHash<Held>, E
 fn apply(transaction: &Transaction<'_>, write: &Write, now: i64) -> Result<(), Error> {
     let hash = write.info_hash.0;
     let written = match &write.what {
-        Written::Insert(held) => transaction.execute(INSERT, params![hash, held.name, held.banned, held.reason]),
+        Written::Insert(held) => {
+            transaction.execute(INSERT, params![hash, held.name, held.banned, held.reason])
+        }
         Written::Name(name) => transaction.execute(NAME, params![hash, name, now]),
         Written::Ban(reason) => transaction.execute(BAN, params![hash, true, reason, now]),
         Written::Unban => transaction.execute(BAN, params![hash, false, "", now]),
@@ -328,8 +379,12 @@ fn row(row: &Cells<'_>) -> Result<Row, Error> {
     })
 }
 
-fn change_rows(statement: &mut Statement<'_>, parameters: impl rusqlite::Params) -> Result<Vec<Change>, Error> {
-    let read = |row: &Cells<'_>| Ok(Change { number: number(row, 0)?, info_hash: info_hash(row, 1)? });
+fn change_rows(
+    statement: &mut Statement<'_>,
+    parameters: impl rusqlite::Params,
+) -> Result<Vec<Change>, Error> {
+    let read =
+        |row: &Cells<'_>| Ok(Change { number: number(row, 0)?, info_hash: info_hash(row, 1)? });
     statement.query_map(parameters, read)?.collect()
 }
 
@@ -353,7 +408,12 @@ fn text(row: &Cells<'_>, column: usize) -> Result<String, Error> {
 
 /// A whole number without a sign; 0 for anything else, and for NULL.
 fn number(row: &Cells<'_>, column: usize) -> Result<u64, Error> {
-    Ok(row.get_ref(column)?.as_i64().ok().and_then(|number| u64::try_from(number).ok()).unwrap_or(0))
+    Ok(row
+        .get_ref(column)?
+        .as_i64()
+        .ok()
+        .and_then(|number| u64::try_from(number).ok())
+        .unwrap_or(0))
 }
 
 fn info_hash(row: &Cells<'_>, column: usize) -> Result<InfoHash, Error> {

@@ -1,9 +1,11 @@
 //! The file in the state directory that holds what outlives the process, and the right to it.
 //!
-//! Owns: the lock beside it, as two trackers that save into one file would lose each other's counters; the file's reading, and its
-//! writing: whole, into a file beside it, which then takes its place, so there is never half of it. One that cannot be read is as
-//! good as none, and is said so. One that is of another database says nothing about this one's torrents: if it holds counters that
-//! could not be written it is kept under another name, and found again when the tracker runs on that database again.
+//! Owns: the lock beside it, as two trackers that save into one file would lose each other's
+//! counters; the file's reading, and its writing: whole, into a file beside it, which then takes
+//! its place, so there is never half of it. One that cannot be read is as good as none, and is said
+//! so. One that is of another database says nothing about this one's torrents: if it holds counters
+//! that could not be written it is kept under another name, and found again when the tracker runs
+//! on that database again.
 //!
 //! Never: the form of the file, which is `saved`'s.
 
@@ -25,7 +27,8 @@ const NAME: &str = "announced.state";
 /// Bytes of its fingerprint by which a file of another database is named.
 const NAMING_BYTES: usize = 8;
 
-/// See the module. Clones share the lock, which lasts until the last of them is dropped, or the process ends.
+/// See the module. Clones share the lock, which lasts until the last of them is dropped, or the
+/// process ends.
 #[derive(Clone)]
 pub struct StateFile(Arc<Shared>);
 
@@ -50,19 +53,35 @@ impl fmt::Display for InUse {
 impl std::error::Error for InUse {}
 
 impl StateFile {
-    /// Takes the file in `directory` for a tracker on `database`. None, with a warning, where no file can be made.
+    /// Takes the file in `directory` for a tracker on `database`. None, with a warning, where no
+    /// file can be made.
     ///
     /// # Errors
     /// When another tracker has it.
     pub fn open(directory: &Path, database: Fingerprint) -> Result<Option<StateFile>, InUse> {
         let path = directory.join(NAME);
         let lock = path.with_extension("state.lock");
-        let file = File::options().create(true).write(true).truncate(false).open(&lock).map_err(TryLockError::Error);
+        let file = File::options()
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .open(&lock)
+            .map_err(TryLockError::Error);
         match file.and_then(|file| file.try_lock().map(|()| file)) {
-            Ok(file) => Ok(Some(StateFile(Arc::new(Shared { path, database, failing: AtomicBool::new(false), _lock: file })))),
-            Err(TryLockError::WouldBlock) => Err(InUse(directory.canonicalize().unwrap_or_else(|_| directory.to_owned()))),
+            Ok(file) => Ok(Some(StateFile(Arc::new(Shared {
+                path,
+                database,
+                failing: AtomicBool::new(false),
+                _lock: file,
+            })))),
+            Err(TryLockError::WouldBlock) => {
+                Err(InUse(directory.canonicalize().unwrap_or_else(|_| directory.to_owned())))
+            }
             Err(TryLockError::Error(error)) => {
-                log::warn!("{}: {error}; what is known of torrents will not outlive the process", lock.display());
+                log::warn!(
+                    "{}: {error}; what is known of torrents will not outlive the process",
+                    lock.display()
+                );
                 Ok(None)
             }
         }
@@ -79,7 +98,9 @@ impl StateFile {
             found => found,
         };
         // What was put aside is older than what is in its place, but that is not this database's.
-        let own = own.or_else(|| fs::rename(self.name_of(&self.0.database), path).ok().and_then(|()| read(path)));
+        let own = own.or_else(|| {
+            fs::rename(self.name_of(&self.0.database), path).ok().and_then(|()| read(path))
+        });
         let mut saved = own.map(|(_, saved)| saved).unwrap_or_default();
         saved.count_unwritten();
         saved
@@ -95,31 +116,47 @@ impl StateFile {
         let name = self.name_of(database);
         match fs::rename(&self.0.path, &name) {
             Ok(()) => log::warn!(
-                "{path}: is of another database, and holds counters that could not be written there: kept as {}, until the tracker \
-                 runs on that database again",
+                "{path}: is of another database, and holds counters that could not be written \
+                 there: kept as {}, until the tracker runs on that database again",
                 name.display()
             ),
-            Err(error) => log::error!("{path}: is of another database, and cannot be kept as {}: {error}", name.display()),
+            Err(error) => log::error!(
+                "{path}: is of another database, and cannot be kept as {}: {error}",
+                name.display()
+            ),
         }
     }
 
     /// Where a file that is of `database` is kept while the tracker runs on another one.
     fn name_of(&self, database: &Fingerprint) -> PathBuf {
-        self.0.path.with_extension(format!("state-{}", HEXLOWER.encode(&database.0[..NAMING_BYTES])))
+        self.0
+            .path
+            .with_extension(format!("state-{}", HEXLOWER.encode(&database.0[..NAMING_BYTES])))
     }
 
-    /// Writes the file; whether it could be written, which is said once when it begins to fail. `records` is to call what it is given
-    /// for each verdict.
-    pub(super) fn save(&self, batches: &[Arc<Batch>], records: impl FnOnce(&mut dyn FnMut(&InfoHash, &Record))) -> bool {
+    /// Writes the file; whether it could be written, which is said once when it begins to fail.
+    /// `records` is to call what it is given for each verdict.
+    pub(super) fn save(
+        &self,
+        batches: &[Arc<Batch>],
+        records: impl FnOnce(&mut dyn FnMut(&InfoHash, &Record)),
+    ) -> bool {
         let outcome = self.replace(batches, records);
         let was_failing = self.0.failing.swap(outcome.is_err(), Ordering::Relaxed);
         if let (Err(error), false) = (&outcome, was_failing) {
-            log::warn!("{}: {error}; what is known of torrents will not outlive the process", self.0.path.display());
+            log::warn!(
+                "{}: {error}; what is known of torrents will not outlive the process",
+                self.0.path.display()
+            );
         }
         outcome.is_ok()
     }
 
-    fn replace(&self, batches: &[Arc<Batch>], records: impl FnOnce(&mut dyn FnMut(&InfoHash, &Record))) -> io::Result<()> {
+    fn replace(
+        &self,
+        batches: &[Arc<Batch>],
+        records: impl FnOnce(&mut dyn FnMut(&InfoHash, &Record)),
+    ) -> io::Result<()> {
         let beside = self.0.path.with_extension("state-new");
         let mut file = BufWriter::new(File::create(&beside)?);
         saved::write(&mut file, &self.0.database, batches, records)?;
@@ -155,7 +192,8 @@ mod tests {
     }
 
     fn save(file: &StateFile, batch: Option<u64>) -> bool {
-        let batch = batch.map(|number| Arc::new(Batch { node: NodeId([7; 16]), number, rows: Vec::new() }));
+        let batch =
+            batch.map(|number| Arc::new(Batch { node: NodeId([7; 16]), number, rows: Vec::new() }));
         let batches: Vec<Arc<Batch>> = batch.into_iter().collect();
         file.save(&batches, |f| f(&InfoHash([1; 20]), &Record::plain(Standing::Known)))
     }
@@ -169,7 +207,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = open(folder.path(), "a");
         let refused = StateFile::open(folder.path(), of("b")).err().unwrap().to_string();
-        assert!(refused.contains(folder.path().canonicalize().unwrap().to_str().unwrap()), "{refused}");
+        assert!(
+            refused.contains(folder.path().canonicalize().unwrap().to_str().unwrap()),
+            "{refused}"
+        );
         drop(first);
         open(folder.path(), "b");
     }

@@ -1,7 +1,8 @@
 //! What the database has said, at hand: in the cache, and with the swarms.
 //!
-//! Owns: where an answer goes. Whoever gets one from the database hands it to [`Verdicts::hear`], which keeps it in the cache, tells the
-//! torrent's swarm, and drops the swarm of a torrent that is banned, or not listed where only listed ones are served.
+//! Owns: where an answer goes. Whoever gets one from the database hands it to [`Verdicts::hear`],
+//! which keeps it in the cache, tells the torrent's swarm, and drops the swarm of a torrent that is
+//! banned, or not listed where only listed ones are served.
 //!
 //! Never: asks. Answers may come in any order: one to an older question changes nothing.
 //!
@@ -59,13 +60,19 @@ pub(super) struct Asked {
 pub(super) enum Heard {
     /// This counts: the answer, or one to a later question that came before it.
     Record(Record),
-    /// The answer says of a listed torrent's downloads what may have changed meanwhile: it is to be asked again.
+    /// The answer says of a listed torrent's downloads what may have changed meanwhile: it is to be
+    /// asked again.
     Again,
 }
 
 impl Verdicts {
     pub(super) fn new(terms: Terms, store: Arc<Store>) -> Verdicts {
-        let keys = RandomState::with_seeds(terms.seed, terms.seed.rotate_left(17), !terms.seed, 0x5bd1_e995);
+        let keys = RandomState::with_seeds(
+            terms.seed,
+            terms.seed.rotate_left(17),
+            !terms.seed,
+            0x5bd1_e995,
+        );
         let shard = || Mutex::new(Cache::new(terms.ttl_ms, terms.bytes_max / CACHE_SHARDS));
         Verdicts {
             terms,
@@ -82,9 +89,14 @@ impl Verdicts {
         Asked { at: now, mark: self.recent.mark() }
     }
 
-    /// What `of` makes of the cached record and the end of its time. None also for a record past its time, once: whoever is told so
-    /// waits for a newer one.
-    pub(super) fn peek<T>(&self, hash: &InfoHash, now: Millis, of: impl FnOnce(&Record, Millis) -> T) -> Option<T> {
+    /// What `of` makes of the cached record and the end of its time. None also for a record past
+    /// its time, once: whoever is told so waits for a newer one.
+    pub(super) fn peek<T>(
+        &self,
+        hash: &InfoHash,
+        now: Millis,
+        of: impl FnOnce(&Record, Millis) -> T,
+    ) -> Option<T> {
         let mut cache = self.shard(hash);
         let fresh_until = cache.fresh_until(hash);
         match cache.peek(hash, now) {
@@ -98,10 +110,15 @@ impl Verdicts {
         self.shard(hash).last_known(hash).cloned()
     }
 
-    /// What a swarm is to know that begins while nobody can be asked: to be asked for as soon as somebody can.
+    /// What a swarm is to know that begins while nobody can be asked: to be asked for as soon as
+    /// somebody can.
     pub(super) fn unasked(&self, now: Millis) -> Verdict {
         self.unasked.store(true, Ordering::Release);
-        Verdict { listing: Listing::Unasked, downloaded: 0, fresh_until: now.plus(REFRESH_RETRY_MS) }
+        Verdict {
+            listing: Listing::Unasked,
+            downloaded: 0,
+            fresh_until: now.plus(REFRESH_RETRY_MS),
+        }
     }
 
     /// Whether there was a call of [`Verdicts::unasked`] since the last one of this.
@@ -121,7 +138,8 @@ impl Verdicts {
 
     /// Takes in an answer, and says what counts now.
     pub(super) fn hear(&self, hash: &InfoHash, record: &Record, asked: Asked) -> Heard {
-        let is_current = || record.standing != Standing::Known || self.recent.is_current(hash, asked.mark);
+        let is_current =
+            || record.standing != Standing::Known || self.recent.is_current(hash, asked.mark);
         if let Some(newer) = self.shard(hash).newer(hash, asked.at) {
             return Heard::Record(newer.clone());
         }
@@ -149,13 +167,15 @@ impl Verdicts {
         self.shard(&hash).insert_stale(hash, record);
     }
 
-    /// Forgets what an earlier run has left and nobody has said since: the whole list has been read, and does not hold it.
+    /// Forgets what an earlier run has left and nobody has said since: the whole list has been
+    /// read, and does not hold it.
     pub(super) fn forget_recalled(&self) {
         self.shards.iter().for_each(|shard| shard.lock().forget_recalled());
     }
 
-    /// The books of a torrent are settled: `downloads` of it have been written. The cache is set right before the torrent may go, as the
-    /// next one to announce it takes the count from there.
+    /// The books of a torrent are settled: `downloads` of it have been written. The cache is set
+    /// right before the torrent may go, as the next one to announce it takes the count from
+    /// there.
     pub(super) fn settle(&self, hash: &InfoHash, downloads: u32) {
         let written = self.store.settle(hash, downloads);
         if downloads > 0
@@ -183,9 +203,12 @@ impl Verdicts {
         self.shards.iter().all(|shard| shard.lock().has_room())
     }
 
-    /// Calls `f` for everything that is known to be listed or banned, in no order; a torrent may come twice, the better known last.
+    /// Calls `f` for everything that is known to be listed or banned, in no order; a torrent may
+    /// come twice, the better known last.
     pub(super) fn for_each_listed(&self, mut f: impl FnMut(&InfoHash, &Record)) {
-        self.store.for_each_listed(|hash, downloaded| f(hash, &Record { downloaded, ..Record::plain(Standing::Known) }));
+        self.store.for_each_listed(|hash, downloaded| {
+            f(hash, &Record { downloaded, ..Record::plain(Standing::Known) });
+        });
         for shard in &self.shards {
             // Copied, so that no worker waits for what `f` does: names are shared, not copied.
             let records = shard.lock().listed();
@@ -195,13 +218,16 @@ impl Verdicts {
 
     fn shard(&self, hash: &InfoHash) -> MutexGuard<'_, Cache> {
         // `CACHE_SHARDS` is a power of two, so the mask is always an index.
-        self.shards[usize::try_from(self.keys.hash_one(hash) >> 40).unwrap_or(0) & (CACHE_SHARDS - 1)].lock()
+        self.shards
+            [usize::try_from(self.keys.hash_one(hash) >> 40).unwrap_or(0) & (CACHE_SHARDS - 1)]
+            .lock()
     }
 }
 
 /// What a swarm is to know of a torrent that may be served.
 pub(super) fn verdict(record: &Record, fresh_until: Millis) -> Verdict {
-    let listing = if record.standing == Standing::Known { Listing::Listed } else { Listing::Unlisted };
+    let listing =
+        if record.standing == Standing::Known { Listing::Listed } else { Listing::Unlisted };
     Verdict { listing, downloaded: record.downloaded, fresh_until }
 }
 
@@ -232,7 +258,8 @@ mod tests {
         database: BTreeMap<InfoHash, u32>,
         truth: BTreeMap<InfoHash, u32>,
         questions: Vec<Question>,
-        /// The batch that is being written: not committed, or committed, noted, and to be settled row by row.
+        /// The batch that is being written: not committed, or committed, noted, and to be settled
+        /// row by row.
         batch: Option<(Vec<Owed>, bool, bool)>,
         peers: u16,
     }
@@ -240,7 +267,8 @@ mod tests {
     impl Site {
         fn new(seed: u64) -> Site {
             let terms = Terms { ttl_ms: 30_000, bytes_max: 1 << 20, listed_only: true, seed };
-            let listed: BTreeMap<InfoHash, u32> = (0..TORRENTS).map(|n| (InfoHash([n; 20]), u32::from(n) * 100)).collect();
+            let listed: BTreeMap<InfoHash, u32> =
+                (0..TORRENTS).map(|n| (InfoHash([n; 20]), u32::from(n) * 100)).collect();
             Site {
                 rng: fastrand::Rng::with_seed(seed),
                 verdicts: Verdicts::new(terms, harness::store(&harness::policy(), seed)),
@@ -274,13 +302,17 @@ mod tests {
             let known = self.verdicts.peek(&hash, self.now, verdict);
             let verdict = known.unwrap_or_else(|| self.look_up(hash));
             let newcomer = Newcomer { announce: &announce, verdict };
-            self.verdicts.store.enter(&newcomer, self.now, &mut self.rng, &mut Chosen::new()).unwrap()
+            self.verdicts
+                .store
+                .enter(&newcomer, self.now, &mut self.rng, &mut Chosen::new())
+                .unwrap()
         }
 
         /// A question asked, answered and heard at once.
         fn look_up(&mut self, hash: InfoHash) -> Verdict {
             let asked = self.verdicts.ask(self.now);
-            let record = Record { downloaded: self.database[&hash], ..Record::plain(Standing::Known) };
+            let record =
+                Record { downloaded: self.database[&hash], ..Record::plain(Standing::Known) };
             self.verdicts.hear(&hash, &record, asked);
             verdict(&record, self.verdicts.fresh_until(self.now))
         }
@@ -315,7 +347,10 @@ mod tests {
         }
 
         fn hear_one(&mut self) {
-            let Some(at) = self.questions.iter().position(|question| question.read.is_some()) else { return };
+            let Some(at) = self.questions.iter().position(|question| question.read.is_some())
+            else {
+                return;
+            };
             let Question { hash, asked, read } = self.questions.swap_remove(at);
             let record = Record { downloaded: read.unwrap(), ..Record::plain(Standing::Known) };
             if self.verdicts.hear(&hash, &record, asked) == Heard::Again {
@@ -328,16 +363,24 @@ mod tests {
             match &mut self.batch {
                 None => {
                     let (mut walk, mut owed) = (Walk::default(), Vec::new());
-                    self.verdicts.store.take_owed(&mut walk, self.now, self.rng.usize(1..3), &mut owed);
+                    self.verdicts.store.take_owed(
+                        &mut walk,
+                        self.now,
+                        self.rng.usize(1..3),
+                        &mut owed,
+                    );
                     owed.sort_unstable_by_key(|owed| owed.info_hash);
                     self.batch = (!owed.is_empty()).then_some((owed, false, false));
                 }
                 Some((rows, committed, _)) if !*committed => {
-                    rows.iter().for_each(|row| *self.database.get_mut(&row.info_hash).unwrap() += row.downloads);
+                    rows.iter().for_each(|row| {
+                        *self.database.get_mut(&row.info_hash).unwrap() += row.downloads;
+                    });
                     *committed = true;
                 }
                 Some((rows, _, noted)) if !*noted => {
-                    let written = rows.iter().filter(|row| row.downloads > 0).map(|row| row.info_hash);
+                    let written =
+                        rows.iter().filter(|row| row.downloads > 0).map(|row| row.info_hash);
                     self.verdicts.recent.note(written.collect(), false);
                     *noted = true;
                 }
@@ -352,8 +395,12 @@ mod tests {
         fn check(&mut self) {
             for (hash, truth) in &self.truth {
                 let swarm = self.verdicts.store.scrape(hash).map(|counts| counts.downloaded);
-                let shown = swarm.or_else(|| self.verdicts.last_known(hash).map(|record| record.downloaded));
-                assert!(shown.is_none_or(|shown| shown == *truth), "{hash}: {shown:?}, not {truth}; in a swarm: {swarm:?}");
+                let shown = swarm
+                    .or_else(|| self.verdicts.last_known(hash).map(|record| record.downloaded));
+                assert!(
+                    shown.is_none_or(|shown| shown == *truth),
+                    "{hash}: {shown:?}, not {truth}; in a swarm: {swarm:?}"
+                );
             }
         }
     }
@@ -382,12 +429,16 @@ mod tests {
         let [earlier, later] = [100, 200].map(|at| site.verdicts.ask(Millis(at)));
         assert_eq!(site.verdicts.hear(&hash, &banned, later), Heard::Record(banned.clone()));
         assert_eq!(site.verdicts.hear(&hash, &known, earlier), Heard::Record(banned));
-        assert_eq!(site.verdicts.hear(&hash, &known, site.verdicts.ask(Millis(300))), Heard::Record(known));
+        assert_eq!(
+            site.verdicts.hear(&hash, &known, site.verdicts.ask(Millis(300))),
+            Heard::Record(known)
+        );
     }
 
     #[test]
     fn downloads_never_dip_or_double_in_whatever_order_they_are_read_written_and_settled() {
-        if let Some(seed) = std::env::var("ANNOUNCED_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        if let Some(seed) = std::env::var("ANNOUNCED_SEED").ok().and_then(|seed| seed.parse().ok())
+        {
             return run(seed);
         }
         let first = fastrand::u64(..);

@@ -1,13 +1,16 @@
 //! What has changed in the database, heard of without being asked.
 //!
-//! Owns: the thread that reads the whole list once at the start, so that a flood of random hashes cannot keep the real ones waiting, and
-//! then asks for the table of changes twice a second. A change of a torrent that is known of is looked up at once.
+//! Owns: the thread that reads the whole list once at the start, so that a flood of random hashes
+//! cannot keep the real ones waiting, and then asks for the table of changes twice a second. A
+//! change of a torrent that is known of is looked up at once.
 //!
-//! Numbers of changes are given out before they are committed, so a lower one may appear after a higher one: a number that is missing is
-//! asked for again for a while. And an answer of before the change may be on its way to somebody who asked first: so what has changed is
-//! looked up a second time, a little later.
+//! Numbers of changes are given out before they are committed, so a lower one may appear after a
+//! higher one: a number that is missing is asked for again for a while. And an answer of before the
+//! change may be on its way to somebody who asked first: so what has changed is looked up a second
+//! time, a little later.
 //!
-//! Limits: rows read at once, changes read at once and not looked up yet, missing numbers ([`MISSING_MAX`]) and how long each is waited for.
+//! Limits: rows read at once, changes read at once and not looked up yet, missing numbers
+//! ([`MISSING_MAX`]) and how long each is waited for.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,7 +21,9 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use crate::ids::InfoHash;
-use crate::registry::database::{Backend, CHANGES_MAX, Change, DatabaseError, LOOKUP_HASHES_MAX, Ledger, Row};
+use crate::registry::database::{
+    Backend, CHANGES_MAX, Change, DatabaseError, LOOKUP_HASHES_MAX, Ledger, Row,
+};
 use crate::registry::health::{Backoff, Health, Part};
 use crate::registry::verdicts::Verdicts;
 use crate::registry::{Clock, Databases, Record, bookkeeping};
@@ -30,10 +35,12 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 const PAGE_ROWS: usize = 1_000;
 /// Missing numbers that are asked for again.
 const MISSING_MAX: usize = 2_000;
-/// How long a missing number is waited for: longer than a transaction of the `torrent` command takes.
+/// How long a missing number is waited for: longer than a transaction of the `torrent` command
+/// takes.
 const MISSING_FOR: Duration = Duration::from_secs(10);
 
-/// After so long an answer to a question of before a change has come or been given up: the limit of a lookup, and then some.
+/// After so long an answer to a question of before a change has come or been given up: the limit of
+/// a lookup, and then some.
 const SECOND_LOOK_AFTER: Duration = Duration::from_secs(3);
 /// Polls without a change after which the table is checked for having been begun anew.
 const QUIET_POLLS: u32 = 20;
@@ -82,7 +89,9 @@ impl Cursor {
         for change in changes {
             if change.number > self.last {
                 let room = MISSING_MAX.saturating_sub(self.missing.len());
-                self.missing.extend((self.last + 1..change.number).rev().take(room).map(|number| (number, now)));
+                self.missing.extend(
+                    (self.last + 1..change.number).rev().take(room).map(|number| (number, now)),
+                );
                 self.last = change.number;
             }
             self.missing.retain(|(number, _)| *number != change.number);
@@ -103,7 +112,13 @@ impl Watcher {
         verdicts: Arc<Verdicts>,
         health: Arc<Health>,
     ) -> io::Result<Watcher> {
-        let shared = Arc::new(Shared { orders: Mutex::default(), changed: Condvar::new(), verdicts, health, clock });
+        let shared = Arc::new(Shared {
+            orders: Mutex::default(),
+            changed: Condvar::new(),
+            verdicts,
+            health,
+            clock,
+        });
         let (thread, open) = (Arc::clone(&shared), Arc::clone(open));
         thread::Builder::new().name("watch".into()).spawn(move || {
             if let Some(ledger) = &open.ledger {
@@ -152,12 +167,21 @@ impl Shared {
     fn wait(&self, pause: Duration) -> bool {
         let mut orders = self.orders.lock();
         let end = Instant::now() + pause;
-        while !orders.stopping && !orders.reload && !self.changed.wait_until(&mut orders, end).timed_out() {}
+        while !orders.stopping
+            && !orders.reload
+            && !self.changed.wait_until(&mut orders, end).timed_out()
+        {}
         !orders.stopping
     }
 
-    /// Reads the list if that is to be done, and what has changed; whether there is more to read at once.
-    fn round(&self, progress: &mut Progress, ledger: &mut dyn Ledger, backend: &mut dyn Backend) -> Result<bool, DatabaseError> {
+    /// Reads the list if that is to be done, and what has changed; whether there is more to read at
+    /// once.
+    fn round(
+        &self,
+        progress: &mut Progress,
+        ledger: &mut dyn Ledger,
+        backend: &mut dyn Backend,
+    ) -> Result<bool, DatabaseError> {
         if progress.reload {
             self.reload(ledger, backend)?;
             progress.reload = false;
@@ -189,22 +213,34 @@ impl Shared {
         Ok(more || progress.reload)
     }
 
-    fn reload(&self, ledger: &mut dyn Ledger, backend: &mut dyn Backend) -> Result<(), DatabaseError> {
+    fn reload(
+        &self,
+        ledger: &mut dyn Ledger,
+        backend: &mut dyn Backend,
+    ) -> Result<(), DatabaseError> {
         let now = (self.clock)();
         self.verdicts.make_all_stale(now);
         self.read_list(false, ledger)?;
         // Those that the list did not hold are no longer listed.
-        self.ask_for_all(backend, |walk, found| self.verdicts.store.find_stale(walk, now, LOOKUP_HASHES_MAX, found))
+        self.ask_for_all(backend, |walk, found| {
+            self.verdicts.store.find_stale(walk, now, LOOKUP_HASHES_MAX, found);
+        })
     }
 
     /// Looks up what has changed, and once more what had changed a while ago.
-    fn look_up_changed(&self, progress: &mut Progress, backend: &mut dyn Backend) -> Result<(), DatabaseError> {
+    fn look_up_changed(
+        &self,
+        progress: &mut Progress,
+        backend: &mut dyn Backend,
+    ) -> Result<(), DatabaseError> {
         if !progress.changed.is_empty() {
             self.ask_if_known(&progress.changed, backend)?;
             let changed = std::mem::take(&mut progress.changed);
             progress.again.push_back((Instant::now() + SECOND_LOOK_AFTER, changed));
         }
-        while let Some((_, changed)) = progress.again.front().filter(|(due, _)| *due <= Instant::now()) {
+        while let Some((_, changed)) =
+            progress.again.front().filter(|(due, _)| *due <= Instant::now())
+        {
             self.ask_if_known(changed, backend)?;
             progress.again.pop_front();
         }
@@ -238,15 +274,23 @@ impl Shared {
             self.verdicts.forget_recalled();
         }
         if full {
-            log::info!("cache_bytes_max is reached: {count} torrents are at hand, others are looked up when they are asked for");
+            log::info!(
+                "cache_bytes_max is reached: {count} torrents are at hand, others are looked up \
+                 when they are asked for"
+            );
         } else if starting {
             log::info!("{count} {} listed", if count == 1 { "torrent is" } else { "torrents are" });
         }
         Ok(())
     }
 
-    fn ask_if_known(&self, hashes: &[InfoHash], backend: &mut dyn Backend) -> Result<(), DatabaseError> {
-        let known: Vec<InfoHash> = hashes.iter().copied().filter(|hash| self.verdicts.holds(hash)).collect();
+    fn ask_if_known(
+        &self,
+        hashes: &[InfoHash],
+        backend: &mut dyn Backend,
+    ) -> Result<(), DatabaseError> {
+        let known: Vec<InfoHash> =
+            hashes.iter().copied().filter(|hash| self.verdicts.holds(hash)).collect();
         self.ask(&known, backend)
     }
 
@@ -278,7 +322,10 @@ impl Shared {
 }
 
 /// Calls `f` for every torrent that is listed, in the order of their hashes.
-pub(super) fn read_all(ledger: &mut dyn Ledger, mut f: impl FnMut(&InfoHash, &Record)) -> Result<(), DatabaseError> {
+pub(super) fn read_all(
+    ledger: &mut dyn Ledger,
+    mut f: impl FnMut(&InfoHash, &Record),
+) -> Result<(), DatabaseError> {
     read_pages(ledger, |rows| {
         rows.iter().for_each(|row| f(&row.info_hash, &record(row)));
         true
@@ -286,7 +333,10 @@ pub(super) fn read_all(ledger: &mut dyn Ledger, mut f: impl FnMut(&InfoHash, &Re
 }
 
 /// Calls `f` for page after page of the list, until the last or until it says false.
-fn read_pages(ledger: &mut dyn Ledger, mut f: impl FnMut(&[Row]) -> bool) -> Result<(), DatabaseError> {
+fn read_pages(
+    ledger: &mut dyn Ledger,
+    mut f: impl FnMut(&[Row]) -> bool,
+) -> Result<(), DatabaseError> {
     let mut after = None;
     loop {
         let rows = ledger.page(after.as_ref(), PAGE_ROWS)?;
@@ -340,7 +390,11 @@ mod tests {
                 health: Arc::default(),
                 clock: Arc::new(|| Millis(1_000)),
             };
-            let mut desk = Desk { shared, progress: Progress::default(), ledger: PaperLedger::of(vec![row(HASH)]) };
+            let mut desk = Desk {
+                shared,
+                progress: Progress::default(),
+                ledger: PaperLedger::of(vec![row(HASH)]),
+            };
             assert_eq!(desk.round(None), Ok(true));
             assert_eq!(desk.standing(), Some(Standing::Known));
             desk
@@ -370,7 +424,10 @@ mod tests {
         for (due, _) in &mut desk.progress.again {
             *due = Instant::now();
         }
-        assert_eq!((desk.round(Some(Standing::Known)), desk.standing()), (Ok(false), Some(Standing::Known)));
+        assert_eq!(
+            (desk.round(Some(Standing::Known)), desk.standing()),
+            (Ok(false), Some(Standing::Known))
+        );
         assert!(desk.progress.again.is_empty());
     }
 
@@ -388,11 +445,18 @@ mod tests {
         assert_eq!(desk.round(Some(Standing::Known)), Ok(false));
         desk.ledger.changes.clear();
         desk.ledger.rows[0].banned = true;
-        let rounds = (0..QUIET_POLLS).map(|_| desk.round(Some(Standing::Known))).collect::<Vec<_>>();
+        let rounds =
+            (0..QUIET_POLLS).map(|_| desk.round(Some(Standing::Known))).collect::<Vec<_>>();
         assert_eq!(rounds.last(), Some(&Ok(true)));
-        assert_eq!((desk.round(Some(Standing::Known)), desk.standing()), (Ok(false), Some(Standing::Banned)));
+        assert_eq!(
+            (desk.round(Some(Standing::Known)), desk.standing()),
+            (Ok(false), Some(Standing::Banned))
+        );
         desk.tell(1);
-        assert_eq!((desk.round(Some(Standing::Known)), desk.standing()), (Ok(false), Some(Standing::Known)));
+        assert_eq!(
+            (desk.round(Some(Standing::Known)), desk.standing()),
+            (Ok(false), Some(Standing::Known))
+        );
     }
 
     #[test]
@@ -402,14 +466,18 @@ mod tests {
         desk.shared.verdicts.recall(other, Record::plain(Standing::Known));
         desk.progress = Progress::default();
         assert_eq!(desk.round(None), Ok(true));
-        assert_eq!((desk.standing(), desk.shared.verdicts.last_known(&other)), (Some(Standing::Known), None));
+        assert_eq!(
+            (desk.standing(), desk.shared.verdicts.last_known(&other)),
+            (Some(Standing::Known), None)
+        );
     }
 
     #[test]
     fn swarms_that_began_without_a_verdict_are_asked_for_when_somebody_can_be() {
         let mut desk = Desk::new();
         desk.shared.verdicts.unasked(Millis(1_000));
-        // Nobody is asked in vain when there is no such swarm, and it is tried again when there was no answer.
+        // Nobody is asked in vain when there is no such swarm, and it is tried again when there was
+        // no answer.
         assert_eq!((desk.round(None), desk.shared.verdicts.take_unasked()), (Ok(false), false));
         harness::begin_unasked(&desk.shared.verdicts.store, HASH);
         desk.shared.verdicts.unasked(Millis(1_000));

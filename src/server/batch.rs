@@ -1,10 +1,13 @@
 //! Requests that are answered together: read all, answer all, write all.
 //!
-//! Owns: what was read from some connections in a row, until it is answered. A system call and the answering of a request each fill the
-//! processor's nearest caches with their own code and data. By turns they push each other out; in runs each pays for that once.
+//! Owns: what was read from some connections in a row, until it is answered. A system call and the
+//! answering of a request each fill the processor's nearest caches with their own code and data. By
+//! turns they push each other out; in runs each pays for that once.
 //!
-//! Never: keeps anything from one round of the loop to the next, or changes the order of one connection's requests: whoever has
-//! something else to do with a connection has the batch answered first.
+//! Never: keeps anything from one round of the loop to the next, or changes the order of one
+//! connection's requests: whoever has something else to do with a connection has the batch answered
+//! first.
+//!
 //! Limits: [`BATCH_MAX`] connections, and what they sent: each may fill the request limit.
 
 use std::ops::Range;
@@ -15,7 +18,8 @@ use crate::server::slots::{SlotId, Slots};
 use crate::tracker::{Outbox, Turn};
 use crate::wire::reply::REPLY_BYTES_MAX;
 
-/// Connections of a batch: beyond some dozens there is nothing more to win, and those who were read first wait for the others.
+/// Connections of a batch: beyond some dozens there is nothing more to win, and those who were read
+/// first wait for the others.
 const BATCH_MAX: usize = 32;
 /// Room for ordinary requests beside one of the largest.
 const INPUT_BYTES: usize = 32 * 1024;
@@ -50,11 +54,12 @@ impl Batch {
 
     /// Whether another connection has no room.
     pub(super) fn is_full(&self) -> bool {
-        self.entries.len() == BATCH_MAX || self.input.len() - self.input_bytes < self.request_bytes_max
+        self.entries.len() == BATCH_MAX
+            || self.input.len() - self.input_bytes < self.request_bytes_max
     }
 
-    /// Reads from a connection, if that is what it waits for and nothing is left over from before; whether it is part of the batch now.
-    /// The batch is not full.
+    /// Reads from a connection, if that is what it waits for and nothing is left over from before;
+    /// whether it is part of the batch now. The batch is not full.
     pub(super) fn take(&mut self, id: SlotId, resident: &mut Resident) -> bool {
         let room = &mut self.input[self.input_bytes..][..self.request_bytes_max];
         let Some(bytes) = resident.read_ahead(room) else { return false };
@@ -65,13 +70,20 @@ impl Batch {
     }
 
     /// Answers all that has been read, and sends the answers.
-    pub(super) fn answer(&mut self, slots: &mut Slots<Resident>, bench: &mut Bench, shared: &Shared<'_>) {
+    pub(super) fn answer(
+        &mut self,
+        slots: &mut Slots<Resident>,
+        bench: &mut Bench,
+        shared: &Shared<'_>,
+    ) {
         let Batch { input, entries, .. } = self;
         let mut rest = entries.as_mut_slice();
         while !rest.is_empty() {
             let mut output_bytes = 0;
             let mut answered = 0;
-            while answered < rest.len() && output_bytes < OUTPUT_BYTES.min(bench.output.len() - REPLY_BYTES_MAX) {
+            while answered < rest.len()
+                && output_bytes < OUTPUT_BYTES.min(bench.output.len() - REPLY_BYTES_MAX)
+            {
                 let entry = &mut rest[answered];
                 answered += 1;
                 let Some(resident) = slots.find(entry.id) else { continue };

@@ -1,11 +1,15 @@
 //! One connection as a state machine: bytes in, bytes out, no socket and no clock of its own.
 //!
-//! Owns: what is kept between two events (a partial request, an unsent answer, a parked request), in which order answers leave, and
-//! when the connection is over. The event loop asks [`Connection::next`] what to do, does it, and reports what came of it.
-//! Never: parses a query or knows what an announce is; `wire::http` finds the heads, `tracker` answers them.
+//! Owns: what is kept between two events (a partial request, an unsent answer, a parked request),
+//! in which order answers leave, and when the connection is over. The event loop asks
+//! [`Connection::next`] what to do, does it, and reports what came of it.
 //!
-//! The order of answers is the order of requests. While one request waits for the registry nothing behind it is parsed or read, and
-//! while an answer waits for a slow reader likewise, so a connection never holds more than one request limit of input and one
+//! Never: parses a query or knows what an announce is; `wire::http` finds the heads, `tracker`
+//! answers them.
+//!
+//! The order of answers is the order of requests. While one request waits for the registry nothing
+//! behind it is parsed or read, and while an answer waits for a slow reader likewise, so a
+//! connection never holds more than one request limit of input and one
 //! [`Outbox`](crate::tracker::Outbox) of output.
 
 use std::net::IpAddr;
@@ -43,8 +47,8 @@ pub struct Limits {
 pub struct Round<'r> {
     /// Answers requests.
     pub tracker: &'r Tracker,
-    /// Time, scratch and the [`Outbox`](crate::tracker::Outbox) for answers. The caller sends what is in it and gives back what the socket did not take, by
-    /// [`Connection::keep_unsent`].
+    /// Time, scratch and the [`Outbox`](crate::tracker::Outbox) for answers. The caller sends what
+    /// is in it and gives back what the socket did not take, by [`Connection::keep_unsent`].
     pub turn: Turn<'r>,
     /// The same for all connections.
     pub limits: &'r Limits,
@@ -57,7 +61,8 @@ pub enum Next {
     Write,
     /// Parse what is kept: pass [`Connection::tail`] to [`Connection::receive`] as it is.
     Parse,
-    /// Read behind [`Connection::tail`] and pass both to [`Connection::receive`]; at the end of input, [`Connection::end_of_input`].
+    /// Read behind [`Connection::tail`] and pass both to [`Connection::receive`]; at the end of
+    /// input, [`Connection::end_of_input`].
     Read,
     /// Nothing: the registry's answer comes by [`Connection::complete`].
     Wait,
@@ -184,11 +189,13 @@ impl Connection {
         &self.tail
     }
 
-    /// Answers every whole request of `input`, which is the tail and what was read behind it, and keeps the rest.
+    /// Answers every whole request of `input`, which is the tail and what was read behind it, and
+    /// keeps the rest.
     pub fn receive(&mut self, input: &[u8], round: &mut Round<'_>) {
         let unused = self.answer_all(input, round);
         self.keep_tail(&input[input.len() - unused..]);
-        // Old clients send an empty line behind a request (RFC 9112, section 2.2): it is not the beginning of another one.
+        // Old clients send an empty line behind a request (RFC 9112, section 2.2): it is not the
+        // beginning of another one.
         self.request_since = match self.tail.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
             true => None,
             false => self.request_since.filter(|_| unused == input.len()).or(Some(round.turn.now)),
@@ -199,7 +206,8 @@ impl Connection {
         }
     }
 
-    /// Answers requests until input, output space or the registry's knowledge ends; the number of bytes left over.
+    /// Answers requests until input, output space or the registry's knowledge ends; the number of
+    /// bytes left over.
     fn answer_all(&mut self, mut input: &[u8], round: &mut Round<'_>) -> usize {
         self.unparsed = false;
         // A full read: the socket may hold more, and closing over it would reset the connection.
@@ -284,7 +292,8 @@ impl Connection {
         };
     }
 
-    /// The peer has shut down its sending side. It still gets the answers to what it asked; half a request is answered too.
+    /// The peer has shut down its sending side. It still gets the answers to what it asked; half a
+    /// request is answered too.
     pub fn end_of_input(&mut self, round: &mut Round<'_>) {
         self.half_closed = true;
         if matches!(self.phase, Phase::Open) && !self.unparsed && self.request_since.is_some() {
@@ -295,10 +304,16 @@ impl Connection {
 
     /// The registry's answer; nothing happens when it is not the one that is waited for.
     pub fn complete(&mut self, completion: Completion, round: &mut Round<'_>) {
-        self.unpark(round, |parked, round| round.tracker.resume(parked, completion, &mut round.turn));
+        self.unpark(round, |parked, round| {
+            round.tracker.resume(parked, completion, &mut round.turn)
+        });
     }
 
-    fn unpark(&mut self, round: &mut Round<'_>, resume: impl FnOnce(Parked, &mut Round<'_>) -> Answer) {
+    fn unpark(
+        &mut self,
+        round: &mut Round<'_>,
+        resume: impl FnOnce(Parked, &mut Round<'_>) -> Answer,
+    ) {
         let (parked, ending, until) = match std::mem::replace(&mut self.phase, Phase::Open) {
             Phase::Parked { parked, ending, until } => (parked, ending, until),
             other => {
@@ -334,7 +349,8 @@ impl Connection {
         self.set_deadline(now, limits);
     }
 
-    /// The sending side is shut down: from here on only the peer's reset or end of input is awaited.
+    /// The sending side is shut down: from here on only the peer's reset or end of input is
+    /// awaited.
     pub fn start_draining(&mut self, now: Millis) {
         self.phase = Phase::Draining { bytes: 0 };
         self.deadline = now.plus(LINGER_MS);
@@ -352,11 +368,14 @@ impl Connection {
         self.unsent.bytes.is_empty()
     }
 
-    /// The deadline has passed: half a request and a parked one get their answer, everything else is over.
+    /// The deadline has passed: half a request and a parked one get their answer, everything else
+    /// is over.
     pub fn expire(&mut self, round: &mut Round<'_>) {
         match self.phase {
             _ if !self.unsent.is_empty() => self.abandon(),
-            Phase::Parked { .. } => self.unpark(round, |parked, round| round.tracker.give_up(parked, &mut round.turn)),
+            Phase::Parked { .. } => {
+                self.unpark(round, |parked, round| round.tracker.give_up(parked, &mut round.turn));
+            }
             Phase::Open if self.request_since.is_some() => {
                 self.fault(HttpFault::Timeout, round);
                 self.keep_tail(&[]);

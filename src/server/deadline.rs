@@ -1,10 +1,12 @@
 //! Deadlines of connections: a lazy timing wheel.
 //!
-//! Owns: when each connection is to be looked at again. Moving a deadline back, which every request does, costs nothing: the entry stays
-//! where it is, and when it comes due the connection says whether its time has really come or where to look next. Only a deadline
-//! that moves forward past its entry is entered anew; the older entry is recognised and dropped.
+//! Owns: when each connection is to be looked at again. Moving a deadline back, which every request
+//! does, costs nothing: the entry stays where it is, and when it comes due the connection says
+//! whether its time has really come or where to look next. Only a deadline that moves forward past
+//! its entry is entered anew; the older entry is recognised and dropped.
 //!
-//! Limits: one live entry a connection, and one dead one for each time its deadline moved forward within the wheel's turn.
+//! Limits: one live entry a connection, and one dead one for each time its deadline moved forward
+//! within the wheel's turn.
 
 use crate::ids::Millis;
 use crate::server::slots::SlotId;
@@ -47,8 +49,8 @@ impl Deadlines {
         }
     }
 
-    /// Takes the entries of every tick that has passed by `now` into `due`; [`Scheduled::is`] tells a live one from a dead one. Whether
-    /// a tick has passed at all.
+    /// Takes the entries of every tick that has passed by `now` into `due`; [`Scheduled::is`] tells
+    /// a live one from a dead one. Whether a tick has passed at all.
     pub(super) fn take_due(&mut self, now: Millis, due: &mut Vec<(SlotId, u64)>) -> bool {
         let past = now.0 / TICK_MS;
         // After a long pause every bucket is due, once.
@@ -60,7 +62,8 @@ impl Deadlines {
         first < past
     }
 
-    /// The bucket after the one `deadline` falls in, so that it never comes up early; at most one turn away.
+    /// The bucket after the one `deadline` falls in, so that it never comes up early; at most one
+    /// turn away.
     fn tick_of(&self, deadline: Millis) -> u64 {
         (deadline.0 / TICK_MS).clamp(self.next_tick, self.next_tick + BUCKETS as u64 - 1)
     }

@@ -1,11 +1,13 @@
-//! Listening sockets: one of each address for each worker (SO_REUSEPORT), so that the kernel spreads connections and no lock is shared.
+//! Listening sockets: one of each address for each worker (SO_REUSEPORT), so that the kernel
+//! spreads connections and no lock is shared.
 //!
-//! Owns: opening them with the right options, and accepting without ever spinning or losing the edge when descriptors run out.
-//! mio is edge-triggered: after EMFILE no event comes for what is already queued, so a spare descriptor is kept. It is given up to
-//! take the connection at the head of the queue, which is told to go away (503), and taken again.
+//! Owns: opening them with the right options, and accepting without ever spinning or losing the
+//! edge when descriptors run out. mio is edge-triggered: after EMFILE no event comes for what is
+//! already queued, so a spare descriptor is kept. It is given up to take the connection at the head
+//! of the queue, which is told to go away (503), and taken again.
 //!
-//! SO_REUSEPORT would let a second tracker bind the same port in silence and take half of the swarms: before the real sockets, a
-//! probe without it must succeed.
+//! SO_REUSEPORT would let a second tracker bind the same port in silence and take half of the
+//! swarms: before the real sockets, a probe without it must succeed.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -17,9 +19,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::server::sockopt;
 
-/// How long the kernel holds a silent connection back before it hands it over all the same, seconds.
+/// How long the kernel holds a silent connection back before it hands it over all the same,
+/// seconds.
 const DEFER_ACCEPT_S: i32 = 5;
-/// Bytes of a request that are read before its connection is turned away: the default limit of a whole one.
+/// Bytes of a request that are read before its connection is turned away: the default limit of a
+/// whole one.
 const FAREWELL_READ_BYTES: usize = 8 * 1024;
 
 /// How a listening socket is to be opened.
@@ -41,15 +45,18 @@ pub(super) fn probe(options: &Options) -> io::Result<()> {
     socket(options)?.bind(&options.address.into())
 }
 
-/// Whether this machine has no IPv6 at all, and `address` is the unspecified one: then IPv4's serves instead.
+/// Whether this machine has no IPv6 at all, and `address` is the unspecified one: then IPv4's
+/// serves instead.
 pub(super) fn without_ipv6(address: SocketAddr) -> Option<SocketAddr> {
     let unspecified = address.is_ipv6() && address.ip().is_unspecified();
-    let absent = unspecified && Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP)).is_err();
+    let absent =
+        unspecified && Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP)).is_err();
     absent.then(|| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port()))
 }
 
 fn socket(options: &Options) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(options.address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket =
+        Socket::new(Domain::for_address(options.address), Type::STREAM, Some(Protocol::TCP))?;
     if options.address.is_ipv6() {
         socket.set_only_v6(options.only_v6)?;
     }
@@ -66,7 +73,8 @@ pub(super) enum Accepted {
     Drained,
     /// One connection was turned away for want of a descriptor; others may be waiting.
     TurnedAway,
-    /// Descriptors or memory have run out and nobody could even be turned away: try again later, no edge will tell.
+    /// Descriptors or memory have run out and nobody could even be turned away: try again later, no
+    /// edge will tell.
     Exhausted,
 }
 
@@ -85,7 +93,8 @@ impl Listener {
     pub(super) fn open(options: &Options) -> io::Result<Listener> {
         let socket = socket(options)?;
         socket.set_reuse_port(true)?;
-        // Accepted sockets inherit it: without it an answer waits for the acknowledgement of the one before.
+        // Accepted sockets inherit it: without it an answer waits for the acknowledgement of the
+        // one before.
         socket.set_tcp_nodelay(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&options.address.into())?;
@@ -133,8 +142,8 @@ impl Listener {
     }
 }
 
-/// Tells a connection to come back later and closes it. What has arrived is read first: closing over unread bytes resets the connection,
-/// and the reset would overtake the answer.
+/// Tells a connection to come back later and closes it. What has arrived is read first: closing
+/// over unread bytes resets the connection, and the reset would overtake the answer.
 pub(super) fn turn_away(mut stream: TcpStream, farewell: &[u8]) {
     let _ = stream.read(&mut [0; FAREWELL_READ_BYTES]);
     // Best effort: whoever it is must come back later either way.
@@ -150,7 +159,8 @@ fn out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
-/// ECONNABORTED, EINTR, and the pending network errors that accept(2) names: that connection is gone, the next may be well.
+/// ECONNABORTED, EINTR, and the pending network errors that accept(2) names: that connection is
+/// gone, the next may be well.
 fn of_one_connection(error: &io::Error) -> bool {
     let errors = [
         libc::ECONNABORTED,

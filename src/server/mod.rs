@@ -1,8 +1,8 @@
 //! Sockets and threads: a worker per core, and what starts and stops them.
 //!
-//! Owns: the order of start-up (probe, listeners, registry, tracker, workers) and of shutdown. Whatever can fail fails in
-//! [`Server::start`], with one line that names the address or the thing; after it, a worker that ends unasked ends the process.
-//! Knows nothing of the protocol.
+//! Owns: the order of start-up (probe, listeners, registry, tracker, workers) and of shutdown.
+//! Whatever can fail fails in [`Server::start`], with one line that names the address or the thing;
+//! after it, a worker that ends unasked ends the process. Knows nothing of the protocol.
 
 mod batch;
 mod connection;
@@ -28,7 +28,9 @@ use mio::{Poll, Waker};
 use crate::config::{Config, Mode};
 use crate::ids::Millis;
 
-use crate::registry::{self, Clock, Databases, InUse, Mailboxes, PoolSettings, Registry, StateFile, Wake};
+use crate::registry::{
+    self, Clock, Databases, InUse, Mailboxes, PoolSettings, Registry, StateFile, Wake,
+};
 use crate::swarm::{self, Store};
 use crate::tracker::{FullScrape, FullScrapeSettings, Policy, Tracker};
 use crate::wire::frame::{self, Framing};
@@ -41,13 +43,15 @@ pub use stats::Stats;
 use listener::{Listener, Options};
 use worker::{Common, Stop, WAKER, Worker};
 
-/// Descriptors that no worker owns: standard streams, the signals' pipe, files of the database and of the log.
+/// Descriptors that no worker owns: standard streams, the signals' pipe, files of the database and
+/// of the log.
 const PROCESS_DESCRIPTORS: usize = 32;
 
 /// How long writing counters to the database may take, step by step: nobody waits for it.
 #[cfg(feature = "databases")]
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The registry gets what the workers have left of the time for stopping, but so long at least: usually it needs a moment.
+/// The registry gets what the workers have left of the time for stopping, but so long at least:
+/// usually it needs a moment.
 const CLOSE_GRACE_MIN: Duration = Duration::from_secs(1);
 
 /// Why the server could not start; one clear line.
@@ -67,7 +71,11 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::Listen(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
-                write!(f, "cannot listen on {address}: another program has port {} already", address.port())
+                write!(
+                    f,
+                    "cannot listen on {address}: another program has port {} already",
+                    address.port()
+                )
             }
             StartError::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             StartError::Database(error) => write!(f, "cannot use the database: {error}"),
@@ -90,17 +98,22 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the sockets and starts the workers. `worker_ended` is called with the index of each worker that ends, in order or by panic.
+    /// Opens the sockets and starts the workers. `worker_ended` is called with the index of each
+    /// worker that ends, in order or by panic.
     ///
     /// # Errors
     /// When an address is taken or bad, or the system is out of something.
     #[cfg(feature = "databases")]
-    pub fn start(config: &Config, worker_ended: impl Fn(usize) + Send + Sync + 'static) -> Result<Server, StartError> {
+    pub fn start(
+        config: &Config,
+        worker_ended: impl Fn(usize) + Send + Sync + 'static,
+    ) -> Result<Server, StartError> {
         let (databases, state_file) = open_database(config)?;
         Server::launch(config, databases, state_file, worker_ended)
     }
 
-    /// Like [`Server::start`], with a database of the caller's behind the registry, or none; nothing outlives the process.
+    /// Like [`Server::start`], with a database of the caller's behind the registry, or none;
+    /// nothing outlives the process.
     ///
     /// # Errors
     /// As [`Server::start`].
@@ -120,10 +133,15 @@ impl Server {
     ) -> Result<Server, StartError> {
         let (workers, epoch) = (worker_count(config), Instant::now());
         let listeners = open_listeners(config, workers)?;
-        let addresses = listeners.first().map(|own| own.iter().map(|(_, address)| *address).collect()).unwrap_or_default();
-        let (polls, wakes) = make_polls(workers).map_err(|error| StartError::System("polling", error))?;
+        let addresses = listeners
+            .first()
+            .map(|own| own.iter().map(|(_, address)| *address).collect())
+            .unwrap_or_default();
+        let (polls, wakes) =
+            make_polls(workers).map_err(|error| StartError::System("polling", error))?;
         let settings = registry_settings(config, epoch, state_file);
-        let tracker = make_tracker(config, &settings, databases, &wakes).map_err(|error| StartError::System("threads", error))?;
+        let tracker = make_tracker(config, &settings, databases, &wakes)
+            .map_err(|error| StartError::System("threads", error))?;
         let tracker = Arc::new(tracker);
         let common = common(config, workers, Arc::clone(&tracker), epoch);
         let (stop, stats) = (Arc::clone(&common.stop), common.stats.clone());
@@ -161,8 +179,9 @@ impl Server {
         &self.tracker
     }
 
-    /// Stops accepting, lets what is being answered be answered, for `grace` at most, and waits for the workers; then has the registry
-    /// write what was counted, in what is left of `grace`, or in a second.
+    /// Stops accepting, lets what is being answered be answered, for `grace` at most, and waits for
+    /// the workers; then has the registry write what was counted, in what is left of `grace`,
+    /// or in a second.
     ///
     /// # Errors
     /// The first worker's that ended badly.
@@ -178,7 +197,9 @@ impl Server {
         for end in ends {
             worst = worst.and(end);
         }
-        self.tracker.registry().close(end.saturating_duration_since(Instant::now()).max(CLOSE_GRACE_MIN));
+        self.tracker
+            .registry()
+            .close(end.saturating_duration_since(Instant::now()).max(CLOSE_GRACE_MIN));
         worst
     }
 }
@@ -194,7 +215,11 @@ impl Drop for EndNotice {
     }
 }
 
-fn spawn(index: usize, worker: Worker, worker_ended: WorkerEnded) -> io::Result<JoinHandle<io::Result<()>>> {
+fn spawn(
+    index: usize,
+    worker: Worker,
+    worker_ended: WorkerEnded,
+) -> io::Result<JoinHandle<io::Result<()>>> {
     thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         let _notice = EndNotice(index, worker_ended);
         let end = worker.run();
@@ -218,9 +243,11 @@ type Listeners = Vec<Vec<(Listener, SocketAddr)>>;
 fn open_listeners(config: &Config, workers: usize) -> Result<Listeners, StartError> {
     let mut all: Listeners = (0..workers).map(|_| Vec::new()).collect();
     let listen = &config.server.listen;
-    // All are probed before any is opened: an own listener on one address would pass for another program's on all of them.
+    // All are probed before any is opened: an own listener on one address would pass for another
+    // program's on all of them.
     for configured in listen {
-        listener::probe(&listen_options(config, *configured)).map_err(|error| StartError::Listen(*configured, error))?;
+        listener::probe(&listen_options(config, *configured))
+            .map_err(|error| StartError::Listen(*configured, error))?;
     }
     for configured in listen {
         let mut options = listen_options(config, *configured);
@@ -237,7 +264,8 @@ fn open_listeners(config: &Config, workers: usize) -> Result<Listeners, StartErr
 
 fn listen_options(config: &Config, configured: SocketAddr) -> Options {
     let address = listener::without_ipv6(configured).unwrap_or(configured);
-    // One IPv4 address beside `[::]` does not serve the others: only `0.0.0.0` takes all of IPv4 over.
+    // One IPv4 address beside `[::]` does not serve the others: only `0.0.0.0` takes all of IPv4
+    // over.
     let all_of_ipv4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
     let only_v6 = address.port() != 0 && config.server.listen.contains(&all_of_ipv4);
     Options { address, only_v6, backlog: i32::from(config.server.backlog) }
@@ -273,7 +301,9 @@ fn make_tracker(
     let lookups = Mailboxes::new(wakes.iter().cloned());
     let registry = match databases {
         None => Registry::memory(),
-        Some(databases) => Registry::start(settings, databases, Arc::clone(&store), lookups.clone())?,
+        Some(databases) => {
+            Registry::start(settings, databases, Arc::clone(&store), lookups.clone())?
+        }
     };
     let registry = Arc::new(registry);
     let full_scrape = FullScrapeSettings {
@@ -282,7 +312,8 @@ fn make_tracker(
         scrape_interval_s: seconds(tracker.scrape_interval),
         listed_only: tracker.mode == Mode::Registered,
     };
-    let full_scrape = FullScrape::start(full_scrape, &store, &registry, Mailboxes::new(wakes.iter().cloned()))?;
+    let full_scrape =
+        FullScrape::start(full_scrape, &store, &registry, Mailboxes::new(wakes.iter().cloned()))?;
     Ok(Tracker::new(policy(config), store, registry, lookups, full_scrape))
 }
 
@@ -302,14 +333,21 @@ fn policy(config: &Config) -> Policy {
     }
 }
 
-fn registry_settings(config: &Config, epoch: Instant, state_file: Option<StateFile>) -> registry::Settings {
+fn registry_settings(
+    config: &Config,
+    epoch: Instant,
+    state_file: Option<StateFile>,
+) -> registry::Settings {
     let database = &config.database;
     let clock: Clock = Arc::new(move || now(epoch));
     registry::Settings {
         cache_ttl_ms: millis(database.cache_ttl),
         cache_bytes_max: usize::try_from(database.cache_bytes_max).unwrap_or(usize::MAX),
         listed_only: config.tracker.mode == Mode::Registered,
-        pool: PoolSettings { threads: usize::from(database.lookup_threads), queue_max: database.lookup_queue_max as usize },
+        pool: PoolSettings {
+            threads: usize::from(database.lookup_threads),
+            queue_max: database.lookup_queue_max as usize,
+        },
         seed: secret(),
         flush_interval: database.flush_interval,
         torrent_ttl: database.torrent_ttl,
@@ -318,18 +356,27 @@ fn registry_settings(config: &Config, epoch: Instant, state_file: Option<StateFi
     }
 }
 
-/// How the registry comes by its connections, and where it saves what outlives the process; neither for the database `memory`.
+/// How the registry comes by its connections, and where it saves what outlives the process; neither
+/// for the database `memory`.
 #[cfg(feature = "databases")]
 fn open_database(config: &Config) -> Result<(Option<Databases>, Option<StateFile>), StartError> {
     use crate::registry::{Source, database::TimeLimits};
-    let Some(source) = Source::parse(&config.database.url).map_err(StartError::Database)? else { return Ok((None, None)) };
+    let Some(source) = Source::parse(&config.database.url).map_err(StartError::Database)? else {
+        return Ok((None, None));
+    };
     source.prepare().map_err(|error| StartError::Database(error.to_string()))?;
-    let state_file = StateFile::open(&config.server.state_directory, source.fingerprint()).map_err(StartError::State)?;
-    let lookup = TimeLimits { connect: config.database.lookup_timeout, answer: config.database.lookup_timeout };
+    let state_file = StateFile::open(&config.server.state_directory, source.fingerprint())
+        .map_err(StartError::State)?;
+    let lookup = TimeLimits {
+        connect: config.database.lookup_timeout,
+        answer: config.database.lookup_timeout,
+    };
     let write = TimeLimits { connect: WRITE_TIMEOUT, answer: WRITE_TIMEOUT };
     let ledger = source.clone();
-    let databases =
-        Databases { backend: Box::new(move || source.backend(lookup)), ledger: Some(Box::new(move || ledger.ledger(write))) };
+    let databases = Databases {
+        backend: Box::new(move || source.backend(lookup)),
+        ledger: Some(Box::new(move || ledger.ledger(write))),
+    };
     Ok((Some(databases), state_file))
 }
 
@@ -360,22 +407,30 @@ fn common(config: &Config, workers: usize, tracker: Arc<Tracker>, epoch: Instant
 fn affordable_connections(config: &Config, workers: usize) -> usize {
     let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1_024);
     let wanted = config.server.connections_max as usize;
-    let affordable = connections_within(usize::try_from(limit).unwrap_or(usize::MAX), config, workers);
+    let affordable =
+        connections_within(usize::try_from(limit).unwrap_or(usize::MAX), config, workers);
     if affordable < wanted {
-        log::info!("{limit} file descriptors (ulimit -n) are enough for {affordable} connections a worker, not {wanted}");
+        log::info!(
+            "{limit} file descriptors (ulimit -n) are enough for {affordable} connections a \
+             worker, not {wanted}"
+        );
     }
     affordable.min(wanted).max(1)
 }
 
-/// Connections of each worker when the process may have `descriptors`. The rest: a worker has a poll and a waker, and with each
-/// listener a spare; a lookup thread has a connection to the database.
+/// Connections of each worker when the process may have `descriptors`. The rest: a worker has a
+/// poll and a waker, and with each listener a spare; a lookup thread has a connection to the
+/// database.
 fn connections_within(descriptors: usize, config: &Config, workers: usize) -> usize {
-    let others = usize::from(config.database.lookup_threads) + 3 + workers * (2 + 2 * config.server.listen.len());
+    let others = usize::from(config.database.lookup_threads)
+        + 3
+        + workers * (2 + 2 * config.server.listen.len());
     descriptors.saturating_sub(PROCESS_DESCRIPTORS + others) / workers
 }
 
-/// A number that strangers cannot guess: std takes the keys of its hasher from the system's randomness. fastrand's own seed is the
-/// clock, and the intervals in the answers show what follows from it.
+/// A number that strangers cannot guess: std takes the keys of its hasher from the system's
+/// randomness. fastrand's own seed is the clock, and the intervals in the answers show what follows
+/// from it.
 fn secret() -> u64 {
     RandomState::new().hash_one(0)
 }
@@ -414,7 +469,8 @@ mod tests {
             let mut config = Config::default();
             config.server.workers = 2;
             config.server.listen = listen.iter().map(with_port).collect();
-            let server = Server::start_with(&config, None, |_| ()).unwrap_or_else(|error| panic!("{listen:?}: {error}"));
+            let server = Server::start_with(&config, None, |_| ())
+                .unwrap_or_else(|error| panic!("{listen:?}: {error}"));
             for address in reached.iter().map(with_port) {
                 assert!(TcpStream::connect(address).is_ok(), "{address} with {listen:?}");
             }
@@ -427,7 +483,10 @@ mod tests {
         let mut config = Config::default();
         assert_eq!(connections_within(1_024, &config, 1), 1_024 - PROCESS_DESCRIPTORS - 7 - 4);
         config.server.listen.push("127.0.0.1:80".parse().unwrap());
-        assert_eq!(connections_within(1_024, &config, 64), (1_024 - PROCESS_DESCRIPTORS - 7 - 64 * 6) / 64);
+        assert_eq!(
+            connections_within(1_024, &config, 64),
+            (1_024 - PROCESS_DESCRIPTORS - 7 - 64 * 6) / 64
+        );
         assert_eq!(connections_within(256, &config, 64), 0);
     }
 }

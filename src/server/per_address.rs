@@ -1,4 +1,5 @@
-//! Connections counted by address, where the settings bound them. Without a bound nothing is counted.
+//! Connections counted by address, where the settings bound them. Without a bound nothing is
+//! counted.
 
 use std::net::IpAddr;
 
@@ -18,7 +19,8 @@ impl PerAddress {
         PerAddress { counts: HashMap::default(), connections_max }
     }
 
-    /// Counts one more connection of `ip`; false, and nothing counted, when it has as many as it may.
+    /// Counts one more connection of `ip`; false, and nothing counted, when it has as many as it
+    /// may.
     pub(super) fn admit(&mut self, ip: IpAddr) -> bool {
         if self.connections_max == 0 {
             return true;
@@ -58,6 +60,9 @@ mod tests {
     #[test]
     fn without_a_bound_nothing_is_counted() {
         let mut counts = PerAddress::new(0);
-        assert!((0..1_000).all(|_| counts.admit(IpAddr::from([192, 0, 2, 1]))) && counts.counts.is_empty());
+        assert!(
+            (0..1_000).all(|_| counts.admit(IpAddr::from([192, 0, 2, 1])))
+                && counts.counts.is_empty()
+        );
     }
 }

@@ -1,8 +1,9 @@
 //! A connection and its socket: does what the connection's state machine asks for.
 //!
-//! mio is edge-triggered, so an edge that is not followed to its end must be remembered: `readable` says that the socket may hold more.
-//! A read shorter than the buffer has drained the socket, so a second one is not paid for, unless the event said that the peer has
-//! closed its side: then the end of input is still to be read.
+//! mio is edge-triggered, so an edge that is not followed to its end must be remembered: `readable`
+//! says that the socket may hold more. A read shorter than the buffer has drained the socket, so a
+//! second one is not paid for, unless the event said that the peer has closed its side: then the
+//! end of input is still to be read.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown};
@@ -67,7 +68,8 @@ pub(super) struct Resident {
 }
 
 impl Resident {
-    /// A connection just accepted. With deferred accept its request is there already, so the first read does not wait for an event.
+    /// A connection just accepted. With deferred accept its request is there already, so the first
+    /// read does not wait for an event.
     pub(super) fn new(stream: TcpStream, ip: IpAddr, connection: Connection) -> Resident {
         let scheduled = Scheduled::default();
         let (registered, readable, read_closed, listed) = (None, true, false, false);
@@ -81,10 +83,14 @@ impl Resident {
         !(event.is_error() || event.is_write_closed())
     }
 
-    /// Reads what has arrived into `room`, if that is what the connection waits for and nothing is left over from before; the bytes are for
-    /// [`Connection::receive`]. None otherwise, or where there is nothing: [`Resident::advance`] finds out what to do then.
+    /// Reads what has arrived into `room`, if that is what the connection waits for and nothing is
+    /// left over from before; the bytes are for [`Connection::receive`]. None otherwise, or
+    /// where there is nothing: [`Resident::advance`] finds out what to do then.
     pub(super) fn read_ahead(&mut self, room: &mut [u8]) -> Option<usize> {
-        if !self.readable || self.connection.next() != Next::Read || !self.connection.tail().is_empty() {
+        if !self.readable
+            || self.connection.next() != Next::Read
+            || !self.connection.tail().is_empty()
+        {
             return None;
         }
         match self.stream.read(room) {
@@ -178,7 +184,9 @@ impl Resident {
     }
 
     fn receive(&mut self, length: usize, bench: &mut Bench, shared: &Shared<'_>) -> Option<Fate> {
-        self.in_round(bench, shared, |connection, input, round| connection.receive(&input[..length], round))
+        self.in_round(bench, shared, |connection, input, round| {
+            connection.receive(&input[..length], round);
+        })
     }
 
     /// Lets `work` write answers, then sends them.
@@ -195,7 +203,8 @@ impl Resident {
         self.send(round.turn.out.filled(), *now, shared.limits)
     }
 
-    /// Sends fresh answers straight from the worker's buffer; only what the socket does not take is kept with the connection.
+    /// Sends fresh answers straight from the worker's buffer; only what the socket does not take is
+    /// kept with the connection.
     pub(super) fn send(&mut self, answers: &[u8], now: Millis, limits: &Limits) -> Option<Fate> {
         if answers.is_empty() {
             return None;
@@ -204,7 +213,11 @@ impl Resident {
         if self.connection.may_send_now() {
             sent = match self.stream.write(answers) {
                 Ok(bytes) => bytes,
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => 0,
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+                {
+                    0
+                }
                 Err(_) => return Some(Fate::Over),
             };
         }
@@ -227,8 +240,9 @@ impl Resident {
         }
     }
 
-    /// Has the poll tell of what the connection waits for. Writability is asked for after a short write only, and then for good: an edge
-    /// comes only when a full socket buffer has emptied. (Re-)registering reports what is ready already, so no edge falls between.
+    /// Has the poll tell of what the connection waits for. Writability is asked for after a short
+    /// write only, and then for good: an edge comes only when a full socket buffer has emptied.
+    /// (Re-)registering reports what is ready already, so no edge falls between.
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> std::io::Result<()> {
         let wanted = match self.connection.next() {
             Next::Write => Interest::READABLE | Interest::WRITABLE,

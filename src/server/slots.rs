@@ -1,7 +1,8 @@
 //! Slab of connections with generations.
 //!
-//! Owns: which slot is whose. A slot's generation grows when its occupant leaves, so an event or an answer that was meant for the one
-//! before finds nobody. Never shrinks: it holds at most as many slots as were occupied at once, and at most the bound given at the start.
+//! Owns: which slot is whose. A slot's generation grows when its occupant leaves, so an event or an
+//! answer that was meant for the one before finds nobody. Never shrinks: it holds at most as many
+//! slots as were occupied at once, and at most the bound given at the start.
 
 use mio::Token;
 
@@ -91,7 +92,10 @@ impl<T> Slots<T> {
 
     /// Takes the occupant out and bumps the generation.
     pub fn remove(&mut self, id: SlotId) -> Option<T> {
-        let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation)?;
+        let slot = self
+            .slots
+            .get_mut(id.index as usize)
+            .filter(|slot| slot.generation == id.generation)?;
         let occupant = slot.occupant.take()?;
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(id.index);
@@ -101,7 +105,10 @@ impl<T> Slots<T> {
     /// Every occupied slot, in order of position.
     pub fn ids(&self) -> impl Iterator<Item = SlotId> {
         let occupied = self.slots.iter().enumerate().filter(|(_, slot)| slot.occupant.is_some());
-        occupied.map(|(index, slot)| SlotId { index: u32::try_from(index).unwrap_or(u32::MAX), generation: slot.generation })
+        occupied.map(|(index, slot)| SlotId {
+            index: u32::try_from(index).unwrap_or(u32::MAX),
+            generation: slot.generation,
+        })
     }
 }
 

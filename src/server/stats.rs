@@ -1,4 +1,5 @@
-//! Counters: each worker writes its own, without locks or shared cache lines; they are summed only when somebody reads them.
+//! Counters: each worker writes its own, without locks or shared cache lines; they are summed only
+//! when somebody reads them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -44,8 +45,11 @@ impl Stats {
 
     /// Each counter's name and its sum over the workers.
     pub fn sums(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let names = EVENTS.iter().map(|(_, name)| *name).chain(Tallied::ALL.iter().map(|(_, name)| *name));
-        names.enumerate().map(|(kind, name)| (name, self.0.iter().map(|worker| worker.0[kind].load(Ordering::Relaxed)).sum()))
+        let names =
+            EVENTS.iter().map(|(_, name)| *name).chain(Tallied::ALL.iter().map(|(_, name)| *name));
+        names.enumerate().map(|(kind, name)| {
+            (name, self.0.iter().map(|worker| worker.0[kind].load(Ordering::Relaxed)).sum())
+        })
     }
 }
 
@@ -80,7 +84,11 @@ impl Counter {
     pub(super) fn publish(&self, tally: &Tally) {
         let Some(published) = self.stats.0.get(self.worker) else { return };
         let counts = self.events.iter().chain(tally.counts());
-        published.0.iter().zip(counts).for_each(|(place, count)| place.store(*count, Ordering::Relaxed));
+        published
+            .0
+            .iter()
+            .zip(counts)
+            .for_each(|(place, count)| place.store(*count, Ordering::Relaxed));
     }
 }
 
@@ -99,6 +107,11 @@ mod tests {
             counter.publish(&tally);
         }
         let text = stats.to_string();
-        assert!(text.contains("0 connections") && text.contains("2 timed out") && text.contains("2 scrapes"), "{text}");
+        assert!(
+            text.contains("0 connections")
+                && text.contains("2 timed out")
+                && text.contains("2 scrapes"),
+            "{text}"
+        );
     }
 }

@@ -1,11 +1,14 @@
 //! The event loop: one a core, sharing nothing with the others but the tracker.
 //!
-//! Owns: its listeners, its connections, their batch, and one buffer to answer from. [`Worker::run`] is the whole loop.
+//! Owns: its listeners, its connections, their batch, and one buffer to answer from.
+//! [`Worker::run`] is the whole loop.
 //!
-//! mio is edge-triggered: what is not followed to its end in one round (a full accept queue, a connection with much to say) goes on
-//! a list and is gone on with in the next; the loop never waits for an edge that will not come.
+//! mio is edge-triggered: what is not followed to its end in one round (a full accept queue, a
+//! connection with much to say) goes on a list and is gone on with in the next; the loop never
+//! waits for an edge that will not come.
 //!
-//! Limits: events a round, connections accepted a round, steps a connection makes in a round, connections in all.
+//! Limits: events a round, connections accepted a round, steps a connection makes in a round,
+//! connections in all.
 
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
@@ -36,10 +39,12 @@ const TICK: Duration = Duration::from_millis(TICK_MS);
 const ACCEPTS_PER_ROUND_MAX: usize = 256;
 /// After so long without a connection turned away or kept waiting the crowd is over, milliseconds.
 const CROWD_OVER_MS: u64 = 10_000;
-/// Answers of one connection in one step: room for hundreds of ordinary ones, and always for the largest.
+/// Answers of one connection in one step: room for hundreds of ordinary ones, and always for the
+/// largest.
 const OUTPUT_BYTES: usize = 2 * REPLY_BYTES_MAX;
 
-/// The waker's token. Listeners count down from it; a connection's is its slot, whose index stays below [`OCCUPIED_MAX`].
+/// The waker's token. Listeners count down from it; a connection's is its slot, whose index stays
+/// below [`OCCUPIED_MAX`].
 pub(super) const WAKER: Token = Token(usize::MAX);
 /// Listeners a worker may have: tokens below the waker's that no slot ever has.
 const LISTENERS_MAX: usize = 1 << 16;
@@ -90,7 +95,8 @@ pub(super) struct Worker {
     listeners: Vec<Listener>,
     /// Listeners that may have more to accept.
     listening: Vec<usize>,
-    /// Listeners that could accept nothing for want of descriptors or memory: tried again at the next tick.
+    /// Listeners that could accept nothing for want of descriptors or memory: tried again at the
+    /// next tick.
     exhausted: Vec<usize>,
     slots: Slots<Resident>,
     /// Connections that can go on.
@@ -108,9 +114,18 @@ pub(super) struct Worker {
 
 impl Worker {
     /// A worker over `poll`, where its waker is registered already.
-    pub(super) fn new(common: Common, index: u16, poll: Poll, mut listeners: Vec<Listener>) -> io::Result<Worker> {
+    pub(super) fn new(
+        common: Common,
+        index: u16,
+        poll: Poll,
+        mut listeners: Vec<Listener>,
+    ) -> io::Result<Worker> {
         for (position, listener) in listeners.iter_mut().enumerate().take(LISTENERS_MAX) {
-            poll.registry().register(&mut listener.socket, Token(WAKER.0 - 1 - position), Interest::READABLE)?;
+            poll.registry().register(
+                &mut listener.socket,
+                Token(WAKER.0 - 1 - position),
+                Interest::READABLE,
+            )?;
         }
         let bench = Bench {
             desk: Desk::new(fastrand::u64(..)),
@@ -170,7 +185,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Waits for events, for `patience` at most, and not at all while there is work left over; then reads the clock.
+    /// Waits for events, for `patience` at most, and not at all while there is work left over; then
+    /// reads the clock.
     fn wait(&mut self, events: &mut Events, patience: Duration) -> io::Result<()> {
         let idle = self.busy.is_empty() && self.listening.is_empty();
         let timeout = if idle { patience } else { Duration::ZERO };
@@ -190,7 +206,8 @@ impl Worker {
         }
     }
 
-    /// Reads from a connection, to answer it with others; one with something else to do goes its own way.
+    /// Reads from a connection, to answer it with others; one with something else to do goes its
+    /// own way.
     fn gather(&mut self, id: SlotId) {
         if self.batch.is_full() {
             self.answer_batch();
@@ -227,7 +244,9 @@ impl Worker {
         let id = SlotId { index: slot, generation };
         let shared = Shared { tracker: &self.common.tracker, limits: &self.common.limits };
         let Some(resident) = self.slots.find(id) else { return self.counter.count(Event::Late) };
-        match resident.in_round(&mut self.bench, &shared, |connection, _, round| connection.complete(completion, round)) {
+        match resident.in_round(&mut self.bench, &shared, |connection, _, round| {
+            connection.complete(completion, round);
+        }) {
             Some(_) => self.close(id),
             None => self.advance(id),
         }
@@ -268,7 +287,8 @@ impl Worker {
         }
     }
 
-    /// A listener has something to tell. One that is on a list already will be turned to all the same.
+    /// A listener has something to tell. One that is on a list already will be turned to all the
+    /// same.
     fn hear(&mut self, position: usize) {
         if !self.listening.contains(&position) && !self.exhausted.contains(&position) {
             self.listening.push(position);
@@ -310,7 +330,11 @@ impl Worker {
         }
         let (worker, now, limits) = (self.index, self.bench.now, &self.common.limits);
         let resident = |SlotId { index: slot, generation }| {
-            Resident::new(stream, ip, Connection::new(ip, Ticket { worker, slot, generation }, now, limits))
+            Resident::new(
+                stream,
+                ip,
+                Connection::new(ip, Ticket { worker, slot, generation }, now, limits),
+            )
         };
         if let Some(id) = self.slots.insert_with(resident) {
             self.gather(id);
@@ -351,26 +375,32 @@ impl Worker {
 
     fn check_deadline(&mut self, id: SlotId, tick: u64) {
         let shared = Shared { tracker: &self.common.tracker, limits: &self.common.limits };
-        let Some(resident) = self.slots.find(id).filter(|resident| resident.scheduled.is(tick)) else { return };
+        let Some(resident) = self.slots.find(id).filter(|resident| resident.scheduled.is(tick))
+        else {
+            return;
+        };
         if resident.connection.deadline() > self.bench.now {
             return self.deadlines.set(id, resident.connection.deadline(), &mut resident.scheduled);
         }
         self.counter.count(Event::TimedOut);
-        match resident.in_round(&mut self.bench, &shared, |connection, _, round| connection.expire(round)) {
+        match resident
+            .in_round(&mut self.bench, &shared, |connection, _, round| connection.expire(round))
+        {
             Some(_) => self.close(id),
             None => self.advance(id),
         }
     }
 
-    /// Stops accepting, after those who are queued already, answers what has arrived, and closes what is not being answered then; the
-    /// rest has until the grace is over.
+    /// Stops accepting, after those who are queued already, answers what has arrived, and closes
+    /// what is not being answered then; the rest has until the grace is over.
     fn finish(&mut self, events: &mut Events, deadline: Instant) -> io::Result<()> {
         self.listening = (0..self.listeners.len()).collect();
         while !self.listening.is_empty() && Instant::now() < deadline {
             self.accept();
         }
         self.listeners.clear();
-        // Each of these rounds brings the next of those that had something to tell when it was told to stop.
+        // Each of these rounds brings the next of those that had something to tell when it was told
+        // to stop.
         for _ in 0..=self.slots.len() / EVENTS_MAX {
             self.round(events, Duration::ZERO)?;
         }

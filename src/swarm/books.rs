@@ -1,14 +1,16 @@
 //! What a swarm keeps of its torrent's registration: twelve bytes in its cache line.
 //!
-//! Owns: the database's count of downloads and what has been added to it since, whether the database lists the torrent and until when
-//! that is believed, and what is to be written back. `downloaded` is both counts together, so a flush moves downloads from one to
-//! the other and nobody sees it dip or double.
+//! Owns: the database's count of downloads and what has been added to it since, whether the
+//! database lists the torrent and until when that is believed, and what is to be written back.
+//! `downloaded` is both counts together, so a flush moves downloads from one to the other and
+//! nobody sees it dip or double.
 //!
 //! Never: asks the database, or decides who is served.
 //!
-//! Limits: a point in time has 20 bits of 128 ms each, modulo 37 hours, so a verdict must be looked at more often than every 18 hours
-//! less its own time. Each announce looks at it, and a swarm without announces is gone sooner, unless it is owed to a database that cannot be
-//! written to: after 18 hours of that an old verdict may be believed for as long again.
+//! Limits: a point in time has 20 bits of 128 ms each, modulo 37 hours, so a verdict must be looked
+//! at more often than every 18 hours less its own time. Each announce looks at it, and a swarm
+//! without announces is gone sooner, unless it is owed to a database that cannot be written to:
+//! after 18 hours of that an old verdict may be believed for as long again.
 
 use super::Verdict;
 use crate::ids::Millis;
@@ -31,12 +33,16 @@ const TIME_MS_SHIFT: u32 = 7;
 
 /// The longest time that a verdict may be believed for, milliseconds; see the module's limits.
 pub const VERDICT_MS_MAX: u64 = 12 * 3_600_000;
-/// The longest life of a peer, and so of a swarm without announces: twice the longest interval of 3 h.
+/// The longest life of a peer, and so of a swarm without announces: twice the longest interval of 3
+/// h.
 const SILENT_MS_MAX: u64 = 6 * 3_600_000;
-const _: () =
-    assert!(VERDICT_MS_MAX < 1 << (TIME_BITS - 1 + TIME_MS_SHIFT) && SILENT_MS_MAX < 1 << (TIME_BITS - 1 + TIME_MS_SHIFT));
+const _: () = assert!(
+    VERDICT_MS_MAX < 1 << (TIME_BITS - 1 + TIME_MS_SHIFT)
+        && SILENT_MS_MAX < 1 << (TIME_BITS - 1 + TIME_MS_SHIFT)
+);
 
-/// After a stale verdict was reported to one caller, the time until the next one is told, should no newer one have come by then.
+/// After a stale verdict was reported to one caller, the time until the next one is told, should no
+/// newer one have come by then.
 pub(crate) const REFRESH_RETRY_MS: u64 = 1_000;
 
 /// What is known of a torrent's registration.
@@ -87,7 +93,8 @@ impl Books {
         self.written
     }
 
-    /// Takes over what the database says; its count only when that is known to hold what has been written.
+    /// Takes over what the database says; its count only when that is known to hold what has been
+    /// written.
     pub(super) fn learn(&mut self, verdict: Verdict, count_is_current: impl FnOnce() -> bool) {
         let newly_listed = verdict.listing == Listing::Listed && self.listing() != Listing::Listed;
         if verdict.listing == Listing::Listed && self.marks & TAKEN == 0 && count_is_current() {
@@ -114,7 +121,8 @@ impl Books {
         }
     }
 
-    /// Whether the verdict is past its time; true for one announcer at a time, who waits for a newer one.
+    /// Whether the verdict is past its time; true for one announcer at a time, who waits for a
+    /// newer one.
     pub(super) fn take_stale(&mut self, now: Millis) -> bool {
         let stale = self.is_stale(now);
         if stale {
@@ -138,7 +146,8 @@ impl Books {
         self.marks = self.marks & ((1 << TIME_SHIFT) - 1) | time(until) << TIME_SHIFT;
     }
 
-    /// Whether nobody is let in: the torrent is banned, and its books are kept only until they are written.
+    /// Whether nobody is let in: the torrent is banned, and its books are kept only until they are
+    /// written.
     pub(super) fn is_shut(&self) -> bool {
         self.marks & SHUT != 0
     }
@@ -176,7 +185,8 @@ impl Books {
         }
     }
 
-    /// What is to be written, unless nothing is or an earlier batch is under way. It counts as under way until [`Books::settle`].
+    /// What is to be written, unless nothing is or an earlier batch is under way. It counts as
+    /// under way until [`Books::settle`].
     pub(super) fn take_owed(&mut self, now: Millis) -> Option<Owed> {
         if self.listing() != Listing::Listed || self.marks & (DIRTY | TAKEN) != DIRTY {
             return None;
@@ -231,7 +241,11 @@ mod tests {
         books.learn(listed(100, 0), || false);
         assert_eq!(books.downloaded(), 104, "a count read before the batch");
         books.learn(listed(203, 0), || true);
-        assert_eq!((books.downloaded(), books.take_owed(Millis(0)).unwrap().downloads), (204, 1), "somebody else counts too");
+        assert_eq!(
+            (books.downloaded(), books.take_owed(Millis(0)).unwrap().downloads),
+            (204, 1),
+            "somebody else counts too"
+        );
     }
 
     #[test]
@@ -252,7 +266,11 @@ mod tests {
             let mut books = Books::new(Verdict { listing, ..listed(0, 0) });
             books.count_download();
             books.shut();
-            assert_eq!(books.take_owed(Millis(0)).map(|owed| owed.downloads), Some(1), "{listing:?}");
+            assert_eq!(
+                books.take_owed(Millis(0)).map(|owed| owed.downloads),
+                Some(1),
+                "{listing:?}"
+            );
             books.settle(1);
             assert!(books.is_shut() && !books.owes(), "{listing:?}");
         }
@@ -270,17 +288,30 @@ mod tests {
         assert!(books.take_owed(Millis(HOUR_MS)).unwrap().active);
         books.settle(0);
         books.note_change(false);
-        assert_eq!(books.take_owed(Millis(HOUR_MS + 1)), Some(Owed { downloads: 0, active: false }));
+        assert_eq!(
+            books.take_owed(Millis(HOUR_MS + 1)),
+            Some(Owed { downloads: 0, active: false })
+        );
     }
 
     #[test]
     fn a_verdict_is_stale_after_its_time_wherever_the_clock_stands_and_tells_one() {
         for begin in [0, 1 << 20, (1 << 27) - 1, 1 << 27, u64::from(u32::MAX) << 7] {
             let mut books = Books::new(listed(0, begin + 30_000));
-            assert!(!books.take_stale(Millis(begin)) && !books.take_stale(Millis(begin + 29_800)), "{begin}");
+            assert!(
+                !books.take_stale(Millis(begin)) && !books.take_stale(Millis(begin + 29_800)),
+                "{begin}"
+            );
             assert!(books.take_stale(Millis(begin + 30_000)), "{begin}");
-            assert!(!books.take_stale(Millis(begin + 30_100)) && books.take_stale(Millis(begin + 31_200)), "{begin}");
-            assert!(books.take_stale(Millis(begin + 6 * 3_600_000)), "{begin}: after the longest life of a peer");
+            assert!(
+                !books.take_stale(Millis(begin + 30_100))
+                    && books.take_stale(Millis(begin + 31_200)),
+                "{begin}"
+            );
+            assert!(
+                books.take_stale(Millis(begin + 6 * 3_600_000)),
+                "{begin}: after the longest life of a peer"
+            );
         }
         let mut none = Books::new(Verdict::NO_LIST);
         assert!(!none.take_stale(Millis(1 << 40)) && !none.owes());

@@ -1,7 +1,7 @@
 //! The peers chosen for one announce, as they go out.
 //!
-//! Owns: one worker's scratch memory for an answer's peers: their wire bytes, and beside them, when asked for, peer ids and
-//! crypto flags. It is made once and written over by every announce.
+//! Owns: one worker's scratch memory for an answer's peers: their wire bytes, and beside them, when
+//! asked for, peer ids and crypto flags. It is made once and written over by every announce.
 //!
 //! Never: allocates after [`Chosen::new`], or knows how peers are chosen (see `select`).
 //!
@@ -58,7 +58,8 @@ impl Chosen {
         self.ids.get(..self.ids_count).unwrap_or_default()
     }
 
-    /// One byte a peer in the same order, 1 for a peer that requires encryption; empty when they were not asked for.
+    /// One byte a peer in the same order, 1 for a peer that requires encryption; empty when they
+    /// were not asked for.
     pub fn crypto_flags(&self) -> &[u8] {
         let count = if self.want_crypto_flags { self.count } else { 0 };
         self.crypto_flags.get(..count).unwrap_or_default()
@@ -71,7 +72,11 @@ impl Chosen {
     }
 
     /// Appends as many peers as there is room for; `ids` is empty where none are kept or wanted.
-    pub(super) fn extend<const SLOT: usize>(&mut self, slots: &[[u8; SLOT]], ids: &[[u8; PEER_ID_BYTES]]) {
+    pub(super) fn extend<const SLOT: usize>(
+        &mut self,
+        slots: &[[u8; SLOT]],
+        ids: &[[u8; PEER_ID_BYTES]],
+    ) {
         let slots = &slots[..slots.len().min(PEERS_MAX - self.count)];
         let peer_bytes = if SLOT == super::run::SLOT_V4 { PEER_V4_BYTES } else { PEER_V6_BYTES };
         let places = self.wire[self.count * peer_bytes..].chunks_exact_mut(peer_bytes);
@@ -92,7 +97,12 @@ impl Chosen {
     }
 
     /// Puts one peer in the place of an earlier one, or at the end.
-    pub(super) fn put<const SLOT: usize>(&mut self, place: usize, slot: &[[u8; SLOT]], id: &[[u8; PEER_ID_BYTES]]) {
+    pub(super) fn put<const SLOT: usize>(
+        &mut self,
+        place: usize,
+        slot: &[[u8; SLOT]],
+        id: &[[u8; PEER_ID_BYTES]],
+    ) {
         let (count, ids_count) = (self.count, self.ids_count);
         (self.count, self.ids_count) = (place, place.min(ids_count));
         self.extend(slot, id);

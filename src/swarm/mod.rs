@@ -1,18 +1,21 @@
 //! Who is in which torrent.
 //!
-//! Owns: every peer, in memory only. [`Store`] is 1024 shards, each a lock around its torrents, chosen by a keyed hash of the
-//! info hash. An announce locks one shard, once: it updates the peer and copies the chosen ones out. A re-announce allocates
-//! nothing and writes to no memory that other shards share.
+//! Owns: every peer, in memory only. [`Store`] is 1024 shards, each a lock around its torrents,
+//! chosen by a keyed hash of the info hash. An announce locks one shard, once: it updates the peer
+//! and copies the chosen ones out. A re-announce allocates nothing and writes to no memory that
+//! other shards share.
 //!
-//! Never: reads a clock, has randomness of its own, logs, or knows of requests and answers: `now` and the random numbers are
-//! arguments.
+//! Never: reads a clock, has randomness of its own, logs, or knows of requests and answers: `now`
+//! and the random numbers are arguments.
 //!
-//! Limits: [`Settings::peers_max`] and [`Settings::torrents_max`]. Past a cap a peer is answered, but not stored. An empty
-//! torrent is forgotten as soon as the database has what was counted of it; at once where there is none.
+//! Limits: [`Settings::peers_max`] and [`Settings::torrents_max`]. Past a cap a peer is answered,
+//! but not stored. An empty torrent is forgotten as soon as the database has what was counted of
+//! it; at once where there is none.
 //!
-//! From the outside in: `shard` (the torrents of one lock), `torrent` (one swarm, one cache line), `peers` (one family: few or
-//! many), `table` (many: linear hashing), `run` (few: dense bytes), `state` (two bytes a peer), `select` and `chosen` (the
-//! answer), `sweep` (expiry); `books` (what the database says of a torrent and is to be told) and `owed` (telling it).
+//! From the outside in: `shard` (the torrents of one lock), `torrent` (one swarm, one cache line),
+//! `peers` (one family: few or many), `table` (many: linear hashing), `run` (few: dense bytes),
+//! `state` (two bytes a peer), `select` and `chosen` (the answer), `sweep` (expiry); `books` (what
+//! the database says of a torrent and is to be told) and `owed` (telling it).
 
 mod books;
 mod chosen;
@@ -47,15 +50,18 @@ use self::state::Stamp;
 use self::torrent::Torrent;
 use crate::ids::{Crypto, Event, InfoHash, Millis, PeerAddr, PeerId};
 
-/// Locks in a store: enough that two of 64 workers rarely meet, few enough that all fit the second-level cache.
+/// Locks in a store: enough that two of 64 workers rarely meet, few enough that all fit the
+/// second-level cache.
 const SHARDS: usize = 1024;
-/// The bits of a torrent's hash that choose its shard, from this one up: `hashbrown` uses the lowest and the seven highest.
+/// The bits of a torrent's hash that choose its shard, from this one up: `hashbrown` uses the
+/// lowest and the seven highest.
 const SHARD_SHIFT: u32 = 40;
 
 /// What a store is made for.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Milliseconds after its last announce that a peer is gone: the minimum and the maximum interval together.
+    /// Milliseconds after its last announce that a peer is gone: the minimum and the maximum
+    /// interval together.
     pub lifetime_ms: u64,
     /// Whether to keep peer ids, 20 bytes a peer, for dictionary answers.
     pub peer_ids: bool,
@@ -80,7 +86,8 @@ pub struct Announcement {
     pub event: Event,
     /// What the peer says of encryption; one that requires it is given only peers that support it.
     pub crypto: Crypto,
-    /// Whether the peer can be connected to. One that cannot (libtorrent's port 1) is answered, never stored.
+    /// Whether the peer can be connected to. One that cannot (libtorrent's port 1) is answered,
+    /// never stored.
     pub listening: bool,
     /// Peers wanted, at most; [`PEERS_MAX`] is the end of it.
     pub numwant: usize,
@@ -103,7 +110,8 @@ pub struct Verdict {
 
 impl Verdict {
     /// The verdict on every torrent where there is no list.
-    pub const NO_LIST: Verdict = Verdict { listing: Listing::NoList, downloaded: 0, fresh_until: Millis(0) };
+    pub const NO_LIST: Verdict =
+        Verdict { listing: Listing::NoList, downloaded: 0, fresh_until: Millis(0) };
 }
 
 /// What is announced for a torrent that may have no swarm yet.
@@ -127,7 +135,8 @@ impl Newcomer<'_> {
 pub enum Announced {
     /// It is stored and answered; the counters after it.
     Served(Counts),
-    /// Nothing: the torrent's verdict is past its time, and this announcer is the one to wait for a newer one. Others are served.
+    /// Nothing: the torrent's verdict is past its time, and this announcer is the one to wait for a
+    /// newer one. Others are served.
     Stale,
     /// Nothing: there is no swarm, or none that lets anybody in.
     Absent,
@@ -183,7 +192,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// An empty store. The keys of its hashes derive from `seed`, which strangers must not be able to guess.
+    /// An empty store. The keys of its hashes derive from `seed`, which strangers must not be able
+    /// to guess.
     pub fn new(settings: Settings, seed: u64) -> Store {
         Store {
             shards: (0..SHARDS).map(|_| Line::default()).collect(),
@@ -194,9 +204,16 @@ impl Store {
         }
     }
 
-    /// Stores what a peer announces for a torrent that has a swarm, and puts peers for it into `chosen`. Where there is none, whether
-    /// one may begin is not known here: [`Store::enter`] goes on then.
-    pub fn announce(&self, announce: &Announcement, now: Millis, rng: &mut fastrand::Rng, chosen: &mut Chosen) -> Announced {
+    /// Stores what a peer announces for a torrent that has a swarm, and puts peers for it into
+    /// `chosen`. Where there is none, whether one may begin is not known here: [`Store::enter`]
+    /// goes on then.
+    pub fn announce(
+        &self,
+        announce: &Announcement,
+        now: Millis,
+        rng: &mut fastrand::Rng,
+        chosen: &mut Chosen,
+    ) -> Announced {
         let hash = self.rules.torrent_hash(&announce.info_hash);
         let mut shard = self.lock(hash);
         let Some(at) = shard.find(hash, &announce.info_hash) else { return Announced::Absent };
@@ -210,15 +227,23 @@ impl Store {
         Announced::Served(self.serve(&mut shard, at, Asker { announce, now }, Hand { rng, chosen }))
     }
 
-    /// Like [`Store::announce`], but begins the swarm when there is none, and asks for no newer verdict. None when nobody is let in:
-    /// the torrent has been banned since.
-    pub fn enter(&self, newcomer: &Newcomer<'_>, now: Millis, rng: &mut fastrand::Rng, chosen: &mut Chosen) -> Option<Counts> {
+    /// Like [`Store::announce`], but begins the swarm when there is none, and asks for no newer
+    /// verdict. None when nobody is let in: the torrent has been banned since.
+    pub fn enter(
+        &self,
+        newcomer: &Newcomer<'_>,
+        now: Millis,
+        rng: &mut fastrand::Rng,
+        chosen: &mut Chosen,
+    ) -> Option<Counts> {
         let announce = newcomer.announce;
         let hash = self.rules.torrent_hash(&announce.info_hash);
         let mut shard = self.lock(hash);
         match shard.find(hash, &announce.info_hash) {
             Some(at) if shard.torrent(at).books.is_shut() => None,
-            Some(at) => Some(self.serve(&mut shard, at, Asker { announce, now }, Hand { rng, chosen })),
+            Some(at) => {
+                Some(self.serve(&mut shard, at, Asker { announce, now }, Hand { rng, chosen }))
+            }
             None => {
                 chosen.clear(announce.peer.family(), announce.want_crypto_flags);
                 Some(self.begin(&mut shard, hash, newcomer, now))
@@ -246,9 +271,14 @@ impl Store {
         shard.find(hash, info_hash).map(|at| shard.torrent(at).counts())
     }
 
-    /// Takes note of what the database says of a torrent that may be served, whatever it said before. Its count is taken over if
-    /// `count_is_current`, which is asked under the lock.
-    pub fn learn(&self, info_hash: &InfoHash, verdict: Verdict, count_is_current: impl FnOnce() -> bool) {
+    /// Takes note of what the database says of a torrent that may be served, whatever it said
+    /// before. Its count is taken over if `count_is_current`, which is asked under the lock.
+    pub fn learn(
+        &self,
+        info_hash: &InfoHash,
+        verdict: Verdict,
+        count_is_current: impl FnOnce() -> bool,
+    ) {
         let hash = self.rules.torrent_hash(info_hash);
         let mut shard = self.lock(hash);
         if let Some(at) = shard.find(hash, info_hash) {
@@ -257,7 +287,8 @@ impl Store {
         }
     }
 
-    /// Lets all peers of a torrent go, and nobody in until it is learned otherwise. What was counted of it is still written.
+    /// Lets all peers of a torrent go, and nobody in until it is learned otherwise. What was
+    /// counted of it is still written.
     pub fn shut(&self, info_hash: &InfoHash) {
         let hash = self.rules.torrent_hash(info_hash);
         let mut shard = self.lock(hash);
@@ -283,11 +314,14 @@ impl Store {
         }
     }
 
-    /// Calls `f` for every torrent, in no order. No lock is held then: a shard is copied first, so what `f` sees is a moment old.
+    /// Calls `f` for every torrent, in no order. No lock is held then: a shard is copied first, so
+    /// what `f` sees is a moment old.
     pub fn for_each(&self, mut f: impl FnMut(&InfoHash, Counts)) {
         let mut copied = Vec::new();
         for shard in &self.shards {
-            copied.extend(shard.0.lock().torrents().map(|torrent| (torrent.info_hash, torrent.counts())));
+            copied.extend(
+                shard.0.lock().torrents().map(|torrent| (torrent.info_hash, torrent.counts())),
+            );
             copied.drain(..).for_each(|(info_hash, counts)| f(&info_hash, counts));
         }
     }
@@ -297,8 +331,8 @@ impl Store {
         Totals { torrents: self.torrents.count(), peers: self.peers.count() }
     }
 
-    /// Panics when something is not where it would be looked for, or was miscounted. Looks at everything: for tests, with nobody
-    /// else at work.
+    /// Panics when something is not where it would be looked for, or was miscounted. Looks at
+    /// everything: for tests, with nobody else at work.
     pub fn check_invariants(&self) {
         let mut counted = Totals::default();
         for (at, shard) in self.shards.iter().enumerate() {
@@ -326,7 +360,11 @@ impl Store {
     fn begin(&self, shard: &mut Shard, hash: u64, newcomer: &Newcomer<'_>, now: Millis) -> Counts {
         let Newcomer { announce, verdict } = *newcomer;
         let nobody = Counts { downloaded: verdict.downloaded, ..Counts::default() };
-        if announce.event == Event::Stopped || !announce.listening || shard.is_full() || !self.torrents.admit() {
+        if announce.event == Event::Stopped
+            || !announce.listening
+            || shard.is_full()
+            || !self.torrents.admit()
+        {
             return nobody;
         }
         let mut torrent = Torrent::new(announce.info_hash, verdict);
@@ -352,7 +390,8 @@ impl Store {
         place
     }
 
-    /// Takes the asker out of its torrent, and the torrent out of the store when that was the last peer and nothing is owed.
+    /// Takes the asker out of its torrent, and the torrent out of the store when that was the last
+    /// peer and nothing is owed.
     fn leave(&self, shard: &mut Shard, at: usize, announce: &Announcement) -> Counts {
         let torrent = shard.torrent_mut(at);
         let known = torrent.leave(&announce.peer, Class::of(announce.seeder), &self.rules);
@@ -391,7 +430,8 @@ mod tests {
         want_ids: true,
         want_crypto_flags: true,
     };
-    const SEEDER: Announcement = Announcement { seeder: true, peer: PeerAddr::V4([192, 0, 2, 2, 0x1a, 0xe1]), ..LEECHER };
+    const SEEDER: Announcement =
+        Announcement { seeder: true, peer: PeerAddr::V4([192, 0, 2, 2, 0x1a, 0xe1]), ..LEECHER };
 
     fn store(peers_max: u64, torrents_max: u64) -> Store {
         Store::new(Settings { lifetime_ms: 60_000, peer_ids: true, peers_max, torrents_max }, 5)
@@ -399,7 +439,12 @@ mod tests {
 
     fn announce(store: &Store, announce: Announcement) -> (Counts, Chosen) {
         let mut chosen = Chosen::new();
-        let counts = store.enter(&Newcomer::unlisted(&announce), Millis(0), &mut fastrand::Rng::with_seed(1), &mut chosen);
+        let counts = store.enter(
+            &Newcomer::unlisted(&announce),
+            Millis(0),
+            &mut fastrand::Rng::with_seed(1),
+            &mut chosen,
+        );
         let counts = counts.expect("nothing is banned");
         store.check_invariants();
         (counts, chosen)
@@ -412,11 +457,15 @@ mod tests {
     #[test]
     fn two_peers_find_each_other() {
         let store = store(9, 9);
-        let (alone, chosen) = announce(&store, Announcement { crypto: Crypto::Required, ..LEECHER });
+        let (alone, chosen) =
+            announce(&store, Announcement { crypto: Crypto::Required, ..LEECHER });
         assert_eq!((alone, chosen.wire()), (counts(0, 1, 0), [].as_slice()));
         let (both, chosen) = announce(&store, SEEDER);
         assert_eq!((both, chosen.wire()), (counts(1, 1, 0), [192, 0, 2, 1, 0x1a, 0xe1].as_slice()));
-        assert_eq!((chosen.ids(), chosen.crypto_flags()), ([PeerId([b'p'; 20])].as_slice(), [1].as_slice()));
+        assert_eq!(
+            (chosen.ids(), chosen.crypto_flags()),
+            ([PeerId([b'p'; 20])].as_slice(), [1].as_slice())
+        );
         assert_eq!(store.scrape(&LEECHER.info_hash), Some(both));
     }
 
@@ -467,7 +516,8 @@ mod tests {
     #[test]
     fn a_peer_that_does_not_listen_is_answered_but_not_stored() {
         let store = store(9, 9);
-        let deaf = Announcement { listening: false, peer: PeerAddr::V4([192, 0, 2, 9, 0, 1]), ..LEECHER };
+        let deaf =
+            Announcement { listening: false, peer: PeerAddr::V4([192, 0, 2, 9, 0, 1]), ..LEECHER };
         assert_eq!(announce(&store, deaf).0, Counts::default());
         announce(&store, SEEDER);
         let (counts_then, chosen) = announce(&store, deaf);
@@ -478,7 +528,8 @@ mod tests {
     fn each_family_is_given_its_own_but_counted_together() {
         let store = store(9, 9);
         announce(&store, LEECHER);
-        let (both, chosen) = announce(&store, Announcement { peer: PeerAddr::V6([9; 18]), ..LEECHER });
+        let (both, chosen) =
+            announce(&store, Announcement { peer: PeerAddr::V6([9; 18]), ..LEECHER });
         assert_eq!((both, chosen.count()), (counts(0, 2, 0), 0));
         let (_, chosen) = announce(&store, Announcement { peer: PeerAddr::V6([8; 18]), ..SEEDER });
         assert_eq!(chosen.wire(), [9; 18]);
@@ -504,13 +555,20 @@ mod tests {
             for worker in 0..4_u8 {
                 let store = &store;
                 scope.spawn(move || {
-                    let (mut rng, mut chosen) = (fastrand::Rng::with_seed(u64::from(worker)), Chosen::new());
+                    let (mut rng, mut chosen) =
+                        (fastrand::Rng::with_seed(u64::from(worker)), Chosen::new());
                     for _ in 0..5000 {
                         let info_hash = InfoHash([rng.u8(..8); 20]);
                         let peer = PeerAddr::V4([10, 0, worker, rng.u8(..), 0, 80]);
                         let event = if rng.u8(..4) == 0 { Event::Stopped } else { Event::Update };
-                        let announce = Announcement { info_hash, peer, event, seeder: rng.bool(), ..LEECHER };
-                        store.enter(&Newcomer::unlisted(&announce), Millis(0), &mut rng, &mut chosen);
+                        let announce =
+                            Announcement { info_hash, peer, event, seeder: rng.bool(), ..LEECHER };
+                        store.enter(
+                            &Newcomer::unlisted(&announce),
+                            Millis(0),
+                            &mut rng,
+                            &mut chosen,
+                        );
                     }
                 });
             }

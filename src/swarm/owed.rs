@@ -1,12 +1,13 @@
 //! What the database is to be told: found by walking the shards, as nothing is noted anywhere else.
 //!
-//! Owns: a walk that looks at every torrent once, a little under each lock, and takes what is owed. A torrent that was taken stays in
-//! memory until it is settled, and is not taken again before.
+//! Owns: a walk that looks at every torrent once, a little under each lock, and takes what is owed.
+//! A torrent that was taken stays in memory until it is settled, and is not taken again before.
 //!
 //! Never: writes anything; `registry::flush` does.
 //!
-//! Limits: [`HOLD_TORRENTS`] torrents looked at under one lock; the caller says how many it takes at a time. A torrent that is moved by
-//! the removal of another may be missed, and is met by the next walk.
+//! Limits: [`HOLD_TORRENTS`] torrents looked at under one lock; the caller says how many it takes
+//! at a time. A torrent that is moved by the removal of another may be missed, and is met by the
+//! next walk.
 
 use super::{Counts, SHARDS, Store};
 use crate::ids::{InfoHash, Millis};
@@ -14,7 +15,8 @@ use crate::swarm::Listing;
 use crate::swarm::books::{self, Books};
 use crate::swarm::torrent::Torrent;
 
-/// Torrents looked at under one lock: a cache line each, some 20 us when none of them is in the cache.
+/// Torrents looked at under one lock: a cache line each, some 20 us when none of them is in the
+/// cache.
 const HOLD_TORRENTS: usize = 1024;
 
 /// Where a walk over all torrents has come.
@@ -45,29 +47,42 @@ pub struct Owed {
 }
 
 impl Store {
-    /// Goes on with a walk until `room` torrents have been taken, which are appended to `taken`, or it is over. Each must be given to
-    /// [`Store::settle`] once it is written.
+    /// Goes on with a walk until `room` torrents have been taken, which are appended to `taken`, or
+    /// it is over. Each must be given to [`Store::settle`] once it is written.
     pub fn take_owed(&self, walk: &mut Walk, now: Millis, room: usize, taken: &mut Vec<Owed>) {
         let full = taken.len() + room;
         self.walk(walk, |torrent| {
             if let Some(books::Owed { downloads, active }) = torrent.books.take_owed(now) {
-                taken.push(Owed { info_hash: torrent.info_hash, downloads, counts: torrent.counts(), active });
+                taken.push(Owed {
+                    info_hash: torrent.info_hash,
+                    downloads,
+                    counts: torrent.counts(),
+                    active,
+                });
             }
             taken.len() < full
         });
     }
 
-    /// Torrents, up to `room`, whose verdict is past its time. Goes on with a walk as [`Store::take_owed`] does.
+    /// Torrents, up to `room`, whose verdict is past its time. Goes on with a walk as
+    /// [`Store::take_owed`] does.
     pub fn find_stale(&self, walk: &mut Walk, now: Millis, room: usize, found: &mut Vec<InfoHash>) {
         self.find(walk, room, found, |books| books.is_stale(now));
     }
 
-    /// Torrents, up to `room`, that were served while nobody could be asked about them. Goes on with a walk as [`Store::take_owed`] does.
+    /// Torrents, up to `room`, that were served while nobody could be asked about them. Goes on
+    /// with a walk as [`Store::take_owed`] does.
     pub fn find_unasked(&self, walk: &mut Walk, room: usize, found: &mut Vec<InfoHash>) {
         self.find(walk, room, found, |books| books.listing() == Listing::Unasked);
     }
 
-    fn find(&self, walk: &mut Walk, room: usize, found: &mut Vec<InfoHash>, is_wanted: impl Fn(&Books) -> bool) {
+    fn find(
+        &self,
+        walk: &mut Walk,
+        room: usize,
+        found: &mut Vec<InfoHash>,
+        is_wanted: impl Fn(&Books) -> bool,
+    ) {
         let full = found.len() + room;
         self.walk(walk, |torrent| {
             if !torrent.books.is_shut() && is_wanted(&torrent.books) {
@@ -85,8 +100,8 @@ impl Store {
         });
     }
 
-    /// Calls `f` for every torrent that the database lists and that is not shut, with the database's count of its downloads. No lock is
-    /// held then.
+    /// Calls `f` for every torrent that the database lists and that is not shut, with the
+    /// database's count of its downloads. No lock is held then.
     pub fn for_each_listed(&self, mut f: impl FnMut(&InfoHash, u32)) {
         let (mut walk, mut copied) = (Walk::default(), Vec::with_capacity(HOLD_TORRENTS));
         while !walk.is_over() {
@@ -106,8 +121,9 @@ impl Store {
         self.lock(hash).find(hash, info_hash).is_some()
     }
 
-    /// What was taken of a torrent is in the database now. Says what its count there must be, None when the torrent is not here. It
-    /// stays, so that nobody has its count from elsewhere before that is set right too: [`Store::forget_settled`] follows.
+    /// What was taken of a torrent is in the database now. Says what its count there must be, None
+    /// when the torrent is not here. It stays, so that nobody has its count from elsewhere
+    /// before that is set right too: [`Store::forget_settled`] follows.
     pub fn settle(&self, info_hash: &InfoHash, downloads: u32) -> Option<u32> {
         let hash = self.rules.torrent_hash(info_hash);
         let mut shard = self.lock(hash);
@@ -155,10 +171,19 @@ mod tests {
     use crate::ids::{Crypto, Event, PeerAddr, PeerId};
     use crate::swarm::{Announcement, Chosen, Newcomer, Settings, Sweep, Verdict};
 
-    const LISTED: Verdict = Verdict { listing: Listing::Listed, downloaded: 7, fresh_until: Millis(30_000) };
+    const LISTED: Verdict =
+        Verdict { listing: Listing::Listed, downloaded: 7, fresh_until: Millis(30_000) };
 
     fn store() -> Store {
-        Store::new(Settings { lifetime_ms: 60_000, peer_ids: false, peers_max: 1 << 20, torrents_max: 1 << 20 }, 5)
+        Store::new(
+            Settings {
+                lifetime_ms: 60_000,
+                peer_ids: false,
+                peers_max: 1 << 20,
+                torrents_max: 1 << 20,
+            },
+            5,
+        )
     }
 
     fn say(store: &Store, torrent: u16, seeder: bool, event: Event) -> Counts {
@@ -177,7 +202,12 @@ mod tests {
             want_crypto_flags: false,
         };
         let (mut rng, mut chosen) = (fastrand::Rng::with_seed(1), Chosen::new());
-        let counts = store.enter(&Newcomer { announce: &announce, verdict: LISTED }, Millis(0), &mut rng, &mut chosen);
+        let counts = store.enter(
+            &Newcomer { announce: &announce, verdict: LISTED },
+            Millis(0),
+            &mut rng,
+            &mut chosen,
+        );
         store.check_invariants();
         counts.unwrap_or_default()
     }
@@ -196,11 +226,21 @@ mod tests {
         say(&store, 1, false, Event::Started);
         say(&store, 1, true, Event::Completed);
         let left = say(&store, 1, true, Event::Stopped);
-        assert_eq!((left, store.totals().torrents), (Counts { downloaded: 8, ..Counts::default() }, 1));
+        assert_eq!(
+            (left, store.totals().torrents),
+            (Counts { downloaded: 8, ..Counts::default() }, 1)
+        );
         let taken = take(&store);
-        assert_eq!((taken.len(), taken[0].downloads, taken[0].counts, taken[0].active), (1, 1, left, true));
+        assert_eq!(
+            (taken.len(), taken[0].downloads, taken[0].counts, taken[0].active),
+            (1, 1, left, true)
+        );
         assert_eq!(take(&store), []);
-        assert_eq!(say(&store, 1, false, Event::Started).downloaded, 8, "somebody comes back while it is written");
+        assert_eq!(
+            say(&store, 1, false, Event::Started).downloaded,
+            8,
+            "somebody comes back while it is written"
+        );
         say(&store, 1, false, Event::Stopped);
         assert_eq!(store.settle(&taken[0].info_hash, 1), Some(8));
         store.forget_settled(&taken[0].info_hash);
@@ -208,7 +248,11 @@ mod tests {
         let again = take(&store);
         assert_eq!((again.len(), again[0].downloads), (1, 0));
         store.settle(&again[0].info_hash, 0);
-        assert_eq!(store.totals().torrents, 1, "until the count has been told to whoever is asked next");
+        assert_eq!(
+            store.totals().torrents,
+            1,
+            "until the count has been told to whoever is asked next"
+        );
         store.forget_settled(&again[0].info_hash);
         assert_eq!(store.totals().torrents, 0);
     }
@@ -228,7 +272,10 @@ mod tests {
         store.sweep(&mut sweep, Millis(200_000));
         assert_eq!((store.totals().torrents, store.totals().peers), (3_000, 0));
         let taken = take(&store);
-        assert!(taken.len() == 3_000 && taken.iter().all(|owed| !owed.active && owed.counts.complete == 0));
+        assert!(
+            taken.len() == 3_000
+                && taken.iter().all(|owed| !owed.active && owed.counts.complete == 0)
+        );
         taken.iter().for_each(|owed| {
             store.settle(&owed.info_hash, 0);
             store.forget_settled(&owed.info_hash);

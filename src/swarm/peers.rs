@@ -1,8 +1,9 @@
 //! The peers of one family in one swarm, few or many.
 //!
-//! Owns: the choice of form. Up to [`FEW_MAX`] peers are one run, found by scanning; more are two tables, leechers and seeders,
-//! so that a seeder is answered from leechers alone. They go back to one run below [`MANY_MIN`], far enough below that a swarm at
-//! the border does not change its form with every peer.
+//! Owns: the choice of form. Up to [`FEW_MAX`] peers are one run, found by scanning; more are two
+//! tables, leechers and seeders, so that a seeder is answered from leechers alone. They go back to
+//! one run below [`MANY_MIN`], far enough below that a swarm at the border does not change its form
+//! with every peer.
 //!
 //! Never: counts beyond its own peers, reads a clock, or hands out a peer (see `select`).
 
@@ -32,8 +33,9 @@ pub(super) struct Place {
     pub(super) at: usize,
 }
 
-/// How far the expiry of a large swarm has come: buckets are visited downwards, seeders first, so that what a merge moves has
-/// been seen or will be. (What a split moves up may be missed, and is found a round later.)
+/// How far the expiry of a large swarm has come: buckets are visited downwards, seeders first, so
+/// that what a merge moves has been seen or will be. (What a split moves up may be missed, and is
+/// found a round later.)
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Progress {
     class: Class,
@@ -94,7 +96,8 @@ impl<const SLOT: usize> Peers<SLOT> {
         }
     }
 
-    /// The runs that hold the peers of one class; the run of a small swarm holds the other class too.
+    /// The runs that hold the peers of one class; the run of a small swarm holds the other class
+    /// too.
     pub(super) fn runs(&self, class: Class) -> &[Run<SLOT>] {
         match self {
             Peers::Few(run) => std::slice::from_ref(run),
@@ -102,13 +105,22 @@ impl<const SLOT: usize> Peers<SLOT> {
         }
     }
 
-    /// Finds the peer with the address of `key` (whose state is zero), looking among its `likely` class first.
+    /// Finds the peer with the address of `key` (whose state is zero), looking among its `likely`
+    /// class first.
     pub(super) fn find(&self, key: &[u8; SLOT], likely: Class, rules: &Rules) -> Option<Place> {
         match self {
-            Peers::Few(run) => run.find(key).map(|at| Place { class: run.class(at), bucket: 0, at }),
+            Peers::Few(run) => {
+                run.find(key).map(|at| Place { class: run.class(at), bucket: 0, at })
+            }
             Peers::Many(many) => {
                 let hash = rules.peer_hash(wire(key));
-                let find = |class: Class| many.table(class).find(hash, key).map(|(bucket, at)| Place { class, bucket, at });
+                let find = |class: Class| {
+                    many.table(class).find(hash, key).map(|(bucket, at)| Place {
+                        class,
+                        bucket,
+                        at,
+                    })
+                };
                 find(likely).or_else(|| find(likely.other()))
             }
         }
@@ -120,7 +132,12 @@ impl<const SLOT: usize> Peers<SLOT> {
     }
 
     /// Adds a peer that is not there yet. None when it could not be stored.
-    pub(super) fn insert(&mut self, class: Class, peer: &Peer<SLOT>, rules: &Rules) -> Option<Place> {
+    pub(super) fn insert(
+        &mut self,
+        class: Class,
+        peer: &Peer<SLOT>,
+        rules: &Rules,
+    ) -> Option<Place> {
         if let Peers::Few(run) = self
             && run.len() == FEW_MAX
         {
@@ -134,16 +151,27 @@ impl<const SLOT: usize> Peers<SLOT> {
     }
 
     /// Overwrites a peer with its newer self, of the class it has now, and says where it went.
-    pub(super) fn write(&mut self, place: Place, class: Class, peer: &Peer<SLOT>, rules: &Rules) -> Place {
+    pub(super) fn write(
+        &mut self,
+        place: Place,
+        class: Class,
+        peer: &Peer<SLOT>,
+        rules: &Rules,
+    ) -> Place {
         match self {
             Peers::Few(run) => {
-                let at = if class == place.class { place.at } else { run.change_class(place.at, rules.ids) };
+                let at = if class == place.class {
+                    place.at
+                } else {
+                    run.change_class(place.at, rules.ids)
+                };
                 run.write(at, peer, rules.ids);
                 Place { class, bucket: 0, at }
             }
             Peers::Many(many) => {
                 // A full bucket refuses the peer, which then stays among the class it was of.
-                let moved = class != place.class && many.table_mut(class).insert(class, peer, rules);
+                let moved =
+                    class != place.class && many.table_mut(class).insert(class, peer, rules);
                 if !moved {
                     many.table_mut(place.class).write(place.bucket, place.at, peer, rules.ids);
                     return place;
@@ -161,14 +189,22 @@ impl<const SLOT: usize> Peers<SLOT> {
                 run.remove(place.at, rules.ids);
                 run.fit(rules.ids);
             }
-            Peers::Many(many) => many.table_mut(place.class).remove(place.bucket, place.at, place.class, rules.ids),
+            Peers::Many(many) => {
+                many.table_mut(place.class).remove(place.bucket, place.at, place.class, rules.ids);
+            }
         }
         self.fit(rules);
     }
 
-    /// Takes out peers that have lived their time, until about `budget` peers have been looked at, which it lowers. Says where to
-    /// go on when that was not all.
-    pub(super) fn expire(&mut self, from: Progress, budget: &mut usize, now: Stamp, rules: &Rules) -> Option<Progress> {
+    /// Takes out peers that have lived their time, until about `budget` peers have been looked at,
+    /// which it lowers. Says where to go on when that was not all.
+    pub(super) fn expire(
+        &mut self,
+        from: Progress,
+        budget: &mut usize,
+        now: Stamp,
+        rules: &Rules,
+    ) -> Option<Progress> {
         let left = match self {
             Peers::Few(run) => {
                 *budget = budget.saturating_sub(run.len());
@@ -209,8 +245,8 @@ impl<const SLOT: usize> Peers<SLOT> {
         Peers::Many(many)
     }
 
-    /// Panics when the peers are not where they would be looked for. Looks at every peer only of a small swarm, unless
-    /// `thorough`.
+    /// Panics when the peers are not where they would be looked for. Looks at every peer only of a
+    /// small swarm, unless `thorough`.
     pub(super) fn check_invariants(&self, rules: &Rules, thorough: bool) {
         match self {
             Peers::Few(run) => {
@@ -220,7 +256,11 @@ impl<const SLOT: usize> Peers<SLOT> {
             Peers::Many(many) => {
                 assert!(many.len() >= MANY_MIN, "{} peers are not many", many.len());
                 for class in [Class::Leecher, Class::Seeder] {
-                    many.table(class).check_invariants(class, rules, thorough || many.len() <= CHECKED_MAX);
+                    many.table(class).check_invariants(
+                        class,
+                        rules,
+                        thorough || many.len() <= CHECKED_MAX,
+                    );
                 }
             }
         }
@@ -228,7 +268,13 @@ impl<const SLOT: usize> Peers<SLOT> {
 }
 
 impl<const SLOT: usize> Many<SLOT> {
-    fn expire(&mut self, from: Progress, budget: &mut usize, now: Stamp, rules: &Rules) -> Option<Progress> {
+    fn expire(
+        &mut self,
+        from: Progress,
+        budget: &mut usize,
+        now: Stamp,
+        rules: &Rules,
+    ) -> Option<Progress> {
         let Progress { mut class, mut buckets } = from;
         loop {
             let table = self.table_mut(class);

@@ -1,8 +1,8 @@
 //! How many torrents and peers a store holds, and the cap on both.
 //!
-//! Owns: two counters that all workers share. They change only when a peer or a torrent comes or goes, so that a re-announce,
-//! which is nearly all of the traffic, touches no memory that another core writes to. They order nothing: each is exact by
-//! itself.
+//! Owns: two counters that all workers share. They change only when a peer or a torrent comes or
+//! goes, so that a re-announce, which is nearly all of the traffic, touches no memory that another
+//! core writes to. They order nothing: each is exact by itself.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

@@ -1,11 +1,11 @@
 //! How much room to keep for what is not there yet.
 //!
-//! Owns: the capacities of the runs of peers and of the growing arrays. A `Vec` doubles, which leaves a quarter of its bytes
-//! empty on average; a tracker is mostly such arrays, so these grow by an eighth, and by what the allocator would round up to
-//! anyway.
+//! Owns: the capacities of the runs of peers and of the growing arrays. A `Vec` doubles, which
+//! leaves a quarter of its bytes empty on average; a tracker is mostly such arrays, so these grow
+//! by an eighth, and by what the allocator would round up to anyway.
 //!
-//! Never: allocates for an element that fits, or gives room back before a fair part of it is empty, so that a peer that comes and
-//! goes does not move the others each time.
+//! Never: allocates for an element that fits, or gives room back before a fair part of it is empty,
+//! so that a peer that comes and goes does not move the others each time.
 
 /// The chunks of glibc's malloc are multiples of this many bytes ...
 const CHUNK_BYTES: usize = 16;
@@ -15,11 +15,13 @@ const CHUNK_HEAD_BYTES: usize = 8;
 /// Slots to allocate so that `peers` peers of `peer_bytes` bytes fit, with an eighth to spare.
 pub(super) fn slots_for(peers: usize, peer_bytes: usize) -> usize {
     let wanted_bytes = (peers + peers / 8) * peer_bytes;
-    let chunk_bytes = (wanted_bytes + CHUNK_HEAD_BYTES).next_multiple_of(CHUNK_BYTES).max(2 * CHUNK_BYTES);
+    let chunk_bytes =
+        (wanted_bytes + CHUNK_HEAD_BYTES).next_multiple_of(CHUNK_BYTES).max(2 * CHUNK_BYTES);
     (chunk_bytes - CHUNK_HEAD_BYTES) / peer_bytes
 }
 
-/// Whether so many of `slots` slots are empty that `peers` peers should move to a smaller allocation.
+/// Whether so many of `slots` slots are empty that `peers` peers should move to a smaller
+/// allocation.
 pub(super) fn is_roomy(slots: usize, peers: usize, peer_bytes: usize) -> bool {
     slots > slots_for(peers + peers / 4 + 2, peer_bytes)
 }
@@ -49,8 +51,14 @@ mod tests {
             for peers in 0..=300 {
                 let slots = slots_for(peers, peer_bytes);
                 assert!(slots >= peers + peers / 8, "{peers} peers of {peer_bytes} bytes");
-                assert!(slots * peer_bytes <= (peers + peers / 8) * peer_bytes + 3 * CHUNK_BYTES, "{peers} of {peer_bytes}");
-                assert!(!is_roomy(slots, peers, peer_bytes), "{peers} peers of {peer_bytes} bytes, just moved, would move again");
+                assert!(
+                    slots * peer_bytes <= (peers + peers / 8) * peer_bytes + 3 * CHUNK_BYTES,
+                    "{peers} of {peer_bytes}"
+                );
+                assert!(
+                    !is_roomy(slots, peers, peer_bytes),
+                    "{peers} peers of {peer_bytes} bytes, just moved, would move again"
+                );
             }
         }
     }
@@ -64,7 +72,12 @@ mod tests {
         });
         while array.pop().is_some() {
             shrink(&mut array);
-            assert!(array.capacity() <= array.len() * 4 / 3 + 4, "{} of {}", array.len(), array.capacity());
+            assert!(
+                array.capacity() <= array.len() * 4 / 3 + 4,
+                "{} of {}",
+                array.len(),
+                array.capacity()
+            );
         }
     }
 }

@@ -1,7 +1,9 @@
-//! What holds for every swarm of a store: the keys of its hashes, its unit of age, and whether peer ids are kept.
+//! What holds for every swarm of a store: the keys of its hashes, its unit of age, and whether peer
+//! ids are kept.
 //!
-//! Info hashes, ports and (through `ip=`) addresses are chosen by strangers, who could pile them up in one place of a table whose
-//! hash they know. So both hashes are keyed, with keys that follow from the store's seed and are never shown.
+//! Info hashes, ports and (through `ip=`) addresses are chosen by strangers, who could pile them up
+//! in one place of a table whose hash they know. So both hashes are keyed, with keys that follow
+//! from the store's seed and are never shown.
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -21,10 +23,12 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// The rules of a store whose peers live `lifetime_ms` milliseconds; every key derives from `seed`.
+    /// The rules of a store whose peers live `lifetime_ms` milliseconds; every key derives from
+    /// `seed`.
     pub(super) fn new(lifetime_ms: u64, ids: bool, seed: u64) -> Rules {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let mut keys = || RandomState::with_seeds(rng.u64(..), rng.u64(..), rng.u64(..), rng.u64(..));
+        let mut keys =
+            || RandomState::with_seeds(rng.u64(..), rng.u64(..), rng.u64(..), rng.u64(..));
         Rules { ages: Ages::new(lifetime_ms), ids, torrent_keys: keys(), peer_keys: keys() }
     }
 
@@ -34,7 +38,10 @@ impl Rules {
     }
 
     /// The hash that finds a peer of a large swarm, by its wire address.
-    #[expect(clippy::cast_possible_truncation, reason = "any bits of a hash are as good as the others")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "any bits of a hash are as good as the others"
+    )]
     pub(super) fn peer_hash(&self, wire: &[u8]) -> usize {
         keyed(&self.peer_keys, wire) as usize
     }

@@ -1,13 +1,16 @@
 //! A dense run of peers of one family, leechers first, seeders after.
 //!
-//! Owns: the bytes. A slot is the peer's wire address and two bytes of [`State`]: 8 bytes for IPv4, 20 for IPv6. Up to two IPv4
-//! peers (one IPv6 peer) lie in the run itself; more are one allocation, `[slots × capacity][peer ids × capacity]`, the second
-//! part only where peer ids are kept. Peers are found by scanning: eight slots are one cache line.
+//! Owns: the bytes. A slot is the peer's wire address and two bytes of [`State`]: 8 bytes for IPv4,
+//! 20 for IPv6. Up to two IPv4 peers (one IPv6 peer) lie in the run itself; more are one
+//! allocation, `[slots × capacity][peer ids × capacity]`, the second part only where peer ids are
+//! kept. Peers are found by scanning: eight slots are one cache line.
 //!
-//! Never: knows what time it is or which torrent this is, or keeps peers in any order but leechers before seeders, so that "no
-//! seeders for a seeder" is a range and every move is a copy of one peer.
+//! Never: knows what time it is or which torrent this is, or keeps peers in any order but leechers
+//! before seeders, so that "no seeders for a seeder" is a range and every move is a copy of one
+//! peer.
 //!
-//! Limits: [`RUN_MAX`] peers. A small swarm is one run of at most 64, a large one is many runs of 32 on average (see `table`).
+//! Limits: [`RUN_MAX`] peers. A small swarm is one run of at most 64, a large one is many runs of
+//! 32 on average (see `table`).
 
 use std::ops::Range;
 
@@ -84,7 +87,8 @@ pub(super) fn key<const SLOT: usize>(slot: &[u8; SLOT]) -> [u8; SLOT] {
     key
 }
 
-/// See the module. `ids`, an argument nearly everywhere, says whether peer ids are kept; it never changes.
+/// See the module. `ids`, an argument nearly everywhere, says whether peer ids are kept; it never
+/// changes.
 pub(super) enum Run<const SLOT: usize> {
     Inline { leechers: u8, seeders: u8, bytes: [u8; INLINE_BYTES] },
     Heap { leechers: u8, seeders: u8, bytes: Box<[u8]> },
@@ -118,7 +122,8 @@ impl<const SLOT: usize> Run<SLOT> {
         slots.get(..self.len()).unwrap_or(slots)
     }
 
-    /// The peer ids in the order of the slots, empty places after the last; nothing where they are not kept.
+    /// The peer ids in the order of the slots, empty places after the last; nothing where they are
+    /// not kept.
     pub(super) fn ids(&self, ids: bool) -> &[[u8; PEER_ID_BYTES]] {
         let slots_bytes = if ids { self.capacity(ids) * SLOT } else { self.bytes().len() };
         self.bytes()[slots_bytes..].as_chunks::<PEER_ID_BYTES>().0
@@ -178,7 +183,8 @@ impl<const SLOT: usize> Run<SLOT> {
         }
     }
 
-    /// Makes room for the peer at a position among the other class; it must then be written to the position returned.
+    /// Makes room for the peer at a position among the other class; it must then be written to the
+    /// position returned.
     pub(super) fn change_class(&mut self, at: usize, ids: bool) -> usize {
         let (class, leechers) = (self.class(at), self.part(Class::Leecher).end);
         let border = if class == Class::Leecher { leechers - 1 } else { leechers };
@@ -188,7 +194,8 @@ impl<const SLOT: usize> Run<SLOT> {
         border
     }
 
-    /// Takes out the peer at a position; peers at higher positions move. The allocation stays until [`Run::fit`].
+    /// Takes out the peer at a position; peers at higher positions move. The allocation stays until
+    /// [`Run::fit`].
     pub(super) fn remove(&mut self, mut at: usize, ids: bool) {
         let (class, len, leechers) = (self.class(at), self.len(), self.part(Class::Leecher).end);
         if class == Class::Leecher {
@@ -229,7 +236,8 @@ impl<const SLOT: usize> Run<SLOT> {
         }
     }
 
-    /// Moves the peers to an allocation of `slots` slots, or into the run itself when that is enough.
+    /// Moves the peers to an allocation of `slots` slots, or into the run itself when that is
+    /// enough.
     fn move_to(&mut self, slots: usize, ids: bool) {
         let (leechers, seeders) = (*self.count_mut(Class::Leecher), *self.count_mut(Class::Seeder));
         let peer_bytes = peer_bytes::<SLOT>(ids);
@@ -284,10 +292,17 @@ impl<const SLOT: usize> Run<SLOT> {
 
     /// Panics when the counts and the bytes do not belong together, or a peer is there twice.
     pub(super) fn check_invariants(&self, ids: bool) {
-        assert!(self.len() <= self.capacity(ids) && self.slots().len() == self.len(), "a run is longer than its bytes");
+        assert!(
+            self.len() <= self.capacity(ids) && self.slots().len() == self.len(),
+            "a run is longer than its bytes"
+        );
         assert!(!ids || self.ids(ids).len() >= self.len(), "a run has fewer ids than peers");
         let spare = self.capacity(ids) - self.len();
-        assert!(spare <= 2 * self.len() + 8, "a run of {} peers has room for {spare} more", self.len());
+        assert!(
+            spare <= 2 * self.len() + 8,
+            "a run of {} peers has room for {spare} more",
+            self.len()
+        );
         for (at, peer) in self.slots().iter().enumerate().take(CHECKED_MAX) {
             let again = self.slots()[at + 1..].iter().any(|other| wire(other) == wire(peer));
             assert!(!again, "peer {:?} is twice in a run", wire(peer));
@@ -300,10 +315,15 @@ const fn peer_bytes<const SLOT: usize>(ids: bool) -> usize {
     if ids { SLOT + PEER_ID_BYTES } else { SLOT }
 }
 
-/// `Run::find` for slots of eight bytes, compared as one word without the state that is its upper sixteen bits.
+/// `Run::find` for slots of eight bytes, compared as one word without the state that is its upper
+/// sixteen bits.
 fn find_word(slots: &[u8], key: &[u8]) -> Option<usize> {
     let key = u64::from_le_bytes(*key.first_chunk()?);
-    slots.as_chunks::<8>().0.iter().position(|slot| (u64::from_le_bytes(*slot) ^ key) << (8 * STATE_BYTES) == 0)
+    slots
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .position(|slot| (u64::from_le_bytes(*slot) ^ key) << (8 * STATE_BYTES) == 0)
 }
 
 #[cfg(test)]
@@ -323,7 +343,10 @@ mod tests {
         run.check_invariants(ids);
         let names = run.slots().iter().map(|slot| slot[0]);
         if ids {
-            assert!(names.clone().zip(run.ids(true)).all(|(name, id)| *id == [name; PEER_ID_BYTES]), "an id was mixed up");
+            assert!(
+                names.clone().zip(run.ids(true)).all(|(name, id)| *id == [name; PEER_ID_BYTES]),
+                "an id was mixed up"
+            );
         }
         names.collect()
     }
@@ -334,7 +357,10 @@ mod tests {
             let class = Class::of(name % 2 == 0);
             assert!(run.insert(class, &peer(name), ids));
             let part = run.part(Class::Leecher);
-            assert!(names(&run, ids)[part].iter().all(|name| name % 2 == 1), "a seeder among the leechers");
+            assert!(
+                names(&run, ids)[part].iter().all(|name| name % 2 == 1),
+                "a seeder among the leechers"
+            );
         }
         assert_eq!((run.part(Class::Leecher), run.part(Class::Seeder)), (0..20, 20..40));
         for name in 1..=40 {
@@ -381,7 +407,9 @@ mod tests {
     #[test]
     fn a_full_run_refuses() {
         let mut run = Run::<SLOT_V4>::default();
-        let refused = (0..=u8::MAX).filter(|name| !run.insert(Class::Seeder, &peer(*name), true)).collect::<Vec<_>>();
+        let refused = (0..=u8::MAX)
+            .filter(|name| !run.insert(Class::Seeder, &peer(*name), true))
+            .collect::<Vec<_>>();
         assert_eq!((refused, run.len()), (vec![u8::MAX], RUN_MAX));
     }
 
@@ -389,7 +417,11 @@ mod tests {
     fn the_state_is_no_part_of_the_address() {
         let mut run = Run::<SLOT_V4>::default();
         let state = State::new(Ages::new(1).stamp(Millis(4095)), Crypto::Required, true);
-        run.insert(Class::Leecher, &Peer { slot: slot(&key(&peer::<SLOT_V4>(1).slot), state), id: [0; 20] }, false);
+        run.insert(
+            Class::Leecher,
+            &Peer { slot: slot(&key(&peer::<SLOT_V4>(1).slot), state), id: [0; 20] },
+            false,
+        );
         assert_eq!(run.find(&key(&peer::<SLOT_V4>(1).slot)), Some(0));
         assert_eq!(super::state(&run.slots()[0]), state);
         assert_eq!(run.find(&key(&peer::<SLOT_V4>(2).slot)), None);

@@ -1,17 +1,20 @@
 //! Which peers an asker is given.
 //!
-//! Owns: the draw. Every eligible peer is equally likely to be in an answer: those of the asker's family, not itself, and for a
-//! seeder leechers only. An answer takes a *window*, consecutive peers in the order the swarm keeps them (cyclic, the asker left
-//! out), from a start that is uniform over the eligible peers: each peer is in `count` of the windows. With one window of the
-//! leechers and one of the seeders, in proportion and rounded by chance, the answer looks like the swarm and costs O(numwant).
+//! Owns: the draw. Every eligible peer is equally likely to be in an answer: those of the asker's
+//! family, not itself, and for a seeder leechers only. An answer takes a *window*, consecutive
+//! peers in the order the swarm keeps them (cyclic, the asker left out), from a start that is
+//! uniform over the eligible peers: each peer is in `count` of the windows. With one window of the
+//! leechers and one of the seeders, in proportion and rounded by chance, the answer looks like the
+//! swarm and costs O(numwant).
 //!
-//! `requirecrypto=1` (message stream encryption) narrows that to peers that support it: one window over both classes that skips
-//! the others, from a start that is drawn until it fits; when [`DRAWS_MAX`] draws find none, one scan with a reservoir (Vitter's
-//! R).
+//! `requirecrypto=1` (message stream encryption) narrows that to peers that support it: one window
+//! over both classes that skips the others, from a start that is drawn until it fits; when
+//! [`DRAWS_MAX`] draws find none, one scan with a reservoir (Vitter's R).
 //!
 //! Never: allocates, or changes the swarm.
 //!
-//! Limits: numwant is cut to [`PEERS_MAX`]. Peers of one bucket tend to come together; over many answers that evens out.
+//! Limits: numwant is cut to [`PEERS_MAX`]. Peers of one bucket tend to come together; over many
+//! answers that evens out.
 
 use std::ops::{ControlFlow, Range};
 
@@ -59,7 +62,8 @@ pub(super) fn choose<const SLOT: usize>(
 ) {
     let numwant = want.numwant;
     let leechers = Cycle::new(peers, Class::Leecher, asker, want.ids);
-    let seeders = if want.seeder { Cycle::EMPTY } else { Cycle::new(peers, Class::Seeder, asker, want.ids) };
+    let seeders =
+        if want.seeder { Cycle::EMPTY } else { Cycle::new(peers, Class::Seeder, asker, want.ids) };
     let eligible = leechers.len + seeders.len;
     if numwant == 0 || eligible == 0 {
         return;
@@ -79,7 +83,8 @@ pub(super) fn choose<const SLOT: usize>(
     seeders.window(seeder_count, rng, chosen);
 }
 
-/// The same among peers that support encryption. How many those are is not known, so both classes are one cycle.
+/// The same among peers that support encryption. How many those are is not known, so both classes
+/// are one cycle.
 fn choose_encrypted<const SLOT: usize>(
     leechers: Cycle<'_, SLOT>,
     seeders: Cycle<'_, SLOT>,
@@ -103,7 +108,9 @@ fn choose_encrypted<const SLOT: usize>(
             }
             ControlFlow::Continue(())
         };
-        if first.pieces(start, END, &mut take).is_continue() && second.pieces(BEGIN, END, &mut take).is_continue() {
+        if first.pieces(start, END, &mut take).is_continue()
+            && second.pieces(BEGIN, END, &mut take).is_continue()
+        {
             _ = first.pieces(BEGIN, start, &mut take);
         }
         return;
@@ -141,10 +148,17 @@ struct Cycle<'a, const SLOT: usize> {
 }
 
 impl<'a, const SLOT: usize> Cycle<'a, SLOT> {
-    const EMPTY: Cycle<'a, SLOT> = Cycle { runs: &[], class: Class::Seeder, asker: None, len: 0, ids: false };
+    const EMPTY: Cycle<'a, SLOT> =
+        Cycle { runs: &[], class: Class::Seeder, asker: None, len: 0, ids: false };
 
-    fn new(peers: &'a Peers<SLOT>, class: Class, asker: Option<Place>, ids: bool) -> Cycle<'a, SLOT> {
-        let asker = asker.filter(|place| place.class == class).map(|place| (place.bucket, place.at));
+    fn new(
+        peers: &'a Peers<SLOT>,
+        class: Class,
+        asker: Option<Place>,
+        ids: bool,
+    ) -> Cycle<'a, SLOT> {
+        let asker =
+            asker.filter(|place| place.class == class).map(|place| (place.bucket, place.at));
         let len = peers.count(class) - usize::from(asker.is_some());
         Cycle { runs: peers.runs(class), class, asker, len, ids }
     }
@@ -167,17 +181,18 @@ impl<'a, const SLOT: usize> Cycle<'a, SLOT> {
         }
     }
 
-    /// A spot that is uniform over the eligible peers, of which there is one at least. Should luck fail [`DRAWS_MAX`] times (less
-    /// than once in a million draws), the begin of a run.
+    /// A spot that is uniform over the eligible peers, of which there is one at least. Should luck
+    /// fail [`DRAWS_MAX`] times (less than once in a million draws), the begin of a run.
     fn draw(&self, rng: &mut fastrand::Rng) -> Spot {
         (0..DRAWS_MAX)
             .find_map(|_| self.try_draw(rng).filter(|spot| self.asker != Some(*spot)))
             .unwrap_or_else(|| (rng.usize(0..self.runs.len()), 0))
     }
 
-    /// A spot that is uniform over the peers of the class, the asker included, or None. A hash leads to each bucket as often as
-    /// its content is expected to be long, so a draw is accepted when it falls into the actual length, and against one bound for
-    /// all: no bucket is seen to be longer than twice what is expected and 24.
+    /// A spot that is uniform over the peers of the class, the asker included, or None. A hash
+    /// leads to each bucket as often as its content is expected to be long, so a draw is
+    /// accepted when it falls into the actual length, and against one bound for all: no bucket
+    /// is seen to be longer than twice what is expected and 24.
     fn try_draw(&self, rng: &mut fastrand::Rng) -> Option<Spot> {
         let buckets = self.runs.len();
         let bucket = table::address(rng.usize(..), buckets);
@@ -197,7 +212,8 @@ impl<'a, const SLOT: usize> Cycle<'a, SLOT> {
         self.asker != Some(spot) && slot.is_some_and(|slot| state(slot).supports_crypto())
     }
 
-    /// Hands the peers from one spot to before another to `f`, in order and without the asker, until it breaks off.
+    /// Hands the peers from one spot to before another to `f`, in order and without the asker,
+    /// until it breaks off.
     fn pieces<F>(&self, from: Spot, to: Spot, f: &mut F) -> ControlFlow<()>
     where
         F: FnMut(Piece<'a, SLOT>) -> ControlFlow<()>,
@@ -208,7 +224,9 @@ impl<'a, const SLOT: usize> Cycle<'a, SLOT> {
             let end = if bucket == to.0 { part.end.min(to.1) } else { part.end };
             let piece = Piece { slots: run.slots(), ids: run.ids(self.ids) };
             match self.asker {
-                Some((asker_bucket, asker)) if asker_bucket == bucket && begin <= asker && asker < end => {
+                Some((asker_bucket, asker))
+                    if asker_bucket == bucket && begin <= asker && asker < end =>
+                {
                     f(piece.cut(begin..asker))?;
                     f(piece.cut(asker + 1..end))?;
                 }
@@ -231,7 +249,10 @@ struct Piece<'a, const SLOT: usize> {
 
 impl<'a, const SLOT: usize> Piece<'a, SLOT> {
     fn cut(&self, range: Range<usize>) -> Piece<'a, SLOT> {
-        Piece { slots: self.slots.get(range.clone()).unwrap_or_default(), ids: self.ids.get(range).unwrap_or_default() }
+        Piece {
+            slots: self.slots.get(range.clone()).unwrap_or_default(),
+            ids: self.ids.get(range).unwrap_or_default(),
+        }
     }
 
     /// Its peers, one by one.
@@ -260,7 +281,8 @@ mod tests {
         usize::from_be_bytes([0, 0, 0, 0, 0, wire[1], wire[2], wire[3]])
     }
 
-    /// One swarm, in which peer `n` is a seeder unless `n % 3 == 0`, and takes encrypted connections if `n % encrypted == 0`.
+    /// One swarm, in which peer `n` is a seeder unless `n % 3 == 0`, and takes encrypted
+    /// connections if `n % encrypted == 0`.
     struct Swarm {
         store: Store,
         peers: usize,
@@ -270,17 +292,29 @@ mod tests {
 
     impl Swarm {
         fn new(peers: usize, encrypted: usize) -> Swarm {
-            let seed = std::env::var("ANNOUNCED_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
+            let seed = std::env::var("ANNOUNCED_SEED")
+                .map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
             println!("ANNOUNCED_SEED={seed}");
-            let settings = Settings { lifetime_ms: 1 << 20, peer_ids: false, peers_max: u64::MAX, torrents_max: u64::MAX };
-            let mut swarm = Swarm { store: Store::new(settings, seed), peers, encrypted, rng: fastrand::Rng::with_seed(seed) };
+            let settings = Settings {
+                lifetime_ms: 1 << 20,
+                peer_ids: false,
+                peers_max: u64::MAX,
+                torrents_max: u64::MAX,
+            };
+            let mut swarm = Swarm {
+                store: Store::new(settings, seed),
+                peers,
+                encrypted,
+                rng: fastrand::Rng::with_seed(seed),
+            };
             let mut chosen = Chosen::new();
             (0..peers).for_each(|name| swarm.ask(name, Crypto::None, 0, &mut chosen));
             swarm
         }
 
         fn ask(&mut self, name: usize, crypto: Crypto, numwant: usize, chosen: &mut Chosen) {
-            let supported = if name.is_multiple_of(self.encrypted) { Crypto::Supported } else { Crypto::None };
+            let supported =
+                if name.is_multiple_of(self.encrypted) { Crypto::Supported } else { Crypto::None };
             let announce = Announcement {
                 info_hash: InfoHash([7; 20]),
                 peer: addr(name),
@@ -296,12 +330,15 @@ mod tests {
             self.store.enter(&Newcomer::unlisted(&announce), Millis(0), &mut self.rng, chosen);
         }
 
-        /// Asks `draws` times as peer `asker`. Panics unless each eligible peer came equally often, as far as chance allows, and
-        /// nobody else came. The answers of one window overlap: the sum of the squares varies more, by about its length.
+        /// Asks `draws` times as peer `asker`. Panics unless each eligible peer came equally often,
+        /// as far as chance allows, and nobody else came. The answers of one window
+        /// overlap: the sum of the squares varies more, by about its length.
         fn judge(&mut self, asker: usize, crypto: Crypto, numwant: usize, draws: usize) {
             let is_eligible = |name: usize| {
                 let for_seeder = asker.is_multiple_of(3) || name.is_multiple_of(3);
-                name != asker && for_seeder && (crypto != Crypto::Required || name.is_multiple_of(self.encrypted))
+                name != asker
+                    && for_seeder
+                    && (crypto != Crypto::Required || name.is_multiple_of(self.encrypted))
             };
             let eligible = (0..self.peers).map(is_eligible).collect::<Vec<_>>();
             let eligible_count = eligible.iter().filter(|is_eligible| **is_eligible).count();
@@ -319,13 +356,21 @@ mod tests {
                 assert!(*is_eligible || seen[name] == 0, "{name} was given to {asker}");
                 if *is_eligible {
                     let off = f64::from(seen[name]) - mean;
-                    // Small means have long tails: the 12 keeps a false alarm rarer than one in 10^9 runs.
-                    assert!(off.abs() < 6.5 * variance.sqrt() + 12.0, "{name} came {} times, not {mean}", seen[name]);
+                    // Small means have long tails: the 12 keeps a false alarm rarer than one in
+                    // 10^9 runs.
+                    assert!(
+                        off.abs() < 6.5 * variance.sqrt() + 12.0,
+                        "{name} came {} times, not {mean}",
+                        seen[name]
+                    );
                     squares += off * off / variance;
                 }
             }
             let spread = (2.0 * eligible_count as f64 * (1.0 + numwant as f64)).sqrt();
-            assert!((squares - eligible_count as f64).abs() < 6.0 * spread, "{squares} for {eligible_count} peers");
+            assert!(
+                (squares - eligible_count as f64).abs() < 6.0 * spread,
+                "{squares} for {eligible_count} peers"
+            );
         }
     }
 
@@ -351,7 +396,9 @@ mod tests {
 
     #[test]
     fn every_peer_that_supports_encryption_is_equally_likely() {
-        for (peers, encrypted, numwant) in [(10, 2, 2), (500, 3, 20), (600, 200, 2), (3000, 1000, 2)] {
+        for (peers, encrypted, numwant) in
+            [(10, 2, 2), (500, 3, 20), (600, 200, 2), (3000, 1000, 2)]
+        {
             let mut swarm = Swarm::new(peers, encrypted);
             swarm.judge(3, Crypto::Required, numwant, 6_000);
         }

@@ -1,11 +1,12 @@
 //! The torrents of one shard: what one lock protects.
 //!
-//! Owns: a dense list of torrents, and an index from their hash to their position, four bytes and a tag each. A torrent that is
-//! removed is replaced by the last one, whose index entry follows it. The list is in pages of [`PAGE_TORRENTS`], so that a
-//! torrent more moves no other and costs a kilobyte at most; the unused end of the last page holds vacant torrents.
+//! Owns: a dense list of torrents, and an index from their hash to their position, four bytes and a
+//! tag each. A torrent that is removed is replaced by the last one, whose index entry follows it.
+//! The list is in pages of [`PAGE_TORRENTS`], so that a torrent more moves no other and costs a
+//! kilobyte at most; the unused end of the last page holds vacant torrents.
 //!
-//! Limits: 2^32 torrents a shard. The index moves when it doubles or quarters: some 20 us at a thousand torrents a shard, a
-//! million in all.
+//! Limits: 2^32 torrents a shard. The index moves when it doubles or quarters: some 20 us at a
+//! thousand torrents a shard, a million in all.
 
 use std::mem;
 
@@ -49,7 +50,9 @@ impl Shard {
 
     /// The position of a torrent whose hash is `hash`.
     pub(super) fn find(&self, hash: u64, info_hash: &InfoHash) -> Option<usize> {
-        self.index.find(hash, |at| self.torrent(*at as usize).info_hash == *info_hash).map(|at| *at as usize)
+        self.index
+            .find(hash, |at| self.torrent(*at as usize).info_hash == *info_hash)
+            .map(|at| *at as usize)
     }
 
     /// Whether positions have run out.
@@ -70,7 +73,9 @@ impl Shard {
 
     /// Takes out the torrent at a position; the last one takes its place.
     pub(super) fn remove(&mut self, at: usize, rules: &Rules) -> Torrent {
-        if let Ok(entry) = self.index.find_entry(hash_at(&self.pages, at, rules), |entry| *entry as usize == at) {
+        if let Ok(entry) =
+            self.index.find_entry(hash_at(&self.pages, at, rules), |entry| *entry as usize == at)
+        {
             entry.remove();
         }
         let last = self.len();
@@ -102,10 +107,19 @@ impl Shard {
     /// Panics when a torrent would not be found, or is kept for nothing.
     pub(super) fn check_invariants(&self, rules: &Rules) {
         let room = self.pages.len() * PAGE_TORRENTS;
-        assert!((self.len()..=self.len() + 2 * PAGE_TORRENTS).contains(&room), "room for {room}, not {}", self.len());
+        assert!(
+            (self.len()..=self.len() + 2 * PAGE_TORRENTS).contains(&room),
+            "room for {room}, not {}",
+            self.len()
+        );
         for (at, torrent) in self.torrents().enumerate() {
             let hash = rules.torrent_hash(&torrent.info_hash);
-            assert_eq!(self.find(hash, &torrent.info_hash), Some(at), "{} is not where it is looked for", torrent.info_hash);
+            assert_eq!(
+                self.find(hash, &torrent.info_hash),
+                Some(at),
+                "{} is not where it is looked for",
+                torrent.info_hash
+            );
             assert!(!torrent.is_disposable(), "{} is kept for nothing", torrent.info_hash);
             torrent.check_invariants(rules, true);
         }
@@ -167,7 +181,10 @@ mod tests {
             let hash = rules.torrent_hash(&info_hash);
             let at = shard.find(hash, &info_hash).unwrap();
             assert_eq!(shard.remove(at, &rules).info_hash, info_hash);
-            assert_eq!((shard.find(hash, &info_hash), shard.len()), (None, 299 - usize::from(step)));
+            assert_eq!(
+                (shard.find(hash, &info_hash), shard.len()),
+                (None, 299 - usize::from(step))
+            );
             shard.check_invariants(&rules);
         }
         assert!(shard.pages.len() <= 1 && shard.index.capacity() <= 16, "the memory is given back");

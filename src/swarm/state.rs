@@ -1,10 +1,13 @@
-//! The two bytes beside a peer's address: when it was last heard of, and what it said of encryption.
+//! The two bytes beside a peer's address: when it was last heard of, and what it said of
+//! encryption.
 //!
-//! Owns: the bits of [`State`], and [`Ages`], the arithmetic between a clock and the twelve bits of age they have room for.
+//! Owns: the bits of [`State`], and [`Ages`], the arithmetic between a clock and the twelve bits of
+//! age they have room for.
 //!
-//! Limits: a unit of age is the least power of two of milliseconds of which [`AGE_UNITS_MAX`] make a lifetime, so a stamp is one
-//! shift and a peer is kept at most 1/480 of a lifetime too long, never too short. Twelve bits hold 4096 units. A peer that a
-//! sweep has just missed, then a pause of a little less than a lifetime (longer ones clear the swarms), then a whole round: 2 +
+//! Limits: a unit of age is the least power of two of milliseconds of which [`AGE_UNITS_MAX`] make
+//! a lifetime, so a stamp is one shift and a peer is kept at most 1/480 of a lifetime too long,
+//! never too short. Twelve bits hold 4096 units. A peer that a sweep has just missed, then a pause
+//! of a little less than a lifetime (longer ones clear the swarms), then a whole round: 2 +
 //! 3/64 lifetimes, 3 930 units, are still told from a fresh peer.
 
 use crate::ids::{Crypto, Millis};
@@ -36,7 +39,10 @@ impl Ages {
     pub(super) fn new(lifetime_ms: u64) -> Ages {
         let unit_ms = lifetime_ms.div_ceil(AGE_UNITS_MAX).next_power_of_two();
         let units = lifetime_ms.div_ceil(unit_ms);
-        Ages { unit_shift: unit_ms.trailing_zeros(), units_max: u16::try_from(units).unwrap_or(STAMP_MASK / 2) }
+        Ages {
+            unit_shift: unit_ms.trailing_zeros(),
+            units_max: u16::try_from(units).unwrap_or(STAMP_MASK / 2),
+        }
     }
 
     /// The stamp of a peer that is heard of now.
@@ -109,8 +115,14 @@ mod tests {
             let ages = Ages::new(lifetime_ms);
             let unit_ms = 1 << ages.unit_shift;
             for heard_ms in (0..10_000).map(|step| step * unit_ms + step % unit_ms) {
-                assert!(!is_over(ages, heard_ms, heard_ms + lifetime_ms), "{lifetime_ms} ms, heard at {heard_ms}");
-                assert!(is_over(ages, heard_ms, heard_ms + lifetime_ms + 2 * unit_ms), "{lifetime_ms} ms, heard at {heard_ms}");
+                assert!(
+                    !is_over(ages, heard_ms, heard_ms + lifetime_ms),
+                    "{lifetime_ms} ms, heard at {heard_ms}"
+                );
+                assert!(
+                    is_over(ages, heard_ms, heard_ms + lifetime_ms + 2 * unit_ms),
+                    "{lifetime_ms} ms, heard at {heard_ms}"
+                );
             }
         }
     }
@@ -119,7 +131,10 @@ mod tests {
     fn a_peer_missed_by_a_round_before_and_after_a_pause_is_still_old() {
         for lifetime_ms in (1920..=2 * 1920).chain([LIFETIME_MS]) {
             let latest_ms = 2 * lifetime_ms + lifetime_ms * 3 / 64;
-            assert!(is_over(Ages::new(lifetime_ms), 12_345, 12_345 + latest_ms), "{lifetime_ms} ms");
+            assert!(
+                is_over(Ages::new(lifetime_ms), 12_345, 12_345 + latest_ms),
+                "{lifetime_ms} ms"
+            );
         }
     }
 
@@ -134,13 +149,18 @@ mod tests {
     #[test]
     fn the_flags_survive_the_bytes_and_leave_the_age_alone() {
         let stamp = Stamp(STAMP_MASK);
-        for (crypto, supports, requires) in
-            [(Crypto::None, false, false), (Crypto::Supported, true, false), (Crypto::Required, true, true)]
-        {
+        for (crypto, supports, requires) in [
+            (Crypto::None, false, false),
+            (Crypto::Supported, true, false),
+            (Crypto::Required, true, true),
+        ] {
             for counted in [false, true] {
                 let state = State::from_bytes(State::new(stamp, crypto, counted).to_bytes());
                 let flags = (state.is_counted(), state.supports_crypto(), state.requires_crypto());
-                assert_eq!((flags, state.0 & STAMP_MASK), ((counted, supports, requires), STAMP_MASK));
+                assert_eq!(
+                    (flags, state.0 & STAMP_MASK),
+                    ((counted, supports, requires), STAMP_MASK)
+                );
             }
         }
     }

@@ -1,14 +1,17 @@
 //! Expiry, a little at a time.
 //!
-//! Owns: where one worker's walk over its share of the shards has come. A round takes a 64th of the peers' lifetime; each call
-//! does the part of it that is due by the clock, measured in work rather than in shards, so that a swarm of millions is not met
-//! all at once. Shards are locked for [`HOLD_UNITS`] of work at a time and walked backwards, so that what a removal moves up has
-//! been seen; in a large swarm a hold ends between two buckets and the next goes on there, if the swarm is still in its place.
+//! Owns: where one worker's walk over its share of the shards has come. A round takes a 64th of the
+//! peers' lifetime; each call does the part of it that is due by the clock, measured in work rather
+//! than in shards, so that a swarm of millions is not met all at once. Shards are locked for
+//! [`HOLD_UNITS`] of work at a time and walked backwards, so that what a removal moves up has
+//! been seen; in a large swarm a hold ends between two buckets and the next goes on there, if the
+//! swarm is still in its place.
 //!
 //! Never: reads a clock, or sleeps. Workers share no state here: each has its own `Sweep`.
 //!
-//! Limits: a caller that stays away for a lifetime (the process was stopped) finds its share cleared, as every peer in it is old,
-//! and ages do not count that far. So even an idle worker must call every few seconds.
+//! Limits: a caller that stays away for a lifetime (the process was stopped) finds its share
+//! cleared, as every peer in it is old, and ages do not count that far. So even an idle worker must
+//! call every few seconds.
 
 use std::hint::black_box;
 use std::mem;
@@ -19,7 +22,8 @@ use crate::ids::{InfoHash, Millis};
 
 /// Rounds in a lifetime.
 const ROUNDS: u64 = 64;
-/// Work done under one lock, in peers looked at: some 20 us when none of them goes, 40 us when all do.
+/// Work done under one lock, in peers looked at: some 20 us when none of them goes, 40 us when all
+/// do.
 const HOLD_UNITS: usize = 2048;
 /// More than the sizes that malloc keeps at hand unsorted, for each thread.
 const TIDYING_BYTES: usize = 4096;
@@ -47,7 +51,8 @@ pub struct Sweep {
 }
 
 impl Sweep {
-    /// The share of worker `worker`, 0 and up, of `workers`. Its first call is a full round, if the clock has run for as long.
+    /// The share of worker `worker`, 0 and up, of `workers`. Its first call is a full round, if the
+    /// clock has run for as long.
     pub fn new(worker: usize, workers: usize) -> Sweep {
         Sweep {
             worker,
@@ -67,9 +72,10 @@ impl Sweep {
         (self.began, self.done, self.round_units) = (Some(began), 0, 0);
     }
 
-    /// Work that should be done by `now`, begun a new round if it is time. A round that was late begins when it was due, but no
-    /// earlier than a full round ago; so does the first. It is paced for what the store held at its fullest since it began: a
-    /// swarm that empties under it does not slow it down.
+    /// Work that should be done by `now`, begun a new round if it is time. A round that was late
+    /// begins when it was due, but no earlier than a full round ago; so does the first. It is
+    /// paced for what the store held at its fullest since it began: a swarm that empties under
+    /// it does not slow it down.
     fn due(&mut self, now: Millis, round_ms: u64, units: u64) -> u64 {
         let full_round_ago = Millis(now.0.saturating_sub(round_ms));
         match self.began {
@@ -91,7 +97,8 @@ impl Sweep {
 }
 
 impl Store {
-    /// Forgets the peers of one worker's share that have lived their time, as far as that is due at `now`.
+    /// Forgets the peers of one worker's share that have lived their time, as far as that is due at
+    /// `now`.
     pub fn sweep(&self, sweep: &mut Sweep, now: Millis) {
         let away_ms = now.since(mem::replace(&mut sweep.called, now));
         if away_ms >= self.lifetime_ms && sweep.began.is_some() {
@@ -161,9 +168,10 @@ impl Store {
     }
 }
 
-/// Has the allocator sort what a hold has freed, outside the lock. glibc's malloc only lists freed chunks, and sorts them all when next
-/// something is allocated that is not small: after thousands of frees that takes most of a millisecond, and the next to allocate may
-/// hold a lock. Asked for after every hold, it is a few microseconds.
+/// Has the allocator sort what a hold has freed, outside the lock. glibc's malloc only lists freed
+/// chunks, and sorts them all when next something is allocated that is not small: after thousands
+/// of frees that takes most of a millisecond, and the next to allocate may hold a lock. Asked for
+/// after every hold, it is a few microseconds.
 fn tidy_heap() {
     drop(black_box(Vec::<u8>::with_capacity(TIDYING_BYTES)));
 }
@@ -179,12 +187,22 @@ mod tests {
     const ROUND_MS: u64 = LIFETIME_MS / ROUNDS;
 
     fn store() -> Store {
-        Store::new(Settings { lifetime_ms: LIFETIME_MS, peer_ids: true, peers_max: u64::MAX, torrents_max: u64::MAX }, 3)
+        Store::new(
+            Settings {
+                lifetime_ms: LIFETIME_MS,
+                peer_ids: true,
+                peers_max: u64::MAX,
+                torrents_max: u64::MAX,
+            },
+            3,
+        )
     }
 
     fn fill(store: &Store, torrents: u16, peers: u16, now: Millis) {
         let (mut rng, mut chosen) = (fastrand::Rng::with_seed(1), Chosen::new());
-        for (torrent, peer) in (0..torrents).flat_map(|torrent| (0..peers).map(move |peer| (torrent, peer))) {
+        for (torrent, peer) in
+            (0..torrents).flat_map(|torrent| (0..peers).map(move |peer| (torrent, peer)))
+        {
             let ([t0, t1], [p0, p1]) = (torrent.to_be_bytes(), peer.to_be_bytes());
             let mut info_hash = [0; 20];
             info_hash[..2].copy_from_slice(&[t0, t1]);
@@ -258,8 +276,15 @@ mod tests {
             assert_eq!((sweep.shard, sweep.done), again, "nothing is due twice");
             assert!(now > from || sweep.done == 0, "nothing is due at once");
         }
-        assert_eq!((sweep.began, sweep.done), (Some(from.plus(ROUND_MS)), 0), "a new round begins in time");
-        assert!(calls_done_max <= (HOLD_UNITS + RUN_MAX + TORRENT_UNITS) as u64, "{calls_done_max} units in one call");
+        assert_eq!(
+            (sweep.began, sweep.done),
+            (Some(from.plus(ROUND_MS)), 0),
+            "a new round begins in time"
+        );
+        assert!(
+            calls_done_max <= (HOLD_UNITS + RUN_MAX + TORRENT_UNITS) as u64,
+            "{calls_done_max} units in one call"
+        );
         assert_eq!(store.totals().peers, if gone { 0 } else { 34_995 });
     }
 
@@ -278,7 +303,10 @@ mod tests {
             store.sweep(&mut Sweep::new(worker, 3), Millis(LIFETIME_MS + ROUND_MS));
             left.push(store.totals().peers);
         }
-        assert!(left.windows(2).all(|pair| (1100..1600).contains(&(pair[0] - pair[1]))), "{left:?}");
+        assert!(
+            left.windows(2).all(|pair| (1100..1600).contains(&(pair[0] - pair[1]))),
+            "{left:?}"
+        );
         assert_eq!(store.totals(), Totals::default());
     }
 

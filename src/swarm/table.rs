@@ -1,13 +1,16 @@
 //! The peers of one class of a large swarm: a hash table that never stops to rehash.
 //!
-//! Owns: linear hashing (Litwin, 1980). `n` buckets, each a dense run; the low bits of a keyed hash say which. One bucket is
-//! split when there are more than [`LOAD_MAX`] peers a bucket, the last one merged back when there are fewer than [`LOAD_MIN`]: a
-//! swarm of a million grows and shrinks 32 peers at a time, so no announce ever waits for the whole table.
+//! Owns: linear hashing (Litwin, 1980). `n` buckets, each a dense run; the low bits of a keyed hash
+//! say which. One bucket is split when there are more than [`LOAD_MAX`] peers a bucket, the last
+//! one merged back when there are fewer than [`LOAD_MIN`]: a swarm of a million grows and shrinks
+//! 32 peers at a time, so no announce ever waits for the whole table.
 //!
-//! Never: keeps an order, or looks at who is asked for. Consecutive buckets are consecutive in the answer (see `select`).
+//! Never: keeps an order, or looks at who is asked for. Consecutive buckets are consecutive in the
+//! answer (see `select`).
 //!
-//! Limits: [`RUN_MAX`] peers a bucket. With a key that strangers do not know, a bucket of 64 peers on average is not seen to have
-//! 128; one that is full refuses, which is answered like a peer past the cap.
+//! Limits: [`RUN_MAX`] peers a bucket. With a key that strangers do not know, a bucket of 64 peers
+//! on average is not seen to have 128; one that is full refuses, which is answered like a peer past
+//! the cap.
 
 use super::room;
 use super::rules::Rules;
@@ -74,8 +77,15 @@ impl<const SLOT: usize> Table<SLOT> {
         self.merge(class, ids);
     }
 
-    /// Takes out the peers of one bucket that have lived their time. Says how many peers that made it look at or move.
-    pub(super) fn expire(&mut self, bucket: usize, class: Class, now: Stamp, rules: &Rules) -> usize {
+    /// Takes out the peers of one bucket that have lived their time. Says how many peers that made
+    /// it look at or move.
+    pub(super) fn expire(
+        &mut self,
+        bucket: usize,
+        class: Class,
+        now: Stamp,
+        rules: &Rules,
+    ) -> usize {
         let run = &mut self.buckets[bucket];
         let looked_at = run.len();
         let gone = run.expire(rules.ages, now, rules.ids);
@@ -83,7 +93,8 @@ impl<const SLOT: usize> Table<SLOT> {
         looked_at + if gone > 0 { self.merge(class, rules.ids) } else { 0 }
     }
 
-    /// Adds a bucket, and moves to it the half of its sibling's peers whose hash has one more bit set.
+    /// Adds a bucket, and moves to it the half of its sibling's peers whose hash has one more bit
+    /// set.
     fn split(&mut self, class: Class, rules: &Rules) {
         let added = self.buckets.len();
         let source = sibling(added);
@@ -102,7 +113,8 @@ impl<const SLOT: usize> Table<SLOT> {
         room::push(&mut self.buckets, upper);
     }
 
-    /// Puts the peers of the last bucket back to its sibling, as often as there are too many buckets. Says how many those were.
+    /// Puts the peers of the last bucket back to its sibling, as often as there are too many
+    /// buckets. Says how many those were.
     fn merge(&mut self, class: Class, ids: bool) -> usize {
         let mut moved = 0;
         while self.len < LOAD_MIN * self.buckets.len() && self.buckets.len() > 1 {
@@ -125,32 +137,48 @@ impl<const SLOT: usize> Table<SLOT> {
         moved
     }
 
-    /// Panics when a peer lies where it would not be found. Looks at every peer only of a table of few buckets.
+    /// Panics when a peer lies where it would not be found. Looks at every peer only of a table of
+    /// few buckets.
     pub(super) fn check_invariants(&self, class: Class, rules: &Rules, every_peer: bool) {
         let buckets = self.buckets.len();
-        assert!(buckets >= 1 && self.len <= LOAD_MAX * buckets, "{} peers in {buckets} buckets", self.len);
-        assert!(buckets == 1 || self.len >= LOAD_MIN * buckets, "{} peers in {buckets} buckets", self.len);
+        assert!(
+            buckets >= 1 && self.len <= LOAD_MAX * buckets,
+            "{} peers in {buckets} buckets",
+            self.len
+        );
+        assert!(
+            buckets == 1 || self.len >= LOAD_MIN * buckets,
+            "{} peers in {buckets} buckets",
+            self.len
+        );
         if !every_peer {
             return;
         }
-        assert_eq!(self.buckets.iter().map(Run::len).sum::<usize>(), self.len, "a table has miscounted");
+        assert_eq!(
+            self.buckets.iter().map(Run::len).sum::<usize>(),
+            self.len,
+            "a table has miscounted"
+        );
         for (at, run) in self.buckets.iter().enumerate() {
             run.check_invariants(rules.ids);
             assert!(run.part(class.other()).is_empty(), "a table holds the other class");
-            let strays = run.slots().iter().any(|slot| address(rules.peer_hash(wire(slot)), buckets) != at);
+            let strays =
+                run.slots().iter().any(|slot| address(rules.peer_hash(wire(slot)), buckets) != at);
             assert!(!strays, "a peer is in a bucket that is not its own");
         }
     }
 }
 
-/// The bucket of a hash among `buckets` ones: its low bits, one bit fewer where that bucket has not been split off yet.
+/// The bucket of a hash among `buckets` ones: its low bits, one bit fewer where that bucket has not
+/// been split off yet.
 pub(super) fn address(hash: usize, buckets: usize) -> usize {
     let round = buckets.next_power_of_two();
     let bucket = hash & (round - 1);
     if bucket < buckets { bucket } else { bucket - round / 2 }
 }
 
-/// How many times as many hashes as to the last bucket lead to this one: 2 for those that have not been split yet, else 1.
+/// How many times as many hashes as to the last bucket lead to this one: 2 for those that have not
+/// been split yet, else 1.
 pub(super) fn weight(bucket: usize, buckets: usize) -> usize {
     let half = buckets.next_power_of_two() / 2;
     if bucket < half && bucket + half >= buckets { 2 } else { 1 }
@@ -172,7 +200,10 @@ mod tests {
             for hash in 0..2048 {
                 let (before, after) = (address(hash, buckets), address(hash, buckets + 1));
                 assert!(before < buckets);
-                assert!(after == before || (after == buckets && before == sibling(buckets)), "hash {hash}, {buckets} buckets");
+                assert!(
+                    after == before || (after == buckets && before == sibling(buckets)),
+                    "hash {hash}, {buckets} buckets"
+                );
             }
         }
     }

@@ -1,14 +1,15 @@
 //! One swarm: who is in it, and how often it was completed.
 //!
-//! Owns: what an announce changes. A peer is one address and port (PROTOCOL.md); its class, age, peer id and encryption are
-//! rewritten by each announce. `downloaded` grows when a peer known as a leecher reports `completed`, once for as long as the
-//! peer is known.
+//! Owns: what an announce changes. A peer is one address and port (PROTOCOL.md); its class, age,
+//! peer id and encryption are rewritten by each announce. `downloaded` grows when a peer known as a
+//! leecher reports `completed`, once for as long as the peer is known.
 //!
-//! Never: decides who is let in (the cap is its caller's), or is kept without a peer longer than its books owe something to the
-//! database.
+//! Never: decides who is let in (the cap is its caller's), or is kept without a peer longer than
+//! its books owe something to the database.
 //!
-//! Limits: one cache line, so that a torrent costs one miss and 64 bytes; a torrent of one or two IPv4 peers without ids costs
-//! nothing beside it. Swarms of IPv6 peers are rarer and lie in an allocation of their own.
+//! Limits: one cache line, so that a torrent costs one miss and 64 bytes; a torrent of one or two
+//! IPv4 peers without ids costs nothing beside it. Swarms of IPv6 peers are rarer and lie in an
+//! allocation of their own.
 
 use std::mem;
 
@@ -68,7 +69,8 @@ impl Torrent {
         self.len() == 0 && !self.books.owes()
     }
 
-    /// Lets all peers go, and nobody in until the books are opened again. What is given back is to be dropped outside the lock.
+    /// Lets all peers go, and nobody in until the books are opened again. What is given back is to
+    /// be dropped outside the lock.
     pub(super) fn shut(&mut self) -> Torrent {
         self.books.shut();
         self.vacate()
@@ -86,13 +88,19 @@ impl Torrent {
     /// What announces and scrapes are told.
     pub(super) fn counts(&self) -> Counts {
         let count = |class| {
-            let peers = self.v4.count(class) + self.v6.as_ref().map_or(0, |peers| peers.count(class));
+            let peers =
+                self.v4.count(class) + self.v6.as_ref().map_or(0, |peers| peers.count(class));
             u32::try_from(peers).unwrap_or(u32::MAX)
         };
-        Counts { complete: count(Class::Seeder), incomplete: count(Class::Leecher), downloaded: self.books.downloaded() }
+        Counts {
+            complete: count(Class::Seeder),
+            incomplete: count(Class::Leecher),
+            downloaded: self.books.downloaded(),
+        }
     }
 
-    /// Stores what a peer announces. `admit` is asked before a peer is added; None is a peer that is not stored.
+    /// Stores what a peer announces. `admit` is asked before a peer is added; None is a peer that
+    /// is not stored.
     pub(super) fn update(
         &mut self,
         announce: &Announcement,
@@ -118,8 +126,15 @@ impl Torrent {
         place
     }
 
-    /// Chooses peers of the family of `chosen`, for an asker that [`Torrent::update`] has put at `asker`.
-    pub(super) fn choose(&self, asker: Option<Place>, want: Want, rng: &mut fastrand::Rng, chosen: &mut Chosen) {
+    /// Chooses peers of the family of `chosen`, for an asker that [`Torrent::update`] has put at
+    /// `asker`.
+    pub(super) fn choose(
+        &self,
+        asker: Option<Place>,
+        want: Want,
+        rng: &mut fastrand::Rng,
+        chosen: &mut Chosen,
+    ) {
         match (chosen.family(), &self.v6) {
             (Family::V4, _) => select::choose(&self.v4, asker, want, rng, chosen),
             (Family::V6, Some(v6)) => select::choose(v6, asker, want, rng, chosen),
@@ -142,9 +157,15 @@ impl Torrent {
         left
     }
 
-    /// Forgets peers that have lived their time, until about `budget` peers have been looked at, which it lowers. Says what is
-    /// left to do.
-    pub(super) fn expire(&mut self, rest: Rest, budget: &mut usize, now: Stamp, rules: &Rules) -> Option<Rest> {
+    /// Forgets peers that have lived their time, until about `budget` peers have been looked at,
+    /// which it lowers. Says what is left to do.
+    pub(super) fn expire(
+        &mut self,
+        rest: Rest,
+        budget: &mut usize,
+        now: Stamp,
+        rules: &Rules,
+    ) -> Option<Rest> {
         let peers = self.len();
         let rest = self.expire_families(rest, budget, now, rules);
         if self.len() < peers {
@@ -155,7 +176,13 @@ impl Torrent {
         rest
     }
 
-    fn expire_families(&mut self, rest: Rest, budget: &mut usize, now: Stamp, rules: &Rules) -> Option<Rest> {
+    fn expire_families(
+        &mut self,
+        rest: Rest,
+        budget: &mut usize,
+        now: Stamp,
+        rules: &Rules,
+    ) -> Option<Rest> {
         let mut progress = rest.progress;
         if rest.family == Family::V6 {
             if let Some(v6) = &mut self.v6
@@ -181,8 +208,8 @@ impl Torrent {
         }
     }
 
-    /// Panics when the peers are not where they would be looked for. Looks at every peer only of a small swarm, unless
-    /// `thorough`.
+    /// Panics when the peers are not where they would be looked for. Looks at every peer only of a
+    /// small swarm, unless `thorough`.
     pub(super) fn check_invariants(&self, rules: &Rules, thorough: bool) {
         self.v4.check_invariants(rules, thorough);
         if let Some(v6) = &self.v6 {
@@ -219,13 +246,16 @@ impl News<'_> {
         admit: impl FnOnce() -> bool,
     ) -> (Option<Place>, Change) {
         let class = Class::of(self.announce.seeder);
-        let peer =
-            |counted| Peer { slot: slot(&key, State::new(self.now, self.announce.crypto, counted)), id: self.announce.peer_id.0 };
+        let peer = |counted| Peer {
+            slot: slot(&key, State::new(self.now, self.announce.crypto, counted)),
+            id: self.announce.peer_id.0,
+        };
         match peers.find(&key, class, self.rules) {
             Some(place) => {
                 let counted = peers.state(place).is_counted();
                 let becomes_seeder = place.class == Class::Leecher && class == Class::Seeder;
-                let completed = becomes_seeder && self.announce.event == Event::Completed && !counted;
+                let completed =
+                    becomes_seeder && self.announce.event == Event::Completed && !counted;
                 let change = match completed {
                     true => Change::Completed,
                     false if place.class != class => Change::Counts,
@@ -233,13 +263,20 @@ impl News<'_> {
                 };
                 (Some(peers.write(place, class, &peer(counted || completed), self.rules)), change)
             }
-            None if self.announce.listening && admit() => (peers.insert(class, &peer(false), self.rules), Change::Counts),
+            None if self.announce.listening && admit() => {
+                (peers.insert(class, &peer(false), self.rules), Change::Counts)
+            }
             None => (None, Change::None),
         }
     }
 }
 
-fn leave<const SLOT: usize>(peers: &mut Peers<SLOT>, key: &[u8; SLOT], likely: Class, rules: &Rules) -> bool {
+fn leave<const SLOT: usize>(
+    peers: &mut Peers<SLOT>,
+    key: &[u8; SLOT],
+    likely: Class,
+    rules: &Rules,
+) -> bool {
     let place = peers.find(key, likely, rules);
     if let Some(place) = place {
         peers.remove(place, rules);

@@ -245,7 +245,11 @@ fn announces_mean_what_their_clients_mean() {
         };
         assert_eq!(consumed, row.request.len(), "{client}");
         assert_eq!(head.method, Method::Get, "{client}");
-        assert_eq!((head.keep_alive, head.accepts_gzip), (row.keep_alive, row.accepts_gzip), "{client}");
+        assert_eq!(
+            (head.keep_alive, head.accepts_gzip),
+            (row.keep_alive, row.accepts_gzip),
+            "{client}"
+        );
         assert_eq!((head.has_body, head.proxied), (false, false), "{client}");
         let Route::Announce(query) = route(head.target) else {
             panic!("{client}: not an announce");
@@ -257,9 +261,12 @@ fn announces_mean_what_their_clients_mean() {
 
 #[test]
 fn transmissions_scrape_of_sixty_torrents_fits_the_request_limit() {
-    let target: String = (0..60).map(|byte| format!("&info_hash={}", format!("%{:02X}", byte | 0x80).repeat(20))).collect();
+    let target: String = (0..60)
+        .map(|byte| format!("&info_hash={}", format!("%{:02X}", byte | 0x80).repeat(20)))
+        .collect();
     let request = format!(
-        "GET /scrape?{} HTTP/1.1\r\nHost: tracker.example\r\nUser-Agent: Transmission/4.0.6\r\nAccept: */*\r\n\r\n",
+        "GET /scrape?{} HTTP/1.1\r\nHost: tracker.example\r\nUser-Agent: \
+         Transmission/4.0.6\r\nAccept: */*\r\n\r\n",
         &target[1..]
     );
     assert!(request.len() > 4300);

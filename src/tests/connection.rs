@@ -5,7 +5,8 @@ use crate::server::Next;
 use crate::tests::harness::LIMITS;
 use crate::tests::story::{Site, exact};
 
-/// What the connection says at its deadline, and at the peer's half-close, when `bytes` are the last that came.
+/// What the connection says at its deadline, and at the peer's half-close, when `bytes` are the
+/// last that came.
 fn last_words(bytes: &[u8]) -> [String; 2] {
     let mut site = Site::new(exact());
     let mut connection = site.connect("9.9.9.1");
@@ -90,7 +91,9 @@ fn http_1_0_stays_only_when_asked_to() {
     for (header, expected) in [("", Next::Close), ("Connection: keep-alive\r\n", Next::Read)] {
         let mut site = Site::new(exact());
         let mut connection = site.connect("9.9.9.1");
-        site.in_round(|round| connection.receive(format!("GET / HTTP/1.0\r\n{header}\r\n").as_bytes(), round));
+        site.in_round(|round| {
+            connection.receive(format!("GET / HTTP/1.0\r\n{header}\r\n").as_bytes(), round);
+        });
         assert_eq!(connection.next(), expected, "{header}");
     }
 }

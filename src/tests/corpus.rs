@@ -22,7 +22,8 @@ const TARGETS: [(&str, Body); 7] = [
 /// What stands in a folder of `fuzz/`.
 fn entries(folder: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(folder);
-    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let entries =
+        fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     entries.map(|entry| entry.unwrap().path()).collect()
 }
 
@@ -48,9 +49,14 @@ fn every_corpus_is_replayed() {
 
 #[test]
 fn every_target_is_replayed() {
-    let targets: BTreeSet<String> = TARGETS.iter().map(|(target, _)| (*target).to_owned()).collect();
+    let targets: BTreeSet<String> =
+        TARGETS.iter().map(|(target, _)| (*target).to_owned()).collect();
     for folder in ["fuzz_targets", "corpus"] {
-        assert_eq!(entries(folder).iter().map(|path| name(path)).collect::<BTreeSet<_>>(), targets, "{folder}");
+        assert_eq!(
+            entries(folder).iter().map(|path| name(path)).collect::<BTreeSet<_>>(),
+            targets,
+            "{folder}"
+        );
     }
 }
 
@@ -64,7 +70,10 @@ fn every_input_says_what_it_is() {
     for (target, _) in TARGETS {
         for name in entries(&format!("corpus/{target}")).iter().map(|input| name(input)) {
             let is_find = name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-            assert!(is_speaking(&name) || is_find, "{target}/{name} would be ignored by git: name it with a hyphen");
+            assert!(
+                is_speaking(&name) || is_find,
+                "{target}/{name} would be ignored by git: name it with a hyphen"
+            );
         }
     }
 }

@@ -5,7 +5,8 @@ use crate::ids::{Crypto, Event};
 use crate::wire::announce::{Announce, AnnounceQuery};
 use crate::wire::failure::{Failure, Field};
 
-/// A query that lacks nothing, behind `pair`: of two the first counts. The naive reading must agree.
+/// A query that lacks nothing, behind `pair`: of two the first counts. The naive reading must
+/// agree.
 fn read(pair: &str) -> Result<Announce, Failure> {
     let query = format!("{pair}&{WHOLE}");
     let announce = AnnounceQuery::parse(query.as_bytes()).announce();
@@ -15,18 +16,32 @@ fn read(pair: &str) -> Result<Announce, Failure> {
 
 #[test]
 fn the_first_missing_field_is_named_before_anything_else_is_wrong() {
-    let fields = [Field::InfoHash, Field::PeerId, Field::Port, Field::Uploaded, Field::Downloaded, Field::Left];
+    let fields = [
+        Field::InfoHash,
+        Field::PeerId,
+        Field::Port,
+        Field::Uploaded,
+        Field::Downloaded,
+        Field::Left,
+    ];
     let pairs: Vec<&str> = WHOLE.split('&').collect();
     for (missing, field) in fields.into_iter().enumerate() {
-        let rest: Vec<&str> = pairs.iter().enumerate().filter(|(at, _)| *at != missing).map(|(_, pair)| *pair).collect();
+        let rest: Vec<&str> = pairs
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| *at != missing)
+            .map(|(_, pair)| *pair)
+            .collect();
         let announce = AnnounceQuery::parse(rest.join("&").as_bytes()).announce();
         assert_eq!(announce, Err(Failure::MissingField(field)));
     }
     let empty = AnnounceQuery::parse(b"").announce();
     assert_eq!(empty, Err(Failure::MissingField(Field::InfoHash)));
-    let wrong = AnnounceQuery::parse(b"info_hash=x&peer_id=x&port=0&uploaded=x&downloaded=x").announce();
+    let wrong =
+        AnnounceQuery::parse(b"info_hash=x&peer_id=x&port=0&uploaded=x&downloaded=x").announce();
     assert_eq!(wrong, Err(Failure::MissingField(Field::Left)));
-    let cryptoport_is_no_port = AnnounceQuery::parse(WHOLE.replace("port", "cryptoport").as_bytes()).announce();
+    let cryptoport_is_no_port =
+        AnnounceQuery::parse(WHOLE.replace("port", "cryptoport").as_bytes()).announce();
     assert_eq!(cryptoport_is_no_port, Err(Failure::MissingField(Field::Port)));
 }
 

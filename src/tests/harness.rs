@@ -1,7 +1,8 @@
-//! A site without sockets: what tests and fuzz targets put around the tracker and around a connection's state machine.
+//! A site without sockets: what tests and fuzz targets put around the tracker and around a
+//! connection's state machine.
 //!
-//! Time is an argument, randomness follows from [`SEED`] or the caller's, and the registry is the caller's or the `memory` one, so
-//! that the same input has the same answer.
+//! Time is an argument, randomness follows from [`SEED`] or the caller's, and the registry is the
+//! caller's or the `memory` one, so that the same input has the same answer.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,8 +23,13 @@ use crate::tracker::{Desk, FullScrape, FullScrapeSettings, Outbox, Policy, Track
 pub const SEED: u64 = 7;
 
 /// The limits of the default settings.
-pub const LIMITS: Limits =
-    Limits { request_bytes_max: 8_192, idle_ms: 60_000, request_ms: 10_000, send_ms: 15_000, lookup_ms: 2_000 };
+pub const LIMITS: Limits = Limits {
+    request_bytes_max: 8_192,
+    idle_ms: 60_000,
+    request_ms: 10_000,
+    send_ms: 15_000,
+    lookup_ms: 2_000,
+};
 
 /// The default policy in registered mode.
 pub fn policy() -> Policy {
@@ -44,7 +50,12 @@ pub fn policy() -> Policy {
 /// Empty swarms that live as long as `policy` says.
 pub fn store(policy: &Policy, seed: u64) -> Arc<Store> {
     let lifetime_ms = u64::from(policy.max_interval_s + policy.min_interval_s) * 1_000;
-    let swarms = swarm::Settings { lifetime_ms, peer_ids: policy.peer_ids, peers_max: 1 << 20, torrents_max: 1 << 20 };
+    let swarms = swarm::Settings {
+        lifetime_ms,
+        peer_ids: policy.peer_ids,
+        peers_max: 1 << 20,
+        torrents_max: 1 << 20,
+    };
     Arc::new(Store::new(swarms, seed))
 }
 
@@ -56,7 +67,8 @@ pub fn no_full_scrape(store: &Arc<Store>, wakes: impl IntoIterator<Item = Wake>)
         scrape_interval_s: 1_800,
         listed_only: policy().registered_only,
     };
-    FullScrape::start(settings, store, &Arc::new(Registry::memory()), Mailboxes::new(wakes)).unwrap()
+    FullScrape::start(settings, store, &Arc::new(Registry::memory()), Mailboxes::new(wakes))
+        .unwrap()
 }
 
 /// A registry that nobody but its caller asks for, and whose clock stands still.
@@ -130,7 +142,8 @@ impl Seat {
         Seat { connection, inbound: Vec::new(), end_of_input: false, window: 0, sent: Vec::new() }
     }
 
-    /// What `server::resident` does, over buffers: goes on until the connection blocks (false) or is over (true).
+    /// What `server::resident` does, over buffers: goes on until the connection blocks (false) or
+    /// is over (true).
     pub fn advance(&mut self, bench: &mut Bench<'_>) -> bool {
         loop {
             match self.connection.next() {
@@ -149,11 +162,14 @@ impl Seat {
                 }
                 Next::Read if !self.inbound.is_empty() => {
                     let mut input = self.connection.tail().to_vec();
-                    let bytes = self.inbound.len().min(bench.limits.request_bytes_max - input.len());
+                    let bytes =
+                        self.inbound.len().min(bench.limits.request_bytes_max - input.len());
                     input.extend(self.inbound.drain(..bytes));
                     self.in_round(bench, |connection, round| connection.receive(&input, round));
                 }
-                Next::Read if self.end_of_input => self.in_round(bench, |connection, round| connection.end_of_input(round)),
+                Next::Read if self.end_of_input => {
+                    self.in_round(bench, |connection, round| connection.end_of_input(round));
+                }
                 Next::Read | Next::Wait => return false,
                 Next::ShutDown => self.connection.start_draining(bench.now),
                 Next::Drain => {
@@ -167,7 +183,11 @@ impl Seat {
     }
 
     /// Lets `work` write answers, then sends what the window takes.
-    pub fn in_round(&mut self, bench: &mut Bench<'_>, work: impl FnOnce(&mut Connection, &mut Round<'_>)) {
+    pub fn in_round(
+        &mut self,
+        bench: &mut Bench<'_>,
+        work: impl FnOnce(&mut Connection, &mut Round<'_>),
+    ) {
         let turn = Turn { now: bench.now, desk: bench.desk, out: Outbox::new(bench.output) };
         let mut round = Round { tracker: bench.tracker, turn, limits: bench.limits };
         work(&mut self.connection, &mut round);

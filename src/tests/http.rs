@@ -17,14 +17,22 @@ fn with_headers(count: usize) -> Vec<u8> {
 fn every_prefix_of_a_request_is_partial_and_the_whole_is_complete() {
     for request in requests() {
         for cut in 0..request.len() {
-            assert_eq!(parse(&request[..cut], REQUEST_BYTES_MAX), Ok(Parsed::Partial), "{cut} of {}", request.escape_ascii());
+            assert_eq!(
+                parse(&request[..cut], REQUEST_BYTES_MAX),
+                Ok(Parsed::Partial),
+                "{cut} of {}",
+                request.escape_ascii()
+            );
         }
         let pipelined = [request, request].concat();
         let Ok(Parsed::Complete { head, consumed }) = parse(&pipelined, REQUEST_BYTES_MAX) else {
             panic!("{}", request.escape_ascii());
         };
         assert_eq!(consumed, request.len());
-        assert_eq!(parse(&pipelined[consumed..], REQUEST_BYTES_MAX), Ok(Parsed::Complete { head, consumed }));
+        assert_eq!(
+            parse(&pipelined[consumed..], REQUEST_BYTES_MAX),
+            Ok(Parsed::Complete { head, consumed })
+        );
     }
 }
 
@@ -36,7 +44,12 @@ fn requests_are_taken_when_they_are_unusual_but_clear() {
         (b"GET / HTTP/1.1\n\n", Method::Get, b"/", false),
         (b"\r\n\n\r\nGET / HTTP/1.1\r\n\r\n", Method::Get, b"/", false),
         (b"HEAD /scrape HTTP/1.1\r\n\r\n", Method::Head, b"/scrape", false),
-        (b"POST /announce HTTP/1.1\r\nContent-Length: 5\r\n\r\n", Method::Other, b"/announce", false),
+        (
+            b"POST /announce HTTP/1.1\r\nContent-Length: 5\r\n\r\n",
+            Method::Other,
+            b"/announce",
+            false,
+        ),
         (b"get / HTTP/1.1\r\n\r\n", Method::Other, b"/", false),
         (b"OPTIONS * HTTP/1.1\r\n\r\n", Method::Other, b"*", false),
         (b"GET /?\"<>\\^`{|} HTTP/1.1\r\n\r\n", Method::Get, b"/?\"<>\\^`{|}", false),
@@ -50,7 +63,12 @@ fn requests_are_taken_when_they_are_unusual_but_clear() {
         let Ok(Parsed::Complete { head, consumed }) = parse(request, REQUEST_BYTES_MAX) else {
             panic!("{}", request.escape_ascii());
         };
-        assert_eq!((head.method, head.target, head.http10), (*method, *target, *http10), "{}", request.escape_ascii());
+        assert_eq!(
+            (head.method, head.target, head.http10),
+            (*method, *target, *http10),
+            "{}",
+            request.escape_ascii()
+        );
         assert_eq!(consumed, request.len(), "{}", request.escape_ascii());
     }
 }
@@ -91,18 +109,33 @@ fn what_is_not_http_is_a_bad_request() {
         b"d1:ad2:id20:",
     ];
     for request in rows {
-        assert_eq!(parse(request, REQUEST_BYTES_MAX), Err(HttpFault::BadRequest), "{}", request.escape_ascii());
+        assert_eq!(
+            parse(request, REQUEST_BYTES_MAX),
+            Err(HttpFault::BadRequest),
+            "{}",
+            request.escape_ascii()
+        );
     }
 }
 
 #[test]
 fn the_limit_says_whether_the_target_or_the_headers_are_too_long() {
-    let long_target = [b"GET /announce?".as_slice(), &[b'a'; 10_000], b" HTTP/1.1\r\n\r\n"].concat();
-    let long_raw_target = [b"GET /announce?".as_slice(), &[0xff; 10_000], b" HTTP/1.1\r\n\r\n"].concat();
-    let long_header = [b"GET / HTTP/1.1\r\nCookie: ".as_slice(), &[b'a'; 10_000], b"\r\n\r\n"].concat();
-    let target_larger_than_header =
-        [b"GET /scrape?".as_slice(), &[b'a'; 5_000], b" HTTP/1.1\r\nCookie: ", &[b'a'; 5_000], b"\r\n\r\n"].concat();
-    let long_header_of_raw = [b"GET /\xff HTTP/1.1\r\nCookie: ".as_slice(), &[b'a'; 10_000], b"\r\n\r\n"].concat();
+    let long_target =
+        [b"GET /announce?".as_slice(), &[b'a'; 10_000], b" HTTP/1.1\r\n\r\n"].concat();
+    let long_raw_target =
+        [b"GET /announce?".as_slice(), &[0xff; 10_000], b" HTTP/1.1\r\n\r\n"].concat();
+    let long_header =
+        [b"GET / HTTP/1.1\r\nCookie: ".as_slice(), &[b'a'; 10_000], b"\r\n\r\n"].concat();
+    let target_larger_than_header = [
+        b"GET /scrape?".as_slice(),
+        &[b'a'; 5_000],
+        b" HTTP/1.1\r\nCookie: ",
+        &[b'a'; 5_000],
+        b"\r\n\r\n",
+    ]
+    .concat();
+    let long_header_of_raw =
+        [b"GET /\xff HTTP/1.1\r\nCookie: ".as_slice(), &[b'a'; 10_000], b"\r\n\r\n"].concat();
     let long_target_after_empty_line = [b"\r\n".as_slice(), &long_target].concat();
     let empty_lines = b"\r\n".repeat(5_000);
     for (request, expected) in [
@@ -116,7 +149,10 @@ fn the_limit_says_whether_the_target_or_the_headers_are_too_long() {
     ] {
         assert_eq!(parse(request, REQUEST_BYTES_MAX), Err(expected));
         assert_eq!(parse(&request[..REQUEST_BYTES_MAX], REQUEST_BYTES_MAX), Err(expected));
-        assert_eq!(parse(&request[..REQUEST_BYTES_MAX - 1], REQUEST_BYTES_MAX), Ok(Parsed::Partial));
+        assert_eq!(
+            parse(&request[..REQUEST_BYTES_MAX - 1], REQUEST_BYTES_MAX),
+            Ok(Parsed::Partial)
+        );
     }
 }
 
@@ -124,14 +160,26 @@ fn the_limit_says_whether_the_target_or_the_headers_are_too_long() {
 fn a_request_may_be_as_long_as_the_limit_and_what_follows_does_not_count() {
     let request = b"GET / HTTP/1.1\r\nA: b\r\n\r\n";
     let followed = [request.as_slice(), &[b'x'; 100]].concat();
-    assert!(matches!(parse(&followed, request.len()), Ok(Parsed::Complete { consumed, .. }) if consumed == request.len()));
-    assert_eq!(parse(&followed, request.len() - 1), Err(HttpFault::TargetTooLong), "the target has the larger part");
+    assert!(
+        matches!(parse(&followed, request.len()), Ok(Parsed::Complete { consumed, .. }) if consumed == request.len())
+    );
+    assert_eq!(
+        parse(&followed, request.len() - 1),
+        Err(HttpFault::TargetTooLong),
+        "the target has the larger part"
+    );
 }
 
 #[test]
 fn sixty_four_headers_are_taken_and_one_more_is_not() {
-    assert!(matches!(parse(&with_headers(HEADERS_MAX), REQUEST_BYTES_MAX), Ok(Parsed::Complete { .. })));
-    assert_eq!(parse(&with_headers(HEADERS_MAX + 1), REQUEST_BYTES_MAX), Err(HttpFault::HeadersTooLarge));
+    assert!(matches!(
+        parse(&with_headers(HEADERS_MAX), REQUEST_BYTES_MAX),
+        Ok(Parsed::Complete { .. })
+    ));
+    assert_eq!(
+        parse(&with_headers(HEADERS_MAX + 1), REQUEST_BYTES_MAX),
+        Err(HttpFault::HeadersTooLarge)
+    );
     let raw = |count| [b"GET /\xff HTTP/1.1\r\n".as_slice(), &with_headers(count)[16..]].concat();
     assert!(matches!(parse(&raw(HEADERS_MAX), REQUEST_BYTES_MAX), Ok(Parsed::Complete { .. })));
     assert_eq!(parse(&raw(HEADERS_MAX + 1), REQUEST_BYTES_MAX), Err(HttpFault::HeadersTooLarge));
@@ -220,7 +268,10 @@ fn targets_lead_where_their_last_segment_says() {
 fn any_bytes_have_some_route() {
     property(2000, vec(any::<u8>(), 0..60), |target| {
         prop_assert!(
-            !matches!(route(&target), Route::Index) || target.is_empty() || target.contains(&b'/') || target.contains(&b'?')
+            !matches!(route(&target), Route::Index)
+                || target.is_empty()
+                || target.contains(&b'/')
+                || target.contains(&b'?')
         );
         Ok(())
     });

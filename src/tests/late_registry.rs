@@ -1,4 +1,5 @@
-//! A slow database behind the real server, over real sockets: who waits for it waits in order, and nobody else waits at all.
+//! A slow database behind the real server, over real sockets: who waits for it waits in order, and
+//! nobody else waits at all.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -39,7 +40,11 @@ impl Backend for Slow {
     fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, DatabaseError> {
         // The test may have ended: then nobody cares.
         let _ = self.questions.send(hashes.to_vec());
-        self.answers.lock().unwrap().recv().unwrap_or(Err(DatabaseError::Away("the test is over".to_owned())))?;
+        self.answers
+            .lock()
+            .unwrap()
+            .recv()
+            .unwrap_or(Err(DatabaseError::Away("the test is over".to_owned())))?;
         Ok(hashes.iter().map(record).collect())
     }
 }
@@ -56,7 +61,11 @@ fn start(mode: Mode, settle: impl FnOnce(&mut Config)) -> (Server, Database) {
     start_with(None, mode, settle)
 }
 
-fn start_with(ledger: Option<OpenLedger>, mode: Mode, settle: impl FnOnce(&mut Config)) -> (Server, Database) {
+fn start_with(
+    ledger: Option<OpenLedger>,
+    mode: Mode,
+    settle: impl FnOnce(&mut Config),
+) -> (Server, Database) {
     let mut config = Config::default();
     config.server.listen = vec!["127.0.0.1:0".parse().unwrap()];
     config.server.workers = 1;
@@ -68,7 +77,9 @@ fn start_with(ledger: Option<OpenLedger>, mode: Mode, settle: impl FnOnce(&mut C
     let (ask, questions) = mpsc::channel();
     let (answers, permissions) = mpsc::channel();
     let permissions = Arc::new(Mutex::new(permissions));
-    let backend: OpenBackend = Box::new(move || Box::new(Slow { questions: ask.clone(), answers: Arc::clone(&permissions) }));
+    let backend: OpenBackend = Box::new(move || {
+        Box::new(Slow { questions: ask.clone(), answers: Arc::clone(&permissions) })
+    });
     let server = Server::start_with(&config, Some(Databases { backend, ledger }), |_| ()).unwrap();
     (server, Database { questions, answers })
 }
@@ -94,7 +105,8 @@ impl Peer {
     }
 
     fn send(&mut self, targets: &[&str]) {
-        let requests: String = targets.iter().map(|target| format!("GET {target} HTTP/1.1\r\n\r\n")).collect();
+        let requests: String =
+            targets.iter().map(|target| format!("GET {target} HTTP/1.1\r\n\r\n")).collect();
         self.0.write_all(requests.as_bytes()).unwrap();
     }
 
@@ -122,7 +134,10 @@ impl Peer {
 
 fn announce(first: u8) -> String {
     let hash = format!("{}aaaaaaaaaaaaaaaaaaa", char::from(first));
-    format!("/announce?info_hash={hash}&peer_id=-XX0001-abcdefghijkl&port=6881&uploaded=0&downloaded=0&left=1")
+    format!(
+        "/announce?info_hash={hash}&peer_id=-XX0001-abcdefghijkl&port=6881&uploaded=0&\
+         downloaded=0&left=1"
+    )
 }
 
 fn count(server: &Server, name: &str) -> u64 {
@@ -168,7 +183,9 @@ fn a_half_closed_client_gets_the_late_answer_and_then_the_end() {
     peer.0.shutdown(Shutdown::Write).unwrap();
     database.question();
     database.answer();
-    assert!(peer.reply().contains(&format!("#6 this torrent is banned from this tracker: {REASON}")));
+    assert!(
+        peer.reply().contains(&format!("#6 this torrent is banned from this tracker: {REASON}"))
+    );
     assert!(peer.reply().contains("announced"));
     assert_eq!(peer.0.read(&mut [0]).unwrap(), 0);
     drop(database);
@@ -222,14 +239,20 @@ fn what_many_wait_for_is_asked_once_and_what_has_gathered_in_one_question() {
 fn a_scrape_waits_for_all_its_torrents_and_shows_names() {
     let (server, database) = start(Mode::Registered, |_| ());
     let mut peer = Peer::connect(&server);
-    peer.send(&["/scrape?info_hash=kaaaaaaaaaaaaaaaaaaa&info_hash=uaaaaaaaaaaaaaaaaaaa&info_hash=baaaaaaaaaaaaaaaaaaa"]);
+    peer.send(&["/scrape?info_hash=kaaaaaaaaaaaaaaaaaaa&info_hash=uaaaaaaaaaaaaaaaaaaa&\
+                 info_hash=baaaaaaaaaaaaaaaaaaa"]);
     let mut asked = 0;
     while asked < 3 {
         asked += database.question().len();
         database.answer();
     }
     let reply = peer.reply();
-    assert!(reply.contains("20:kaaaaaaaaaaaaaaaaaaad8:completei0e10:downloadedi0e10:incompletei0e4:name4:Demoe"), "{reply}");
+    assert!(
+        reply.contains(
+            "20:kaaaaaaaaaaaaaaaaaaad8:completei0e10:downloadedi0e10:incompletei0e4:name4:Demoe"
+        ),
+        "{reply}"
+    );
     assert!(!reply.contains("uaaaaaaa") && !reply.contains("baaaaaaa"), "{reply}");
     drop(database);
     server.stop_and_join(PATIENCE).unwrap();
@@ -239,15 +262,24 @@ fn a_scrape_waits_for_all_its_torrents_and_shows_names() {
 fn an_open_tracker_serves_what_is_not_listed_and_refuses_what_is_banned() {
     let (server, database) = start(Mode::Open, |_| ());
     let mut peer = Peer::connect(&server);
-    peer.send(&[&announce(UNKNOWN), &announce(BANNED), "/scrape?info_hash=uaaaaaaaaaaaaaaaaaaa&info_hash=baaaaaaaaaaaaaaaaaaa"]);
+    peer.send(&[
+        &announce(UNKNOWN),
+        &announce(BANNED),
+        "/scrape?info_hash=uaaaaaaaaaaaaaaaaaaa&info_hash=baaaaaaaaaaaaaaaaaaa",
+    ]);
     for _ in 0..2 {
         database.question();
         database.answer();
     }
     assert!(peer.reply().contains("10:incompletei1e"));
-    assert!(peer.reply().contains(&format!("#6 this torrent is banned from this tracker: {REASON}")));
+    assert!(
+        peer.reply().contains(&format!("#6 this torrent is banned from this tracker: {REASON}"))
+    );
     let scrape = peer.reply();
-    assert!(scrape.contains("20:uaaaaaaaaaaaaaaaaaaad8:completei0e") && !scrape.contains("baaaaaaa"), "{scrape}");
+    assert!(
+        scrape.contains("20:uaaaaaaaaaaaaaaaaaaad8:completei0e") && !scrape.contains("baaaaaaa"),
+        "{scrape}"
+    );
     drop(database);
     server.stop_and_join(PATIENCE).unwrap();
 }
@@ -266,7 +298,8 @@ fn a_registered_tracker_looks_at_the_fields_before_it_looks_for_the_torrent() {
 #[test]
 fn without_an_answer_in_time_open_mode_serves_and_registered_mode_asks_to_retry() {
     for (mode, expected) in [(Mode::Open, "10:incompletei1e"), (Mode::Registered, "8:retry ini")] {
-        let (server, database) = start(mode, |config| config.database.lookup_timeout = Duration::from_millis(200));
+        let (server, database) =
+            start(mode, |config| config.database.lookup_timeout = Duration::from_millis(200));
         let mut peer = Peer::connect(&server);
         peer.send(&[&announce(KNOWN), "/"]);
         let reply = peer.reply();
@@ -305,13 +338,17 @@ fn a_database_that_fails_is_told_at_once_and_until_it_answers_again_nobody_waits
             assert!(peer.reply().contains(expected));
         }
         let reply = peer.reply();
-        assert!(reply.contains(if mode == Mode::Open { "10:incompletei" } else { "#5" }), "{mode}: {reply}");
+        assert!(
+            reply.contains(if mode == Mode::Open { "10:incompletei" } else { "#5" }),
+            "{mode}: {reply}"
+        );
         drop(database);
         server.stop_and_join(PATIENCE).unwrap();
     }
 }
 
-/// Announces again and again; the last time the verdict is past its time, and the database has been asked.
+/// Announces again and again; the last time the verdict is past its time, and the database has been
+/// asked.
 fn announce_until_asked(peer: &mut Peer, hash: u8, database: &Database) {
     let end = Instant::now() + PATIENCE;
     loop {
@@ -326,7 +363,8 @@ fn announce_until_asked(peer: &mut Peer, hash: u8, database: &Database) {
 
 #[test]
 fn a_verdict_past_its_time_is_asked_for_before_it_counts_again_and_others_do_not_wait() {
-    let (server, database) = start(Mode::Registered, |config| config.database.cache_ttl = Duration::from_millis(1));
+    let (server, database) =
+        start(Mode::Registered, |config| config.database.cache_ttl = Duration::from_millis(1));
     let [mut first, mut second] = [Peer::connect(&server), Peer::connect(&server)];
     for hash in [KNOWN, UNKNOWN] {
         first.send(&[&announce(hash)]);
@@ -336,7 +374,11 @@ fn a_verdict_past_its_time_is_asked_for_before_it_counts_again_and_others_do_not
         announce_until_asked(&mut first, hash, &database);
         assert!(!first.has_answer(), "{told}");
         second.send(&[&announce(hash)]);
-        assert_eq!(second.reply().contains("#5"), told.contains("#5"), "the old verdict stands meanwhile");
+        assert_eq!(
+            second.reply().contains("#5"),
+            told.contains("#5"),
+            "the old verdict stands meanwhile"
+        );
         database.answer();
         assert_eq!(first.reply().contains("#5"), told.contains("#5"));
     }
@@ -346,7 +388,8 @@ fn a_verdict_past_its_time_is_asked_for_before_it_counts_again_and_others_do_not
 
 #[test]
 fn a_verdict_past_its_time_counts_when_no_newer_one_is_to_be_had() {
-    let (server, database) = start(Mode::Registered, |config| config.database.cache_ttl = Duration::from_millis(1));
+    let (server, database) =
+        start(Mode::Registered, |config| config.database.cache_ttl = Duration::from_millis(1));
     let mut peer = Peer::connect(&server);
     for hash in [KNOWN, BANNED] {
         peer.send(&[&announce(hash)]);
@@ -357,7 +400,10 @@ fn a_verdict_past_its_time_counts_when_no_newer_one_is_to_be_had() {
     announce_until_asked(&mut peer, KNOWN, &database);
     database.answers.send(Err(DatabaseError::Away("gone away".to_owned()))).unwrap();
     assert!(peer.reply().contains("8:completei0e"));
-    peer.send(&[&announce(BANNED), "/scrape?info_hash=kaaaaaaaaaaaaaaaaaaa&info_hash=uaaaaaaaaaaaaaaaaaaa"]);
+    peer.send(&[
+        &announce(BANNED),
+        "/scrape?info_hash=kaaaaaaaaaaaaaaaaaaa&info_hash=uaaaaaaaaaaaaaaaaaaa",
+    ]);
     assert!(peer.reply().contains("#6"));
     assert!(peer.reply().contains("4:name4:Demo"));
     drop(database);

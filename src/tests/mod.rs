@@ -1,8 +1,14 @@
 //! Cross-module tests: what no single module can show by itself, and what tests share.
 //!
-//! The naive oracles and the bodies of the fuzz targets are compiled for the latter as well (feature `fuzzing`): one oracle, judged by
-//! whoever calls it.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing test says so by a panic")]
+//! The naive oracles and the bodies of the fuzz targets are compiled for the latter as well
+//! (feature `fuzzing`): one oracle, judged by whoever calls it.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failing test says so by a panic"
+)]
 
 #[cfg(test)]
 mod client_replies;

@@ -1,16 +1,21 @@
-//! The swarms against a model that anyone can check by reading: a hash map of torrents, each a hash map of peers.
+//! The swarms against a model that anyone can check by reading: a hash map of torrents, each a hash
+//! map of peers.
 //!
-//! Owns: [`run_operations`], which reads any bytes as a configuration and a list of operations, does each of them to a [`Store`]
-//! and to the model, and panics at the first difference. Counters must be equal; an answer must have the right number of peers,
-//! each eligible, known, with its own id and flag, none twice. Which of the eligible peers is chance, and is judged in
+//! Owns: [`run_operations`], which reads any bytes as a configuration and a list of operations,
+//! does each of them to a [`Store`] and to the model, and panics at the first difference. Counters
+//! must be equal; an answer must have the right number of peers, each eligible, known, with its own
+//! id and flag, none twice. Which of the eligible peers is chance, and is judged in
 //! `swarm::select`.
 //!
-//! Never: looks into the store. All is seen through announces, scrapes and totals, as a client would.
+//! Never: looks into the store. All is seen through announces, scrapes and totals, as a client
+//! would.
 
 use std::collections;
 
 use crate::ids::{Crypto, Event, Family, InfoHash, Millis, PeerAddr, PeerId};
-use crate::swarm::{Announcement, Chosen, Counts, Newcomer, PEERS_MAX, Settings, Store, Sweep, Totals};
+use crate::swarm::{
+    Announcement, Chosen, Counts, Newcomer, PEERS_MAX, Settings, Store, Sweep, Totals,
+};
 
 /// Long enough for its 8th part to be far more than two units of age.
 const LIFETIME_MS: u64 = 80_000;
@@ -36,7 +41,10 @@ struct ModelTorrent {
 
 impl ModelTorrent {
     fn new() -> ModelTorrent {
-        ModelTorrent { downloaded: 0, peers: HashMap::with_hasher(ahash::RandomState::with_seed(1)) }
+        ModelTorrent {
+            downloaded: 0,
+            peers: HashMap::with_hasher(ahash::RandomState::with_seed(1)),
+        }
     }
 
     fn counts(&self) -> Counts {
@@ -59,7 +67,8 @@ impl Model {
         let torrents = self.torrents.len() as u64;
         let is_new = !self.torrents.contains_key(&announce.info_hash);
         let may_store = announce.listening && self.peers < self.settings.peers_max;
-        let may_begin = may_store && announce.event != Event::Stopped && torrents < self.settings.torrents_max;
+        let may_begin =
+            may_store && announce.event != Event::Stopped && torrents < self.settings.torrents_max;
         if is_new && !may_begin {
             return Counts::default();
         }
@@ -69,10 +78,14 @@ impl Model {
         if announce.event != Event::Stopped && (known.is_some() || may_store) {
             let was_leecher = known.as_ref().is_some_and(|peer| !peer.seeder);
             let counted = known.is_some_and(|peer| peer.counted);
-            let completed = was_leecher && announce.seeder && announce.event == Event::Completed && !counted;
+            let completed =
+                was_leecher && announce.seeder && announce.event == Event::Completed && !counted;
             torrent.downloaded += u32::from(completed);
             let Announcement { seeder, crypto, peer_id, .. } = *announce;
-            torrent.peers.insert(announce.peer, ModelPeer { seeder, heard: now, crypto, counted: counted || completed, peer_id });
+            torrent.peers.insert(
+                announce.peer,
+                ModelPeer { seeder, heard: now, crypto, counted: counted || completed, peer_id },
+            );
             self.peers += 1;
         }
         let counts = torrent.counts();
@@ -111,20 +124,38 @@ impl Model {
                 && announce.event != Event::Stopped
         };
         let count = torrent.peers.iter().filter(|(addr, peer)| eligible(addr, peer)).count();
-        assert_eq!(chosen.count(), count.min(announce.numwant).min(PEERS_MAX), "number of peers for {announce:?}");
+        assert_eq!(
+            chosen.count(),
+            count.min(announce.numwant).min(PEERS_MAX),
+            "number of peers for {announce:?}"
+        );
         let ids = if announce.want_ids && self.settings.peer_ids { chosen.count() } else { 0 };
         let flags = if announce.want_crypto_flags { chosen.count() } else { 0 };
-        assert_eq!((chosen.ids().len(), chosen.crypto_flags().len()), (ids, flags), "ids and flags for {announce:?}");
-        let mut wires = chosen.wire().chunks_exact(chosen.family().peer_bytes()).collect::<Vec<_>>();
+        assert_eq!(
+            (chosen.ids().len(), chosen.crypto_flags().len()),
+            (ids, flags),
+            "ids and flags for {announce:?}"
+        );
+        let mut wires =
+            chosen.wire().chunks_exact(chosen.family().peer_bytes()).collect::<Vec<_>>();
         wires.sort_unstable();
-        assert!(wires.windows(2).all(|pair| pair[0] != pair[1]), "a peer is twice in an answer to {announce:?}");
+        assert!(
+            wires.windows(2).all(|pair| pair[0] != pair[1]),
+            "a peer is twice in an answer to {announce:?}"
+        );
         for (at, addr) in peers_of(chosen).enumerate() {
             let Some(peer) = torrent.peers.get(&addr).filter(|peer| eligible(&addr, peer)) else {
                 unreachable!("{addr:?} is no peer for {announce:?}");
             };
-            assert!(chosen.ids().get(at).is_none_or(|id| *id == peer.peer_id), "{addr:?} has another's id");
+            assert!(
+                chosen.ids().get(at).is_none_or(|id| *id == peer.peer_id),
+                "{addr:?} has another's id"
+            );
             let flag = u8::from(peer.crypto == Crypto::Required);
-            assert!(chosen.crypto_flags().get(at).is_none_or(|shown| *shown == flag), "{addr:?} has another's flag");
+            assert!(
+                chosen.crypto_flags().get(at).is_none_or(|shown| *shown == flag),
+                "{addr:?} has another's flag"
+            );
         }
     }
 }
@@ -161,7 +192,11 @@ impl Run {
         };
         Run {
             store: Store::new(settings, u64::from(seed)),
-            model: Model { settings, torrents: HashMap::with_hasher(ahash::RandomState::with_seed(1)), peers: 0 },
+            model: Model {
+                settings,
+                torrents: HashMap::with_hasher(ahash::RandomState::with_seed(1)),
+                peers: 0,
+            },
             chosen: Chosen::new(),
             rng: fastrand::Rng::with_seed(u64::from(seed)),
             now: Millis(0),
@@ -176,7 +211,10 @@ impl Run {
         let info_hash = InfoHash([torrent % self.torrents; 20]);
         match kind {
             0..=247 => self.announce(self.announcement(info_hash, operation)),
-            248..=249 => assert_eq!(self.store.scrape(&info_hash), self.model.torrents.get(&info_hash).map(ModelTorrent::counts)),
+            248..=249 => assert_eq!(
+                self.store.scrape(&info_hash),
+                self.model.torrents.get(&info_hash).map(ModelTorrent::counts)
+            ),
             250 => self.expire(if flags < 2 { LIFETIME_MS + STEP_MS } else { STEP_MS }),
             251 => self.shrinking = flags.is_multiple_of(2),
             252 if flags < 64 => {
@@ -204,9 +242,14 @@ impl Run {
             info_hash,
             peer: addr(u16::from_be_bytes([high, low]) % self.peers, listening),
             peer_id: PeerId([kind ^ torrent ^ flags ^ numwant; 20]),
-            seeder: if event == Event::Completed { !flags.is_multiple_of(16) } else { flags.is_multiple_of(2) },
+            seeder: if event == Event::Completed {
+                !flags.is_multiple_of(16)
+            } else {
+                flags.is_multiple_of(2)
+            },
             event,
-            crypto: [Crypto::None, Crypto::Supported, Crypto::None, Crypto::Required][usize::from(flags / 2 % 4)],
+            crypto: [Crypto::None, Crypto::Supported, Crypto::None, Crypto::Required]
+                [usize::from(flags / 2 % 4)],
             listening,
             numwant: if numwant > 252 { PEERS_MAX + 7 } else { usize::from(numwant % 16) },
             want_ids: flags & 32 != 0,
@@ -215,8 +258,17 @@ impl Run {
     }
 
     fn announce(&mut self, announce: Announcement) {
-        let counts = self.store.enter(&Newcomer::unlisted(&announce), self.now, &mut self.rng, &mut self.chosen);
-        assert_eq!(counts, Some(self.model.announce(&announce, self.now)), "counts after {announce:?}");
+        let counts = self.store.enter(
+            &Newcomer::unlisted(&announce),
+            self.now,
+            &mut self.rng,
+            &mut self.chosen,
+        );
+        assert_eq!(
+            counts,
+            Some(self.model.announce(&announce, self.now)),
+            "counts after {announce:?}"
+        );
         self.model.judge(&announce, &self.chosen);
     }
 
@@ -230,7 +282,9 @@ impl Run {
 
     /// Compares who is in a swarm, class by class, by asking as peers that are not stored.
     fn compare_peers(&mut self, info_hash: InfoHash) {
-        for (family, seeder) in [(Family::V4, false), (Family::V4, true), (Family::V6, false), (Family::V6, true)] {
+        for (family, seeder) in
+            [(Family::V4, false), (Family::V4, true), (Family::V6, false), (Family::V6, true)]
+        {
             let stranger = Announcement {
                 info_hash,
                 peer: addr(u16::from(family == Family::V6), false),
@@ -251,17 +305,26 @@ impl Run {
         let mut torrents = 0;
         self.store.for_each(|info_hash, counts| {
             torrents += 1;
-            assert_eq!(self.model.torrents.get(info_hash).map(ModelTorrent::counts), Some(counts), "{info_hash}");
+            assert_eq!(
+                self.model.torrents.get(info_hash).map(ModelTorrent::counts),
+                Some(counts),
+                "{info_hash}"
+            );
         });
         assert_eq!(torrents, self.model.torrents.len());
-        assert_eq!(self.store.totals(), Totals { torrents: torrents as u64, peers: self.model.peers });
+        assert_eq!(
+            self.store.totals(),
+            Totals { torrents: torrents as u64, peers: self.model.peers }
+        );
     }
 }
 
-/// The address of a peer: of either family by turns, several on one host. One that does not listen has port 1.
+/// The address of a peer: of either family by turns, several on one host. One that does not listen
+/// has port 1.
 fn addr(name: u16, listening: bool) -> PeerAddr {
     let [high, low] = (name / 6).to_be_bytes();
-    let [port_high, port_low] = if listening { (6881 + name / 2 % 3).to_be_bytes() } else { [0, 1] };
+    let [port_high, port_low] =
+        if listening { (6881 + name / 2 % 3).to_be_bytes() } else { [0, 1] };
     if name.is_multiple_of(2) {
         PeerAddr::V4([10, 0, high, low, port_high, port_low])
     } else {
@@ -271,8 +334,8 @@ fn addr(name: u16, listening: bool) -> PeerAddr {
     }
 }
 
-/// Does what `bytes` say to a store and to the model: the first [`OPERATION_BYTES`] bytes configure both, each further group is
-/// one operation. Panics where they differ.
+/// Does what `bytes` say to a store and to the model: the first [`OPERATION_BYTES`] bytes configure
+/// both, each further group is one operation. Panics where they differ.
 pub fn run_operations(bytes: &[u8]) {
     let mut operations = bytes.as_chunks::<OPERATION_BYTES>().0.iter();
     let Some(settings) = operations.next() else { return };
@@ -291,7 +354,8 @@ mod tests {
 
     #[test]
     fn store_and_model_agree_through_millions_of_operations() {
-        let seed = std::env::var("ANNOUNCED_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
+        let seed = std::env::var("ANNOUNCED_SEED")
+            .map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
         println!("ANNOUNCED_SEED={seed}");
         let mut rng = fastrand::Rng::with_seed(seed);
         let operations = if cfg!(debug_assertions) { 8_000 } else { 50_000 };

@@ -1,4 +1,5 @@
-//! The slow and obvious way to read an announce and a scrape, for the fast one to be judged against.
+//! The slow and obvious way to read an announce and a scrape, for the fast one to be judged
+//! against.
 
 use std::collections::BTreeSet;
 
@@ -8,8 +9,11 @@ use crate::wire::failure::{Failure, Field};
 
 /// Rule by rule, over owned bytes.
 pub fn naive_announce(query: &[u8]) -> Result<Announce, Failure> {
-    let pairs: Vec<(Vec<u8>, Vec<u8>)> = query.split(|byte| *byte == b'&').map(naive_pair).collect();
-    let sent = |key: &str| pairs.iter().find(|(sent, _)| sent == key.as_bytes()).map(|(_, value)| value.clone());
+    let pairs: Vec<(Vec<u8>, Vec<u8>)> =
+        query.split(|byte| *byte == b'&').map(naive_pair).collect();
+    let sent = |key: &str| {
+        pairs.iter().find(|(sent, _)| sent == key.as_bytes()).map(|(_, value)| value.clone())
+    };
     let decoded = |key: &str| sent(key).and_then(|value| naive_decode(&value));
     let required = [
         ("info_hash", Field::InfoHash),
@@ -27,7 +31,8 @@ pub fn naive_announce(query: &[u8]) -> Result<Announce, Failure> {
     let peer_id = PeerId(twenty("peer_id").ok_or(Failure::PeerIdLength)?);
     let port_key = if sent("cryptoport").is_some() { "cryptoport" } else { "port" };
     let port = decoded(port_key).and_then(naive_decimal).filter(|port| (1..=65535).contains(port));
-    let is = |key: &str, value: &str| decoded(key).is_some_and(|decoded| decoded == value.as_bytes());
+    let is =
+        |key: &str, value: &str| decoded(key).is_some_and(|decoded| decoded == value.as_bytes());
     let event = decoded("event").map(|value| String::from_utf8_lossy(&value).to_ascii_lowercase());
     Ok(Announce {
         info_hash,
@@ -40,10 +45,14 @@ pub fn naive_announce(query: &[u8]) -> Result<Announce, Failure> {
             Some("stopped") => Event::Stopped,
             _ => Event::Update,
         },
-        numwant: decoded("numwant").and_then(naive_decimal).map(|wanted| u32::try_from(wanted).unwrap_or(u32::MAX)),
+        numwant: decoded("numwant")
+            .and_then(naive_decimal)
+            .map(|wanted| u32::try_from(wanted).unwrap_or(u32::MAX)),
         compact: !is("compact", "0"),
         no_peer_id: is("no_peer_id", "1"),
-        ip: decoded("ip").and_then(|value| String::from_utf8(value).ok()).and_then(|text| text.parse().ok()),
+        ip: decoded("ip")
+            .and_then(|value| String::from_utf8(value).ok())
+            .and_then(|text| text.parse().ok()),
         crypto: if is("requirecrypto", "1") {
             Crypto::Required
         } else if is("supportcrypto", "1") {
@@ -54,7 +63,8 @@ pub fn naive_announce(query: &[u8]) -> Result<Announce, Failure> {
     })
 }
 
-/// The first hundred different hashes, in ascending order; what follows the hundredth may be anything.
+/// The first hundred different hashes, in ascending order; what follows the hundredth may be
+/// anything.
 pub fn naive_hashes(query: &[u8]) -> Result<Option<Vec<InfoHash>>, Failure> {
     let mut hashes = BTreeSet::new();
     let pairs = query.split(|byte| *byte == b'&').map(naive_pair);
@@ -78,7 +88,9 @@ fn naive_decode(value: &[u8]) -> Option<Vec<u8>> {
     let mut at = 0;
     while at < value.len() {
         if value[at] == b'%' {
-            let escape = value.get(at + 1..at + 3).filter(|escape| escape.iter().all(u8::is_ascii_hexdigit))?;
+            let escape = value
+                .get(at + 1..at + 3)
+                .filter(|escape| escape.iter().all(u8::is_ascii_hexdigit))?;
             decoded.push(u8::from_str_radix(str::from_utf8(escape).unwrap(), 16).unwrap());
             at += 3;
         } else {
@@ -99,5 +111,5 @@ fn naive_decimal(text: Vec<u8>) -> Option<u128> {
 
 /// A query that lacks nothing.
 #[cfg(test)]
-pub(super) const WHOLE: &str =
-    "info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=bbbbbbbbbbbbbbbbbbbb&port=6881&uploaded=0&downloaded=0&left=0";
+pub(super) const WHOLE: &str = "info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=bbbbbbbbbbbbbbbbbbbb&\
+                                port=6881&uploaded=0&downloaded=0&left=0";

@@ -1,7 +1,9 @@
 //! A list of torrents on paper: a [`Ledger`] for tests of those who write and read one.
 
 use crate::ids::InfoHash;
-use crate::registry::database::{BATCH_ROWS_MAX, Batch, Change, DatabaseError, Edit, Edited, Ledger, Row};
+use crate::registry::database::{
+    BATCH_ROWS_MAX, Batch, Change, DatabaseError, Edit, Edited, Ledger, Row,
+};
 
 /// Stands in for the writing of a batch.
 pub(crate) type OnWrite = Box<dyn FnMut(&Batch) -> Result<(), DatabaseError> + Send>;
@@ -72,8 +74,13 @@ impl PaperLedger {
         let row = &mut self.rows[at];
         match edit {
             Edit::Add { name, .. } => row.name = name.clone().unwrap_or_else(|| row.name.clone()),
-            Edit::Ban { reason, .. } => (row.banned, row.ban_reason) = (true, reason.clone().filter(|_| !self.without_reasons)),
-            Edit::Unban { .. } | Edit::Remove { .. } => (row.banned, row.ban_reason) = (false, None),
+            Edit::Ban { reason, .. } => {
+                (row.banned, row.ban_reason) =
+                    (true, reason.clone().filter(|_| !self.without_reasons));
+            }
+            Edit::Unban { .. } | Edit::Remove { .. } => {
+                (row.banned, row.ban_reason) = (false, None);
+            }
         }
         match edit {
             _ if found.is_ok() && *row == before => Edited::Already,
@@ -86,7 +93,13 @@ impl PaperLedger {
 impl Ledger for PaperLedger {
     fn page(&mut self, after: Option<&InfoHash>, limit: usize) -> Result<Vec<Row>, DatabaseError> {
         self.call()?;
-        Ok(self.rows.iter().filter(|row| after.is_none_or(|after| row.info_hash > *after)).take(limit).cloned().collect())
+        Ok(self
+            .rows
+            .iter()
+            .filter(|row| after.is_none_or(|after| row.info_hash > *after))
+            .take(limit)
+            .cloned()
+            .collect())
     }
 
     fn edit(&mut self, edits: &[Edit]) -> Result<Vec<Edited>, DatabaseError> {
@@ -107,7 +120,8 @@ impl Ledger for PaperLedger {
 
     fn changes(&mut self, after: u64, also: &[u64]) -> Result<Vec<Change>, DatabaseError> {
         self.call()?;
-        let is_asked_for = |change: &&Change| change.number > after || also.contains(&change.number);
+        let is_asked_for =
+            |change: &&Change| change.number > after || also.contains(&change.number);
         Ok(self.changes.iter().filter(is_asked_for).copied().collect())
     }
 

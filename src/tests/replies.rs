@@ -8,8 +8,9 @@ use crate::wire::failure::{Failure, Field};
 use crate::wire::frame::{Framing, HEAD_BYTES_MAX, LINE_BYTES_MAX, fault, full_scrape_head, index};
 use crate::wire::http::{HttpFault, Parsed, parse};
 use crate::wire::reply::{
-    ANNOUNCE_BYTES_MAX, AnnounceReply, FAILURE_BYTES_MAX, PEERS_PER_REPLY_MAX, Peers, REPLY_BYTES_MAX, SCRAPE_BYTES_MAX,
-    SCRAPE_ENTRY_BYTES_MAX, ScrapeEntry, TEXT_BYTES_MAX, announce, failure, scrape,
+    ANNOUNCE_BYTES_MAX, AnnounceReply, FAILURE_BYTES_MAX, PEERS_PER_REPLY_MAX, Peers,
+    REPLY_BYTES_MAX, SCRAPE_BYTES_MAX, SCRAPE_ENTRY_BYTES_MAX, ScrapeEntry, TEXT_BYTES_MAX,
+    announce, failure, scrape,
 };
 
 const CLOSING: Framing = Framing { http10: false, keep_alive: false, head_only: false };
@@ -26,7 +27,8 @@ const EMPTY: AnnounceReply<'_> = AnnounceReply {
     crypto_flags: None,
 };
 
-/// The answer as one string, bytes that are not ASCII escaped; checked to be exactly as long as its own Content-Length says.
+/// The answer as one string, bytes that are not ASCII escaped; checked to be exactly as long as its
+/// own Content-Length says.
 fn shown(write: impl Fn(&mut [u8]) -> Result<usize, Full>) -> String {
     let mut out = vec![0xc5; REPLY_BYTES_MAX];
     let written = write(&mut out).unwrap();
@@ -42,7 +44,8 @@ fn split(answer: &[u8]) -> (String, &[u8]) {
     (String::from_utf8(answer[..end].to_vec()).unwrap(), &answer[end..])
 }
 
-/// The body of an answer, decoded, after a check that it is canonical: sorted keys, nothing left over.
+/// The body of an answer, decoded, after a check that it is canonical: sorted keys, nothing left
+/// over.
 fn decoded(write: impl Fn(&mut [u8]) -> Result<usize, Full>) -> Value {
     let mut out = vec![0xc5; REPLY_BYTES_MAX];
     let written = write(&mut out).unwrap();
@@ -54,15 +57,22 @@ fn decoded(write: impl Fn(&mut [u8]) -> Result<usize, Full>) -> Value {
 
 #[test]
 fn an_announce_without_peers_still_has_peers() {
-    let expected = "HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: 92\nConnection: close\n\n\
-        d8:completei0e10:downloadedi0e10:incompletei1e8:intervali1790e12:min intervali900e5:peers0:e";
+    let expected = "HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: 92\nConnection: \
+                    close\n\nd8:completei0e10:downloadedi0e10:incompletei1e8:intervali1790e12:min \
+                    intervali900e5:peers0:e";
     assert_eq!(shown(|out| announce(&EMPTY, CLOSING, out)), expected);
 }
 
 #[test]
 fn an_announce_over_ipv4() {
-    let wire = [PeerAddr::new("192.0.2.1".parse().unwrap(), 6881), PeerAddr::new("203.0.113.7".parse().unwrap(), 80)];
-    let wire: Vec<u8> = wire.iter().flat_map(|peer| if let PeerAddr::V4(wire) = peer { wire.to_vec() } else { vec![] }).collect();
+    let wire = [
+        PeerAddr::new("192.0.2.1".parse().unwrap(), 6881),
+        PeerAddr::new("203.0.113.7".parse().unwrap(), 80),
+    ];
+    let wire: Vec<u8> = wire
+        .iter()
+        .flat_map(|peer| if let PeerAddr::V4(wire) = peer { wire.to_vec() } else { vec![] })
+        .collect();
     let reply = AnnounceReply {
         complete: 2,
         downloaded: 4_294_967_295,
@@ -71,9 +81,10 @@ fn an_announce_over_ipv4() {
         crypto_flags: Some(&[0, 1]),
         ..EMPTY
     };
-    let expected = "HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: 153\n\n\
-        d8:completei2e12:crypto_flags2:\\x00\\x0110:downloadedi4294967295e11:external ip4:\\xc63d\\t10:incompletei1e\
-        8:intervali1790e12:min intervali900e5:peers12:\\xc0\\x00\\x02\\x01\\x1a\\xe1\\xcb\\x00q\\x07\\x00Pe";
+    let expected = "HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: \
+                    153\n\nd8:completei2e12:crypto_flags2:\\x00\\x0110:downloadedi4294967295e11:\
+                    external ip4:\\xc63d\\t10:incompletei1e8:intervali1790e12:min \
+                    intervali900e5:peers12:\\xc0\\x00\\x02\\x01\\x1a\\xe1\\xcb\\x00q\\x07\\x00Pe";
     assert_eq!(shown(|out| announce(&reply, KEEPING, out)), expected);
 }
 
@@ -89,8 +100,14 @@ fn an_announce_over_ipv6_has_an_empty_peers_before_peers6() {
     };
     let answer = shown(|out| announce(&reply, CLOSING, out));
     let zeros = "\\x00".repeat(11);
-    assert!(answer.contains(&format!("11:external ip16: \\x01\\r\\xb8{zeros}\\x0210:incomplete")), "{answer}");
-    assert!(answer.ends_with(&format!("5:peers0:6:peers618: \\x01\\r\\xb8{zeros}\\x01\\x1a\\xe1e")), "{answer}");
+    assert!(
+        answer.contains(&format!("11:external ip16: \\x01\\r\\xb8{zeros}\\x0210:incomplete")),
+        "{answer}"
+    );
+    assert!(
+        answer.ends_with(&format!("5:peers0:6:peers618: \\x01\\r\\xb8{zeros}\\x01\\x1a\\xe1e")),
+        "{answer}"
+    );
 }
 
 #[test]
@@ -98,13 +115,17 @@ fn the_dictionary_model_lists_ip_peer_id_and_port() {
     let wire = b"\xc0\x00\x02\x01\x1a\xe1\xcb\x00q\x07\x00P";
     let ids = [PeerId(*b"-TR4060-aaaaaaaaaaaa"), PeerId(*b"-qB4650-bbbbbbbbbbbb")];
     let answer = |wire, ids| {
-        let reply = AnnounceReply { peers: Peers::Dictionary { family: Family::V4, wire, ids }, ..EMPTY };
+        let reply =
+            AnnounceReply { peers: Peers::Dictionary { family: Family::V4, wire, ids }, ..EMPTY };
         shown(|out| announce(&reply, CLOSING, out)).split_once("5:peers").unwrap().1.to_owned()
     };
     let first = "d2:ip9:192.0.2.17:peer id20:-TR4060-aaaaaaaaaaaa4:porti6881ee";
     let second = "d2:ip11:203.0.113.77:peer id20:-qB4650-bbbbbbbbbbbb4:porti80ee";
     assert_eq!(answer(wire, Some(&ids)), format!("l{first}{second}ee"));
-    assert_eq!(answer(wire, None), "ld2:ip9:192.0.2.14:porti6881eed2:ip11:203.0.113.74:porti80eeee");
+    assert_eq!(
+        answer(wire, None),
+        "ld2:ip9:192.0.2.14:porti6881eed2:ip11:203.0.113.74:porti80eeee"
+    );
     assert_eq!(answer(b"", Some(&[])), "lee");
     assert_eq!(answer(b"", None), "lee");
 }
@@ -112,7 +133,8 @@ fn the_dictionary_model_lists_ip_peer_id_and_port() {
 #[test]
 fn the_dictionary_model_writes_ipv6_as_text_and_has_no_peers6() {
     let wire = b"\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01\x1a\xe1";
-    let reply = AnnounceReply { peers: Peers::Dictionary { family: Family::V6, wire, ids: None }, ..EMPTY };
+    let reply =
+        AnnounceReply { peers: Peers::Dictionary { family: Family::V6, wire, ids: None }, ..EMPTY };
     let answer = shown(|out| announce(&reply, CLOSING, out));
     assert!(answer.ends_with("5:peersld2:ip11:2001:db8::14:porti6881eeee"), "{answer}");
 }
@@ -120,36 +142,98 @@ fn the_dictionary_model_writes_ipv6_as_text_and_has_no_peers6() {
 #[test]
 fn failures_carry_the_intervals_and_when_to_retry() {
     let rows = [
-        (Failure::MissingField(Field::Left), None, "37:#1 the required field left is missing", 1800, "5:never"),
-        (Failure::InfoHashLength, None, "37:#2 the info_hash is not 20 bytes long", 1800, "5:never"),
+        (
+            Failure::MissingField(Field::Left),
+            None,
+            "37:#1 the required field left is missing",
+            1800,
+            "5:never",
+        ),
+        (
+            Failure::InfoHashLength,
+            None,
+            "37:#2 the info_hash is not 20 bytes long",
+            1800,
+            "5:never",
+        ),
         (Failure::PeerIdLength, None, "35:#3 the peer_id is not 20 bytes long", 1800, "5:never"),
-        (Failure::PortInvalid, None, "43:#4 the port is not a number from 1 to 65535", 1800, "5:never"),
-        (Failure::NotRegistered, None, "51:#5 this torrent is not registered with this tracker", 1800, "i30e"),
+        (
+            Failure::PortInvalid,
+            None,
+            "43:#4 the port is not a number from 1 to 65535",
+            1800,
+            "5:never",
+        ),
+        (
+            Failure::NotRegistered,
+            None,
+            "51:#5 this torrent is not registered with this tracker",
+            1800,
+            "i30e",
+        ),
         (Failure::Banned, None, "43:#6 this torrent is banned from this tracker", 1800, "i30e"),
-        (Failure::Banned, Some("spam"), "49:#6 this torrent is banned from this tracker: spam", 1800, "i30e"),
-        (Failure::FullScrapeOff, None, "52:full scrapes are not offered here: name the torrents", 1800, "i30e"),
-        (Failure::Unavailable, None, "54:the tracker's database is away, please try again later", 300, "i5e"),
+        (
+            Failure::Banned,
+            Some("spam"),
+            "49:#6 this torrent is banned from this tracker: spam",
+            1800,
+            "i30e",
+        ),
+        (
+            Failure::FullScrapeOff,
+            None,
+            "52:full scrapes are not offered here: name the torrents",
+            1800,
+            "i30e",
+        ),
+        (
+            Failure::Unavailable,
+            None,
+            "54:the tracker's database is away, please try again later",
+            300,
+            "i5e",
+        ),
         (Failure::Busy, None, "49:the tracker is overloaded, please try again later", 300, "i5e"),
     ];
     for (refused, reason, text, interval_s, retry) in rows {
-        let answer = shown(|out| failure(refused, reason.map(str::as_bytes), CLOSING, out)).replace("\\'", "'");
+        let answer = shown(|out| failure(refused, reason.map(str::as_bytes), CLOSING, out))
+            .replace("\\'", "'");
         let body = answer.split_once("\n\n").unwrap().1;
-        let expected = format!("d14:failure reason{text}8:intervali{interval_s}e12:min intervali{interval_s}e8:retry in{retry}e");
+        let expected = format!(
+            "d14:failure reason{text}8:intervali{interval_s}e12:min intervali{interval_s}e8:retry \
+             in{retry}e"
+        );
         assert_eq!(body, expected);
-        assert!(matches!(decoded(|out| failure(refused, reason.map(str::as_bytes), CLOSING, out)), Value::Dict(_)));
+        assert!(matches!(
+            decoded(|out| failure(refused, reason.map(str::as_bytes), CLOSING, out)),
+            Value::Dict(_)
+        ));
     }
 }
 
 #[test]
 fn a_scrape_tells_of_each_torrent_and_when_to_ask_again() {
     let entries = [
-        ScrapeEntry { hash: InfoHash([b'a'; 20]), complete: 0, downloaded: 0, incomplete: 0, name: None },
-        ScrapeEntry { hash: InfoHash([b'b'; 20]), complete: 1, downloaded: 22, incomplete: 333, name: Some(b"debian") },
+        ScrapeEntry {
+            hash: InfoHash([b'a'; 20]),
+            complete: 0,
+            downloaded: 0,
+            incomplete: 0,
+            name: None,
+        },
+        ScrapeEntry {
+            hash: InfoHash([b'b'; 20]),
+            complete: 1,
+            downloaded: 22,
+            incomplete: 333,
+            name: Some(b"debian"),
+        },
     ];
     let expected = format!(
-        "HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: 206\n\nd5:filesd\
-        20:{}d8:completei0e10:downloadedi0e10:incompletei0ee\
-        20:{}d8:completei1e10:downloadedi22e10:incompletei333e4:name6:debianee5:flagsd20:min_request_intervali1800eee",
+        "HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: \
+         206\n\nd5:filesd20:{}d8:completei0e10:downloadedi0e10:incompletei0ee20:{}d8:\
+         completei1e10:downloadedi22e10:incompletei333e4:name6:debianee5:flagsd20:\
+         min_request_intervali1800eee",
         "a".repeat(20),
         "b".repeat(20)
     );
@@ -162,7 +246,10 @@ fn a_scrape_that_finds_nothing_says_so_beside_empty_files() {
     let answer = shown(|out| scrape([], 1800, CLOSING, out));
     let body = answer.split_once("\n\n").unwrap().1;
     let reason = "38:none of these torrents is tracked here";
-    assert_eq!(body, format!("d14:failure reason{reason}5:filesde5:flagsd20:min_request_intervali1800eee"));
+    assert_eq!(
+        body,
+        format!("d14:failure reason{reason}5:filesde5:flagsd20:min_request_intervali1800eee")
+    );
 }
 
 #[test]
@@ -175,7 +262,10 @@ fn the_connection_header_says_only_what_the_version_does_not() {
     ] {
         let framing = Framing { http10, keep_alive, head_only: true };
         let head = shown(|out| announce(&EMPTY, framing, out));
-        assert_eq!(head, format!("HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: 92{expected}"));
+        assert_eq!(
+            head,
+            format!("HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: 92{expected}")
+        );
     }
 }
 
@@ -189,14 +279,18 @@ fn framing_follows_the_request() {
     assert_eq!(framing(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n"), CLOSING);
     assert_eq!(framing(b"GET / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc"), CLOSING);
     assert_eq!(framing(b"HEAD / HTTP/1.1\r\n\r\n"), Framing { head_only: true, ..KEEPING });
-    assert_eq!(framing(b"GET / HTTP/1.0\nConnection: keep-alive\n\n"), Framing { http10: true, ..KEEPING });
+    assert_eq!(
+        framing(b"GET / HTTP/1.0\nConnection: keep-alive\n\n"),
+        Framing { http10: true, ..KEEPING }
+    );
 }
 
 #[test]
 fn a_body_of_any_number_of_digits_stands_right_behind_its_head() {
     for peers in 0..=PEERS_PER_REPLY_MAX {
         let wire: Vec<u8> = (0..=250).cycle().take(peers * 18).collect();
-        let reply = AnnounceReply { peers: Peers::Compact { family: Family::V6, wire: &wire }, ..EMPTY };
+        let reply =
+            AnnounceReply { peers: Peers::Compact { family: Family::V6, wire: &wire }, ..EMPTY };
         for framing in [KEEPING, CLOSING] {
             let answer = decoded(|out| announce(&reply, framing, out));
             let Value::Dict(keys) = answer else { panic!("{answer:?}") };
@@ -209,7 +303,8 @@ fn a_body_of_any_number_of_digits_stands_right_behind_its_head() {
 fn an_answer_fits_or_is_refused_and_never_overruns() {
     for peers in [0, 2, 200] {
         let wire = vec![7; peers * 6];
-        let reply = AnnounceReply { peers: Peers::Compact { family: Family::V4, wire: &wire }, ..EMPTY };
+        let reply =
+            AnnounceReply { peers: Peers::Compact { family: Family::V4, wire: &wire }, ..EMPTY };
         let needed = announce(&reply, CLOSING, &mut [0; REPLY_BYTES_MAX]).unwrap();
         for room in 0..needed + 8 {
             let mut out = vec![0xc5; needed + 64];
@@ -237,10 +332,16 @@ fn faults_are_a_line_of_text_and_close() {
     for (wrong, status) in rows {
         let answer = shown(|out| fault(wrong, Framing::LAST, &mut out[..LINE_BYTES_MAX]));
         let (head, body) = answer.split_once("\n\n").unwrap();
-        assert!(head.starts_with(&format!("HTTP/1.1 {status}\nContent-Type: text/plain\nContent-Length: ")), "{head}");
+        assert!(
+            head.starts_with(&format!(
+                "HTTP/1.1 {status}\nContent-Type: text/plain\nContent-Length: "
+            )),
+            "{head}"
+        );
         assert!(head.ends_with("\nConnection: close"), "{head}");
         assert!(body.ends_with("\\n") && !body.trim_end_matches("\\n").contains("\\n"), "{body}");
-        let head_only = shown(|out| fault(wrong, Framing { head_only: true, ..Framing::LAST }, out));
+        let head_only =
+            shown(|out| fault(wrong, Framing { head_only: true, ..Framing::LAST }, out));
         assert_eq!(head_only, format!("{head}\n\n"));
     }
     assert!(HttpFault::TargetTooLong.texts().1.contains("Request-URI Too Long"));
@@ -250,20 +351,31 @@ fn faults_are_a_line_of_text_and_close() {
 fn the_index_names_the_program() {
     let answer = shown(|out| index(KEEPING, &mut out[..LINE_BYTES_MAX]));
     assert!(answer.starts_with("HTTP/1.1 200 OK\n"), "{answer}");
-    assert!(answer.ends_with(concat!("\n\nannounced ", env!("CARGO_PKG_VERSION"), ", a BitTorrent tracker\\n")), "{answer}");
+    assert!(
+        answer.ends_with(concat!(
+            "\n\nannounced ",
+            env!("CARGO_PKG_VERSION"),
+            ", a BitTorrent tracker\\n"
+        )),
+        "{answer}"
+    );
 }
 
 #[test]
 fn the_head_of_a_full_scrape_takes_any_length() {
     let head = |length, gzip| {
         let mut out = [0; HEAD_BYTES_MAX];
-        let written = full_scrape_head(Framing { http10: true, ..KEEPING }, length, gzip, &mut out).unwrap();
+        let written =
+            full_scrape_head(Framing { http10: true, ..KEEPING }, length, gzip, &mut out).unwrap();
         (String::from_utf8(out[..written].to_vec()).unwrap().replace("\r\n", "\n"), written)
     };
     let start = "HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: ";
     assert_eq!(head(90_000_000, false).0, format!("{start}90000000\nConnection: keep-alive\n\n"));
     let (largest, written) = head(u64::MAX, true);
-    assert_eq!(largest, format!("{start}{}\nContent-Encoding: gzip\nConnection: keep-alive\n\n", u64::MAX));
+    assert_eq!(
+        largest,
+        format!("{start}{}\nContent-Encoding: gzip\nConnection: keep-alive\n\n", u64::MAX)
+    );
     assert_eq!(written, HEAD_BYTES_MAX);
     assert_eq!(full_scrape_head(KEEPING, 1, true, &mut [0; 20]), Err(Full));
 }
@@ -299,10 +411,13 @@ fn the_largest_answers_fit_their_bounds_closely() {
     let less_one = scrape((0..99).map(entry), u32::MAX, framing, &mut out).unwrap();
     let largest_failure = failure(Failure::Unavailable, Some(&name), framing, &mut out).unwrap();
 
-    // What a bound has to spare: the digits and the encoding of a full scrape's head, and the failure text of an empty scrape.
-    for (bytes, bound) in
-        [(largest_announce, ANNOUNCE_BYTES_MAX), (largest_scrape, SCRAPE_BYTES_MAX), (largest_failure, FAILURE_BYTES_MAX)]
-    {
+    // What a bound has to spare: the digits and the encoding of a full scrape's head, and the
+    // failure text of an empty scrape.
+    for (bytes, bound) in [
+        (largest_announce, ANNOUNCE_BYTES_MAX),
+        (largest_scrape, SCRAPE_BYTES_MAX),
+        (largest_failure, FAILURE_BYTES_MAX),
+    ] {
         assert!(bytes <= bound && bound - bytes < 128, "{bytes} of {bound}");
     }
     assert_eq!(largest_scrape - less_one, SCRAPE_ENTRY_BYTES_MAX);

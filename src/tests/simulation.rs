@@ -1,9 +1,11 @@
-//! A simulated site: seeded clients, a network that cuts and stalls as it likes, a registry that answers late, wrongly timed or not at
-//! all, and a clock that somebody turns. Connection, tracker, registry, swarms and slots are the real ones; only the sockets are not.
+//! A simulated site: seeded clients, a network that cuts and stalls as it likes, a registry that
+//! answers late, wrongly timed or not at all, and a clock that somebody turns. Connection, tracker,
+//! registry, swarms and slots are the real ones; only the sockets are not.
 //!
-//! Every client has a torrent of its own, so what it must be told follows from its own requests alone, whatever happens to the others.
-//! Checked: each gets the answers to its requests, in their order, and nothing else; one that resets gets nothing more, and whoever
-//! has its slot next gets nothing of its; a late answer finds nobody.
+//! Every client has a torrent of its own, so what it must be told follows from its own requests
+//! alone, whatever happens to the others. Checked: each gets the answers to its requests, in their
+//! order, and nothing else; one that resets gets nothing more, and whoever has its slot next gets
+//! nothing of its; a late answer finds nobody.
 //!
 //! `ANNOUNCED_SEED=n` replays one run.
 
@@ -81,10 +83,13 @@ impl Site {
     fn new(seed: u64) -> Site {
         let wake: Wake = Arc::new(|| ());
         let mail = Mailboxes::new([Arc::clone(&wake)]);
-        let settings = registry::Settings { cache_ttl_ms: 5_000, seed, ..harness::registry_settings() };
-        let databases = Databases { backend: Box::new(|| Box::new(Fake { away: true })), ledger: None };
+        let settings =
+            registry::Settings { cache_ttl_ms: 5_000, seed, ..harness::registry_settings() };
+        let databases =
+            Databases { backend: Box::new(|| Box::new(Fake { away: true })), ledger: None };
         let store = harness::store(&policy(), seed);
-        let registry = Registry::start(&settings, databases, Arc::clone(&store), mail.clone()).unwrap();
+        let registry =
+            Registry::start(&settings, databases, Arc::clone(&store), mail.clone()).unwrap();
         let full_scrape = no_full_scrape(&store, [wake]);
         Site {
             rng: fastrand::Rng::with_seed(seed),
@@ -113,12 +118,20 @@ impl Site {
 
     fn connect(&mut self) {
         let (now, ip) = (self.now, IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
-        let seat = |SlotId { index: slot, generation }| Seat::new(ip, Ticket { worker: 0, slot, generation }, now, &LIMITS);
+        let seat = |SlotId { index: slot, generation }| {
+            Seat::new(ip, Ticket { worker: 0, slot, generation }, now, &LIMITS)
+        };
         let Some(slot) = self.slots.insert_with(seat) else { return };
         self.torrents += 1;
         let mut torrent = InfoHash([self.rng.u8(..); 20]);
         torrent.0[1..5].copy_from_slice(&self.torrents.to_be_bytes());
-        self.clients.push(Client { slot, torrent, asked: Vec::new(), outbound: Vec::new(), half_closed: false });
+        self.clients.push(Client {
+            slot,
+            torrent,
+            asked: Vec::new(),
+            outbound: Vec::new(),
+            half_closed: false,
+        });
     }
 
     fn pick(&mut self) -> Option<usize> {
@@ -128,7 +141,10 @@ impl Site {
     fn ask(&mut self) {
         let Some(at) = self.pick() else { return };
         let client = &mut self.clients[at];
-        if client.half_closed || client.asked.last() == Some(&Ask::Garbage) || client.asked.len() > 30 {
+        if client.half_closed
+            || client.asked.last() == Some(&Ask::Garbage)
+            || client.asked.len() > 30
+        {
             return;
         }
         let ask = match self.rng.u8(0..20) {
@@ -142,7 +158,8 @@ impl Site {
         let port = client.asked.len() + 1;
         let request = match ask {
             Ask::Announce => format!(
-                "GET /announce?info_hash={hash}&peer_id=-XX0001-abcdefghijkl&port={port}&uploaded=0&downloaded=0&left=1 HTTP/1.1\r\n\r\n"
+                "GET /announce?info_hash={hash}&peer_id=-XX0001-abcdefghijkl&port={port}&\
+                 uploaded=0&downloaded=0&left=1 HTTP/1.1\r\n\r\n"
             ),
             Ask::Scrape => format!("GET /scrape?info_hash={hash} HTTP/1.1\r\n\r\n"),
             Ask::Index => "GET / HTTP/1.1\r\n\r\n".to_owned(),
@@ -222,11 +239,18 @@ impl Site {
         self.at_bench(slot, |seat, bench| seat.in_round(bench, work));
     }
 
-    fn at_bench<T>(&mut self, slot: SlotId, work: impl FnOnce(&mut Seat, &mut Bench<'_>) -> T) -> Option<T> {
+    fn at_bench<T>(
+        &mut self,
+        slot: SlotId,
+        work: impl FnOnce(&mut Seat, &mut Bench<'_>) -> T,
+    ) -> Option<T> {
         let mut output = vec![0; REPLY_BYTES_MAX + self.rng.usize(..4_096)];
         let seat = self.slots.find(slot)?;
         let Site { tracker, desk, now, .. } = self;
-        Some(work(seat, &mut Bench { tracker, desk, output: &mut output, now: *now, limits: &LIMITS }))
+        Some(work(
+            seat,
+            &mut Bench { tracker, desk, output: &mut output, now: *now, limits: &LIMITS },
+        ))
     }
 
     /// The tracker closes: the client sees what was sent before.
@@ -255,7 +279,11 @@ impl Site {
         }
         for client in std::mem::take(&mut self.clients) {
             let seat = self.slots.remove(client.slot).unwrap();
-            assert!(matches!(seat.connection.next(), Next::Read | Next::Drain), "{:?} at the end", seat.connection.next());
+            assert!(
+                matches!(seat.connection.next(), Next::Read | Next::Drain),
+                "{:?} at the end",
+                seat.connection.next()
+            );
             check(&client, &seat.sent, true);
         }
     }
@@ -267,7 +295,8 @@ fn check(client: &Client, sent: &[u8], all: bool) {
     let replies: Vec<&str> = text.split("HTTP/1.1 ").skip(1).collect();
     let mut announced = 0;
     for (place, reply) in replies.iter().enumerate() {
-        // A connection that ran out of time, or that was half closed within a request, ends with a fault of its own.
+        // A connection that ran out of time, or that was half closed within a request, ends with a
+        // fault of its own.
         if (reply.starts_with("408") || reply.starts_with("400")) && place == replies.len() - 1 {
             return;
         }
@@ -287,9 +316,17 @@ fn check(client: &Client, sent: &[u8], all: bool) {
             (Ask::Index, _) => "announced".to_owned(),
             (Ask::Garbage, _) => "Bad Request".to_owned(),
         };
-        assert!(reply.contains(&expected), "request {place}, {ask:?}: {expected:?} is not in {reply:?}");
+        assert!(
+            reply.contains(&expected),
+            "request {place}, {ask:?}: {expected:?} is not in {reply:?}"
+        );
     }
-    assert!(!all || replies.len() == client.asked.len(), "{} of {} requests were answered", replies.len(), client.asked.len());
+    assert!(
+        !all || replies.len() == client.asked.len(),
+        "{} of {} requests were answered",
+        replies.len(),
+        client.asked.len()
+    );
 }
 
 fn run(seed: u64) {

@@ -1,7 +1,8 @@
 //! Raw requests in, exact reply bytes out: the whole way of a request but for the socket.
 //!
-//! Every trap of the protocol and every mistake seen in another tracker is a row with a name. Each row is a site of its own: what was
-//! asked before, by whom, and what the last one is told. With a maximum interval under ten seconds there is no random part in an answer.
+//! Every trap of the protocol and every mistake seen in another tracker is a row with a name. Each
+//! row is a site of its own: what was asked before, by whom, and what the last one is told. With a
+//! maximum interval under ten seconds there is no random part in an answer.
 
 use std::net::IpAddr;
 
@@ -14,7 +15,8 @@ use crate::tracker::{Desk, Outbox, Policy, Tracker, Turn};
 use crate::wire::reply::REPLY_BYTES_MAX;
 
 /// An announce that lacks only `port` and `left`.
-const START: &str = "/announce?info_hash=hhhhhhhhhhhhhhhhhhhh&peer_id=-XX0001-abcdefghijkl&uploaded=0&downloaded=0";
+const START: &str =
+    "/announce?info_hash=hhhhhhhhhhhhhhhhhhhh&peer_id=-XX0001-abcdefghijkl&uploaded=0&downloaded=0";
 
 /// A tracker without a database, and one worker's desk.
 pub(super) struct Site {
@@ -25,7 +27,11 @@ pub(super) struct Site {
 
 impl Site {
     pub(super) fn new(policy: Policy) -> Site {
-        Site { tracker: harness::tracker(policy), desk: Desk::new(harness::SEED), now: Millis(1_000) }
+        Site {
+            tracker: harness::tracker(policy),
+            desk: Desk::new(harness::SEED),
+            now: Millis(1_000),
+        }
     }
 
     pub(super) fn connect(&self, from: &str) -> Connection {
@@ -56,7 +62,10 @@ impl Site {
     fn announce(&mut self, from: &str, rest: &str) -> String {
         let reply = self.get(from, &format!("{START}{rest}"));
         let (head, body) = reply.split_once("\n\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: "), "{head}");
+        assert!(
+            head.starts_with("HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: "),
+            "{head}"
+        );
         body.to_owned()
     }
 }
@@ -68,150 +77,186 @@ pub(super) fn exact() -> Policy {
 const LEECH: &str = "&port=6881&left=1";
 const SEED: &str = "&port=6881&left=0";
 
-/// A name, the announces before, the last one, and the body of its answer. `A`, `B`, … stand for addresses 9.9.9.1, 9.9.9.2, …
-type Row = (&'static str, &'static [(&'static str, &'static str)], (&'static str, &'static str), &'static str);
+/// A name, the announces before, the last one, and the body of its answer. `A`, `B`, … stand for
+/// addresses 9.9.9.1, 9.9.9.2, …
+type Row = (
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    (&'static str, &'static str),
+    &'static str,
+);
 
 const ROWS: &[Row] = &[
     (
         "a lone peer is not given itself (chihaya)",
         &[("A", LEECH)],
         ("A", LEECH),
-        "d8:completei0e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0110:incompletei1e8:intervali9e12:min intervali5e5:peers0:e",
+        "d8:completei0e10:downloadedi0e11:external \
+         ip4:\\t\\t\\t\\x0110:incompletei1e8:intervali9e12:min intervali5e5:peers0:e",
     ),
     (
         "a second peer is given the first (the PHP tracker gave none)",
         &[("A", SEED)],
         ("B", LEECH),
-        "d8:completei1e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0210:incompletei1e8:intervali9e12:min intervali5e5:peers6:\\t\\t\\t\\x01\\x1a\\xe1e",
+        "d8:completei1e10:downloadedi0e11:external \
+         ip4:\\t\\t\\t\\x0210:incompletei1e8:intervali9e12:min \
+         intervali5e5:peers6:\\t\\t\\t\\x01\\x1a\\xe1e",
     ),
     (
         "no seeder to a seeder",
         &[("A", SEED)],
         ("B", SEED),
-        "d8:completei2e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0210:incompletei0e8:intervali9e12:min intervali5e5:peers0:e",
+        "d8:completei2e10:downloadedi0e11:external \
+         ip4:\\t\\t\\t\\x0210:incompletei0e8:intervali9e12:min intervali5e5:peers0:e",
     ),
     (
         "stopped gets no peers, and the key all the same (uTorrent 2.2.1, rTorrent)",
         &[("A", SEED), ("B", LEECH)],
         ("B", "&port=6881&left=1&event=stopped"),
-        "d8:completei1e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0210:incompletei0e8:intervali9e12:min intervali5e5:peers0:e",
+        "d8:completei1e10:downloadedi0e11:external \
+         ip4:\\t\\t\\t\\x0210:incompletei0e8:intervali9e12:min intervali5e5:peers0:e",
     ),
     (
         "left of 2^32 is a leecher's (opentracker keeps 32 bits)",
         &[],
         ("A", "&port=6881&left=4294967296"),
-        "d8:completei0e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0110:incompletei1e8:intervali9e12:min intervali5e5:peers0:e",
+        "d8:completei0e10:downloadedi0e11:external \
+         ip4:\\t\\t\\t\\x0110:incompletei1e8:intervali9e12:min intervali5e5:peers0:e",
     ),
     (
         "left of -1 is a leecher's",
         &[],
         ("A", "&port=6881&left=-1"),
-        "d8:completei0e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0110:incompletei1e8:intervali9e12:min intervali5e5:peers0:e",
+        "d8:completei0e10:downloadedi0e11:external \
+         ip4:\\t\\t\\t\\x0110:incompletei1e8:intervali9e12:min intervali5e5:peers0:e",
     ),
     (
         "a bare left is a leecher's (old WebTorrent)",
         &[],
         ("A", "&port=6881&left&"),
-        "d8:completei0e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0110:incompletei1e8:intervali9e12:min intervali5e5:peers0:e",
+        "d8:completei0e10:downloadedi0e11:external \
+         ip4:\\t\\t\\t\\x0110:incompletei1e8:intervali9e12:min intervali5e5:peers0:e",
     ),
     (
         "a missing left is #1 (torrust takes it for a seeder's)",
         &[],
         ("A", "&port=6881"),
-        "d14:failure reason37:#1 the required field left is missing8:intervali1800e12:min intervali1800e8:retry in5:nevere",
+        "d14:failure reason37:#1 the required field left is missing8:intervali1800e12:min \
+         intervali1800e8:retry in5:nevere",
     ),
     (
         "numwant=-1 and event=paused are regular (aquatic refuses both)",
         &[("A", SEED)],
         ("B", "&port=6881&left=1&numwant=-1&event=paused"),
-        "d8:completei1e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0210:incompletei1e8:intervali9e12:min intervali5e5:peers6:\\t\\t\\t\\x01\\x1a\\xe1e",
+        "d8:completei1e10:downloadedi0e11:external \
+         ip4:\\t\\t\\t\\x0210:incompletei1e8:intervali9e12:min \
+         intervali5e5:peers6:\\t\\t\\t\\x01\\x1a\\xe1e",
     ),
     (
         "numwant=0 gets none",
         &[("A", SEED)],
         ("B", "&port=6881&left=1&numwant=0"),
-        "d8:completei1e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0210:incompletei1e8:intervali9e12:min intervali5e5:peers0:e",
+        "d8:completei1e10:downloadedi0e11:external \
+         ip4:\\t\\t\\t\\x0210:incompletei1e8:intervali9e12:min intervali5e5:peers0:e",
     ),
     (
         "port 1 is answered in full and never stored (libtorrent that does not listen)",
         &[("A", SEED), ("B", "&port=1&left=1")],
         ("C", "&port=1&left=1"),
-        "d8:completei1e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0310:incompletei0e8:intervali9e12:min intervali5e5:peers6:\\t\\t\\t\\x01\\x1a\\xe1e",
+        "d8:completei1e10:downloadedi0e11:external \
+         ip4:\\t\\t\\t\\x0310:incompletei0e8:intervali9e12:min \
+         intervali5e5:peers6:\\t\\t\\t\\x01\\x1a\\xe1e",
     ),
     (
         "port 0 is #4",
         &[],
         ("A", "&port=0&left=1"),
-        "d14:failure reason43:#4 the port is not a number from 1 to 655358:intervali1800e12:min intervali1800e8:retry in5:nevere",
+        "d14:failure reason43:#4 the port is not a number from 1 to 655358:intervali1800e12:min \
+         intervali1800e8:retry in5:nevere",
     ),
     (
         "cryptoport stands in for port 0 (BiglyBT)",
         &[("A", "&port=0&cryptoport=258&left=0")],
         ("B", LEECH),
-        "d8:completei1e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0210:incompletei1e8:intervali9e12:min intervali5e5:peers6:\\t\\t\\t\\x01\\x01\\x02e",
+        "d8:completei1e10:downloadedi0e11:external \
+         ip4:\\t\\t\\t\\x0210:incompletei1e8:intervali9e12:min \
+         intervali5e5:peers6:\\t\\t\\t\\x01\\x01\\x02e",
     ),
     (
         "a leecher's completed counts, once",
         &[("A", LEECH), ("A", "&port=6881&left=0&event=completed"), ("A", LEECH)],
         ("A", "&port=6881&left=0&event=completed"),
-        "d8:completei1e10:downloadedi1e11:external ip4:\\t\\t\\t\\x0110:incompletei0e8:intervali9e12:min intervali5e5:peers0:e",
+        "d8:completei1e10:downloadedi1e11:external \
+         ip4:\\t\\t\\t\\x0110:incompletei0e8:intervali9e12:min intervali5e5:peers0:e",
     ),
     (
         "completed from somebody unknown does not count",
         &[],
         ("A", "&port=6881&left=0&event=completed"),
-        "d8:completei1e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0110:incompletei0e8:intervali9e12:min intervali5e5:peers0:e",
+        "d8:completei1e10:downloadedi0e11:external \
+         ip4:\\t\\t\\t\\x0110:incompletei0e8:intervali9e12:min intervali5e5:peers0:e",
     ),
     (
         "completed with something left does not count",
         &[("A", LEECH)],
         ("A", "&port=6881&left=1&event=completed"),
-        "d8:completei0e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0110:incompletei1e8:intervali9e12:min intervali5e5:peers0:e",
+        "d8:completei0e10:downloadedi0e11:external \
+         ip4:\\t\\t\\t\\x0110:incompletei1e8:intervali9e12:min intervali5e5:peers0:e",
     ),
     (
         "two announces milliseconds apart are one peer",
         &[("A", SEED), ("A", SEED)],
         ("A", SEED),
-        "d8:completei1e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0110:incompletei0e8:intervali9e12:min intervali5e5:peers0:e",
+        "d8:completei1e10:downloadedi0e11:external \
+         ip4:\\t\\t\\t\\x0110:incompletei0e8:intervali9e12:min intervali5e5:peers0:e",
     ),
     (
         "the dictionary model",
         &[("A", SEED)],
         ("B", "&port=6881&left=1&compact=0"),
-        "d8:completei1e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0210:incompletei1e8:intervali9e12:min intervali5e5:peersl\
-         d2:ip7:9.9.9.17:peer id20:-XX0001-abcdefghijkl4:porti6881eeee",
+        "d8:completei1e10:downloadedi0e11:external \
+         ip4:\\t\\t\\t\\x0210:incompletei1e8:intervali9e12:min \
+         intervali5e5:peersld2:ip7:9.9.9.17:peer id20:-XX0001-abcdefghijkl4:porti6881eeee",
     ),
     (
         "the dictionary model without peer ids",
         &[("A", SEED)],
         ("B", "&port=6881&left=1&compact=0&no_peer_id=1"),
-        "d8:completei1e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0210:incompletei1e8:intervali9e12:min intervali5e5:peersl\
-         d2:ip7:9.9.9.14:porti6881eeee",
+        "d8:completei1e10:downloadedi0e11:external \
+         ip4:\\t\\t\\t\\x0210:incompletei1e8:intervali9e12:min \
+         intervali5e5:peersld2:ip7:9.9.9.14:porti6881eeee",
     ),
     (
         "an empty dictionary answer is an empty list",
         &[],
         ("A", "&port=6881&left=1&compact=0"),
-        "d8:completei0e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0110:incompletei1e8:intervali9e12:min intervali5e5:peerslee",
+        "d8:completei0e10:downloadedi0e11:external \
+         ip4:\\t\\t\\t\\x0110:incompletei1e8:intervali9e12:min intervali5e5:peerslee",
     ),
     (
         "an IPv6 announcer gets peers6, an empty peers, and nobody of the other family",
         &[("A", SEED), ("2a00::1", SEED)],
         ("2a00::2", LEECH),
-        "d8:completei2e10:downloadedi0e11:external ip16:*\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x0210:incompletei1e\
-         8:intervali9e12:min intervali5e5:peers0:6:peers618:*\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x01\\x1a\\xe1e",
+        "d8:completei2e10:downloadedi0e11:external \
+         ip16:*\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x0210:\
+         incompletei1e8:intervali9e12:min \
+         intervali5e5:peers0:6:peers618:*\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\\
+         x00\\x00\\x00\\x01\\x1a\\xe1e",
     ),
     (
         "ip= from behind the tracker's NAT is believed",
         &[("192.168.0.9", "&port=6881&left=0&ip=9.9.9.77")],
         ("B", LEECH),
-        "d8:completei1e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0210:incompletei1e8:intervali9e12:min intervali5e5:peers6:\\t\\t\\tM\\x1a\\xe1e",
+        "d8:completei1e10:downloadedi0e11:external \
+         ip4:\\t\\t\\t\\x0210:incompletei1e8:intervali9e12:min \
+         intervali5e5:peers6:\\t\\t\\tM\\x1a\\xe1e",
     ),
     (
         "ip= from the internet is not, and external ip tells the truth",
         &[],
         ("A", "&port=6881&left=0&ip=9.9.9.77&ipv4=9.9.9.78"),
-        "d8:completei1e10:downloadedi0e11:external ip4:\\t\\t\\t\\x0110:incompletei0e8:intervali9e12:min intervali5e5:peers0:e",
+        "d8:completei1e10:downloadedi0e11:external \
+         ip4:\\t\\t\\t\\x0110:incompletei0e8:intervali9e12:min intervali5e5:peers0:e",
     ),
 ];
 
@@ -241,7 +286,10 @@ fn who_requires_encryption_is_given_nobody_who_cannot() {
     site.announce("9.9.9.2", "&port=257&left=0&supportcrypto=1");
     site.announce("9.9.9.3", "&port=257&left=0&requirecrypto=1");
     let requiring = site.announce("9.9.9.4", "&port=6881&left=1&requirecrypto=1&numwant=9");
-    assert!(requiring.contains("12:crypto_flags2:") && requiring.contains("5:peers12:"), "{requiring}");
+    assert!(
+        requiring.contains("12:crypto_flags2:") && requiring.contains("5:peers12:"),
+        "{requiring}"
+    );
     assert!(!requiring.contains("\\t\\t\\t\\x01\\x01\\x01"), "{requiring}");
     let flags = requiring.split("crypto_flags2:").nth(1).unwrap();
     assert!(flags.starts_with("\\x00\\x01") || flags.starts_with("\\x01\\x00"), "{requiring}");
@@ -252,8 +300,14 @@ fn who_requires_encryption_is_given_nobody_who_cannot() {
 #[test]
 fn a_header_cannot_move_a_peer_as_in_ocelot() {
     let mut site = Site::new(Policy { ip_parameter: IpParameter::Nat, ..exact() });
-    for header in ["X-Forwarded-For: 9.9.9.77", "Forwarded: for=9.9.9.77", "X-Real-IP: 9.9.9.77", "Via: 1.1 proxy"] {
-        let request = format!("GET {START}&port=6881&left=0&ip=9.9.9.78 HTTP/1.1\r\n{header}\r\n\r\n");
+    for header in [
+        "X-Forwarded-For: 9.9.9.77",
+        "Forwarded: for=9.9.9.77",
+        "X-Real-IP: 9.9.9.77",
+        "Via: 1.1 proxy",
+    ] {
+        let request =
+            format!("GET {START}&port=6881&left=0&ip=9.9.9.78 HTTP/1.1\r\n{header}\r\n\r\n");
         let reply = site.exchange("10.0.0.1", request.as_bytes());
         assert!(reply.contains("11:external ip4:\\n\\x00\\x00\\x01"), "{header}: {reply}");
     }
@@ -269,14 +323,25 @@ fn refusals_are_bencoded_where_opentracker_sends_html() {
             "#2 the info_hash is not 20 bytes",
             "5:never",
         ),
-        ("/announce?info_hash=hhhhhhhhhhhhhhhhhhhh&peer_id=short&port=0&uploaded&downloaded&left", "#3 the peer_id", "5:never"),
+        (
+            "/announce?info_hash=hhhhhhhhhhhhhhhhhhhh&peer_id=short&port=0&uploaded&downloaded&\
+             left",
+            "#3 the peer_id",
+            "5:never",
+        ),
         ("/scrape?info_hash=short", "#2 the info_hash is not 20 bytes long", "5:never"),
         ("/scrape", "full scrapes are not offered here", "i30e"),
     ];
     for (target, text, retry) in rows {
         let reply = site.get("9.9.9.1", target);
-        assert!(reply.starts_with("HTTP/1.1 200 OK\n") && reply.contains("\n\nd14:failure reason"), "{target}: {reply}");
-        assert!(reply.contains(text) && reply.ends_with(&format!("8:retry in{retry}e")), "{target}: {reply}");
+        assert!(
+            reply.starts_with("HTTP/1.1 200 OK\n") && reply.contains("\n\nd14:failure reason"),
+            "{target}: {reply}"
+        );
+        assert!(
+            reply.contains(text) && reply.ends_with(&format!("8:retry in{retry}e")),
+            "{target}: {reply}"
+        );
     }
 }
 
@@ -284,12 +349,24 @@ fn refusals_are_bencoded_where_opentracker_sends_html() {
 fn every_path_that_real_clients_use_leads_somewhere() {
     let mut site = Site::new(exact());
     let query = START.split_once('?').unwrap().1.to_owned() + LEECH;
-    for path in ["/announce", "/announce.php", "//announce", "/any/thing/announce", "/", "http://tracker:6969/announce"] {
+    for path in [
+        "/announce",
+        "/announce.php",
+        "//announce",
+        "/any/thing/announce",
+        "/",
+        "http://tracker:6969/announce",
+    ] {
         let reply = site.get("9.9.9.1", &format!("{path}?{query}"));
         assert!(reply.contains("d8:completei0e"), "{path}: {reply}");
     }
-    for (target, status) in [("/", "200 OK"), ("/favicon.ico", "404 Not Found"), ("/announcement/x", "404 Not Found")] {
-        assert!(site.get("9.9.9.1", target).starts_with(&format!("HTTP/1.1 {status}\n")), "{target}");
+    for (target, status) in
+        [("/", "200 OK"), ("/favicon.ico", "404 Not Found"), ("/announcement/x", "404 Not Found")]
+    {
+        assert!(
+            site.get("9.9.9.1", target).starts_with(&format!("HTTP/1.1 {status}\n")),
+            "{target}"
+        );
     }
 }
 
@@ -297,12 +374,14 @@ fn every_path_that_real_clients_use_leads_somewhere() {
 fn a_scrape_shows_what_is_there_and_says_so_when_nothing_is() {
     let mut site = Site::new(exact());
     site.announce("9.9.9.1", SEED);
-    let found = site.get("9.9.9.2", "/scrape?info_hash=zzzzzzzzzzzzzzzzzzzz&info_hash=hhhhhhhhhhhhhhhhhhhh");
-    let body =
-        "d5:filesd20:hhhhhhhhhhhhhhhhhhhhd8:completei1e10:downloadedi0e10:incompletei0eee5:flagsd20:min_request_intervali1800eee";
+    let found = site
+        .get("9.9.9.2", "/scrape?info_hash=zzzzzzzzzzzzzzzzzzzz&info_hash=hhhhhhhhhhhhhhhhhhhh");
+    let body = "d5:filesd20:hhhhhhhhhhhhhhhhhhhhd8:completei1e10:downloadedi0e10:incompletei0eee5:\
+                flagsd20:min_request_intervali1800eee";
     assert!(found.ends_with(&format!("\n\n{body}")), "{found}");
     let nothing = site.get("9.9.9.2", "/scrape?info_hash=zzzzzzzzzzzzzzzzzzzz");
-    let body = "d14:failure reason38:none of these torrents is tracked here5:filesde5:flagsd20:min_request_intervali1800eee";
+    let body = "d14:failure reason38:none of these torrents is tracked \
+                here5:filesde5:flagsd20:min_request_intervali1800eee";
     assert!(nothing.ends_with(&format!("\n\n{body}")), "{nothing}");
 }
 
@@ -325,29 +404,78 @@ fn a_peer_outlives_the_time_it_is_told_to_come_back_in_unlike_the_php_trackers()
 
 #[test]
 fn a_pipeline_is_answered_request_by_request_where_aquatic_drops_all_but_the_first() {
-    let requests = [format!("{START}{SEED}"), "/".to_owned(), format!("{START}&port=2&left=1"), "/scrape?info_hash=x".to_owned()];
+    let requests = [
+        format!("{START}{SEED}"),
+        "/".to_owned(),
+        format!("{START}&port=2&left=1"),
+        "/scrape?info_hash=x".to_owned(),
+    ];
     let (mut one_by_one, mut at_once) = (Site::new(exact()), Site::new(exact()));
     let single: String = requests.iter().map(|target| one_by_one.get("9.9.9.1", target)).collect();
-    let pipeline: String = requests.iter().map(|target| format!("GET {target} HTTP/1.1\r\n\r\n")).collect();
+    let pipeline: String =
+        requests.iter().map(|target| format!("GET {target} HTTP/1.1\r\n\r\n")).collect();
     assert_eq!(at_once.exchange("9.9.9.1", pipeline.as_bytes()), single);
 }
 
 #[test]
 fn settings_change_the_answers() {
     let three = |site: &mut Site| {
-        for (port, extra) in [("257", ""), ("258", "&supportcrypto=1"), ("259", "&requirecrypto=1")] {
+        for (port, extra) in [("257", ""), ("258", "&supportcrypto=1"), ("259", "&requirecrypto=1")]
+        {
             site.announce("9.9.9.1", &format!("&port={port}&left=0{extra}"));
         }
     };
     let rows: [(&str, Policy, &str, &str, &str); 8] = [
-        ("above the maximum is the maximum", Policy { numwant_max: 2, ..exact() }, "&numwant=3", "5:peers12:", "?"),
-        ("no numwant is the default", Policy { numwant_default: 1, ..exact() }, "", "5:peers6:", "?"),
-        ("garbage is the default", Policy { numwant_default: 1, ..exact() }, "&numwant=-7", "5:peers6:", "?"),
-        ("no external ip", Policy { external_ip: false, ..exact() }, "", "10:incomplete", "external ip"),
-        ("no peer ids", Policy { peer_ids: false, ..exact() }, "&compact=0", "d2:ip7:9.9.9.14:porti257ee", "peer id"),
+        (
+            "above the maximum is the maximum",
+            Policy { numwant_max: 2, ..exact() },
+            "&numwant=3",
+            "5:peers12:",
+            "?",
+        ),
+        (
+            "no numwant is the default",
+            Policy { numwant_default: 1, ..exact() },
+            "",
+            "5:peers6:",
+            "?",
+        ),
+        (
+            "garbage is the default",
+            Policy { numwant_default: 1, ..exact() },
+            "&numwant=-7",
+            "5:peers6:",
+            "?",
+        ),
+        (
+            "no external ip",
+            Policy { external_ip: false, ..exact() },
+            "",
+            "10:incomplete",
+            "external ip",
+        ),
+        (
+            "no peer ids",
+            Policy { peer_ids: false, ..exact() },
+            "&compact=0",
+            "d2:ip7:9.9.9.14:porti257ee",
+            "peer id",
+        ),
         ("crypto_flags are off", exact(), "&supportcrypto=1", "5:peers18:", "crypto_flags"),
-        ("requirecrypto narrows all the same", exact(), "&requirecrypto=1", "5:peers12:", "crypto_flags"),
-        ("crypto_flags are on", Policy { crypto_flags: true, ..exact() }, "&supportcrypto=1", "12:crypto_flags3:", "?"),
+        (
+            "requirecrypto narrows all the same",
+            exact(),
+            "&requirecrypto=1",
+            "5:peers12:",
+            "crypto_flags",
+        ),
+        (
+            "crypto_flags are on",
+            Policy { crypto_flags: true, ..exact() },
+            "&supportcrypto=1",
+            "12:crypto_flags3:",
+            "?",
+        ),
     ];
     for (name, policy, rest, present, absent) in rows {
         let mut site = Site::new(policy);
@@ -362,10 +490,13 @@ fn an_unknown_path_does_not_cost_the_pipeline_its_rest() {
     let mut site = Site::new(exact());
     let replies = site.exchange(
         "9.9.9.1",
-        format!("GET /x HTTP/1.1\r\n\r\nPUT / HTTP/1.1\r\n\r\nGET {START}{SEED} HTTP/1.1\r\n\r\n").as_bytes(),
+        format!("GET /x HTTP/1.1\r\n\r\nPUT / HTTP/1.1\r\n\r\nGET {START}{SEED} HTTP/1.1\r\n\r\n")
+            .as_bytes(),
     );
     assert!(
-        replies.contains("404 Not Found") && replies.contains("405 Method") && replies.contains("d8:completei1e"),
+        replies.contains("404 Not Found")
+            && replies.contains("405 Method")
+            && replies.contains("d8:completei1e"),
         "{replies}"
     );
 }
@@ -373,9 +504,15 @@ fn an_unknown_path_does_not_cost_the_pipeline_its_rest() {
 #[test]
 fn the_interval_is_spread_over_a_tenth_below_the_maximum() {
     let mut site = Site::new(Policy { registered_only: false, ..policy() });
-    let interval = |answer: String| answer.split("8:intervali").nth(1)?.split('e').next()?.parse::<u32>().ok();
-    let intervals: Vec<u32> = (0..200).filter_map(|_| interval(site.announce("9.9.9.1", SEED))).collect();
-    assert!(intervals.len() == 200 && intervals.iter().all(|interval| (1_620..=1_800).contains(interval)), "{intervals:?}");
+    let interval =
+        |answer: String| answer.split("8:intervali").nth(1)?.split('e').next()?.parse::<u32>().ok();
+    let intervals: Vec<u32> =
+        (0..200).filter_map(|_| interval(site.announce("9.9.9.1", SEED))).collect();
+    assert!(
+        intervals.len() == 200
+            && intervals.iter().all(|interval| (1_620..=1_800).contains(interval)),
+        "{intervals:?}"
+    );
     let (least, most) = (intervals.iter().min().unwrap(), intervals.iter().max().unwrap());
     assert!(most - least > 120, "200 draws from {least} to {most}");
 }
@@ -383,7 +520,10 @@ fn the_interval_is_spread_over_a_tenth_below_the_maximum() {
 #[test]
 fn a_scrape_tells_the_interval_of_the_settings() {
     let mut site = Site::new(Policy { scrape_interval_s: 77, ..exact() });
-    assert!(site.get("9.9.9.1", "/scrape?info_hash=hhhhhhhhhhhhhhhhhhhh").contains("20:min_request_intervali77e"));
+    assert!(
+        site.get("9.9.9.1", "/scrape?info_hash=hhhhhhhhhhhhhhhhhhhh")
+            .contains("20:min_request_intervali77e")
+    );
 }
 
 #[test]

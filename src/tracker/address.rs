@@ -1,17 +1,24 @@
 //! Whose address a peer is stored under.
 //!
-//! The `ip` parameter lets a client name an address other than its connection's. It exists for a client that shares a NAT with the
-//! tracker and is seen under a private address (theory.org wiki); believed from anybody, it lets strangers point swarms at a victim.
-//! So by default it counts only from private addresses, not through a proxy (behind one everybody looks private), and only when it
-//! names an address that the internet routes.
+//! The `ip` parameter lets a client name an address other than its connection's. It exists for a
+//! client that shares a NAT with the tracker and is seen under a private address (theory.org wiki);
+//! believed from anybody, it lets strangers point swarms at a victim. So by default it counts only
+//! from private addresses, not through a proxy (behind one everybody looks private), and only when
+//! it names an address that the internet routes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::config::IpParameter;
 use crate::ids::Family;
 
-/// The address an announcer is known by: `asked` (the `ip` parameter) where the setting lets it count, else the connection's.
-pub(super) fn of_announcer(setting: IpParameter, connection: IpAddr, proxied: bool, asked: Option<IpAddr>) -> IpAddr {
+/// The address an announcer is known by: `asked` (the `ip` parameter) where the setting lets it
+/// count, else the connection's.
+pub(super) fn of_announcer(
+    setting: IpParameter,
+    connection: IpAddr,
+    proxied: bool,
+    asked: Option<IpAddr>,
+) -> IpAddr {
     let Some(asked) = asked.filter(|asked| Family::of(*asked) == Family::of(connection)) else {
         return connection;
     };
@@ -41,8 +48,9 @@ fn is_global_unicast(ip: IpAddr) -> bool {
 /// Not one of the special-purpose blocks of RFC 6890 and its updates.
 fn is_global_unicast_v4(ip: Ipv4Addr) -> bool {
     let special = match ip.octets() {
-        // This network; carriers' NATs (RFC 6598); protocol assignments; 6to4 relays, which are anycast (RFC 7526); benchmarks
-        // (RFC 2544); multicast and reserved, broadcast included.
+        // This network; carriers' NATs (RFC 6598); protocol assignments; 6to4 relays, which are
+        // anycast (RFC 7526); benchmarks (RFC 2544); multicast and reserved, broadcast
+        // included.
         [0 | 224..=255, ..] => true,
         [100, b, ..] if b & 0xc0 == 64 => true,
         [192, 0, 0, _] => true,
@@ -53,8 +61,9 @@ fn is_global_unicast_v4(ip: Ipv4Addr) -> bool {
     !special
 }
 
-/// Global unicast is 2000::/3 (RFC 4291); within it, documentation (RFC 3849, RFC 9637), protocol assignments (2001::/23, RFC 2928:
-/// Teredo, benchmarks, ORCHIDs) and 6to4 do not count. Teredo and 6to4 embed an IPv4 address, and would smuggle a private one in.
+/// Global unicast is 2000::/3 (RFC 4291); within it, documentation (RFC 3849, RFC 9637), protocol
+/// assignments (2001::/23, RFC 2928: Teredo, benchmarks, ORCHIDs) and 6to4 do not count. Teredo and
+/// 6to4 embed an IPv4 address, and would smuggle a private one in.
 fn is_global_unicast_v6(ip: Ipv6Addr) -> bool {
     match ip.segments() {
         [0x2001, 0..=0x01ff | 0x0db8, ..] | [0x2002, ..] => false,
@@ -81,7 +90,10 @@ mod tests {
             assert!(is_believed(IpParameter::Nat, connection, false, "8.8.4.4"), "{connection}");
         }
         for connection in ["fd00::7", "::1", "fe80::1"] {
-            assert!(is_believed(IpParameter::Nat, connection, false, "2a00:1450::1"), "{connection}");
+            assert!(
+                is_believed(IpParameter::Nat, connection, false, "2a00:1450::1"),
+                "{connection}"
+            );
         }
     }
 

@@ -1,11 +1,14 @@
 //! The full scrape: every torrent in one answer.
 //!
-//! A million torrents are 90 MB, so it is never made by a worker. Owns: the thread that makes it, at most once per interval, and the
-//! one copy that all askers share; who may ask, and how often. The swarms are read shard by shard, so announces never wait for it. Where
-//! only listed torrents are served, all that the database lists are in it, with zeros where there is no swarm; else all swarms.
+//! A million torrents are 90 MB, so it is never made by a worker. Owns: the thread that makes it,
+//! at most once per interval, and the one copy that all askers share; who may ask, and how often.
+//! The swarms are read shard by shard, so announces never wait for it. Where only listed torrents
+//! are served, all that the database lists are in it, with zeros where there is no swarm; else all
+//! swarms.
 //!
-//! Limits: [`SENDERS_MAX`] answers waiting or on their way at once, one an interval and address, [`ASKERS_MAX`] addresses remembered:
-//! past any of them the asker is told to come back. The copy is let go of when its interval is over and the last sender is done.
+//! Limits: [`SENDERS_MAX`] answers waiting or on their way at once, one an interval and address,
+//! [`ASKERS_MAX`] addresses remembered: past any of them the asker is told to come back. The copy
+//! is let go of when its interval is over and the last sender is done.
 
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -99,8 +102,8 @@ impl Drop for Permit {
 /// Answers for the workers: nothing when the copy could not be made.
 pub(super) type Mail = Mailboxes<(Ticket, Option<LargeBody>)>;
 
-/// Handle to the thread; dropping it tells the thread to end. Nobody waits for the copy it is at: that takes seconds with millions of
-/// torrents, and the end of the process would wait with it.
+/// Handle to the thread; dropping it tells the thread to end. Nobody waits for the copy it is at:
+/// that takes seconds with millions of torrents, and the end of the process would wait with it.
 pub struct FullScrape {
     settings: Settings,
     shared: Arc<Shared>,
@@ -143,7 +146,12 @@ impl FullScrape {
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start(settings: Settings, store: &Arc<Store>, registry: &Arc<Registry>, mail: Mail) -> io::Result<FullScrape> {
+    pub fn start(
+        settings: Settings,
+        store: &Arc<Store>,
+        registry: &Arc<Registry>,
+        mail: Mail,
+    ) -> io::Result<FullScrape> {
         let interval = Duration::from_millis(settings.interval_ms);
         let maker = Maker {
             store: Arc::clone(store),
@@ -151,7 +159,13 @@ impl FullScrape {
             scrape_interval_s: settings.scrape_interval_s,
             listed_only: settings.listed_only,
         };
-        let shared = Arc::new(Shared { desk: Mutex::default(), asked: Condvar::new(), mail, interval, maker });
+        let shared = Arc::new(Shared {
+            desk: Mutex::default(),
+            asked: Condvar::new(),
+            mail,
+            interval,
+            maker,
+        });
         if settings.who != WhoMayAsk::Off {
             let shared = Arc::clone(&shared);
             thread::Builder::new().name("full-scrape".into()).spawn(move || shared.run())?;
@@ -173,7 +187,10 @@ impl FullScrape {
         }
         let Some(permit) = Permit::take(&self.senders) else { return Told::Later };
         desk.askers.insert(client.ip, now);
-        match desk.fresh(now, self.settings.interval_ms).filter(|copy| !gzip || copy.gzip.get().is_some()) {
+        match desk
+            .fresh(now, self.settings.interval_ms)
+            .filter(|copy| !gzip || copy.gzip.get().is_some())
+        {
             Some(copy) => Told::Ready(LargeBody { copy, gzip, _permit: permit }),
             None => {
                 desk.waiting.push(Waiting { ticket: client.ticket, gzip, permit, asked_at: now });
@@ -212,7 +229,10 @@ impl Shared {
     fn run(&self) {
         while let Some(waiting) = self.next_waiting() {
             let now = waiting.iter().map(|one| one.asked_at).max().unwrap_or_default();
-            let fresh = self.desk.lock().fresh(now, u64::try_from(self.interval.as_millis()).unwrap_or(u64::MAX));
+            let fresh = self
+                .desk
+                .lock()
+                .fresh(now, u64::try_from(self.interval.as_millis()).unwrap_or(u64::MAX));
             let copy = fresh.unwrap_or_else(|| {
                 let plain = self.maker.make();
                 let copy = Arc::new(FullCopy { plain, gzip: OnceLock::new() });
@@ -255,11 +275,18 @@ struct Maker {
 impl Maker {
     fn make(&self) -> Vec<u8> {
         let torrents = self.torrents();
-        let mut body = Vec::with_capacity(SCRAPE_FRAME_BYTES_MAX + torrents.len() * USUAL_ENTRY_BYTES);
+        let mut body =
+            Vec::with_capacity(SCRAPE_FRAME_BYTES_MAX + torrents.len() * USUAL_ENTRY_BYTES);
         append(&mut body, |writer| reply::begin_scrape(writer, !torrents.is_empty()));
         for (hash, Counts { complete, incomplete, downloaded }, name) in &torrents {
             let (hash, name) = (*hash, name.as_deref().map(str::as_bytes));
-            let entry = ScrapeEntry { hash, complete: *complete, downloaded: *downloaded, incomplete: *incomplete, name };
+            let entry = ScrapeEntry {
+                hash,
+                complete: *complete,
+                downloaded: *downloaded,
+                incomplete: *incomplete,
+                name,
+            };
             append(&mut body, |writer| reply::write_scrape_entry(writer, &entry));
         }
         append(&mut body, |writer| reply::end_scrape(writer, self.scrape_interval_s));
@@ -276,7 +303,9 @@ impl Maker {
         self.store.for_each(|hash, counts| match listed.remove(hash) {
             Some(record) if record.standing == Standing::Banned => {}
             Some(record) => torrents.push((*hash, counts, record.text)),
-            None if !self.listed_only && counts.complete + counts.incomplete > 0 => torrents.push((*hash, counts, None)),
+            None if !self.listed_only && counts.complete + counts.incomplete > 0 => {
+                torrents.push((*hash, counts, None));
+            }
             None => {}
         });
         if self.listed_only {
@@ -308,7 +337,12 @@ fn compress(plain: &[u8]) -> Vec<u8> {
 }
 
 impl Tracker {
-    pub(super) fn full_scrape(&self, head: &Head<'_>, client: Client, turn: &mut Turn<'_>) -> Answer {
+    pub(super) fn full_scrape(
+        &self,
+        head: &Head<'_>,
+        client: Client,
+        turn: &mut Turn<'_>,
+    ) -> Answer {
         turn.desk.tally.count(Tallied::FullScrape);
         let request = Request { framing: Framing::of(head), gzip: head.accepts_gzip };
         match self.full_scrape.ask(client, request.gzip, turn.now) {
@@ -319,14 +353,21 @@ impl Tracker {
         }
     }
 
-    pub(super) fn send_full_scrape(&self, request: Request, body: Option<LargeBody>, turn: &mut Turn<'_>) -> Answer {
+    pub(super) fn send_full_scrape(
+        &self,
+        request: Request,
+        body: Option<LargeBody>,
+        turn: &mut Turn<'_>,
+    ) -> Answer {
         let Some(mut body) = body else {
             return self.refuse(Failure::Busy, None, request.framing, turn);
         };
-        // After a wait that was given up, what comes may have been made for an earlier request of the same connection.
+        // After a wait that was given up, what comes may have been made for an earlier request of
+        // the same connection.
         body.gzip &= request.gzip;
         let length = body.bytes().len() as u64;
-        turn.out.write(|buffer| frame::full_scrape_head(request.framing, length, body.gzip, buffer));
+        turn.out
+            .write(|buffer| frame::full_scrape_head(request.framing, length, body.gzip, buffer));
         if request.framing.head_only { Answer::Done } else { Answer::Body(body) }
     }
 }
@@ -345,8 +386,11 @@ mod tests {
     #[test]
     fn who_did_not_ask_for_gzip_gets_none_even_of_a_copy_made_for_an_earlier_request() {
         let tracker = harness::tracker(harness::policy());
-        for (asked, made, expected) in [(true, true, true), (false, true, false), (true, false, false), (false, false, false)] {
-            let copy = Arc::new(FullCopy { plain: b"de".to_vec(), gzip: OnceLock::from(compress(b"de")) });
+        for (asked, made, expected) in
+            [(true, true, true), (false, true, false), (true, false, false), (false, false, false)]
+        {
+            let copy =
+                Arc::new(FullCopy { plain: b"de".to_vec(), gzip: OnceLock::from(compress(b"de")) });
             let permit = Permit::take(&Arc::default()).unwrap();
             let body = LargeBody { copy, gzip: made, _permit: permit };
             let framing = Framing { http10: false, keep_alive: true, head_only: false };
@@ -354,7 +398,8 @@ mod tests {
             let (mut desk, mut output) = (Desk::new(7), vec![0; 1_000]);
             let mut turn = Turn { now: Millis(0), desk: &mut desk, out: Outbox::new(&mut output) };
             let ticket = Ticket { worker: 0, slot: 0, generation: 0 };
-            let answer = tracker.resume(parked, Completion::FullScrape(ticket, Some(body)), &mut turn);
+            let answer =
+                tracker.resume(parked, Completion::FullScrape(ticket, Some(body)), &mut turn);
             let Answer::Body(body) = answer else { panic!("no body") };
             let head = String::from_utf8_lossy(turn.out.filled()).into_owned();
             assert_eq!(
@@ -373,17 +418,30 @@ mod tests {
         let wake: Wake = Arc::new(move || {
             let _ = told.send(());
         });
-        let settings = Settings { who: WhoMayAsk::On, interval_ms: INTERVAL_MS, scrape_interval_s: 1_800, listed_only: false };
+        let settings = Settings {
+            who: WhoMayAsk::On,
+            interval_ms: INTERVAL_MS,
+            scrape_interval_s: 1_800,
+            listed_only: false,
+        };
         let registry = Arc::new(Registry::memory());
         (FullScrape::start(settings, store, &registry, Mailboxes::new([wake])).unwrap(), mail)
     }
 
     fn client(last: u8) -> Client {
-        Client { ip: [192, 0, 2, last].into(), ticket: Ticket { worker: 0, slot: last.into(), generation: 0 } }
+        Client {
+            ip: [192, 0, 2, last].into(),
+            ticket: Ticket { worker: 0, slot: last.into(), generation: 0 },
+        }
     }
 
     /// Asks and waits for the body.
-    fn full_scrape(desk: &FullScrape, mail: &Receiver<()>, last: u8, now: Millis) -> Option<LargeBody> {
+    fn full_scrape(
+        desk: &FullScrape,
+        mail: &Receiver<()>,
+        last: u8,
+        now: Millis,
+    ) -> Option<LargeBody> {
         match desk.ask(client(last), false, now) {
             Told::Ready(body) => Some(body),
             Told::Wait => {
@@ -407,7 +465,12 @@ mod tests {
             want_ids: false,
             want_crypto_flags: false,
         };
-        store.enter(&Newcomer::unlisted(&announcement), Millis(0), &mut fastrand::Rng::with_seed(7), &mut Chosen::new());
+        store.enter(
+            &Newcomer::unlisted(&announcement),
+            Millis(0),
+            &mut fastrand::Rng::with_seed(7),
+            &mut Chosen::new(),
+        );
     }
 
     #[test]
@@ -420,10 +483,16 @@ mod tests {
         announce(&store, b'b');
         let shared = full_scrape(&desk, &mail, 2, Millis(1_000 + INTERVAL_MS - 1)).unwrap();
         assert_eq!(first.bytes(), shared.bytes());
-        assert!(full_scrape(&desk, &mail, 1, Millis(1_000 + INTERVAL_MS - 1)).is_none(), "once an interval and address");
+        assert!(
+            full_scrape(&desk, &mail, 1, Millis(1_000 + INTERVAL_MS - 1)).is_none(),
+            "once an interval and address"
+        );
         let anew = full_scrape(&desk, &mail, 1, Millis(1_000 + INTERVAL_MS)).unwrap();
-        let expected = ["a", "b"].map(|hash| format!("20:{}d8:completei1e10:downloadedi0e10:incompletei0ee", hash.repeat(20)));
-        let expected = format!("d5:filesd{}e5:flagsd20:min_request_intervali1800eee", expected.concat());
+        let expected = ["a", "b"].map(|hash| {
+            format!("20:{}d8:completei1e10:downloadedi0e10:incompletei0ee", hash.repeat(20))
+        });
+        let expected =
+            format!("d5:filesd{}e5:flagsd20:min_request_intervali1800eee", expected.concat());
         assert_eq!(String::from_utf8_lossy(anew.bytes()), expected);
     }
 
@@ -431,7 +500,8 @@ mod tests {
     fn a_few_are_sent_at_once_and_the_next_is_told_to_come_back() {
         let store = harness::store(&harness::policy(), 7);
         let (desk, mail) = open_to_all(&store);
-        let senders: Vec<LargeBody> = (1..=4).filter_map(|last| full_scrape(&desk, &mail, last, Millis(0))).collect();
+        let senders: Vec<LargeBody> =
+            (1..=4).filter_map(|last| full_scrape(&desk, &mail, last, Millis(0))).collect();
         assert_eq!(senders.len(), SENDERS_MAX);
         assert!(full_scrape(&desk, &mail, 5, Millis(0)).is_none());
         drop(senders);
@@ -448,6 +518,9 @@ mod tests {
             desk.askers.insert(ip, Millis(0));
         }
         assert!(!desk.admit([192, 0, 2, 1].into(), Millis(1), INTERVAL_MS));
-        assert!(desk.admit([192, 0, 2, 1].into(), Millis(INTERVAL_MS), INTERVAL_MS) && desk.askers.is_empty());
+        assert!(
+            desk.admit([192, 0, 2, 1].into(), Millis(INTERVAL_MS), INTERVAL_MS)
+                && desk.askers.is_empty()
+        );
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::wire::bencode::Full;
 
-/// Replies one behind the other in a borrowed buffer. Never grows, and a reply is in it whole or not at all.
+/// Replies one behind the other in a borrowed buffer. Never grows, and a reply is in it whole or
+/// not at all.
 pub struct Outbox<'b> {
     buffer: &'b mut [u8],
     bytes: usize,
@@ -27,7 +28,8 @@ impl<'b> Outbox<'b> {
     /// Has `write` put one reply into the free space and say how long it is.
     ///
     /// # Panics
-    /// In debug builds when the reply does not fit: the caller makes room for the largest one first.
+    /// In debug builds when the reply does not fit: the caller makes room for the largest one
+    /// first.
     pub fn write(&mut self, write: impl FnOnce(&mut [u8]) -> Result<usize, Full>) {
         let written = write(&mut self.buffer[self.bytes..]);
         debug_assert!(written.is_ok(), "a reply did not fit {} bytes", self.free());

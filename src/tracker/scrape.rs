@@ -1,7 +1,8 @@
 //! Scrapes of named torrents (BEP 48): counts from the swarms, names from the registry.
 //!
-//! Owns: which torrents a scrape shows. A torrent that is banned, or in registered mode not listed, is left out; one that is known and
-//! has no peers is shown with zeros. A scrape waits until the registry has spoken of every torrent in it, or for its time.
+//! Owns: which torrents a scrape shows. A torrent that is banned, or in registered mode not listed,
+//! is left out; one that is known and has no peers is shown with zeros. A scrape waits until the
+//! registry has spoken of every torrent in it, or for its time.
 
 use smallvec::SmallVec;
 
@@ -20,18 +21,29 @@ pub struct ParkedScrape {
     framing: Framing,
 }
 
-/// The torrents of one scrape in the order of their hashes, each with the registry's word once it has spoken. Most scrapes name one.
+/// The torrents of one scrape in the order of their hashes, each with the registry's word once it
+/// has spoken. Most scrapes name one.
 type Torrents = SmallVec<[(InfoHash, Option<Record>); 2]>;
 
 impl Tracker {
-    pub(super) fn scrape(&self, query: &[u8], head: &Head<'_>, client: Client, turn: &mut Turn<'_>) -> Answer {
+    pub(super) fn scrape(
+        &self,
+        query: &[u8],
+        head: &Head<'_>,
+        client: Client,
+        turn: &mut Turn<'_>,
+    ) -> Answer {
         let hashes = match Hashes::parse(query) {
             Ok(None) => return self.full_scrape(head, client, turn),
             Ok(Some(hashes)) => hashes,
             Err(failure) => return self.refuse(failure, None, Framing::of(head), turn),
         };
         turn.desk.tally.count(Tallied::Scrape);
-        let torrents = hashes.as_slice().iter().map(|hash| (*hash, self.registry.record(hash, turn.now))).collect();
+        let torrents = hashes
+            .as_slice()
+            .iter()
+            .map(|hash| (*hash, self.registry.record(hash, turn.now)))
+            .collect();
         let scrape = ParkedScrape { torrents, framing: Framing::of(head) };
         match self.request_missing(&scrape, client.ticket, turn) {
             Ok(true) => self.answer_scrape(&scrape, turn),
@@ -43,9 +55,15 @@ impl Tracker {
         }
     }
 
-    /// Asks for the records that are not at hand; whether there was none to ask for. A scrape that is refused half-way is answered at
-    /// once, and what comes later for its ticket finds nobody waiting for it.
-    fn request_missing(&self, scrape: &ParkedScrape, ticket: Ticket, turn: &Turn<'_>) -> Result<bool, LookupError> {
+    /// Asks for the records that are not at hand; whether there was none to ask for. A scrape that
+    /// is refused half-way is answered at once, and what comes later for its ticket finds
+    /// nobody waiting for it.
+    fn request_missing(
+        &self,
+        scrape: &ParkedScrape,
+        ticket: Ticket,
+        turn: &Turn<'_>,
+    ) -> Result<bool, LookupError> {
         let mut complete = true;
         for (hash, _) in scrape.torrents.iter().filter(|(_, record)| record.is_none()) {
             complete = false;
@@ -54,8 +72,15 @@ impl Tracker {
         Ok(complete)
     }
 
-    pub(super) fn resume_scrape(&self, mut scrape: ParkedScrape, lookup: registry::Completion, turn: &mut Turn<'_>) -> Answer {
-        let Ok(position) = scrape.torrents.binary_search_by_key(&lookup.info_hash, |(hash, _)| *hash) else {
+    pub(super) fn resume_scrape(
+        &self,
+        mut scrape: ParkedScrape,
+        lookup: registry::Completion,
+        turn: &mut Turn<'_>,
+    ) -> Answer {
+        let Ok(position) =
+            scrape.torrents.binary_search_by_key(&lookup.info_hash, |(hash, _)| *hash)
+        else {
             return Answer::Wait(Box::new(Parked::Scrape(scrape)));
         };
         match lookup.outcome {
@@ -68,37 +93,55 @@ impl Tracker {
         }
     }
 
-    /// The registry cannot tell: what it said last counts, however old. An open tracker shows the rest without names; a registered one
-    /// shows those it knows of, and asks to come back if that is none.
-    pub(super) fn scrape_without_records(&self, mut scrape: ParkedScrape, error: LookupError, turn: &mut Turn<'_>) -> Answer {
+    /// The registry cannot tell: what it said last counts, however old. An open tracker shows the
+    /// rest without names; a registered one shows those it knows of, and asks to come back if
+    /// that is none.
+    pub(super) fn scrape_without_records(
+        &self,
+        mut scrape: ParkedScrape,
+        error: LookupError,
+        turn: &mut Turn<'_>,
+    ) -> Answer {
         for (hash, record) in scrape.torrents.iter_mut().filter(|(_, record)| record.is_none()) {
             *record = self.registry.last_known(hash);
         }
-        match self.policy.registered_only && scrape.torrents.iter().all(|(_, record)| record.is_none()) {
+        match self.policy.registered_only
+            && scrape.torrents.iter().all(|(_, record)| record.is_none())
+        {
             true => self.refuse(temporary(error), None, scrape.framing, turn),
             false => self.answer_scrape(&scrape, turn),
         }
     }
 
     fn answer_scrape(&self, scrape: &ParkedScrape, turn: &mut Turn<'_>) -> Answer {
-        let entries = scrape.torrents.iter().filter_map(|(hash, record)| self.scrape_entry(hash, record.as_ref()));
+        let entries = scrape
+            .torrents
+            .iter()
+            .filter_map(|(hash, record)| self.scrape_entry(hash, record.as_ref()));
         let interval_s = self.policy.scrape_interval_s;
         turn.out.write(|buffer| reply::scrape(entries, interval_s, scrape.framing, buffer));
         Answer::Done
     }
 
-    fn scrape_entry<'r>(&self, hash: &InfoHash, record: Option<&'r Record>) -> Option<ScrapeEntry<'r>> {
+    fn scrape_entry<'r>(
+        &self,
+        hash: &InfoHash,
+        record: Option<&'r Record>,
+    ) -> Option<ScrapeEntry<'r>> {
         let standing = record.map_or(Standing::Unknown, |record| record.standing);
         let counts = match (standing, self.store.scrape(hash)) {
             (Standing::Banned, _) => return None,
             (Standing::Unknown, _) if self.policy.registered_only => return None,
             (_, Some(counts)) => counts,
-            (Standing::Known, None) if self.registry.is_listing() => {
-                Counts { downloaded: record.map_or(0, |record| record.downloaded), ..Counts::default() }
-            }
+            (Standing::Known, None) if self.registry.is_listing() => Counts {
+                downloaded: record.map_or(0, |record| record.downloaded),
+                ..Counts::default()
+            },
             (Standing::Known | Standing::Unknown, None) => return None,
         };
-        let name = record.filter(|record| record.standing == Standing::Known).and_then(|record| record.text.as_deref());
+        let name = record
+            .filter(|record| record.standing == Standing::Known)
+            .and_then(|record| record.text.as_deref());
         Some(ScrapeEntry {
             hash: *hash,
             complete: counts.complete,

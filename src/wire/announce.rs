@@ -1,11 +1,16 @@
-//! An announce as it is asked: the query's fields, then the values they stand for (BEP 3, 7, 21, 23).
+//! An announce as it is asked: the query's fields, then the values they stand for (BEP 3, 7, 21,
+//! 23).
 //!
-//! Owns: which fields count, which must be there, what each may hold and which failure is named first.
-//! Never: decides. Whether `ip` is believed, how many peers `numwant` gets and whether port 1 is stored is policy, above.
+//! Owns: which fields count, which must be there, what each may hold and which failure is named
+//! first.
+//!
+//! Never: decides. Whether `ip` is believed, how many peers `numwant` gets and whether port 1 is
+//! stored is policy, above.
+//!
 //! Limits: none of its own; a query is as long as the request limit lets it be.
 //!
-//! Only what BEP 3 requires can be refused. Everything optional that cannot be read is taken as not said: real clients send
-//! `numwant=-1`, `event=paused` (BEP 21), `ipv6=None` and `left=-1`.
+//! Only what BEP 3 requires can be refused. Everything optional that cannot be read is taken as not
+//! said: real clients send `numwant=-1`, `event=paused` (BEP 21), `ipv6=None` and `left=-1`.
 
 use std::net::IpAddr;
 
@@ -22,8 +27,9 @@ const IP_TEXT_BYTES_MAX: usize = 45;
 /// The longest event that means something: `completed`.
 const EVENT_BYTES_MAX: usize = 9;
 
-/// The fields of an announce as they were sent, still percent-encoded. Of a field sent twice the first counts; fields the tracker
-/// has no use for (`key`, `trackerid`, `ipv4`, `corrupt`, …) are not kept.
+/// The fields of an announce as they were sent, still percent-encoded. Of a field sent twice the
+/// first counts; fields the tracker has no use for (`key`, `trackerid`, `ipv4`, `corrupt`, …) are
+/// not kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct AnnounceQuery<'b> {
     /// Which torrent. Required.
@@ -32,7 +38,8 @@ pub struct AnnounceQuery<'b> {
     pub peer_id: Option<&'b [u8]>,
     /// Where the client listens. Required.
     pub port: Option<&'b [u8]>,
-    /// Bytes uploaded. Required, but nothing in the tracker depends on the value, so it is never read.
+    /// Bytes uploaded. Required, but nothing in the tracker depends on the value, so it is never
+    /// read.
     pub uploaded: Option<&'b [u8]>,
     /// Bytes downloaded. Required, never read.
     pub downloaded: Option<&'b [u8]>,
@@ -48,7 +55,8 @@ pub struct AnnounceQuery<'b> {
     pub no_peer_id: Option<&'b [u8]>,
     /// The address the client claims to have.
     pub ip: Option<&'b [u8]>,
-    /// Where the client listens for encrypted connections only: stands in for `port` (message stream encryption).
+    /// Where the client listens for encrypted connections only: stands in for `port` (message
+    /// stream encryption).
     pub cryptoport: Option<&'b [u8]>,
     /// `1`: can encrypt.
     pub supportcrypto: Option<&'b [u8]>,
@@ -65,17 +73,20 @@ pub struct Announce {
     pub peer_id: PeerId,
     /// Where it listens, never 0; see [`Announce::listening`].
     pub port: u16,
-    /// It has everything: `left` is exactly `0`. Clients that do not know their `left` yet send 16384, 2^63-1, 2^64-1 or -1.
+    /// It has everything: `left` is exactly `0`. Clients that do not know their `left` yet send
+    /// 16384, 2^63-1, 2^64-1 or -1.
     pub seeder: bool,
     /// What has happened.
     pub event: Event,
-    /// Peers wanted; none when the client leaves it to the tracker, also by a negative number or garbage.
+    /// Peers wanted; none when the client leaves it to the tracker, also by a negative number or
+    /// garbage.
     pub numwant: Option<u32>,
     /// The answer lists peers as packed bytes (BEP 23), not as dictionaries.
     pub compact: bool,
     /// The dictionary model goes without peer ids.
     pub no_peer_id: bool,
-    /// The address the client claims to have, as written; none when none can be read. Not to be believed as it stands.
+    /// The address the client claims to have, as written; none when none can be read. Not to be
+    /// believed as it stands.
     pub ip: Option<IpAddr>,
     /// What it says of encryption. Anything but [`Crypto::None`] also asks for `crypto_flags`.
     pub crypto: Crypto,
@@ -111,7 +122,8 @@ impl<'b> AnnounceQuery<'b> {
         fields
     }
 
-    /// The values behind the fields, or the first of failures #1 to #4, in the order of their numbers.
+    /// The values behind the fields, or the first of failures #1 to #4, in the order of their
+    /// numbers.
     pub fn announce(&self) -> Result<Announce, Failure> {
         let required = |field: Option<&'b [u8]>, name| field.ok_or(Failure::MissingField(name));
         let info_hash = required(self.info_hash, Field::InfoHash)?;
@@ -127,7 +139,10 @@ impl<'b> AnnounceQuery<'b> {
             port: decode_port(self.cryptoport.unwrap_or(port)).ok_or(Failure::PortInvalid)?,
             seeder: decode_exact(left) == Some(*b"0"),
             event: self.event.map_or(Event::Update, decode_event),
-            numwant: self.numwant.and_then(decode_decimal).map(|wanted| u32::try_from(wanted).unwrap_or(u32::MAX)),
+            numwant: self
+                .numwant
+                .and_then(decode_decimal)
+                .map(|wanted| u32::try_from(wanted).unwrap_or(u32::MAX)),
             compact: self.compact.and_then(decode_exact) != Some(*b"0"),
             no_peer_id: is_one(self.no_peer_id),
             ip: self.ip.and_then(decode_ip),
@@ -141,7 +156,8 @@ impl<'b> AnnounceQuery<'b> {
 }
 
 impl Announce {
-    /// Whether anybody can connect to this peer. One that does not listen is answered in full, but never stored or handed out.
+    /// Whether anybody can connect to this peer. One that does not listen is answered in full, but
+    /// never stored or handed out.
     pub fn listening(&self) -> bool {
         self.port != PORT_NOT_LISTENING
     }
@@ -155,7 +171,8 @@ fn decode_port(value: &[u8]) -> Option<u16> {
     decode_decimal(value).and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0)
 }
 
-/// Any case; what is not one of the three is a regular update: empty, `empty`, `none`, and `paused` (BEP 21).
+/// Any case; what is not one of the three is a regular update: empty, `empty`, `none`, and `paused`
+/// (BEP 21).
 fn decode_event(value: &[u8]) -> Event {
     let event: ArrayVec<u8, EVENT_BYTES_MAX> = decode_at_most(value).unwrap_or_default();
     if event.eq_ignore_ascii_case(b"started") {

@@ -1,10 +1,12 @@
 //! A bencode writer over a preallocated buffer (BEP 3).
 //!
 //! Owns: where the next byte goes, and whether everything has fitted so far.
-//! Never: allocates, writes past the end of its buffer, or checks the nesting: who begins a dictionary ends it, and writes its keys
-//! in order.
-//! Limits: the buffer's length. The first write that does not fit is dropped whole, and so is everything after it;
-//! [`Writer::written`] says so at the end, so the calls between need no `?`.
+//!
+//! Never: allocates, writes past the end of its buffer, or checks the nesting: who begins a
+//! dictionary ends it, and writes its keys in order.
+//!
+//! Limits: the buffer's length. The first write that does not fit is dropped whole, and so is
+//! everything after it; [`Writer::written`] says so at the end, so the calls between need no `?`.
 
 /// The buffer was too small for what was written into it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,7 +36,8 @@ impl<'b> Writer<'b> {
         if self.at == FULL_AT { Err(Full) } else { Ok(self.at) }
     }
 
-    /// Bytes that go out as they are: text of an HTTP head, or something bencoded already, such as the key `8:interval`.
+    /// Bytes that go out as they are: text of an HTTP head, or something bencoded already, such as
+    /// the key `8:interval`.
     #[inline]
     pub fn raw(&mut self, bytes: &[u8]) {
         if let Some(room) = self.claim(bytes.len()) {
@@ -69,7 +72,8 @@ impl<'b> Writer<'b> {
         pieces.iter().for_each(|piece| self.raw(piece));
     }
 
-    /// Begins a dictionary: keys and values follow in turns, keys in ascending order of their bytes.
+    /// Begins a dictionary: keys and values follow in turns, keys in ascending order of their
+    /// bytes.
     pub fn begin_dict(&mut self) {
         self.raw(b"d");
     }
@@ -84,7 +88,8 @@ impl<'b> Writer<'b> {
         self.raw(b"e");
     }
 
-    /// The next `bytes` bytes of the buffer, or none, now and ever after, when there are not so many.
+    /// The next `bytes` bytes of the buffer, or none, now and ever after, when there are not so
+    /// many.
     #[inline]
     fn claim(&mut self, bytes: usize) -> Option<&mut [u8]> {
         let begin = self.at;
@@ -148,8 +153,11 @@ mod tests {
     }
 
     fn values() -> impl Strategy<Value = Value> {
-        let leaf =
-            prop_oneof![any::<u32>().prop_map(Value::Int), Just(Value::Int(0)), vec(any::<u8>(), 0..120).prop_map(Value::Bytes),];
+        let leaf = prop_oneof![
+            any::<u32>().prop_map(Value::Int),
+            Just(Value::Int(0)),
+            vec(any::<u8>(), 0..120).prop_map(Value::Bytes),
+        ];
         leaf.prop_recursive(4, 64, 8, |inner| {
             prop_oneof![
                 vec(inner.clone(), 0..8).prop_map(Value::List),
@@ -158,8 +166,8 @@ mod tests {
         })
     }
 
-    /// The crate's decoder takes any key order, leading zeros and trailing bytes, so what it has decoded is encoded again: only
-    /// canonical bencoding comes back as the same bytes.
+    /// The crate's decoder takes any key order, leading zeros and trailing bytes, so what it has
+    /// decoded is encoded again: only canonical bencoding comes back as the same bytes.
     #[test]
     fn what_is_written_is_canonical_and_decodes_to_the_same_value() {
         property(512, values(), |value| {
@@ -206,7 +214,9 @@ mod tests {
 
     #[test]
     fn integers_are_decimal_without_leading_zeros() {
-        for (value, expected) in [(0, "i0e"), (7, "i7e"), (1800, "i1800e"), (u32::MAX, "i4294967295e")] {
+        for (value, expected) in
+            [(0, "i0e"), (7, "i7e"), (1800, "i1800e"), (u32::MAX, "i4294967295e")]
+        {
             let mut buffer = [0; 16];
             let mut out = Writer::new(&mut buffer);
             out.int(value);

@@ -1,11 +1,14 @@
-//! What a request can be refused with inside the protocol: HTTP 200 and a bencoded `failure reason`.
+//! What a request can be refused with inside the protocol: HTTP 200 and a bencoded `failure
+//! reason`.
 //!
 //! Owns: the failures, their numbers and texts, and how soon a client may try again (BEP 31).
-//! Never: an HTTP fault. Those are [`HttpFault`](super::http::HttpFault), for bytes that never became a request; clients hide the
-//! text of a 4xx from their users, so whatever can be said here is said here.
 //!
-//! The numbers are those of the PHP tracker, and sites match on them, so a text starts with its number. What passes by itself (the
-//! database is away, too much to do) has none.
+//! Never: an HTTP fault. Those are [`HttpFault`](super::http::HttpFault), for bytes that never
+//! became a request; clients hide the text of a 4xx from their users, so whatever can be said here
+//! is said here.
+//!
+//! The numbers are those of the PHP tracker, and sites match on them, so a text starts with its
+//! number. What passes by itself (the database is away, too much to do) has none.
 
 /// Why an announce or a scrape is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,7 +54,8 @@ pub enum Field {
 
 /// The longest of all [`Failure::text`]s, in bytes.
 pub const TEXT_BYTES_MAX: usize = 64;
-/// How long a client waits after a failure that only an operator ends: #5, #6 (an unban must be noticed), full scrapes that are off.
+/// How long a client waits after a failure that only an operator ends: #5, #6 (an unban must be
+/// noticed), full scrapes that are off.
 const LISTING_RETRY_MINUTES: u32 = 30;
 /// How long a client waits for what passes by itself.
 const PASSING_RETRY_MINUTES: u32 = 5;
@@ -64,7 +68,9 @@ impl Failure {
             Failure::MissingField(Field::PeerId) => "#1 the required field peer_id is missing",
             Failure::MissingField(Field::Port) => "#1 the required field port is missing",
             Failure::MissingField(Field::Uploaded) => "#1 the required field uploaded is missing",
-            Failure::MissingField(Field::Downloaded) => "#1 the required field downloaded is missing",
+            Failure::MissingField(Field::Downloaded) => {
+                "#1 the required field downloaded is missing"
+            }
             Failure::MissingField(Field::Left) => "#1 the required field left is missing",
             Failure::InfoHashLength => "#2 the info_hash is not 20 bytes long",
             Failure::PeerIdLength => "#3 the peer_id is not 20 bytes long",
@@ -73,21 +79,32 @@ impl Failure {
             Failure::Banned => "#6 this torrent is banned from this tracker",
             Failure::Unavailable => "the tracker's database is away, please try again later",
             Failure::Busy => "the tracker is overloaded, please try again later",
-            Failure::FullScrapeTooSoon => "that is enough full scrapes for now, please try again later",
+            Failure::FullScrapeTooSoon => {
+                "that is enough full scrapes for now, please try again later"
+            }
             Failure::FullScrapeOff => "full scrapes are not offered here: name the torrents",
         }
     }
 
-    /// Minutes after which the same request may succeed (BEP 31 `retry in`); none when it never will.
+    /// Minutes after which the same request may succeed (BEP 31 `retry in`); none when it never
+    /// will.
     pub fn retry_minutes(self) -> Option<u32> {
         match self {
-            Failure::MissingField(_) | Failure::InfoHashLength | Failure::PeerIdLength | Failure::PortInvalid => None,
-            Failure::NotRegistered | Failure::Banned | Failure::FullScrapeOff => Some(LISTING_RETRY_MINUTES),
-            Failure::Unavailable | Failure::Busy | Failure::FullScrapeTooSoon => Some(PASSING_RETRY_MINUTES),
+            Failure::MissingField(_)
+            | Failure::InfoHashLength
+            | Failure::PeerIdLength
+            | Failure::PortInvalid => None,
+            Failure::NotRegistered | Failure::Banned | Failure::FullScrapeOff => {
+                Some(LISTING_RETRY_MINUTES)
+            }
+            Failure::Unavailable | Failure::Busy | Failure::FullScrapeTooSoon => {
+                Some(PASSING_RETRY_MINUTES)
+            }
         }
     }
 
-    /// Seconds for `interval` and `min interval`: rTorrent reads them inside failures and knows no `retry in`.
+    /// Seconds for `interval` and `min interval`: rTorrent reads them inside failures and knows no
+    /// `retry in`.
     pub fn interval_s(self) -> u32 {
         60 * self.retry_minutes().unwrap_or(LISTING_RETRY_MINUTES)
     }

@@ -1,11 +1,15 @@
 //! The HTTP head in front of a body, in one piece with it, so that one write sends both.
 //!
-//! Owns: status line, `Content-Type`, `Content-Length`, `Connection`, and where in the buffer the body goes.
+//! Owns: status line, `Content-Type`, `Content-Length`, `Connection`, and where in the buffer the
+//! body goes.
+//!
 //! Never: chunks, dates, or other headers: clients read none of them.
+//!
 //! Limits: [`HEAD_BYTES_MAX`] in front of a body.
 //!
-//! A body's length is known only when it is written. So it is written first, behind a gap for a head whose length has three digits,
-//! as nearly all bodies do; the few others are moved by a byte or two.
+//! A body's length is known only when it is written. So it is written first, behind a gap for a
+//! head whose length has three digits, as nearly all bodies do; the few others are moved by a byte
+//! or two.
 
 use crate::wire::bencode::{Full, Writer};
 use crate::wire::head::{Head, Method};
@@ -18,7 +22,8 @@ const END_OF_HEAD: &str = "\r\n\r\n";
 const END_OF_HEAD_CLOSING: &str = "\r\nConnection: close\r\n\r\n";
 const END_OF_HEAD_KEEPING: &str = "\r\nConnection: keep-alive\r\n\r\n";
 
-/// Digits of a length the gap is made for: bodies of 100 to 999 bytes, an announce of up to about 140 IPv4 peers.
+/// Digits of a length the gap is made for: bodies of 100 to 999 bytes, an announce of up to about
+/// 140 IPv4 peers.
 const USUAL_DIGITS: usize = 3;
 
 /// The longest head of a 200: a full scrape's, gzipped, of 2^64-1 bytes.
@@ -43,12 +48,18 @@ pub struct Framing {
 }
 
 impl Framing {
-    /// For what never became a request: where the next one would begin is unknown, so the connection closes.
+    /// For what never became a request: where the next one would begin is unknown, so the
+    /// connection closes.
     pub const LAST: Framing = Framing { http10: false, keep_alive: false, head_only: false };
 
-    /// The framing a request asks for. After a request with a body the connection cannot stay: the body is not read.
+    /// The framing a request asks for. After a request with a body the connection cannot stay: the
+    /// body is not read.
     pub fn of(head: &Head<'_>) -> Framing {
-        Framing { http10: head.http10, keep_alive: head.keep_alive && !head.has_body, head_only: head.method == Method::Head }
+        Framing {
+            http10: head.http10,
+            keep_alive: head.keep_alive && !head.has_body,
+            head_only: head.method == Method::Head,
+        }
     }
 
     fn end_of_head(self) -> &'static str {
@@ -60,8 +71,13 @@ impl Framing {
     }
 }
 
-/// Writes a 200 into `out`, its body by `write_body`. Returns the bytes of the whole, or [`Full`] when `out` is too small.
-pub(super) fn ok(framing: Framing, out: &mut [u8], write_body: impl FnOnce(&mut Writer<'_>)) -> Result<usize, Full> {
+/// Writes a 200 into `out`, its body by `write_body`. Returns the bytes of the whole, or [`Full`]
+/// when `out` is too small.
+pub(super) fn ok(
+    framing: Framing,
+    out: &mut [u8],
+    write_body: impl FnOnce(&mut Writer<'_>),
+) -> Result<usize, Full> {
     framed(STATUS_OK, framing, out, write_body)
 }
 
@@ -83,11 +99,17 @@ pub fn index(framing: Framing, out: &mut [u8]) -> Result<usize, Full> {
     ok(framing, out, |body| body.raw(text.as_bytes()))
 }
 
-/// Writes the head of a full scrape, whose body of `body_bytes` (as sent, so gzipped when `gzip`) follows from elsewhere.
+/// Writes the head of a full scrape, whose body of `body_bytes` (as sent, so gzipped when `gzip`)
+/// follows from elsewhere.
 ///
 /// # Errors
 /// [`Full`] when `out` is too small; [`HEAD_BYTES_MAX`] bytes are enough.
-pub fn full_scrape_head(framing: Framing, body_bytes: u64, gzip: bool, out: &mut [u8]) -> Result<usize, Full> {
+pub fn full_scrape_head(
+    framing: Framing,
+    body_bytes: u64,
+    gzip: bool,
+    out: &mut [u8],
+) -> Result<usize, Full> {
     let mut digits = itoa::Buffer::new();
     let mut head = Writer::new(out);
     head.raw(STATUS_OK.as_bytes());
@@ -101,7 +123,12 @@ pub fn full_scrape_head(framing: Framing, body_bytes: u64, gzip: bool, out: &mut
 }
 
 #[inline]
-fn framed(status_line: &str, framing: Framing, out: &mut [u8], write_body: impl FnOnce(&mut Writer<'_>)) -> Result<usize, Full> {
+fn framed(
+    status_line: &str,
+    framing: Framing,
+    out: &mut [u8],
+    write_body: impl FnOnce(&mut Writer<'_>),
+) -> Result<usize, Full> {
     let end_of_head = framing.end_of_head();
     let undigited_bytes = status_line.len() + BEFORE_LENGTH.len() + end_of_head.len();
     let gap_bytes = undigited_bytes + USUAL_DIGITS;

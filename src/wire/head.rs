@@ -1,7 +1,11 @@
 //! What the headers of a request say that matters to a tracker (RFC 9110, RFC 9112).
 //!
-//! Owns: the few headers with a meaning here: may the connection stay, does a body follow, was a proxy in between, is gzip welcome.
-//! Never: parses lines (that is httparse's work), or keeps a header. Host is not required: old clients speak HTTP/1.0 without it.
+//! Owns: the few headers with a meaning here: may the connection stay, does a body follow, was a
+//! proxy in between, is gzip welcome.
+//!
+//! Never: parses lines (that is httparse's work), or keeps a header. Host is not required: old
+//! clients speak HTTP/1.0 without it.
+//!
 //! Limits: one look at each header; most are passed over by the length of their name alone.
 
 /// The method, as far as it makes a difference.
@@ -20,7 +24,8 @@ pub enum Method {
 pub struct Head<'b> {
     /// What to do.
     pub method: Method,
-    /// The request target, raw: any byte but controls, space and DEL. [`route`](super::http::route) takes it apart.
+    /// The request target, raw: any byte but controls, space and DEL.
+    /// [`route`](super::http::route) takes it apart.
     pub target: &'b [u8],
     /// HTTP/1.0, which closes unless it asks not to.
     pub http10: bool,
@@ -77,7 +82,8 @@ struct Notes {
 
 impl Notes {
     fn take(&mut self, name: &str, value: &[u8]) {
-        // Nearly everybody writes names as the RFCs do, and comparing those byte for byte is ten times faster.
+        // Nearly everybody writes names as the RFCs do, and comparing those byte for byte is ten
+        // times faster.
         let is = |known: &str| name == known || name.eq_ignore_ascii_case(known);
         match name.len() {
             3 => self.proxied |= is("Via"),
@@ -121,7 +127,8 @@ fn elements(value: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     value.split(move |byte| *byte == separator).map(<[u8]>::trim_ascii)
 }
 
-/// Only a length that is surely nothing is taken for none: what cannot be read may be followed by a body.
+/// Only a length that is surely nothing is taken for none: what cannot be read may be followed by a
+/// body.
 fn is_decimal_zero(value: &[u8]) -> bool {
     !value.is_empty() && value.iter().all(|digit| *digit == b'0')
 }
@@ -139,7 +146,10 @@ mod tests {
     use super::*;
 
     fn head(http10: bool, headers: &[(&'static str, &'static str)]) -> Head<'static> {
-        let headers: Vec<_> = headers.iter().map(|(name, value)| httparse::Header { name, value: value.as_bytes() }).collect();
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| httparse::Header { name, value: value.as_bytes() })
+            .collect();
         Head::new(RequestLine { method: b"GET", target: b"/", http10 }, &headers)
     }
 
@@ -161,7 +171,11 @@ mod tests {
         ];
         for (http10, values, expected) in rows {
             let headers: Vec<_> = values.iter().map(|value| ("CONNECTION", *value)).collect();
-            assert_eq!(head(*http10, &headers).keep_alive, *expected, "http10 {http10}, {values:?}");
+            assert_eq!(
+                head(*http10, &headers).keep_alive,
+                *expected,
+                "http10 {http10}, {values:?}"
+            );
         }
     }
 
@@ -187,10 +201,26 @@ mod tests {
 
     #[test]
     fn a_proxy_gives_itself_away() {
-        for name in ["X-Forwarded-For", "x-forwarded-for", "Forwarded", "X-Real-IP", "x-real-ip", "Via", "via"] {
+        for name in [
+            "X-Forwarded-For",
+            "x-forwarded-for",
+            "Forwarded",
+            "X-Real-IP",
+            "x-real-ip",
+            "Via",
+            "via",
+        ] {
             assert!(head(false, &[(name, "198.51.100.7")]).proxied, "{name}");
         }
-        for name in ["Vib", "Forwarder", "X-Forwarded-Fox", "X-Real-IQ", "Host", "User-Agent", "Want-Digest"] {
+        for name in [
+            "Vib",
+            "Forwarder",
+            "X-Forwarded-Fox",
+            "X-Real-IQ",
+            "Host",
+            "User-Agent",
+            "Want-Digest",
+        ] {
             assert!(!head(false, &[(name, "198.51.100.7")]).proxied, "{name}");
         }
     }

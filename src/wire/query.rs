@@ -1,12 +1,15 @@
 //! Query strings: pairs, and the percent-decoding of their values.
 //!
 //! Owns: the splitting on `&` and behind a key, and the decoding of `%xx`.
-//! Never: refuses a query, knows a key, or asks for UTF-8. A second `?` or a tail such as `& & = =` (Azureus) is a pair nobody asks
-//! for. Keys are compared as they were sent; no client escapes them.
+//!
+//! Never: refuses a query, knows a key, or asks for UTF-8. A second `?` or a tail such as `& & = =`
+//! (Azureus) is a pair nobody asks for. Keys are compared as they were sent; no client escapes
+//! them.
+//!
 //! Limits: time linear in the query; decoded values are as long as the caller's type says.
 //!
-//! Every byte but `%` stands for itself, `+` (a plus, not a space: info hashes contain it) and bytes from 0x80 up included. A
-//! broken escape makes its value invalid, not the query.
+//! Every byte but `%` stands for itself, `+` (a plus, not a space: info hashes contain it) and
+//! bytes from 0x80 up included. A broken escape makes its value invalid, not the query.
 
 use arrayvec::ArrayVec;
 use memchr::memchr;
@@ -43,7 +46,8 @@ impl<'q> Iterator for Pairs<'q> {
     }
 }
 
-/// What a pair says of `key`: what stands behind its first `=`, nothing when it is a bare key. None when its key is another one.
+/// What a pair says of `key`: what stands behind its first `=`, nothing when it is a bare key. None
+/// when its key is another one.
 #[inline]
 pub fn value_of<'q>(pair: &'q [u8], key: &[u8]) -> Option<&'q [u8]> {
     match pair.strip_prefix(key)? {
@@ -53,15 +57,16 @@ pub fn value_of<'q>(pair: &'q [u8], key: &[u8]) -> Option<&'q [u8]> {
     }
 }
 
-/// Where the first `byte` stands, or the end. Most pairs are short: eight bytes at a time in line are through before a vectorised search
-/// has set out.
+/// Where the first `byte` stands, or the end. Most pairs are short: eight bytes at a time in line
+/// are through before a vectorised search has set out.
 #[inline]
 fn find(bytes: &[u8], byte: u8) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     let (words, tail) = bytes.as_chunks::<8>();
     for (at, word) in words.iter().enumerate() {
         let differences = u64::from_le_bytes(*word) ^ (ONES * u64::from(byte));
-        // The highest bit of each byte without a difference; those above the lowest such byte mean nothing.
+        // The highest bit of each byte without a difference; those above the lowest such byte mean
+        // nothing.
         let hits = differences.wrapping_sub(ONES) & !differences & (ONES << 7);
         if hits != 0 {
             return 8 * at + hits.trailing_zeros() as usize / 8;
@@ -101,18 +106,22 @@ pub fn decode_at_most<const N: usize>(value: &[u8]) -> Option<ArrayVec<u8, N>> {
     Some(decoded)
 }
 
-/// A value that must decode to decimal digits and nothing else; past the largest u64 it stays there.
+/// A value that must decode to decimal digits and nothing else; past the largest u64 it stays
+/// there.
 pub fn decode_decimal(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
         return None;
     }
     // Digits as they are, and too few of them to be too large: nearly always.
     if value.len() <= USUAL_DIGITS_MAX
-        && let Some(number) = value.iter().try_fold(0, |number, byte| digit(*byte).map(|digit| 10 * number + digit))
+        && let Some(number) =
+            value.iter().try_fold(0, |number, byte| digit(*byte).map(|digit| 10 * number + digit))
     {
         return Some(number);
     }
-    Decode { rest: value }.try_fold(0_u64, |number, byte| Some(number.saturating_mul(10).saturating_add(digit(byte?)?)))
+    Decode { rest: value }.try_fold(0_u64, |number, byte| {
+        Some(number.saturating_mul(10).saturating_add(digit(byte?)?))
+    })
 }
 
 #[inline]
@@ -174,10 +183,14 @@ mod tests {
             ("a=1& & = =", &["a=1", " ", " = ="]),
             ("a=1;b=2?c=3", &["a=1;b=2?c=3"]),
             ("a=1&a=2", &["a=1", "a=2"]),
-            ("a=1234567&b=12345&c=123456789abcdef&d", &["a=1234567", "b=12345", "c=123456789abcdef", "d"]),
+            (
+                "a=1234567&b=12345&c=123456789abcdef&d",
+                &["a=1234567", "b=12345", "c=123456789abcdef", "d"],
+            ),
         ];
         for (query, expected) in rows {
-            let found: Vec<_> = pairs(query.as_bytes()).map(|pair| str::from_utf8(pair).unwrap()).collect();
+            let found: Vec<_> =
+                pairs(query.as_bytes()).map(|pair| str::from_utf8(pair).unwrap()).collect();
             assert_eq!(found, *expected, "{query}");
         }
     }

@@ -1,9 +1,12 @@
-//! The bencoded answers: announce (BEP 3, 7, 23, 24), scrape (BEP 48) and failure (BEP 31), each with its HTTP head.
+//! The bencoded answers: announce (BEP 3, 7, 23, 24), scrape (BEP 48) and failure (BEP 31), each
+//! with its HTTP head.
 //!
 //! Owns: their keys and the order of their keys, and how large each can get.
+//!
 //! Never: chooses a peer, counts, or asks whether something may be told: what is handed in is sent.
-//! Limits: [`PEERS_PER_REPLY_MAX`], [`HASHES_PER_SCRAPE_MAX`] and [`TEXT_BYTES_MAX`] make [`REPLY_BYTES_MAX`]; a buffer of so many
-//! bytes takes every answer, a smaller one gets [`Full`].
+//!
+//! Limits: [`PEERS_PER_REPLY_MAX`], [`HASHES_PER_SCRAPE_MAX`] and [`TEXT_BYTES_MAX`] make
+//! [`REPLY_BYTES_MAX`]; a buffer of so many bytes takes every answer, a smaller one gets [`Full`].
 //!
 //! Keys are written as they go out (`8:interval`): their lengths are known when this is compiled.
 
@@ -20,26 +23,38 @@ use crate::wire::scrape::HASHES_PER_SCRAPE_MAX;
 
 /// Peers in one announce answer, whatever the settings say.
 pub const PEERS_PER_REPLY_MAX: usize = 500;
-/// Bytes of a torrent's name or of the reason for a ban: 255 characters of MySQL's three-byte UTF-8. What is longer is cut.
+/// Bytes of a torrent's name or of the reason for a ban: 255 characters of MySQL's three-byte
+/// UTF-8. What is longer is cut.
 pub const TEXT_BYTES_MAX: usize = 765;
 
 const INT_BYTES_MAX: usize = "i4294967295e".len();
 const IP_TEXT_BYTES_MAX: usize = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff".len();
 const IPV4_TEXT_BYTES_MAX: usize = "255.255.255.255.".len();
-const PEER_DICT_BYTES_MAX: usize =
-    "d2:ip39:".len() + IP_TEXT_BYTES_MAX + "7:peer id20:".len() + 20 + "4:port".len() + "i65535e".len() + "e".len();
-const PEERS_BYTES_MAX: usize = "5:peersl".len() + PEERS_PER_REPLY_MAX * PEER_DICT_BYTES_MAX + "e".len();
+const PEER_DICT_BYTES_MAX: usize = "d2:ip39:".len()
+    + IP_TEXT_BYTES_MAX
+    + "7:peer id20:".len()
+    + 20
+    + "4:port".len()
+    + "i65535e".len()
+    + "e".len();
+const PEERS_BYTES_MAX: usize =
+    "5:peersl".len() + PEERS_PER_REPLY_MAX * PEER_DICT_BYTES_MAX + "e".len();
 
 /// The largest answer to an announce: a dictionary of IPv6 peers with their ids.
 pub const ANNOUNCE_BYTES_MAX: usize = HEAD_BYTES_MAX
-    + "d8:complete12:crypto_flags500:10:downloaded11:external ip16:10:incomplete8:interval12:min intervale".len()
+    + "d8:complete12:crypto_flags500:10:downloaded11:external ip16:10:incomplete8:interval12:min \
+       intervale"
+        .len()
     + 5 * INT_BYTES_MAX
     + PEERS_PER_REPLY_MAX
     + 16
     + PEERS_BYTES_MAX;
 /// The largest entry of a scrape, its hash included.
-pub const SCRAPE_ENTRY_BYTES_MAX: usize =
-    "20:".len() + 20 + "d8:complete10:downloaded10:incomplete4:name765:e".len() + 3 * INT_BYTES_MAX + TEXT_BYTES_MAX;
+pub const SCRAPE_ENTRY_BYTES_MAX: usize = "20:".len()
+    + 20
+    + "d8:complete10:downloaded10:incomplete4:name765:e".len()
+    + 3 * INT_BYTES_MAX
+    + TEXT_BYTES_MAX;
 /// What stands around the entries of a scrape, at most.
 pub const SCRAPE_FRAME_BYTES_MAX: usize = "d14:failure reason".len()
     + "38:".len()
@@ -47,22 +62,27 @@ pub const SCRAPE_FRAME_BYTES_MAX: usize = "d14:failure reason".len()
     + "5:filesdee5:flagsd20:min_request_intervalee".len()
     + INT_BYTES_MAX;
 /// The largest answer to a scrape that names its torrents.
-pub const SCRAPE_BYTES_MAX: usize = HEAD_BYTES_MAX + SCRAPE_FRAME_BYTES_MAX + HASHES_PER_SCRAPE_MAX * SCRAPE_ENTRY_BYTES_MAX;
+pub const SCRAPE_BYTES_MAX: usize =
+    HEAD_BYTES_MAX + SCRAPE_FRAME_BYTES_MAX + HASHES_PER_SCRAPE_MAX * SCRAPE_ENTRY_BYTES_MAX;
 /// The largest failure: a ban with its reason.
 pub const FAILURE_BYTES_MAX: usize = HEAD_BYTES_MAX
     + "d14:failure reason831:: 8:interval12:min interval8:retry ine".len()
     + failure::TEXT_BYTES_MAX
     + TEXT_BYTES_MAX
     + 3 * INT_BYTES_MAX;
-/// The largest answer of any kind but a full scrape. HTTP faults and the index are a line of text each, smaller than any failure.
-pub const REPLY_BYTES_MAX: usize = if ANNOUNCE_BYTES_MAX > SCRAPE_BYTES_MAX { ANNOUNCE_BYTES_MAX } else { SCRAPE_BYTES_MAX };
+/// The largest answer of any kind but a full scrape. HTTP faults and the index are a line of text
+/// each, smaller than any failure.
+pub const REPLY_BYTES_MAX: usize =
+    if ANNOUNCE_BYTES_MAX > SCRAPE_BYTES_MAX { ANNOUNCE_BYTES_MAX } else { SCRAPE_BYTES_MAX };
 
 const _: () = assert!(REPLY_BYTES_MAX >= ANNOUNCE_BYTES_MAX);
 const _: () = assert!(REPLY_BYTES_MAX >= SCRAPE_BYTES_MAX);
 const _: () = assert!(REPLY_BYTES_MAX >= FAILURE_BYTES_MAX && FAILURE_BYTES_MAX >= LINE_BYTES_MAX);
 const _: () = assert!(REPLY_BYTES_MAX <= 96 * 1024, "a worker's output buffer grows with this");
-const _: () =
-    assert!("5:peers0:6:peers69000:".len() + PEERS_PER_REPLY_MAX * PEER_V6_BYTES <= PEERS_BYTES_MAX, "compact is smaller");
+const _: () = assert!(
+    "5:peers0:6:peers69000:".len() + PEERS_PER_REPLY_MAX * PEER_V6_BYTES <= PEERS_BYTES_MAX,
+    "compact is smaller"
+);
 
 const NOTHING_FOUND: &str = "none of these torrents is tracked here";
 
@@ -83,14 +103,17 @@ pub struct AnnounceReply<'a> {
     pub external_ip: Option<IpAddr>,
     /// The peers, at most [`PEERS_PER_REPLY_MAX`].
     pub peers: Peers<'a>,
-    /// One byte for each peer in their order, 1 when it requires encryption; none leaves the key out.
+    /// One byte for each peer in their order, 1 when it requires encryption; none leaves the key
+    /// out.
     pub crypto_flags: Option<&'a [u8]>,
 }
 
-/// The peers of an answer, in whole peers of [`Family::peer_bytes`] bytes each, and how they are to be sent.
+/// The peers of an answer, in whole peers of [`Family::peer_bytes`] bytes each, and how they are to
+/// be sent.
 #[derive(Clone, Copy, Debug)]
 pub enum Peers<'a> {
-    /// As they are (BEP 23; BEP 7 for IPv6, whose answers carry an empty `peers` too: old clients fail without it).
+    /// As they are (BEP 23; BEP 7 for IPv6, whose answers carry an empty `peers` too: old clients
+    /// fail without it).
     Compact {
         /// Of what family they all are.
         family: Family,
@@ -127,7 +150,11 @@ pub struct ScrapeEntry<'a> {
 ///
 /// # Errors
 /// [`Full`] when `out` is too small; [`ANNOUNCE_BYTES_MAX`] bytes are enough.
-pub fn announce(reply: &AnnounceReply<'_>, framing: Framing, out: &mut [u8]) -> Result<usize, Full> {
+pub fn announce(
+    reply: &AnnounceReply<'_>,
+    framing: Framing,
+    out: &mut [u8],
+) -> Result<usize, Full> {
     frame::ok(framing, out, |body| {
         body.raw(b"d8:complete");
         body.int(reply.complete);
@@ -222,12 +249,17 @@ fn write_ipv4(body: &mut Writer<'_>, ip: Ipv4Addr) {
     body.bytes(&text[..bytes - 1]);
 }
 
-/// Writes a failure into `out`; returns its bytes, head included. The operator's `reason` belongs to a ban and is cut after
-/// [`TEXT_BYTES_MAX`] bytes.
+/// Writes a failure into `out`; returns its bytes, head included. The operator's `reason` belongs
+/// to a ban and is cut after [`TEXT_BYTES_MAX`] bytes.
 ///
 /// # Errors
 /// [`Full`] when `out` is too small; [`FAILURE_BYTES_MAX`] bytes are enough.
-pub fn failure(failure: Failure, reason: Option<&[u8]>, framing: Framing, out: &mut [u8]) -> Result<usize, Full> {
+pub fn failure(
+    failure: Failure,
+    reason: Option<&[u8]>,
+    framing: Framing,
+    out: &mut [u8],
+) -> Result<usize, Full> {
     frame::ok(framing, out, |body| {
         body.raw(b"d14:failure reason");
         match reason {
@@ -247,11 +279,12 @@ pub fn failure(failure: Failure, reason: Option<&[u8]>, framing: Framing, out: &
     })
 }
 
-/// Writes the answer to a scrape that named its torrents into `out`; returns its bytes, head included. `entries` are those that may
-/// be told of, ascending by hash.
+/// Writes the answer to a scrape that named its torrents into `out`; returns its bytes, head
+/// included. `entries` are those that may be told of, ascending by hash.
 ///
 /// # Errors
-/// [`Full`] when `out` is too small; [`SCRAPE_BYTES_MAX`] bytes are enough for [`HASHES_PER_SCRAPE_MAX`] entries.
+/// [`Full`] when `out` is too small; [`SCRAPE_BYTES_MAX`] bytes are enough for
+/// [`HASHES_PER_SCRAPE_MAX`] entries.
 pub fn scrape<'a>(
     entries: impl IntoIterator<Item = ScrapeEntry<'a>>,
     min_request_interval_s: u32,
@@ -266,8 +299,9 @@ pub fn scrape<'a>(
     })
 }
 
-/// Begins the body of a scrape. When nothing was `found`, a failure stands beside the empty `files`, for clients that read one or
-/// the other. A full scrape is written piece by piece with this, [`write_scrape_entry`] and [`end_scrape`].
+/// Begins the body of a scrape. When nothing was `found`, a failure stands beside the empty
+/// `files`, for clients that read one or the other. A full scrape is written piece by piece with
+/// this, [`write_scrape_entry`] and [`end_scrape`].
 pub fn begin_scrape(body: &mut Writer<'_>, found: bool) {
     body.begin_dict();
     if !found {
@@ -278,7 +312,8 @@ pub fn begin_scrape(body: &mut Writer<'_>, found: bool) {
     body.begin_dict();
 }
 
-/// Writes one torrent of a scrape: its hash must be above the one before. At most [`SCRAPE_ENTRY_BYTES_MAX`] bytes.
+/// Writes one torrent of a scrape: its hash must be above the one before. At most
+/// [`SCRAPE_ENTRY_BYTES_MAX`] bytes.
 pub fn write_scrape_entry(body: &mut Writer<'_>, entry: &ScrapeEntry<'_>) {
     body.raw(b"20:");
     body.raw(&entry.hash.0);
@@ -303,7 +338,8 @@ pub fn end_scrape(body: &mut Writer<'_>, min_request_interval_s: u32) {
     body.raw(b"ee");
 }
 
-/// At a byte, not at a character: bencoding knows only bytes, and so long a text is a mistake anyway.
+/// At a byte, not at a character: bencoding knows only bytes, and so long a text is a mistake
+/// anyway.
 fn cut(text: &[u8]) -> &[u8] {
     text.get(..TEXT_BYTES_MAX).unwrap_or(text)
 }

@@ -1,7 +1,9 @@
 //! The info hashes of a scrape (BEP 48).
 //!
 //! Owns: which torrents a scrape asks about.
+//!
 //! Never: looks one up.
+//!
 //! Limits: the first [`HASHES_PER_SCRAPE_MAX`] different hashes count, the rest is not looked at.
 
 use arrayvec::ArrayVec;
@@ -10,7 +12,8 @@ use crate::ids::InfoHash;
 use crate::wire::failure::Failure;
 use crate::wire::query::{decode_exact, pairs, value_of};
 
-/// Torrents answered in one scrape: about what a request of 8 KiB holds with every byte of every hash escaped.
+/// Torrents answered in one scrape: about what a request of 8 KiB holds with every byte of every
+/// hash escaped.
 pub const HASHES_PER_SCRAPE_MAX: usize = 100;
 
 /// What a scrape asks about: ascending and without repetition, as the answer's keys must be.
@@ -18,7 +21,8 @@ pub const HASHES_PER_SCRAPE_MAX: usize = 100;
 pub struct Hashes(ArrayVec<InfoHash, HASHES_PER_SCRAPE_MAX>);
 
 impl Hashes {
-    /// The hashes of a scrape's query. None when it names none: the full scrape, of every torrent there is.
+    /// The hashes of a scrape's query. None when it names none: the full scrape, of every torrent
+    /// there is.
     ///
     /// # Errors
     /// [`Failure::InfoHashLength`] when one of the hashes that count is not 20 bytes.
@@ -47,7 +51,10 @@ mod tests {
     use super::*;
 
     fn query(hashes: impl IntoIterator<Item = u8>) -> String {
-        hashes.into_iter().map(|byte| format!("&info_hash={}", format!("%{byte:02x}").repeat(20))).collect()
+        hashes
+            .into_iter()
+            .map(|byte| format!("&info_hash={}", format!("%{byte:02x}").repeat(20)))
+            .collect()
     }
 
     fn hashes(bytes: impl IntoIterator<Item = u8>) -> Vec<InfoHash> {
@@ -77,7 +84,13 @@ mod tests {
 
     #[test]
     fn one_wrong_hash_refuses_the_scrape() {
-        for wrong in ["&info_hash=short", "&info_hash", "&info_hash=", "&info_hash=%4", "&info_hash=aaaaaaaaaaaaaaaaaaaaa"] {
+        for wrong in [
+            "&info_hash=short",
+            "&info_hash",
+            "&info_hash=",
+            "&info_hash=%4",
+            "&info_hash=aaaaaaaaaaaaaaaaaaaaa",
+        ] {
             let query = query([1, 2]) + wrong;
             assert_eq!(Hashes::parse(query.as_bytes()), Err(Failure::InfoHashLength), "{wrong}");
         }

@@ -1,8 +1,9 @@
 //! aria2, driven by its command line and signals, read from its standard output.
 //!
-//! Owns: the options that leave it nothing but the tracker to find peers with. It asks the tracker again after `min interval`,
-//! not after `interval`, so a test sees many regular updates from it. A seeder looks every ten seconds at whom it unchokes: a
-//! download from it takes that long, and no option changes it.
+//! Owns: the options that leave it nothing but the tracker to find peers with. It asks the tracker
+//! again after `min interval`, not after `interval`, so a test sees many regular updates from it. A
+//! seeder looks every ten seconds at whom it unchokes: a download from it takes that long, and no
+//! option changes it.
 
 use rustix::process::Signal;
 
@@ -18,14 +19,25 @@ struct Aria2(Running);
 /// Starts aria2; it checks what is in the directory and downloads the rest.
 pub(crate) fn start(job: &Job<'_>) -> Box<dyn Client> {
     let mut aria2 = command(&program("aria2c", "aria2"), job.directory);
-    aria2.args(["--no-conf=true", "--enable-color=false", "--show-console-readout=false", "--summary-interval=0"]);
-    aria2.args(["--enable-dht=false", "--enable-dht6=false", "--bt-enable-lpd=false", "--enable-peer-exchange=false"]);
+    aria2.args([
+        "--no-conf=true",
+        "--enable-color=false",
+        "--show-console-readout=false",
+        "--summary-interval=0",
+    ]);
+    aria2.args([
+        "--enable-dht=false",
+        "--enable-dht6=false",
+        "--bt-enable-lpd=false",
+        "--enable-peer-exchange=false",
+    ]);
     // Seeds until it is told to end.
     aria2.args(["--check-integrity=true", "--seed-ratio=0.0", PORTS]);
     aria2.arg(format!("--on-bt-download-complete={}", program("echo", "coreutils").display()));
     if job.host.ip.is_ipv4() {
-        // Where its connections come from, and so the address that the tracker sees. An IPv6 address here would make it try every
-        // port on IPv4 before it listens on IPv6 alone; from ::1 it needs none.
+        // Where its connections come from, and so the address that the tracker sees. An IPv6
+        // address here would make it try every port on IPv4 before it listens on IPv6
+        // alone; from ::1 it needs none.
         aria2.args(["--disable-ipv6=true", &format!("--interface={}", job.host.ip)]);
     }
     aria2.arg(job.torrent);
@@ -34,10 +46,13 @@ pub(crate) fn start(job: &Job<'_>) -> Box<dyn Client> {
 
 impl Client for Aria2 {
     fn wait_complete(&mut self) {
-        // A leecher's hook echoes the download's id, the number of files and the path; a seeder finds everything in its place.
+        // A leecher's hook echoes the download's id, the number of files and the path; a seeder
+        // finds everything in its place.
         let echoed = |line: &str| line.split(' ').nth(1) == Some("1");
         let verified = |line: &str| line.contains("Verification finished successfully");
-        self.0.wait_line("that it is complete", |line| (echoed(line) || verified(line)).then_some(()));
+        self.0.wait_line("that it is complete", |line| {
+            (echoed(line) || verified(line)).then_some(())
+        });
     }
 
     fn leave(&mut self) {

@@ -1,8 +1,8 @@
 //! libtorrent (qBittorrent's and Deluge's engine) through its Python bindings.
 //!
-//! Owns: the process that runs `libtorrent_session.py`, where the session's settings are. The script says on standard output when
-//! the torrent is complete and takes the end of its standard input for the word to leave, so it also ends when the test does,
-//! however that comes about.
+//! Owns: the process that runs `libtorrent_session.py`, where the session's settings are. The
+//! script says on standard output when the torrent is complete and takes the end of its standard
+//! input for the word to leave, so it also ends when the test does, however that comes about.
 
 use std::path::Path;
 
@@ -19,8 +19,12 @@ struct Libtorrent(Running);
 
 /// Starts a session; it checks what is in the directory and downloads the rest.
 pub(crate) fn start(job: &Job<'_>) -> Box<dyn Client> {
-    let import = command(Path::new(PYTHON), job.directory).args(["-c", "import libtorrent"]).status();
-    assert!(import.is_ok_and(|status| status.success()), "install the Debian package python3-libtorrent");
+    let import =
+        command(Path::new(PYTHON), job.directory).args(["-c", "import libtorrent"]).status();
+    assert!(
+        import.is_ok_and(|status| status.success()),
+        "install the Debian package python3-libtorrent"
+    );
     let mut python = command(Path::new(PYTHON), job.directory);
     python.arg(SCRIPT).args([job.torrent, job.directory]).arg(job.host.ip.to_string());
     Box::new(Libtorrent(Running::start(python)))

@@ -1,13 +1,17 @@
-//! Real BitTorrent clients meet through the tracker, and only through it: DHT, local discovery, peer exchange and port mapping
-//! are off.
+//! Real BitTorrent clients meet through the tracker, and only through it: DHT, local discovery,
+//! peer exchange and port mapping are off.
 //!
-//! Each test is one pair: a seeder that has the file, a leecher that has not. That the leecher ends up with the same bytes shows
-//! that the client understood the answer; the scrapes in between show that the tracker understood `started`, `completed` and
-//! `stopped` as this client writes them.
+//! Each test is one pair: a seeder that has the file, a leecher that has not. That the leecher ends
+//! up with the same bytes shows that the client understood the answer; the scrapes in between show
+//! that the tracker understood `started`, `completed` and `stopped` as this client writes them.
 //!
-//! Needs the clients themselves (`tests/run.sh` installs them). In the pairs with Transmission, tracker, seeder and leecher
-//! have a network namespace each, see [`network`].
-#![allow(clippy::expect_used, clippy::panic, reason = "a failing helper fails its test, with a text")]
+//! Needs the clients themselves (`tests/run.sh` installs them). In the pairs with Transmission,
+//! tracker, seeder and leecher have a network namespace each, see [`network`].
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failing helper fails its test, with a text"
+)]
 
 mod aria2;
 mod libtorrent;
@@ -25,7 +29,8 @@ use payload::Payload;
 use support::tracker::{Counts, Tracker};
 use support::{PATIENCE, wait_until};
 
-/// Low intervals: a client whose first announce comes to nothing (a peer that does not listen yet) asks again within the test.
+/// Low intervals: a client whose first announce comes to nothing (a peer that does not listen yet)
+/// asks again within the test.
 const SETTINGS: &str = "[tracker]\nmin_interval = \"2s\"\nmax_interval = \"60s\"\n";
 
 /// What a client is started on.
@@ -52,20 +57,28 @@ trait Client {
 
 type Start = fn(&Job<'_>) -> Box<dyn Client>;
 
-/// The story of every test: the file goes from a client that `seeder` starts to one that `leecher` starts.
+/// The story of every test: the file goes from a client that `seeder` starts to one that `leecher`
+/// starts.
 fn pass_on(network: &Network, seeder: Start, leecher: Start) {
     let tracker = network.tracker.run(|| Tracker::start(network.tracker.ip, SETTINGS));
     let work = tempfile::tempdir().expect("a temporary directory");
     let payload = Payload::random();
     let torrent = work.path().join("payload.torrent");
-    fs::write(&torrent, payload.torrent(&tracker.announce_url)).expect("a temporary directory can be written to");
+    fs::write(&torrent, payload.torrent(&tracker.announce_url))
+        .expect("a temporary directory can be written to");
     let (from, to) = (work.path().join("seeder"), work.path().join("leecher"));
-    fs::create_dir(&from).and_then(|()| fs::create_dir(&to)).expect("a temporary directory can be written to");
+    fs::create_dir(&from)
+        .and_then(|()| fs::create_dir(&to))
+        .expect("a temporary directory can be written to");
     payload.write_into(&from);
-    let start = |client: Start, host: Host, directory| host.run(|| client(&Job { host, torrent: &torrent, directory }));
+    let start = |client: Start, host: Host, directory| {
+        host.run(|| client(&Job { host, torrent: &torrent, directory }))
+    };
     let expect = |complete, downloaded| {
         let counts = Some(Counts { complete, downloaded, incomplete: 0 });
-        wait_until(PATIENCE, &format!("a scrape shows {counts:?}"), || tracker.scrape(&payload.info_hash) == counts);
+        wait_until(PATIENCE, &format!("a scrape shows {counts:?}"), || {
+            tracker.scrape(&payload.info_hash) == counts
+        });
     };
 
     let mut seeding = start(seeder, network.seeder, &from);
@@ -106,12 +119,16 @@ fn aria2_to_libtorrent_over_ipv6() {
 
 #[test]
 fn aria2_to_transmission() {
-    network::apart("aria2_to_transmission", private_v4, |network| pass_on(network, aria2::start, transmission::start));
+    network::apart("aria2_to_transmission", private_v4, |network| {
+        pass_on(network, aria2::start, transmission::start);
+    });
 }
 
 #[test]
 fn transmission_to_libtorrent() {
-    network::apart("transmission_to_libtorrent", private_v4, |network| pass_on(network, transmission::start, libtorrent::start));
+    network::apart("transmission_to_libtorrent", private_v4, |network| {
+        pass_on(network, transmission::start, libtorrent::start);
+    });
 }
 
 #[test]

@@ -1,14 +1,16 @@
 //! Where the tracker and the clients of one test live.
 //!
-//! Owns: the three hosts of a test, and the network of those tests that cannot use the loopback addresses: Transmission takes no
-//! peer from 127.0.0.0/8 or ::1. Their addresses come from the ranges for benchmarks (RFC 2544) and for documentation (RFC 3849),
-//! so they collide with nobody's network even if one leaks.
+//! Owns: the three hosts of a test, and the network of those tests that cannot use the loopback
+//! addresses: Transmission takes no peer from 127.0.0.0/8 or ::1. Their addresses come from the
+//! ranges for benchmarks (RFC 2544) and for documentation (RFC 3849), so they collide with nobody's
+//! network even if one leaks.
 //!
-//! Such a test runs itself again under `unshare`, in a network namespace and a process namespace. There it makes a bridge, and for
-//! each host a network namespace that a veth pair joins to the bridge; the test scrapes from an address on the bridge itself. All
-//! of it belongs to that second process: when it ends, however it ends, the kernel kills the clients and takes the namespaces
-//! back. Nothing has a name outside, so nothing is left over. Needs root, or a kernel that lets everybody make user namespaces;
-//! and Linux 5.8, the first where a pidfd leads into a namespace.
+//! Such a test runs itself again under `unshare`, in a network namespace and a process namespace.
+//! There it makes a bridge, and for each host a network namespace that a veth pair joins to the
+//! bridge; the test scrapes from an address on the bridge itself. All of it belongs to that second
+//! process: when it ends, however it ends, the kernel kills the clients and takes the namespaces
+//! back. Nothing has a name outside, so nothing is left over. Needs root, or a kernel that lets
+//! everybody make user namespaces; and Linux 5.8, the first where a pidfd leads into a namespace.
 
 use std::env;
 use std::fs::{self, File};
@@ -20,7 +22,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name_space, move_into_thread_name_spaces};
+use rustix::thread::{
+    LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name_space, move_into_thread_name_spaces,
+};
 
 use crate::support::process::{Running, program};
 
@@ -30,10 +34,12 @@ const INSIDE: &str = "ANNOUNCED_TEST_IS_APART";
 /// More than the one wait that fails, so that the second run can say what it was.
 const SECOND_RUN_MAX: Duration = Duration::from_secs(60);
 
-/// Keeps a new namespace alive: says that `unshare` has made it, then waits for an end of input that does not come.
+/// Keeps a new namespace alive: says that `unshare` has made it, then waits for an end of input
+/// that does not come.
 const KEEP: &str = "echo made; read end";
 
-/// The number of the test among its hosts, which are 1, 2 and 3. A number is the last byte of an address.
+/// The number of the test among its hosts, which are 1, 2 and 3. A number is the last byte of an
+/// address.
 const TEST: u8 = 254;
 
 /// Where a program of the test lives.
@@ -53,12 +59,15 @@ impl Host {
     /// Does `work` on this host, where the children that it starts then stay.
     pub(crate) fn run<T>(self, work: impl FnOnce() -> T) -> T {
         let Some(keeper) = self.keeper else { return work() };
-        let home = File::open("/proc/thread-self/ns/net").expect("a thread has a network namespace");
+        let home =
+            File::open("/proc/thread-self/ns/net").expect("a thread has a network namespace");
         let keeper = pidfd_open(keeper, PidfdFlags::empty()).expect("the keeper runs");
         // Namespaces are a thread's own; a child has those of the thread that starts it.
-        move_into_thread_name_spaces(keeper.as_fd(), ThreadNameSpaceType::NETWORK).expect("a pidfd leads into a namespace");
+        move_into_thread_name_spaces(keeper.as_fd(), ThreadNameSpaceType::NETWORK)
+            .expect("a pidfd leads into a namespace");
         let result = work();
-        move_into_link_name_space(home.as_fd(), Some(LinkNameSpaceType::Network)).expect("the way back is open");
+        move_into_link_name_space(home.as_fd(), Some(LinkNameSpaceType::Network))
+            .expect("the way back is open");
         result
     }
 }
@@ -83,7 +92,8 @@ impl Network {
 pub(crate) const LOOPBACK_V4: Network = Network::of([local_v4(1), local_v4(2), local_v4(3)]);
 
 /// The loopback interface, which has one IPv6 address: the clients differ in their ports alone.
-pub(crate) const LOOPBACK_V6: Network = Network::of([Host::local(IpAddr::V6(Ipv6Addr::LOCALHOST)); 3]);
+pub(crate) const LOOPBACK_V6: Network =
+    Network::of([Host::local(IpAddr::V6(Ipv6Addr::LOCALHOST)); 3]);
 
 const fn local_v4(last: u8) -> Host {
     Host::local(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)))
@@ -99,8 +109,9 @@ pub(crate) fn private_v6(number: u8) -> IpAddr {
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, number.into()))
 }
 
-/// Runs `body` with a network of its own, where every host has an address of either family; `body` is given the one that
-/// `address` makes of its number, [`private_v4`] or [`private_v6`]. `test` is the name of the test that calls, by which it is run again.
+/// Runs `body` with a network of its own, where every host has an address of either family; `body`
+/// is given the one that `address` makes of its number, [`private_v4`] or [`private_v6`]. `test` is
+/// the name of the test that calls, by which it is run again.
 #[track_caller]
 pub(crate) fn apart(test: &str, address: fn(u8) -> IpAddr, body: fn(&Network)) {
     if env::var_os(INSIDE).is_some() {
@@ -111,13 +122,17 @@ pub(crate) fn apart(test: &str, address: fn(u8) -> IpAddr, body: fn(&Network)) {
     if !is_root() {
         unshare.arg("--map-root-user");
     }
-    unshare.arg(env::current_exe().expect("a test has a path")).args(["--exact", test, "--nocapture"]).env(INSIDE, "1");
+    unshare
+        .arg(env::current_exe().expect("a test has a path"))
+        .args(["--exact", test, "--nocapture"])
+        .env(INSIDE, "1");
     let mut again = Running::start(unshare);
     let status = again.wait_exit(SECOND_RUN_MAX);
     assert!(
         status.success() && again.transcript().contains("1 passed"),
-        "{test} failed in its network namespaces. If unshare was refused: Transmission takes no peers from loopback addresses, so \
-         this test makes a network of its own; run it as root (CAP_SYS_ADMIN) or allow user namespaces",
+        "{test} failed in its network namespaces. If unshare was refused: Transmission takes no \
+         peers from loopback addresses, so this test makes a network of its own; run it as root \
+         (CAP_SYS_ADMIN) or allow user namespaces",
     );
 }
 
@@ -165,6 +180,9 @@ fn bring_up(interface: &str, number: u8) {
 }
 
 fn ip(arguments: &str) {
-    let status = Command::new(program("ip", "iproute2")).args(arguments.split(' ')).status().expect("ip can be run");
+    let status = Command::new(program("ip", "iproute2"))
+        .args(arguments.split(' '))
+        .status()
+        .expect("ip can be run");
     assert!(status.success(), "ip {arguments} ended with {status}");
 }

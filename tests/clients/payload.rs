@@ -1,6 +1,7 @@
 //! The file that is passed on, and its torrent (BEP 3).
 //!
-//! Owns: seeded random bytes, and a metainfo dictionary written with a bencoder that is not ours. The last piece is a short one.
+//! Owns: seeded random bytes, and a metainfo dictionary written with a bencoder that is not ours.
+//! The last piece is a short one.
 
 use std::collections::HashMap;
 use std::fs;
@@ -41,12 +42,16 @@ impl Payload {
 
     /// The torrent file that names one tracker.
     pub(crate) fn torrent(&self, announce_url: &str) -> Vec<u8> {
-        bencoded(&dict([("announce", Value::Bytes(announce_url.into())), ("info", self.info.clone())]))
+        bencoded(&dict([
+            ("announce", Value::Bytes(announce_url.into())),
+            ("info", self.info.clone()),
+        ]))
     }
 
     /// Puts the file where a seeder of the torrent expects it.
     pub(crate) fn write_into(&self, directory: &Path) {
-        fs::write(directory.join(NAME), &self.bytes).expect("a temporary directory can be written to");
+        fs::write(directory.join(NAME), &self.bytes)
+            .expect("a temporary directory can be written to");
     }
 
     /// Compares what a leecher has written, byte by byte.
@@ -54,7 +59,8 @@ impl Payload {
     pub(crate) fn assert_in(&self, directory: &Path) {
         let received = fs::read(directory.join(NAME)).expect("the leecher has written the file");
         assert_eq!(received.len(), self.bytes.len(), "the length of the received file");
-        let differs_at = received.iter().zip(&self.bytes).position(|(received, sent)| received != sent);
+        let differs_at =
+            received.iter().zip(&self.bytes).position(|(received, sent)| received != sent);
         assert_eq!(differs_at, None, "the first byte of the received file that differs");
     }
 }

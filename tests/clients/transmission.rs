@@ -1,9 +1,10 @@
 //! Transmission's daemon, driven over its RPC by `transmission-remote`.
 //!
-//! Owns: a daemon whose settings leave it nothing but the tracker to find peers with. It takes no peer from a loopback address,
-//! so its hosts have a network namespace of their own, which has room for one daemon: the ports are its defaults, and its RPC is
-//! on 127.0.0.1. It tells a peer every ten seconds at the earliest that it is interested, so a download takes that long, and no
-//! setting changes it.
+//! Owns: a daemon whose settings leave it nothing but the tracker to find peers with. It takes no
+//! peer from a loopback address, so its hosts have a network namespace of their own, which has room
+//! for one daemon: the ports are its defaults, and its RPC is on 127.0.0.1. It tells a peer every
+//! ten seconds at the earliest that it is interested, so a download takes that long, and no setting
+//! changes it.
 
 use std::fs;
 use std::net::IpAddr;
@@ -23,14 +24,24 @@ struct Transmission {
     home: PathBuf,
 }
 
-/// Starts a daemon, then hands it the torrent; it checks what is in the directory and downloads the rest.
+/// Starts a daemon, then hands it the torrent; it checks what is in the directory and downloads the
+/// rest.
 pub(crate) fn start(job: &Job<'_>) -> Box<dyn Client> {
-    fs::write(job.directory.join("settings.json"), settings(job.host.ip)).expect("a temporary directory can be written to");
+    fs::write(job.directory.join("settings.json"), settings(job.host.ip))
+        .expect("a temporary directory can be written to");
     let mut daemon = command(&program("transmission-daemon", "transmission-daemon"), job.directory);
     daemon.args(["--foreground", "--log-info", "--config-dir"]).arg(job.directory);
-    let transmission = Transmission { daemon: Running::start(daemon), host: job.host, home: job.directory.to_owned() };
-    let takes =
-        || transmission.remote(&["--add".as_ref(), job.torrent, "--download-dir".as_ref(), job.directory]).status.success();
+    let transmission = Transmission {
+        daemon: Running::start(daemon),
+        host: job.host,
+        home: job.directory.to_owned(),
+    };
+    let takes = || {
+        transmission
+            .remote(&["--add".as_ref(), job.torrent, "--download-dir".as_ref(), job.directory])
+            .status
+            .success()
+    };
     wait_until(PATIENCE, "Transmission takes the torrent", takes);
     Box::new(transmission)
 }

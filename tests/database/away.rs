@@ -33,15 +33,21 @@ fn an_open_tracker_serves_before_it_has_ever_seen_its_database() {
     // Waiting costs nothing.
     let (before, watched) = (tracker.cpu_time(), Instant::now());
     wait_until(PATIENCE, "a second has passed", || watched.elapsed() > Duration::from_secs(1));
-    assert!(tracker.cpu_time() - before < Duration::from_millis(500), "a thread spins while the database is away");
+    assert!(
+        tracker.cpu_time() - before < Duration::from_millis(500),
+        "a thread spins while the database is away"
+    );
     let told = tracker.transcript().lines().count();
     assert!(told < 20, "{told} lines for one database that is away");
 
     proxy.come_back();
     wait_refused(&tracker, &hash(2), 1, "#6");
-    let named = || scrape(&tracker, &hash(1)).and_then(|entry| entry.name).as_deref() == Some("Demo");
+    let named =
+        || scrape(&tracker, &hash(1)).and_then(|entry| entry.name).as_deref() == Some("Demo");
     wait_until(PATIENCE, "the name is known", named);
-    wait_until(PATIENCE, "the download is written", || site.column("downloaded", &hash(1)) == Some(1));
+    wait_until(PATIENCE, "the download is written", || {
+        site.column("downloaded", &hash(1)) == Some(1)
+    });
     stop(tracker);
     assert_eq!(site.listed(), 2);
 }
@@ -65,7 +71,10 @@ fn a_registered_tracker_answers_for_what_an_earlier_run_knew() {
     assert_eq!(announce(tracker.address, &hash(1), 1, LEECHES).accepted().downloaded, 40);
     assert_eq!(scrape(&tracker, &hash(1)).expect("it is known").name.as_deref(), Some("Demo"));
     let banned = announce(tracker.address, &hash(2), 1, LEECHES);
-    assert!(banned.refused("#6").is_some_and(|reason| reason.contains("kept in mind")), "{banned:?}");
+    assert!(
+        banned.refused("#6").is_some_and(|reason| reason.contains("kept in mind")),
+        "{banned:?}"
+    );
     let unknown = announce(tracker.address, &hash(5), 1, LEECHES);
     assert!(unknown.is_temporary(), "{unknown:?}");
 
@@ -110,7 +119,10 @@ fn what_could_not_be_written_before_the_end_is_written_by_the_next_run() {
     proxy.go_away();
     announce(tracker.address, &hash(2), 1, COMPLETES).accepted();
     stop(tracker);
-    assert_eq!((site.column("downloaded", &hash(1)), site.column("downloaded", &hash(2))), (Some(1), Some(0)));
+    assert_eq!(
+        (site.column("downloaded", &hash(1)), site.column("downloaded", &hash(2))),
+        (Some(1), Some(0))
+    );
 
     // Away at first for the next run too, which has downloads of its own.
     let tracker = site.tracker(home.path(), &settings("registered", SOON));
@@ -119,10 +131,17 @@ fn what_could_not_be_written_before_the_end_is_written_by_the_next_run() {
     assert_eq!(scrape(&tracker, &hash(1)).expect("it is known").counts.downloaded, 1);
     proxy.lose_commits(0);
     proxy.come_back();
-    let written = || (site.column("downloaded", &hash(1)), site.column("downloaded", &hash(2))) == (Some(1), Some(2));
+    let written = || {
+        (site.column("downloaded", &hash(1)), site.column("downloaded", &hash(2)))
+            == (Some(1), Some(2))
+    };
     wait_until(PATIENCE, "both are written", written);
     stop(tracker);
-    assert!(written(), "{:?}", (site.column("downloaded", &hash(1)), site.column("downloaded", &hash(2))));
+    assert!(
+        written(),
+        "{:?}",
+        (site.column("downloaded", &hash(1)), site.column("downloaded", &hash(2)))
+    );
 }
 
 #[test]
@@ -132,12 +151,16 @@ fn missing_tables_are_named_with_the_file_that_makes_them() {
     let tracker = site.tracker(home.path(), &settings("registered", SOON));
     let unknown = announce(tracker.address, &hash(1), 1, LEECHES);
     assert!(unknown.is_temporary(), "{unknown:?}");
-    wait_until(PATIENCE, "the log names the file", || tracker.transcript().contains("schema/mysql.sql"));
+    wait_until(PATIENCE, "the log names the file", || {
+        tracker.transcript().contains("schema/mysql.sql")
+    });
     site.feed(&project_file("schema/mysql.sql"));
     site.list(&[(hash(1), "Demo")]);
     wait_accepted(&tracker, &hash(1), 1);
     announce(tracker.address, &hash(1), 1, COMPLETES).accepted();
-    wait_until(PATIENCE, "the download is written", || site.column("downloaded", &hash(1)) == Some(1));
+    wait_until(PATIENCE, "the download is written", || {
+        site.column("downloaded", &hash(1)) == Some(1)
+    });
     stop(tracker);
 }
 

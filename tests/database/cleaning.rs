@@ -11,9 +11,15 @@ on_both! {
     nothing_is_deleted_unless_asked_for,
 }
 
-/// Long untouched, all of them: one with a peer, one that is banned, and one that may go. And one that is new.
+/// Long untouched, all of them: one with a peer, one that is banned, and one that may go. And one
+/// that is new.
 fn list_old_and_new(site: &dyn Site) {
-    site.list(&[(hash(1), "has a peer"), (hash(2), "banned"), (hash(3), "may go"), (hash(4), "new")]);
+    site.list(&[
+        (hash(1), "has a peer"),
+        (hash(2), "banned"),
+        (hash(3), "may go"),
+        (hash(4), "new"),
+    ]);
     site.set("banned = 1", &hash(2));
     for number in 1..=3 {
         make_old(site, number);
@@ -35,9 +41,16 @@ fn only_what_is_old_and_without_peers_and_not_banned_is_deleted(site: &dyn Site)
     stop(tracker);
     make_old(site, 1);
 
-    let tracker = site.tracker(home.path(), &settings("registered", &format!("{WRITTEN_SOON}\ntorrent_ttl = \"7d\"")));
+    let tracker = site.tracker(
+        home.path(),
+        &settings("registered", &format!("{WRITTEN_SOON}\ntorrent_ttl = \"7d\"")),
+    );
     wait_until(PATIENCE, "the old torrent is deleted", || site.column("1", &hash(3)).is_none());
-    assert!([1, 2, 4].iter().all(|number| site.column("1", &hash(*number)).is_some()), "{} are left", site.listed());
+    assert!(
+        [1, 2, 4].iter().all(|number| site.column("1", &hash(*number)).is_some()),
+        "{} are left",
+        site.listed()
+    );
     wait_refused(&tracker, &hash(3), 1, "#5");
     announce(tracker.address, &hash(1), 1, LEECHES).accepted();
     announce(tracker.address, &hash(4), 1, LEECHES).accepted();

@@ -1,6 +1,8 @@
 //! What is written back: downloads, seeders, leechers and the time of the last activity.
 
-use crate::peer::{COMPLETES, LEAVES, LEECHES, SEEDS, announce, scrape, wait_accepted, wait_refused};
+use crate::peer::{
+    COMPLETES, LEAVES, LEECHES, SEEDS, announce, scrape, wait_accepted, wait_refused,
+};
 use crate::site::{Hash, Site, hash, hex, settings, stop};
 use crate::support::tracker::{Counts, Tracker};
 use crate::support::{PATIENCE, wait_equal, wait_until};
@@ -23,7 +25,11 @@ on_both! {
 /// What a row says.
 fn written(site: &dyn Site, torrent: &Hash) -> Option<Counts> {
     let column = |name| site.column(name, torrent);
-    Some(Counts { complete: column("complete")?, downloaded: column("downloaded")?, incomplete: column("incomplete")? })
+    Some(Counts {
+        complete: column("complete")?,
+        downloaded: column("downloaded")?,
+        incomplete: column("incomplete")?,
+    })
 }
 
 fn wait_written(site: &dyn Site, torrent: &Hash, counts: Counts) {
@@ -50,7 +56,9 @@ fn counts_are_written_while_the_tracker_runs(site: &dyn Site) {
     announce(tracker.address, &busy, 2, SEEDS).accepted();
     assert_eq!(download(&tracker, &busy, 3), Counts { complete: 2, downloaded: 41, incomplete: 1 });
     wait_written(site, &busy, Counts { complete: 2, downloaded: 41, incomplete: 1 });
-    wait_until(PATIENCE, "the activity is written", || site.column(site.updated_unix_s(), &busy) > Some(long_ago));
+    wait_until(PATIENCE, "the activity is written", || {
+        site.column(site.updated_unix_s(), &busy) > Some(long_ago)
+    });
 
     // Who announces completed twice has completed once.
     assert_eq!(announce(tracker.address, &busy, 3, COMPLETES).accepted().downloaded, 41);
@@ -58,7 +66,11 @@ fn counts_are_written_while_the_tracker_runs(site: &dyn Site) {
     wait_written(site, &busy, Counts { complete: 1, downloaded: 41, incomplete: 1 });
     assert_eq!(scrape(&tracker, &busy).expect("it is listed").counts.downloaded, 41);
     assert_eq!(written(site, &quiet), Some(Counts { complete: 0, downloaded: 40, incomplete: 0 }));
-    assert_eq!(site.column(site.updated_unix_s(), &quiet), Some(long_ago), "nothing happened to it");
+    assert_eq!(
+        site.column(site.updated_unix_s(), &quiet),
+        Some(long_ago),
+        "nothing happened to it"
+    );
     stop(tracker);
 }
 
@@ -73,7 +85,10 @@ fn counts_are_written_at_the_end(site: &dyn Site) {
     }
     assert_eq!(site.sum("downloaded"), 0, "nothing is written before its time");
     stop(tracker);
-    assert_eq!((site.sum("downloaded"), site.number("SELECT MIN(downloaded) FROM torrents")), (1_200, Some(1)));
+    assert_eq!(
+        (site.sum("downloaded"), site.number("SELECT MIN(downloaded) FROM torrents")),
+        (1_200, Some(1))
+    );
 }
 
 fn a_count_goes_on_where_the_last_run_left_it(site: &dyn Site) {
@@ -90,7 +105,8 @@ fn a_count_goes_on_where_the_last_run_left_it(site: &dyn Site) {
 fn two_trackers_add_up(site: &dyn Site) {
     let homes = [(); 2].map(|()| tempfile::tempdir().expect("a temporary directory"));
     site.list(&[(hash(1), "")]);
-    let trackers = homes.each_ref().map(|home| site.tracker(home.path(), &settings("registered", SOON)));
+    let trackers =
+        homes.each_ref().map(|home| site.tracker(home.path(), &settings("registered", SOON)));
     for peer in 1..=10 {
         for tracker in &trackers {
             download(tracker, &hash(1), peer);
@@ -117,12 +133,17 @@ fn a_removed_torrent_stays_removed(site: &dyn Site) {
     assert_eq!((site.listed(), site.column("downloaded", &hash(2))), (1, Some(1)));
 
     // Listed again by the command, it begins anew.
-    let tracker = site.tracker(home.path(), &settings("registered", "flush_interval = \"1s\"\ncache_ttl = \"1h\""));
+    let tracker = site.tracker(
+        home.path(),
+        &settings("registered", "flush_interval = \"1s\"\ncache_ttl = \"1h\""),
+    );
     wait_refused(&tracker, &hash(1), 1, "#5");
     site.torrent(&["add", &hex(&hash(1))]);
     wait_accepted(&tracker, &hash(1), 1);
     assert_eq!(announce(tracker.address, &hash(1), 1, COMPLETES).accepted().downloaded, 1);
-    wait_until(PATIENCE, "its download is written", || site.column("downloaded", &hash(1)) == Some(1));
+    wait_until(PATIENCE, "its download is written", || {
+        site.column("downloaded", &hash(1)) == Some(1)
+    });
     stop(tracker);
 }
 
@@ -130,7 +151,8 @@ fn the_counts_of_a_torrent_outlive_its_swarm(site: &dyn Site) {
     let home = tempfile::tempdir().expect("a temporary directory");
     site.list(&[(hash(1), "")]);
     let tracker = site.tracker(home.path(), &settings("registered", SOON));
-    // Each peer leaves an empty swarm behind, with a download that may or may not have been written yet.
+    // Each peer leaves an empty swarm behind, with a download that may or may not have been written
+    // yet.
     for count in 1..=300 {
         assert_eq!(download(&tracker, &hash(1), 1).downloaded, count);
         announce(tracker.address, &hash(1), 1, LEAVES).accepted();
@@ -151,15 +173,21 @@ fn torrents_that_nobody_listed_are_not_written(site: &dyn Site) {
     // What came last is written, so what came before has had its turn.
     assert_eq!(download(&tracker, &hash(0), 1).downloaded, 1);
     wait_written(site, &hash(0), Counts { complete: 1, downloaded: 1, incomplete: 0 });
-    assert_eq!(scrape(&tracker, &hash(300)).expect("it has a peer").counts.downloaded, 1, "kept in memory");
+    assert_eq!(
+        scrape(&tracker, &hash(300)).expect("it has a peer").counts.downloaded,
+        1,
+        "kept in memory"
+    );
     stop(tracker);
     assert_eq!(site.listed(), 1);
 
     // One that is listed later gets what has happened to it since.
-    let tracker = site.tracker(home.path(), &settings("open", "flush_interval = \"1s\"\ncache_ttl = \"1h\""));
+    let tracker =
+        site.tracker(home.path(), &settings("open", "flush_interval = \"1s\"\ncache_ttl = \"1h\""));
     announce(tracker.address, &hash(1), 1, LEECHES).accepted();
     site.torrent(&["add", &hex(&hash(1)), "--name", "late"]);
-    let named = || scrape(&tracker, &hash(1)).and_then(|entry| entry.name).as_deref() == Some("late");
+    let named =
+        || scrape(&tracker, &hash(1)).and_then(|entry| entry.name).as_deref() == Some("late");
     wait_until(PATIENCE, "the tracker has learned of it", named);
     announce(tracker.address, &hash(1), 1, COMPLETES).accepted();
     wait_written(site, &hash(1), Counts { complete: 1, downloaded: 1, incomplete: 0 });

@@ -1,10 +1,11 @@
 //! Many kept-alive connections from many addresses, each asking one thing after the other.
 //!
-//! Owns: the sockets, and the cutting of answers out of their streams; what is asked and what the answers mean is a [`Script`]'s. One
-//! thread drives all members, so scripts may keep common books without locks.
+//! Owns: the sockets, and the cutting of answers out of their streams; what is asked and what the
+//! answers mean is a [`Script`]'s. One thread drives all members, so scripts may keep common books
+//! without locks.
 //!
-//! Every request gets its answer before the crowd leaves: a connection that is refused, lost or left without an answer is a failure of
-//! the test.
+//! Every request gets its answer before the crowd leaves: a connection that is refused, lost or
+//! left without an answer is a failure of the test.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -50,14 +51,21 @@ impl Gauge {
         self.answers.load(Ordering::SeqCst)
     }
 
-    /// How many answers there were since this was asked last, and how long they were waited for: half of them, 99 of 100, the longest.
+    /// How many answers there were since this was asked last, and how long they were waited for:
+    /// half of them, 99 of 100, the longest.
     pub(crate) fn take_report(&self) -> String {
-        let mut waits = std::mem::take(&mut *self.waits.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut waits =
+            std::mem::take(&mut *self.waits.lock().unwrap_or_else(PoisonError::into_inner));
         waits.sort_unstable();
-        let at = |hundredth: usize| waits.get((waits.len() * hundredth / 100).min(waits.len().saturating_sub(1)));
+        let at = |hundredth: usize| {
+            waits.get((waits.len() * hundredth / 100).min(waits.len().saturating_sub(1)))
+        };
         match (at(50), at(99), waits.last()) {
             (Some(half), Some(most), Some(longest)) => {
-                format!("{} answers, p50 {half:.1?}, p99 {most:.1?}, max {longest:.1?}", waits.len())
+                format!(
+                    "{} answers, p50 {half:.1?}, p99 {most:.1?}, max {longest:.1?}",
+                    waits.len()
+                )
             }
             _ => "no answers".to_owned(),
         }
@@ -83,22 +91,32 @@ pub(crate) struct Crowd<S> {
 }
 
 impl<S: Script> Crowd<S> {
-    /// Connects one member for each script, each from an address of its own in 127/8. After an answer a member makes a `pause`.
+    /// Connects one member for each script, each from an address of its own in 127/8. After an
+    /// answer a member makes a `pause`.
     #[track_caller]
-    pub(crate) fn join(to: SocketAddr, scripts: impl IntoIterator<Item = S>, pause: Duration) -> Crowd<S> {
+    pub(crate) fn join(
+        to: SocketAddr,
+        scripts: impl IntoIterator<Item = S>,
+        pause: Duration,
+    ) -> Crowd<S> {
         let poll = Poll::new().expect("a poll");
         let join = |(number, script)| {
-            let mut stream = connect(Ipv4Addr::from(0x7f01_0000 + u32::try_from(number).expect("small")), to);
-            poll.registry().register(&mut stream, Token(number), Interest::READABLE).expect("registered");
+            let mut stream =
+                connect(Ipv4Addr::from(0x7f01_0000 + u32::try_from(number).expect("small")), to);
+            poll.registry()
+                .register(&mut stream, Token(number), Interest::READABLE)
+                .expect("registered");
             Member { script, stream, reply: Vec::new(), asked_at: None }
         };
         let members: Vec<Member<S>> = scripts.into_iter().enumerate().map(join).collect();
         let (now, count) = (Instant::now(), u32::try_from(members.len()).expect("small"));
-        let due = (0..count).map(|number| (now + pause * number / count, number as usize)).collect();
+        let due =
+            (0..count).map(|number| (now + pause * number / count, number as usize)).collect();
         Crowd { poll, members, due, pause, asking: 0 }
     }
 
-    /// Asks until `leave` is set or the scripts have ended, then waits for the answers that are still to come; the scripts.
+    /// Asks until `leave` is set or the scripts have ended, then waits for the answers that are
+    /// still to come; the scripts.
     #[track_caller]
     pub(crate) fn run(mut self, gauge: &Gauge, leave: &AtomicBool) -> Vec<S> {
         let mut events = Events::with_capacity(1_024);
@@ -111,7 +129,10 @@ impl<S: Script> Crowd<S> {
             if self.due.is_empty() && self.asking == 0 {
                 return self.members.into_iter().map(|member| member.script).collect();
             }
-            let until_next = self.due.front().map_or(LOOK_EVERY, |(at, _)| at.saturating_duration_since(Instant::now()));
+            let until_next = self
+                .due
+                .front()
+                .map_or(LOOK_EVERY, |(at, _)| at.saturating_duration_since(Instant::now()));
             self.poll.poll(&mut events, Some(until_next.min(LOOK_EVERY))).expect("events");
             for event in &events {
                 self.hear(event.token().0, gauge);
@@ -120,7 +141,11 @@ impl<S: Script> Crowd<S> {
             if self.asking == 0 {
                 heard_at = Instant::now();
             }
-            assert!(heard_at.elapsed() < PATIENCE, "{} requests are without an answer", self.asking);
+            assert!(
+                heard_at.elapsed() < PATIENCE,
+                "{} requests are without an answer",
+                self.asking
+            );
         }
     }
 
@@ -170,7 +195,8 @@ fn whole_reply(reply: &[u8]) -> Option<usize> {
     let head_bytes = 4 + reply.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&reply[..head_bytes]);
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")?.parse::<usize>().ok());
+    let length =
+        head.lines().find_map(|line| line.strip_prefix("Content-Length: ")?.parse::<usize>().ok());
     (reply.len() >= head_bytes + length.expect("a length")).then_some(head_bytes)
 }
 

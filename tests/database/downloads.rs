@@ -1,8 +1,9 @@
 //! Peers that download torrent after torrent, and the books on what they were told.
 //!
-//! A downloader is one address; on port after port it begins, completes and leaves a torrent, so that there is one completion in three
-//! announces, and nothing left behind. The books know for every torrent how many completions were sent and how many answered: what an
-//! answer calls `downloaded` must lie between the two, whatever happens to the database meanwhile.
+//! A downloader is one address; on port after port it begins, completes and leaves a torrent, so
+//! that there is one completion in three announces, and nothing left behind. The books know for
+//! every torrent how many completions were sent and how many answered: what an answer calls
+//! `downloaded` must lie between the two, whatever happens to the database meanwhile.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -41,7 +42,8 @@ pub(crate) struct Downloader {
     torrent: usize,
     port: u16,
     stage: Stage,
-    /// The answered completions of the torrent when the announce was sent that is waiting for its answer.
+    /// The answered completions of the torrent when the announce was sent that is waiting for its
+    /// answer.
     floor: u32,
     completions: u64,
     complaints: Vec<String>,
@@ -60,10 +62,18 @@ pub(crate) struct Books {
     complaints: Vec<String>,
 }
 
-/// `count` downloaders of torrents that have no downloads yet; which torrent they take next follows from `seed`.
-pub(crate) fn downloaders(count: usize, torrents: impl IntoIterator<Item = Hash>, seed: u64) -> Vec<Downloader> {
-    let torrent =
-        |hash: Hash| Torrent { escaped_hash: percent_encoded(&hash), sent: AtomicU32::new(0), answered: AtomicU32::new(0) };
+/// `count` downloaders of torrents that have no downloads yet; which torrent they take next follows
+/// from `seed`.
+pub(crate) fn downloaders(
+    count: usize,
+    torrents: impl IntoIterator<Item = Hash>,
+    seed: u64,
+) -> Vec<Downloader> {
+    let torrent = |hash: Hash| Torrent {
+        escaped_hash: percent_encoded(&hash),
+        sent: AtomicU32::new(0),
+        answered: AtomicU32::new(0),
+    };
     let torrents: Arc<[Torrent]> = torrents.into_iter().map(torrent).collect();
     (0..count)
         .map(|number| Downloader {
@@ -102,7 +112,9 @@ impl Books {
     #[track_caller]
     pub(crate) fn wait_written(&self, site: &dyn Site) {
         let expected = (self.completions, self.seeders, self.leechers);
-        wait_equal(PATIENCE, &expected, || (site.sum("downloaded"), site.sum("complete"), site.sum("incomplete")));
+        wait_equal(PATIENCE, &expected, || {
+            (site.sum("downloaded"), site.sum("complete"), site.sum("incomplete"))
+        });
     }
 }
 

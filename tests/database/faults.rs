@@ -1,7 +1,8 @@
 //! The database fails in every way there is while hundreds of peers announce.
 //!
-//! The frame is the same for all, see [`under_load`]: no torrent that was known is refused, no count that is told dips or doubles, what
-//! is in the table in the end is what was answered, and memory does not grow.
+//! The frame is the same for all, see [`under_load`]: no torrent that was known is refused, no
+//! count that is told dips or doubles, what is in the table in the end is what was answered, and
+//! memory does not grow.
 
 use std::fs;
 use std::thread;
@@ -32,8 +33,9 @@ const KILLS: usize = 3;
 const CUTS: usize = 25;
 const LOST_COMMITS: u32 = 8;
 
-/// What the process may have more in memory after a fault than before: some of it is the allocator's, none of it may grow with the
-/// number of announces, of which thousands are answered meanwhile.
+/// What the process may have more in memory after a fault than before: some of it is the
+/// allocator's, none of it may grow with the number of announces, of which thousands are answered
+/// meanwhile.
 const GROWTH_BYTES_MAX: u64 = 8 << 20;
 
 on_both! {
@@ -49,7 +51,8 @@ fn under_load(fault: &str, site: &dyn Site, happen: impl FnOnce(&Tracker, &Load)
     let rows: Vec<_> = torrents.iter().map(|torrent| (*torrent, "under load")).collect();
     site.list(&rows);
     let tracker = site.tracker(home.path(), &settings("registered", SETTINGS));
-    // A peer that leaves without having been there leaves nothing behind but that the torrent is known.
+    // A peer that leaves without having been there leaves nothing behind but that the torrent is
+    // known.
     for torrent in &torrents {
         announce(tracker.address, torrent, 0, LEAVES).accepted();
     }
@@ -78,7 +81,8 @@ fn under_load(fault: &str, site: &dyn Site, happen: impl FnOnce(&Tracker, &Load)
     assert!(told < 100, "{told} lines in the log: {printed}");
 }
 
-/// Asks for torrents that the tracker cannot know until one is refused for now, so that the tracker is known to miss its database.
+/// Asks for torrents that the tracker cannot know until one is refused for now, so that the tracker
+/// is known to miss its database.
 #[track_caller]
 fn wait_missed(tracker: &Tracker) {
     let mut number = UNKNOWN;
@@ -96,7 +100,8 @@ fn own_server() -> (Mariadb, Schema) {
 }
 
 fn is_frozen(server: &Mariadb) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", server.pid())).expect("the server exists");
+    let stat =
+        fs::read_to_string(format!("/proc/{}/stat", server.pid())).expect("the server exists");
     // proc(5): the state follows the name, which may hold spaces.
     stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
 }
@@ -127,7 +132,10 @@ fn mariadb_is_frozen_for_twenty_seconds() {
         thread::sleep(FROZEN);
         let (announces_later, probes_later) = load.answers();
         assert!(is_frozen(&server), "it was frozen all along");
-        assert!(announces_later > announces && probes_later > probes, "the event loop does not wait for the database");
+        assert!(
+            announces_later > announces && probes_later > probes,
+            "the event loop does not wait for the database"
+        );
         load.print("while the database is frozen");
         server.signal(Signal::CONT);
     });

@@ -18,7 +18,8 @@ use crate::support::{PATIENCE, seed, wait_until};
 const LISTED: u64 = 100_000;
 /// Of those, asked for when the database is gone.
 const ASKED: usize = 5_000;
-/// What the verdicts on that many torrents with short names may take in memory, the list's way into it included.
+/// What the verdicts on that many torrents with short names may take in memory, the list's way into
+/// it included.
 const LIST_BYTES_MAX: u64 = 64 << 20;
 
 const STRANGERS: usize = 300;
@@ -26,7 +27,8 @@ const STRANGERS: usize = 300;
 const HASHES_PER_STRANGER: usize = 667;
 /// For the verdicts at hand; a tenth of it for strangers.
 const CACHE_BYTES_MAX: u64 = 16 << 20;
-/// What the process may grow by in the flood: its cache, and as much for queues, connections and the allocator.
+/// What the process may grow by in the flood: its cache, and as much for queues, connections and
+/// the allocator.
 const FLOOD_BYTES_MAX: u64 = 2 * CACHE_BYTES_MAX;
 /// Fewer than there are strangers, so that the queue of lookups overflows all the time.
 const QUEUE_MAX: usize = 100;
@@ -52,7 +54,9 @@ impl<H: Iterator<Item = crate::site::Hash>> Script for Asker<H> {
     }
 
     fn answered(&mut self, body: &[u8]) {
-        let Ok(Value::Dict(dict)) = serde_bencode::from_bytes(body) else { panic!("{}", body.escape_ascii()) };
+        let Ok(Value::Dict(dict)) = serde_bencode::from_bytes(body) else {
+            panic!("{}", body.escape_ascii())
+        };
         match Answer::of(&dict) {
             Answer::Accepted(_) => self.accepted += 1,
             answer if answer.refused("#5").is_some() => self.unlisted += 1,
@@ -63,14 +67,21 @@ impl<H: Iterator<Item = crate::site::Hash>> Script for Asker<H> {
 }
 
 /// What all were told: accepted, not listed, put off.
-fn ask<H: Iterator<Item = crate::site::Hash>>(tracker: &Tracker, askers: Vec<Asker<H>>) -> (usize, usize, usize) {
-    let crowd = Crowd::join(tracker.address, askers, Duration::ZERO).run(&Gauge::default(), &AtomicBool::new(false));
-    crowd.iter().fold((0, 0, 0), |sum, asker| (sum.0 + asker.accepted, sum.1 + asker.unlisted, sum.2 + asker.put_off))
+fn ask<H: Iterator<Item = crate::site::Hash>>(
+    tracker: &Tracker,
+    askers: Vec<Asker<H>>,
+) -> (usize, usize, usize) {
+    let crowd = Crowd::join(tracker.address, askers, Duration::ZERO)
+        .run(&Gauge::default(), &AtomicBool::new(false));
+    crowd.iter().fold((0, 0, 0), |sum, asker| {
+        (sum.0 + asker.accepted, sum.1 + asker.unlisted, sum.2 + asker.put_off)
+    })
 }
 
 fn list_many(site: &dyn Site) {
     let names: Vec<String> = (0..LISTED).map(|number| format!("torrent {number}")).collect();
-    let rows: Vec<_> = names.iter().zip(0..).map(|(name, number)| (hash(number), name.as_str())).collect();
+    let rows: Vec<_> =
+        names.iter().zip(0..).map(|(name, number)| (hash(number), name.as_str())).collect();
     site.list(&rows);
 }
 
@@ -81,9 +92,14 @@ fn all_listed_torrents_are_known_before_anybody_asks() {
     let proxy = Proxy::start(site.server_port());
     let site = site.through(proxy.port);
     list_many(&site);
-    let tracker = site.tracker(home.path(), &settings("registered", "cache_ttl = \"1s\"\nflush_interval = \"1s\""));
+    let tracker = site.tracker(
+        home.path(),
+        &settings("registered", "cache_ttl = \"1s\"\nflush_interval = \"1s\""),
+    );
     // Said once in the log, for the operator as well, when the list has been read.
-    wait_until(PATIENCE, "the list has been read", || tracker.transcript().contains(&format!("{LISTED} torrents are listed")));
+    wait_until(PATIENCE, "the list has been read", || {
+        tracker.transcript().contains(&format!("{LISTED} torrents are listed"))
+    });
     let list_bytes = tracker.resident_bytes();
     eprintln!("{LISTED} listed: {} KiB", list_bytes >> 10);
     assert!(list_bytes < LIST_BYTES_MAX, "{list_bytes} bytes for the list");
@@ -102,8 +118,12 @@ fn a_long_list_counts_exactly() {
     let home = tempfile::tempdir().expect("a temporary directory");
     let site = Schema::create();
     list_many(&site);
-    let tracker = site.tracker(home.path(), &settings("registered", "cache_ttl = \"1s\"\nflush_interval = \"1s\""));
-    let load = Load::start("100 000 listed", tracker.address, (0..LISTED).map(hash).collect(), seed());
+    let tracker = site.tracker(
+        home.path(),
+        &settings("registered", "cache_ttl = \"1s\"\nflush_interval = \"1s\""),
+    );
+    let load =
+        Load::start("100 000 listed", tracker.address, (0..LISTED).map(hash).collect(), seed());
     load.wait_answers(6_000);
     load.print("all along");
     let shown = full_scrape(&tracker, Ipv4Addr::LOCALHOST);
@@ -124,7 +144,8 @@ fn a_flood_of_unlisted_hashes_starves_nobody(site: &dyn Site) {
     let rows: Vec<_> = listed.iter().map(|torrent| (*torrent, "listed")).collect();
     site.list(&rows);
     let bounds = format!(
-        "cache_bytes_max = {CACHE_BYTES_MAX}\nlookup_queue_max = {QUEUE_MAX}\ncache_ttl = \"1s\"\nflush_interval = \"1s\""
+        "cache_bytes_max = {CACHE_BYTES_MAX}\nlookup_queue_max = {QUEUE_MAX}\ncache_ttl = \
+         \"1s\"\nflush_interval = \"1s\""
     );
     let tracker = site.tracker(home.path(), &settings("registered", &bounds));
     for torrent in &listed {

@@ -1,7 +1,8 @@
 //! A load of announces on a running tracker, and a probe of its event loop.
 //!
-//! The probe asks for `/`, which needs no database, as fast as it is answered but for a short pause; with one event loop, whatever
-//! holds that up holds up the probe. Its longest wait is printed, and so are the announces': figures for people, which no test judges.
+//! The probe asks for `/`, which needs no database, as fast as it is answered but for a short
+//! pause; with one event loop, whatever holds that up holds up the probe. Its longest wait is
+//! printed, and so are the announces': figures for people, which no test judges.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use crate::support::{PATIENCE, wait_until};
 
 /// Addresses that announce.
 const CONNECTIONS: usize = 300;
-/// Between an answer and the next announce of the same address: 1 500 announces a second in all, which leaves the processors to others.
+/// Between an answer and the next announce of the same address: 1 500 announces a second in all,
+/// which leaves the processors to others.
 const PAUSE: Duration = Duration::from_millis(200);
 /// The same for the probe.
 const PROBE_PAUSE: Duration = Duration::from_millis(1);
@@ -35,12 +37,16 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Sets a crowd of downloaders on the tracker; `torrents` must have no downloads yet. `name` is what the printed figures are of.
+    /// Sets a crowd of downloaders on the tracker; `torrents` must have no downloads yet. `name` is
+    /// what the printed figures are of.
     #[track_caller]
     pub(crate) fn start(name: &str, to: SocketAddr, torrents: Vec<Hash>, seed: u64) -> Load {
-        let (leave, announces, probes) = (Arc::<AtomicBool>::default(), Arc::<Gauge>::default(), Arc::<Gauge>::default());
+        let (leave, announces, probes) =
+            (Arc::<AtomicBool>::default(), Arc::<Gauge>::default(), Arc::<Gauge>::default());
         let (gauge, told) = (Arc::clone(&announces), Arc::clone(&leave));
-        let crowd = thread::spawn(move || Crowd::join(to, downloaders(CONNECTIONS, torrents, seed), PAUSE).run(&gauge, &told));
+        let crowd = thread::spawn(move || {
+            Crowd::join(to, downloaders(CONNECTIONS, torrents, seed), PAUSE).run(&gauge, &told)
+        });
         let (gauge, told) = (Arc::clone(&probes), Arc::clone(&leave));
         let probe = thread::spawn(move || {
             let mut connection = Connection::open_from(PROBE_ADDRESS, to);
@@ -51,7 +57,14 @@ impl Load {
                 thread::sleep(PROBE_PAUSE);
             }
         });
-        Load { name: name.to_owned(), leave, announces, probes, crowd: Some(crowd), probe: Some(probe) }
+        Load {
+            name: name.to_owned(),
+            leave,
+            announces,
+            probes,
+            crowd: Some(crowd),
+            probe: Some(probe),
+        }
     }
 
     /// Announces answered so far, and probes.
@@ -80,8 +93,18 @@ impl Load {
     #[track_caller]
     pub(crate) fn finish(mut self) -> Books {
         self.leave.store(true, Ordering::SeqCst);
-        self.probe.take().expect("taken here only").join().expect("the probe was answered all along");
-        Books::of(self.crowd.take().expect("taken here only").join().expect("the crowd was answered all along"))
+        self.probe
+            .take()
+            .expect("taken here only")
+            .join()
+            .expect("the probe was answered all along");
+        Books::of(
+            self.crowd
+                .take()
+                .expect("taken here only")
+                .join()
+                .expect("the crowd was answered all along"),
+        )
     }
 
     fn has_ended(&self) -> bool {
@@ -117,10 +140,16 @@ fn a_load_knows_what_the_tracker_knows() {
     let (mut downloaded, mut complete, mut incomplete) = (0, 0, 0);
     for torrent in &torrents {
         let counts = scrape(&tracker, torrent).expect("one stays").counts;
-        (downloaded, complete, incomplete) =
-            (downloaded + counts.downloaded, complete + counts.complete - 1, incomplete + counts.incomplete);
+        (downloaded, complete, incomplete) = (
+            downloaded + counts.downloaded,
+            complete + counts.complete - 1,
+            incomplete + counts.incomplete,
+        );
     }
     assert!(books.completions > 300, "{books:?}");
-    assert_eq!((downloaded, complete, incomplete), (books.completions, books.seeders, books.leechers));
+    assert_eq!(
+        (downloaded, complete, incomplete),
+        (books.completions, books.seeders, books.leechers)
+    );
     tracker.stop();
 }

@@ -42,10 +42,11 @@ impl Answer {
         match dict.get(b"failure reason".as_slice()) {
             None => Answer::Accepted(counts(dict)),
             Some(Value::Bytes(reason)) => {
-                let retry_minutes = dict.get(b"retry in".as_slice()).and_then(|value| match value {
-                    Value::Int(minutes) => Some(*minutes),
-                    _ => None,
-                });
+                let retry_minutes =
+                    dict.get(b"retry in".as_slice()).and_then(|value| match value {
+                        Value::Int(minutes) => Some(*minutes),
+                        _ => None,
+                    });
                 Answer::Refused(String::from_utf8_lossy(reason).into_owned(), retry_minutes)
             }
             Some(other) => panic!("the failure reason is {other:?}"),
@@ -64,7 +65,9 @@ impl Answer {
     /// The reason, when the announce was refused with this number and is to be tried again.
     pub(crate) fn refused(&self, number: &str) -> Option<&str> {
         match self {
-            Answer::Refused(reason, Some(_)) => Some(reason).filter(|reason| reason.starts_with(number)).map(String::as_str),
+            Answer::Refused(reason, Some(_)) => {
+                Some(reason).filter(|reason| reason.starts_with(number)).map(String::as_str)
+            }
             _ => None,
         }
     }
@@ -77,10 +80,14 @@ impl Answer {
 
 /// The path and query of an announce.
 pub(crate) fn target(escaped_hash: &str, port: u16, says: &str) -> String {
-    format!("/announce?info_hash={escaped_hash}&peer_id=-XX0001-abcdefghijkl&port={port}&uploaded=0&downloaded=0&{says}")
+    format!(
+        "/announce?info_hash={escaped_hash}&peer_id=-XX0001-abcdefghijkl&port={port}&uploaded=0&\
+         downloaded=0&{says}"
+    )
 }
 
-/// Announces one of the peers of this machine, which differ by their ports, on a connection of its own.
+/// Announces one of the peers of this machine, which differ by their ports, on a connection of its
+/// own.
 #[track_caller]
 pub(crate) fn announce(to: SocketAddr, hash: &Hash, peer: u16, says: &str) -> Answer {
     Answer::of(&get(to, &target(&percent_encoded(hash), PORT_BASE + peer, says)).dict())
@@ -107,7 +114,8 @@ pub(crate) fn wait_refused(tracker: &Tracker, hash: &Hash, peer: u16, number: &s
 /// What the tracker shows of one torrent; none when it shows nothing.
 #[track_caller]
 pub(crate) fn scrape(tracker: &Tracker, hash: &Hash) -> Option<Entry> {
-    files(&get(tracker.address, &format!("/scrape?info_hash={}", percent_encoded(hash))).dict()).remove(hash.as_slice())
+    files(&get(tracker.address, &format!("/scrape?info_hash={}", percent_encoded(hash))).dict())
+        .remove(hash.as_slice())
 }
 
 /// All that the tracker shows to `source`.
@@ -118,7 +126,9 @@ pub(crate) fn full_scrape(tracker: &Tracker, source: Ipv4Addr) -> HashMap<Vec<u8
 
 #[track_caller]
 fn files(reply: &Dict) -> HashMap<Vec<u8>, Entry> {
-    let Some(Value::Dict(files)) = reply.get(b"files".as_slice()) else { panic!("no files in {reply:?}") };
+    let Some(Value::Dict(files)) = reply.get(b"files".as_slice()) else {
+        panic!("no files in {reply:?}")
+    };
     let entry = |file: &Value| {
         let Value::Dict(file) = file else { panic!("an entry is {file:?}") };
         let name = file.get(b"name".as_slice()).map(|name| match name {
@@ -136,5 +146,9 @@ fn counts(dict: &Dict) -> Counts {
         Some(Value::Int(count)) => *count,
         other => panic!("{key} is {other:?} in {dict:?}"),
     };
-    Counts { complete: count("complete"), downloaded: count("downloaded"), incomplete: count("incomplete") }
+    Counts {
+        complete: count("complete"),
+        downloaded: count("downloaded"),
+        incomplete: count("incomplete"),
+    }
 }

@@ -29,7 +29,9 @@ fn its_tables_work_as_they_are() {
     assert_eq!(scrape(&tracker, &hash(1)).expect("it is listed").name.as_deref(), Some("Demo"));
 
     announce(tracker.address, &hash(1), 1, COMPLETES).accepted();
-    wait_until(PATIENCE, "the download is written", || site.column("downloaded", &hash(1)) == Some(41));
+    wait_until(PATIENCE, "the download is written", || {
+        site.column("downloaded", &hash(1)) == Some(41)
+    });
     site.set("banned = 1", &hash(1));
     wait_refused(&tracker, &hash(1), 1, "#6");
     site.set("banned = 0", &hash(1));
@@ -73,12 +75,16 @@ fn it_can_be_upgraded_in_place() {
     assert_eq!((site.listed(), site.column("downloaded", &hash(1))), (listed, Some(40)));
     assert_eq!(site.column("banned + 0", &hash(2)), Some(1));
 
-    let tracker = site.tracker(home.path(), &settings("registered", "flush_interval = \"1s\"\ncache_ttl = \"1h\""));
+    let tracker = site.tracker(
+        home.path(),
+        &settings("registered", "flush_interval = \"1s\"\ncache_ttl = \"1h\""),
+    );
     assert_eq!(announce(tracker.address, &hash(1), 1, LEECHES).accepted().downloaded, 40);
     announce(tracker.address, &hash(1), 1, COMPLETES).accepted();
     wait_until(PATIENCE, "all counts are written", || {
         let column = |name| site.column(name, &hash(1));
-        (column("downloaded"), column("complete"), column("incomplete")) == (Some(41), Some(1), Some(0))
+        (column("downloaded"), column("complete"), column("incomplete"))
+            == (Some(41), Some(1), Some(0))
     });
     let printed = site.torrent(&["ban", &hex(&hash(1)), "--reason", "a reason to keep"]);
     assert!(!printed.contains("column"), "{printed}");

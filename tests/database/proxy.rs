@@ -1,10 +1,13 @@
-//! What stands between a tracker and MariaDB in some tests: a relay that can be away, and that can lose what matters most.
+//! What stands between a tracker and MariaDB in some tests: a relay that can be away, and that can
+//! lose what matters most.
 //!
-//! Owns: a listening port, and every connection through it. It knows as much of MySQL's protocol as that a packet is three bytes of
-//! length, one of number and a payload, and that a statement is packet 0 with a payload of the byte 3 and text; enough to see a COMMIT.
+//! Owns: a listening port, and every connection through it. It knows as much of MySQL's protocol as
+//! that a packet is three bytes of length, one of number and a payload, and that a statement is
+//! packet 0 with a payload of the byte 3 and text; enough to see a COMMIT.
 //!
-//! Of the commits that are to be lost, every other one never reaches the server, which rolls the transaction back; of the rest the
-//! server's answer never reaches the tracker. To the tracker both look the same: the connection ends.
+//! Of the commits that are to be lost, every other one never reaches the server, which rolls the
+//! transaction back; of the rest the server's answer never reaches the tracker. To the tracker both
+//! look the same: the connection ends.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -76,9 +79,13 @@ impl Proxy {
         self.relay.to_lose.store(count, Ordering::SeqCst);
     }
 
-    /// Commits that never reached the server so far, and those that it has applied without the tracker being told.
+    /// Commits that never reached the server so far, and those that it has applied without the
+    /// tracker being told.
     pub(crate) fn lost(&self) -> (u32, u32) {
-        (self.relay.questions_lost.load(Ordering::SeqCst), self.relay.answers_lost.load(Ordering::SeqCst))
+        (
+            self.relay.questions_lost.load(Ordering::SeqCst),
+            self.relay.answers_lost.load(Ordering::SeqCst),
+        )
     }
 }
 
@@ -108,7 +115,8 @@ impl Relay {
             stream.set_nodelay(true)?;
             self.streams.lock().unwrap_or_else(PoisonError::into_inner).push(stream.try_clone()?);
         }
-        // Looked at only now, so that whoever goes away in between finds the connection in the list.
+        // Looked at only now, so that whoever goes away in between finds the connection in the
+        // list.
         if self.away.load(Ordering::SeqCst) {
             end(tracker, &server);
             return Ok(());
@@ -129,7 +137,12 @@ impl Relay {
     }
 
     /// Until the tracker ends the connection, or a commit is lost.
-    fn pass_questions(&self, mut tracker: &TcpStream, mut server: &TcpStream, lose_answer: &AtomicBool) -> io::Result<()> {
+    fn pass_questions(
+        &self,
+        mut tracker: &TcpStream,
+        mut server: &TcpStream,
+        lose_answer: &AtomicBool,
+    ) -> io::Result<()> {
         loop {
             let packet = packet(&mut tracker)?;
             let fate = if is_commit(&packet) { self.fate() } else { Fate::Passed };
@@ -143,14 +156,20 @@ impl Relay {
     }
 
     /// Until the server ends the connection, or the answer to a commit is lost.
-    fn pass_answers(&self, mut server: &TcpStream, mut tracker: &TcpStream, lose_answer: &AtomicBool) -> io::Result<()> {
+    fn pass_answers(
+        &self,
+        mut server: &TcpStream,
+        mut tracker: &TcpStream,
+        lose_answer: &AtomicBool,
+    ) -> io::Result<()> {
         let mut buffer = [0; 16_384];
         loop {
             let read_bytes = server.read(&mut buffer)?;
             if read_bytes == 0 {
                 return Ok(());
             }
-            // A tracker that has asked says nothing until it has its answer, so this is the answer to that commit.
+            // A tracker that has asked says nothing until it has its answer, so this is the answer
+            // to that commit.
             if lose_answer.load(Ordering::SeqCst) {
                 self.answers_lost.fetch_add(1, Ordering::SeqCst);
                 return Ok(());
@@ -160,7 +179,9 @@ impl Relay {
     }
 
     fn fate(&self) -> Fate {
-        let left = self.to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        let left = self
+            .to_lose
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         match left {
             Err(_) => Fate::Passed,
             Ok(left) if left % 2 == 0 => Fate::AnswerLost,
@@ -209,7 +230,9 @@ fn a_commit_can_be_lost_on_the_way_there_and_on_the_way_back() {
     let url = format!("{}?prefer_socket=false", schema.url());
     let add_one = || {
         let mut connection = mysql::Conn::new(url.as_str()).expect("the relay passes the greeting");
-        connection.query_drop("BEGIN").and_then(|()| connection.query_drop("UPDATE torrents SET downloaded = downloaded + 1"))?;
+        connection.query_drop("BEGIN").and_then(|()| {
+            connection.query_drop("UPDATE torrents SET downloaded = downloaded + 1")
+        })?;
         connection.query_drop("COMMIT")
     };
     add_one().expect("nothing is to be lost yet");

@@ -35,9 +35,15 @@ fn a_torrent_is_listed_banned_and_removed_by_the_command_while_the_tracker_runs(
 
     site.torrent(&["add", &digits, "--name", "Demo"]);
     wait_accepted(&tracker, &torrent, 1);
-    assert_eq!(announce(tracker.address, &torrent, 2, SEEDS).accepted(), Counts { complete: 1, downloaded: 0, incomplete: 1 });
+    assert_eq!(
+        announce(tracker.address, &torrent, 2, SEEDS).accepted(),
+        Counts { complete: 1, downloaded: 0, incomplete: 1 }
+    );
     let entry = scrape(&tracker, &torrent).expect("a listed torrent is shown");
-    assert_eq!((entry.name.as_deref(), entry.counts.complete, entry.counts.incomplete), (Some("Demo"), 1, 1));
+    assert_eq!(
+        (entry.name.as_deref(), entry.counts.complete, entry.counts.incomplete),
+        (Some("Demo"), 1, 1)
+    );
 
     site.torrent(&["ban", &digits, "--reason", "the author asked for it"]);
     let reason = wait_refused(&tracker, &torrent, 1, "#6");
@@ -47,7 +53,11 @@ fn a_torrent_is_listed_banned_and_removed_by_the_command_while_the_tracker_runs(
     site.torrent(&["unban", &digits]);
     wait_until(PATIENCE, "the torrent is shown again", || scrape(&tracker, &torrent).is_some());
     let entry = scrape(&tracker, &torrent).expect("it was shown a moment ago");
-    assert_eq!((entry.counts.complete, entry.counts.incomplete), (0, 0), "the ban dropped the swarm");
+    assert_eq!(
+        (entry.counts.complete, entry.counts.incomplete),
+        (0, 0),
+        "the ban dropped the swarm"
+    );
     assert_eq!(announce(tracker.address, &torrent, 3, LEECHES).accepted().incomplete, 1);
 
     site.torrent(&["remove", &digits]);
@@ -58,7 +68,9 @@ fn a_torrent_is_listed_banned_and_removed_by_the_command_while_the_tracker_runs(
 
 fn every_tracker_on_a_database_sees_the_command(site: &dyn Site) {
     let homes = [(); 2].map(|()| tempfile::tempdir().expect("a temporary directory"));
-    let trackers = homes.each_ref().map(|home| site.tracker(home.path(), &settings("registered", NEVER_STALE)));
+    let trackers = homes
+        .each_ref()
+        .map(|home| site.tracker(home.path(), &settings("registered", NEVER_STALE)));
     for tracker in &trackers {
         assert!(announce(tracker.address, &hash(1), 1, LEECHES).refused("#5").is_some());
     }
@@ -100,7 +112,10 @@ fn changes_by_sql_are_seen_when_verdicts_grow_stale(site: &dyn Site) {
     wait_refused(&tracker, &torrent, 1, "#6");
     site.set("banned = 0, name = 'by another hand'", &torrent);
     wait_accepted(&tracker, &torrent, 1);
-    let named = || scrape(&tracker, &torrent).and_then(|entry| entry.name).as_deref() == Some("by another hand");
+    let named = || {
+        scrape(&tracker, &torrent).and_then(|entry| entry.name).as_deref()
+            == Some("by another hand")
+    };
     wait_until(PATIENCE, "the new name is shown", named);
     site.delete(&torrent);
     wait_refused(&tracker, &torrent, 1, "#5");
@@ -119,8 +134,15 @@ fn at_a_hangup_changes_by_sql_are_seen_at_once(site: &dyn Site) {
 
     site.set("banned = 1", &listed);
     site.list(&[(unlisted, "listed later")]);
-    assert_eq!(announce(tracker.address, &listed, 2, LEECHES).accepted().incomplete, 2, "nobody has said that it changed");
-    assert!(announce(tracker.address, &unlisted, 1, LEECHES).refused("#5").is_some(), "nobody has said that it changed");
+    assert_eq!(
+        announce(tracker.address, &listed, 2, LEECHES).accepted().incomplete,
+        2,
+        "nobody has said that it changed"
+    );
+    assert!(
+        announce(tracker.address, &unlisted, 1, LEECHES).refused("#5").is_some(),
+        "nobody has said that it changed"
+    );
     tracker.signal(Signal::HUP);
     wait_refused(&tracker, &listed, 1, "#6");
     wait_accepted(&tracker, &unlisted, 1);
@@ -128,7 +150,11 @@ fn at_a_hangup_changes_by_sql_are_seen_at_once(site: &dyn Site) {
     site.set("banned = 0", &listed);
     tracker.signal(Signal::HUP);
     wait_accepted(&tracker, &listed, 3);
-    assert_eq!(announce(tracker.address, &listed, 3, LEECHES).accepted().incomplete, 1, "the ban dropped the swarm");
+    assert_eq!(
+        announce(tracker.address, &listed, 3, LEECHES).accepted().incomplete,
+        1,
+        "the ban dropped the swarm"
+    );
     stop(tracker);
 }
 
@@ -139,8 +165,14 @@ fn an_open_tracker_refuses_only_the_banned(site: &dyn Site) {
     site.set("downloaded = 41", &listed);
     site.set("banned = 1", &banned);
     let tracker = site.tracker(home.path(), &settings("open", NEVER_STALE));
-    assert_eq!(announce(tracker.address, &listed, 1, LEECHES).accepted(), Counts { complete: 0, downloaded: 41, incomplete: 1 });
-    assert_eq!(announce(tracker.address, &unlisted, 1, LEECHES).accepted(), Counts { complete: 0, downloaded: 0, incomplete: 1 });
+    assert_eq!(
+        announce(tracker.address, &listed, 1, LEECHES).accepted(),
+        Counts { complete: 0, downloaded: 41, incomplete: 1 }
+    );
+    assert_eq!(
+        announce(tracker.address, &unlisted, 1, LEECHES).accepted(),
+        Counts { complete: 0, downloaded: 0, incomplete: 1 }
+    );
     assert!(announce(tracker.address, &banned, 1, LEECHES).refused("#6").is_some());
     assert_eq!(scrape(&tracker, &listed).expect("it has a peer").name.as_deref(), Some("listed"));
     assert_eq!(scrape(&tracker, &unlisted).expect("it has a peer").name, None);
@@ -162,10 +194,12 @@ fn a_full_scrape_shows_all_that_is_listed_and_not_banned(site: &dyn Site) {
     site.set("banned = 1", &hash(7));
     site.set("downloaded = 3", &hash(8));
     let interval = "full_scrape_interval = \"1s\"\n[database]";
-    let tracker = site.tracker(home.path(), &settings("registered", NEVER_STALE).replace("[database]", interval));
+    let tracker = site
+        .tracker(home.path(), &settings("registered", NEVER_STALE).replace("[database]", interval));
     assert_eq!(announce(tracker.address, &hash(9), 1, LEECHES).accepted().incomplete, 1);
     let mut shown = full_scrape(&tracker, Ipv4Addr::LOCALHOST);
-    // Who starts is not made to wait until everything has been read; each look is by another address, since one may look once a second.
+    // Who starts is not made to wait until everything has been read; each look is by another
+    // address, since one may look once a second.
     let mut looks = 0;
     wait_until(PATIENCE, "all torrents are shown", || {
         looks += 1;
@@ -173,13 +207,20 @@ fn a_full_scrape_shows_all_that_is_listed_and_not_banned(site: &dyn Site) {
         shown.len() == torrents.len() - 1
     });
     assert!(!shown.contains_key(hash(7).as_slice()));
-    assert_eq!(shown[hash(8).as_slice()].counts, Counts { complete: 0, downloaded: 3, incomplete: 0 });
-    assert_eq!(shown[hash(9).as_slice()].counts, Counts { complete: 0, downloaded: 0, incomplete: 1 });
+    assert_eq!(
+        shown[hash(8).as_slice()].counts,
+        Counts { complete: 0, downloaded: 3, incomplete: 0 }
+    );
+    assert_eq!(
+        shown[hash(9).as_slice()].counts,
+        Counts { complete: 0, downloaded: 0, incomplete: 1 }
+    );
     assert_eq!(shown[hash(10).as_slice()].name.as_deref(), Some("one of many"));
     stop(tracker);
 }
 
-/// The same start as in README: nothing made beforehand, flags only, and a path relative to the working directory.
+/// The same start as in README: nothing made beforehand, flags only, and a path relative to the
+/// working directory.
 #[test]
 fn a_first_start_makes_the_sqlite_file() {
     let home = tempfile::tempdir().expect("a temporary directory");
@@ -189,8 +230,12 @@ fn a_first_start_makes_the_sqlite_file() {
         })
     };
     let torrent = |arguments: &[&str]| {
-        let mut command = crate::support::process::command(Path::new(env!("CARGO_BIN_EXE_announced")), home.path());
-        let status = command.arg("torrent").args(arguments).args(["--database", "sqlite:x.db"]).status();
+        let mut command = crate::support::process::command(
+            Path::new(env!("CARGO_BIN_EXE_announced")),
+            home.path(),
+        );
+        let status =
+            command.arg("torrent").args(arguments).args(["--database", "sqlite:x.db"]).status();
         assert!(status.expect("the program can be run").success(), "{arguments:?}");
     };
     let tracker = start();
@@ -206,14 +251,20 @@ fn a_first_start_makes_the_sqlite_file() {
     tracker.stop();
 }
 
-/// A database whose URL is in the settings file: nobody who lists processes sees it, and no message shows it.
+/// A database whose URL is in the settings file: nobody who lists processes sees it, and no message
+/// shows it.
 #[test]
 fn the_settings_file_may_hold_the_password() {
     let home = tempfile::tempdir().expect("a temporary directory");
     let schema = Schema::create();
     schema.list(&[(hash(1), "listed")]);
     let url = format!("url = \"{}\"", schema.url());
-    let tracker = Tracker::start_in(home.path(), Ipv4Addr::LOCALHOST.into(), &settings("registered", &url), |_| {});
+    let tracker = Tracker::start_in(
+        home.path(),
+        Ipv4Addr::LOCALHOST.into(),
+        &settings("registered", &url),
+        |_| {},
+    );
     assert_eq!(announce(tracker.address, &hash(1), 1, LEECHES).accepted().incomplete, 1);
     assert!(announce(tracker.address, &hash(2), 1, LEECHES).refused("#5").is_some());
     assert!(stop(tracker).contains("mysql://"), "it is said which database it is");
@@ -224,9 +275,14 @@ fn mariadb_can_be_reached_by_its_unix_socket() {
     let home = tempfile::tempdir().expect("a temporary directory");
     let schema = Schema::create();
     schema.list(&[(hash(1), "listed")]);
-    let tracker = Tracker::start_in(home.path(), Ipv4Addr::LOCALHOST.into(), &settings("registered", ""), |command| {
-        command.args(["--database", &schema.socket_url()]);
-    });
+    let tracker = Tracker::start_in(
+        home.path(),
+        Ipv4Addr::LOCALHOST.into(),
+        &settings("registered", ""),
+        |command| {
+            command.args(["--database", &schema.socket_url()]);
+        },
+    );
     assert_eq!(announce(tracker.address, &hash(1), 1, LEECHES).accepted().incomplete, 1);
     assert!(announce(tracker.address, &hash(2), 1, LEECHES).refused("#5").is_some());
     assert!(!tracker.stop().contains(mariadb::PASSWORD));

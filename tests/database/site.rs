@@ -1,8 +1,8 @@
 //! The databases of the sites that the stories are about.
 //!
-//! Owns: a MariaDB server that the tests share, a schema in it or an SQLite file for each test, the account that a tracker gets, and
-//! the `announced torrent` command. Statements run as the site's own people would run them: by another account, on a connection of
-//! their own, beside the tracker.
+//! Owns: a MariaDB server that the tests share, a schema in it or an SQLite file for each test, the
+//! account that a tracker gets, and the `announced torrent` command. Statements run as the site's
+//! own people would run them: by another account, on a connection of their own, beside the tracker.
 
 use std::any::Any;
 use std::fs;
@@ -25,7 +25,8 @@ use crate::support::tracker::Tracker;
 /// An info hash.
 pub(crate) type Hash = [u8; 20];
 
-/// The tracker's password. It has to be escaped in a URL, and may never be seen, escaped or not: this part of it is in both.
+/// The tracker's password. It has to be escaped in a URL, and may never be seen, escaped or not:
+/// this part of it is in both.
 pub(crate) const SECRET: &str = "hush";
 const PASSWORD: &str = "hush/hush@hush:hush";
 const PASSWORD_ESCAPED: &str = "hush%2Fhush%40hush%3Ahush";
@@ -44,7 +45,8 @@ pub(crate) trait Site: Sync {
     /// The number that a statement asks for; none when there is no row, or NULL in it.
     fn number(&self, sql: &str) -> Option<i64>;
 
-    /// Keeps the tracker from writing to the torrents, and on MariaDB from reading them, until what is returned is dropped.
+    /// Keeps the tracker from writing to the torrents, and on MariaDB from reading them, until what
+    /// is returned is dropped.
     fn lock_torrents(&self) -> Box<dyn Any>;
 
     /// An expression for the seconds since 1970 that `updated` stands for.
@@ -56,7 +58,8 @@ pub(crate) trait Site: Sync {
     /// Lists torrents.
     fn list(&self, torrents: &[(Hash, &str)]) {
         for chunk in torrents.chunks(ROWS_PER_INSERT) {
-            let rows: Vec<String> = chunk.iter().map(|(hash, name)| format!("({}, '{name}')", literal(hash))).collect();
+            let rows: Vec<String> =
+                chunk.iter().map(|(hash, name)| format!("({}, '{name}')", literal(hash))).collect();
             self.run(&format!("INSERT INTO torrents (infohash, name) VALUES {}", rows.join(", ")));
         }
     }
@@ -94,14 +97,16 @@ pub(crate) trait Site: Sync {
         })
     }
 
-    /// `announced torrent ARGUMENTS --database URL`, which must succeed: what it printed, on both streams.
+    /// `announced torrent ARGUMENTS --database URL`, which must succeed: what it printed, on both
+    /// streams.
     #[track_caller]
     fn torrent(&self, arguments: &[&str]) -> String {
         let home = tempfile::tempdir().expect("a temporary directory");
         let mut command = command(Path::new(env!("CARGO_BIN_EXE_announced")), home.path());
         command.arg("torrent").args(arguments).args(["--database", &self.url()]);
         let output = command.output().expect("the program can be run");
-        let printed = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        let printed =
+            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert!(output.status.success(), "torrent {arguments:?}: {}: {printed}", output.status);
         assert!(!printed.contains(SECRET), "torrent {arguments:?} shows the password: {printed}");
         printed
@@ -116,7 +121,8 @@ pub(crate) fn stop(tracker: Tracker) -> String {
     printed
 }
 
-/// Settings of a tracker in `mode` with one event loop, so that whatever blocks it blocks everybody, and `database` in their section.
+/// Settings of a tracker in `mode` with one event loop, so that whatever blocks it blocks
+/// everybody, and `database` in their section.
 pub(crate) fn settings(mode: &str, database: &str) -> String {
     format!("[server]\nworkers = 1\n[tracker]\nmode = \"{mode}\"\n[database]\n{database}\n")
 }
@@ -180,8 +186,12 @@ impl Schema {
     pub(crate) fn create_in(server: &Mariadb, tables: &str) -> Schema {
         static SCHEMAS: AtomicU32 = AtomicU32::new(0);
         let name = format!("site_{}", SCHEMAS.fetch_add(1, Ordering::Relaxed));
-        server.client(&format!("CREATE DATABASE {name}; CREATE USER {name}@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';"));
-        server.client(&format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {name}.* TO {name}@'127.0.0.1';"));
+        server.client(&format!(
+            "CREATE DATABASE {name}; CREATE USER {name}@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';"
+        ));
+        server.client(&format!(
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON {name}.* TO {name}@'127.0.0.1';"
+        ));
         server.client_in(&name, tables);
         Schema { name, server_port: server.port(), port: server.port() }
     }
@@ -199,13 +209,22 @@ impl Schema {
     /// Runs an SQL file as an operator does, by the command-line client.
     #[track_caller]
     pub(crate) fn feed(&self, sql: &str) {
-        assert_eq!(self.server_port, shared_server().port(), "only for schemas in the shared server");
+        assert_eq!(
+            self.server_port,
+            shared_server().port(),
+            "only for schemas in the shared server"
+        );
         shared_server().client_in(&self.name, sql);
     }
 
-    /// The URL of the schema by the shared server's Unix socket, with an account that may do anything.
+    /// The URL of the schema by the shared server's Unix socket, with an account that may do
+    /// anything.
     pub(crate) fn socket_url(&self) -> String {
-        assert_eq!(self.server_port, shared_server().port(), "only for schemas in the shared server");
+        assert_eq!(
+            self.server_port,
+            shared_server().port(),
+            "only for schemas in the shared server"
+        );
         shared_server().socket_url(&self.name)
     }
 
@@ -218,7 +237,8 @@ impl Schema {
     /// Ends the connections that trackers have; how many there were.
     pub(crate) fn kill_connections(&self) -> usize {
         let mut connection = self.connect();
-        let ids = format!("SELECT id FROM information_schema.processlist WHERE user = '{}'", self.name);
+        let ids =
+            format!("SELECT id FROM information_schema.processlist WHERE user = '{}'", self.name);
         let ids: Vec<u64> = connection.query(ids).expect("the server answers");
         // One that has ended by itself since then cannot be killed.
         ids.iter().filter(|id| connection.query_drop(format!("KILL {id}")).is_ok()).count()
@@ -251,7 +271,8 @@ impl Site for Schema {
 
     #[track_caller]
     fn number(&self, sql: &str) -> Option<i64> {
-        let row: Option<Option<i64>> = self.connect().query_first(sql).unwrap_or_else(|error| panic!("{error} in {sql}"));
+        let row: Option<Option<i64>> =
+            self.connect().query_first(sql).unwrap_or_else(|error| panic!("{error} in {sql}"));
         row.flatten()
     }
 
@@ -278,7 +299,9 @@ impl SqliteFile {
     #[track_caller]
     pub(crate) fn create() -> SqliteFile {
         let site = SqliteFile(tempfile::tempdir().expect("a temporary directory"));
-        site.connect().execute_batch(&project_file("schema/sqlite.sql")).expect("schema/sqlite.sql can be run");
+        site.connect()
+            .execute_batch(&project_file("schema/sqlite.sql"))
+            .expect("schema/sqlite.sql can be run");
         site
     }
 

@@ -1,8 +1,10 @@
-//! HTTP by hand over a blocking socket: the bytes that go out are the test's own, the reply comes back whole.
+//! HTTP by hand over a blocking socket: the bytes that go out are the test's own, the reply comes
+//! back whole.
 //!
-//! Owns: one connection, and the cutting of replies out of its stream (head, then `Content-Length` bytes, or all until the end
-//! where there is none), so that kept-alive and pipelined replies can be told apart. Limits: every read and write is bounded by
-//! [`PATIENCE`]; chunked replies are not decoded.
+//! Owns: one connection, and the cutting of replies out of its stream (head, then `Content-Length`
+//! bytes, or all until the end where there is none), so that kept-alive and pipelined replies can
+//! be told apart. Limits: every read and write is bounded by [`PATIENCE`]; chunked replies are not
+//! decoded.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -38,7 +40,10 @@ impl Reply {
     /// The value of a header, whatever the case of its name.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let fields = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
-        fields.into_iter().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+        fields
+            .into_iter()
+            .find(|(field, _)| field.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
     }
 
     /// The same reply with its gzipped body unpacked.
@@ -66,16 +71,20 @@ impl Connection {
     /// Connects.
     #[track_caller]
     pub(crate) fn open(to: SocketAddr) -> Connection {
-        let stream = TcpStream::connect_timeout(&to, PATIENCE).unwrap_or_else(|error| panic!("cannot connect to {to}: {error}"));
+        let stream = TcpStream::connect_timeout(&to, PATIENCE)
+            .unwrap_or_else(|error| panic!("cannot connect to {to}: {error}"));
         Connection::over(stream)
     }
 
     /// Connects from a certain address of this machine.
     #[track_caller]
     pub(crate) fn open_from(source: Ipv4Addr, to: SocketAddr) -> Connection {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).expect("a socket");
+        let socket =
+            Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).expect("a socket");
         socket.bind(&SocketAddr::from((source, 0)).into()).expect("a loopback address");
-        socket.connect_timeout(&to.into(), PATIENCE).unwrap_or_else(|error| panic!("cannot connect to {to}: {error}"));
+        socket
+            .connect_timeout(&to.into(), PATIENCE)
+            .unwrap_or_else(|error| panic!("cannot connect to {to}: {error}"));
         Connection::over(socket.into())
     }
 
@@ -124,7 +133,9 @@ impl Connection {
             assert!(read_bytes > 0, "the connection ended in the head of a reply: {head:?}");
         }
         let mut reply = Reply { head: head.trim_end().to_owned(), body: Vec::new() };
-        let body_bytes = reply.header("Content-Length").map(|value| value.parse().expect("a number in Content-Length"));
+        let body_bytes = reply
+            .header("Content-Length")
+            .map(|value| value.parse().expect("a number in Content-Length"));
         match body_bytes {
             Some(length) => reply.body = self.exactly(length),
             None => reply.body = self.rest(),
@@ -159,7 +170,9 @@ pub(crate) fn exchange(to: SocketAddr, request: &[u8]) -> Vec<u8> {
 #[track_caller]
 pub(crate) fn get(to: SocketAddr, target: &str) -> Reply {
     let mut connection = Connection::open(to);
-    connection.send(format!("GET {target} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n\r\n").as_bytes());
+    connection.send(
+        format!("GET {target} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n\r\n").as_bytes(),
+    );
     connection.reply()
 }
 

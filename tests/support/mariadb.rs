@@ -1,16 +1,23 @@
-//! A MariaDB of the tests' own: private data directory, Unix socket and TCP port; ended with the test program, however that ends.
+//! A MariaDB of the tests' own: private data directory, Unix socket and TCP port; ended with the
+//! test program, however that ends.
 //!
-//! Owns: the server's process and its directory. Every server starts from a copy of one freshly installed data directory, which
-//! is made once in a test program. Nothing outside the temporary directory is read or written, and no settings file of the
-//! machine counts. Durability stays at the server's defaults, so that what a test sees after a SIGKILL is what an operator would see.
+//! Owns: the server's process and its directory. Every server starts from a copy of one freshly
+//! installed data directory, which is made once in a test program. Nothing outside the temporary
+//! directory is read or written, and no settings file of the machine counts. Durability stays at
+//! the server's defaults, so that what a test sees after a SIGKILL is what an operator would see.
 //!
-//! Two things outlive a panic or a kill of the test program, and both are seen to by others: the kernel kills the server when
-//! the thread that started it ends (PR_SET_PDEATHSIG, set by `setpriv`; hence a thread of its own for each server), and a waiting
-//! shell removes the directories once the pipe to it breaks.
+//! Two things outlive a panic or a kill of the test program, and both are seen to by others: the
+//! kernel kills the server when the thread that started it ends (PR_SET_PDEATHSIG, set by
+//! `setpriv`; hence a thread of its own for each server), and a waiting shell removes the
+//! directories once the pipe to it breaks.
 //!
 //! Stands alone, so that tests inside the crate can take it by `#[path]` as well.
 #![allow(dead_code, reason = "every test program takes what it needs")]
-#![allow(clippy::expect_used, clippy::panic, reason = "a failing helper fails its test, with a text")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failing helper fails its test, with a text"
+)]
 
 use std::env;
 use std::fs;
@@ -34,11 +41,12 @@ pub(crate) const PASSWORD: &str = "wordpass";
 
 /// How long a start may take, crash recovery on a busy machine included.
 const START_MAX: Duration = Duration::from_secs(60);
-/// Starts on other ports, when another program was quicker to bind the one that was free a moment ago.
+/// Starts on other ports, when another program was quicker to bind the one that was free a moment
+/// ago.
 const STARTS_MAX: usize = 5;
 
-/// Small buffers, so that a copy of the data directory and a start are quick. Given to the installation as well: the sizes of
-/// files must agree.
+/// Small buffers, so that a copy of the data directory and a start are quick. Given to the
+/// installation as well: the sizes of files must agree.
 const SMALL: [&str; 6] = [
     "--no-defaults",
     "--innodb-log-file-size=8M",
@@ -55,7 +63,8 @@ pub(crate) struct Mariadb {
     server: Option<Server>,
 }
 
-/// The process, and the end of the channel on which the thread that started it waits: see the module's text.
+/// The process, and the end of the channel on which the thread that started it waits: see the
+/// module's text.
 struct Server {
     child: Child,
     _keeper: Sender<()>,
@@ -71,12 +80,15 @@ impl Mariadb {
         fs::create_dir(&home).expect("a temporary directory can be written to");
         copy(&installed.join("template"), &home.join("data"));
         let rights = format!(
-            "CREATE USER IF NOT EXISTS '{USER}'@'%' IDENTIFIED BY '{PASSWORD}'; GRANT ALL ON *.* TO '{USER}'@'%' WITH GRANT OPTION;\n"
+            "CREATE USER IF NOT EXISTS '{USER}'@'%' IDENTIFIED BY '{PASSWORD}'; GRANT ALL ON *.* \
+             TO '{USER}'@'%' WITH GRANT OPTION;\n"
         );
-        fs::write(home.join("init.sql"), rights.replace("; ", ";\n")).expect("a temporary directory can be written to");
+        fs::write(home.join("init.sql"), rights.replace("; ", ";\n"))
+            .expect("a temporary directory can be written to");
         let mut mariadb = Mariadb { home, port: 0, server: None };
         for _ in 0..STARTS_MAX {
-            let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+            let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+                .and_then(|listener| listener.local_addr());
             mariadb.port = free.expect("a free port").port();
             if mariadb.try_start() {
                 return mariadb;
@@ -105,7 +117,8 @@ impl Mariadb {
         format!("mysql://{USER}:{PASSWORD}@localhost/{database}?socket={}", self.socket().display())
     }
 
-    /// Runs statements as the server's root, in no database; what they print, a line per row with tabs between columns.
+    /// Runs statements as the server's root, in no database; what they print, a line per row with
+    /// tabs between columns.
     #[track_caller]
     pub(crate) fn client(&self, sql: &str) -> String {
         self.run_client(&[], sql).unwrap_or_else(|error| panic!("{error}in: {sql}"))
@@ -117,10 +130,17 @@ impl Mariadb {
         self.run_client(&[database], sql).unwrap_or_else(|error| panic!("{error}in: {sql}"))
     }
 
-    /// Runs statements through the command-line client, as an operator feeds it a file; an error is what it complained of.
+    /// Runs statements through the command-line client, as an operator feeds it a file; an error is
+    /// what it complained of.
     fn run_client(&self, arguments: &[&str], sql: &str) -> Result<String, String> {
         let mut command = Command::new(program("mariadb", "mariadb-client"));
-        command.args(["--no-defaults", "--user=root", "--default-character-set=utf8mb4", "--batch", "--skip-column-names"]);
+        command.args([
+            "--no-defaults",
+            "--user=root",
+            "--default-character-set=utf8mb4",
+            "--batch",
+            "--skip-column-names",
+        ]);
         command.arg(format!("--socket={}", self.socket().display())).args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the client can be run");
@@ -141,7 +161,8 @@ impl Mariadb {
         Pid::from_child(&self.server.as_ref().expect("the server runs").child)
     }
 
-    /// Sends it a signal. One that stops it has done so when this returns: its threads are stopped one by one.
+    /// Sends it a signal. One that stops it has done so when this returns: its threads are stopped
+    /// one by one.
     #[track_caller]
     pub(crate) fn signal(&self, signal: Signal) {
         // It is reaped only through `self`, so the pid cannot have passed to another process.
@@ -152,9 +173,12 @@ impl Mariadb {
     }
 
     fn is_stopped(&self) -> bool {
-        let threads = fs::read_dir(format!("/proc/{}/task", self.pid().as_raw_nonzero())).expect("the server runs");
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid().as_raw_nonzero()))
+            .expect("the server runs");
         // proc(5): the state follows the name, which is in parentheses.
-        threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("stat")).ok()).all(|stat| stat.contains(") T "))
+        threads
+            .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("stat")).ok())
+            .all(|stat| stat.contains(") T "))
     }
 
     /// Kills it by SIGKILL, and waits until it is gone. Its data stay.
@@ -165,7 +189,8 @@ impl Mariadb {
         }
     }
 
-    /// Kills it if it runs, and starts it again on the same data, socket and port; returns once it can be asked.
+    /// Kills it if it runs, and starts it again on the same data, socket and port; returns once it
+    /// can be asked.
     #[track_caller]
     pub(crate) fn restart(&mut self) {
         self.kill();
@@ -189,7 +214,11 @@ impl Mariadb {
             if server.child.try_wait().expect("a child can be waited for").is_some() {
                 break false;
             }
-            assert!(Instant::now() < deadline, "after {START_MAX:?}, mariadbd still starts:\n{}", self.log());
+            assert!(
+                Instant::now() < deadline,
+                "after {START_MAX:?}, mariadbd still starts:\n{}",
+                self.log()
+            );
             thread::sleep(Duration::from_millis(20));
         };
         self.server = ready.then_some(server);
@@ -199,8 +228,15 @@ impl Mariadb {
     fn command(&self) -> Command {
         let home = self.home.display();
         let mut command = Command::new(program("setpriv", "util-linux"));
-        command.args(["--pdeathsig", "KILL"]).arg(program("mariadbd", "mariadb-server")).args(SMALL);
-        command.args(user()).args(["--skip-log-bin", "--skip-name-resolve", "--bind-address=127.0.0.1"]);
+        command
+            .args(["--pdeathsig", "KILL"])
+            .arg(program("mariadbd", "mariadb-server"))
+            .args(SMALL);
+        command.args(user()).args([
+            "--skip-log-bin",
+            "--skip-name-resolve",
+            "--bind-address=127.0.0.1",
+        ]);
         command.arg(format!("--port={}", self.port)).arg(format!("--socket={home}/socket"));
         command.arg(format!("--datadir={home}/data")).arg(format!("--pid-file={home}/pid"));
         command.arg(format!("--init-file={home}/init.sql")).arg(format!("--log-error={home}/log"));
@@ -216,8 +252,9 @@ impl Drop for Mariadb {
     }
 }
 
-/// Starts `command` on a thread that lives as long as what is returned: the kernel counts the end of the thread that started a
-/// child as the end of its parent, and a test's thread ends before others are done with a server that they share.
+/// Starts `command` on a thread that lives as long as what is returned: the kernel counts the end
+/// of the thread that started a child as the end of its parent, and a test's thread ends before
+/// others are done with a server that they share.
 #[track_caller]
 fn spawn_kept(mut command: Command) -> Server {
     let (started, start) = channel();
@@ -237,18 +274,31 @@ fn greets(socket: &Path) -> bool {
     stream.read(&mut [0; 64]).is_ok_and(|bytes| bytes > 0)
 }
 
-/// The directory of this test program's servers, with a data directory to copy; made when first asked for.
+/// The directory of this test program's servers, with a data directory to copy; made when first
+/// asked for.
 #[track_caller]
 fn installed() -> &'static Path {
     static INSTALLED: OnceLock<(PathBuf, ChildStdin)> = OnceLock::new();
     let (directory, _) = INSTALLED.get_or_init(|| {
-        let directory = tempfile::Builder::new().prefix("announced-mariadb-").tempdir().expect("a temporary directory").keep();
+        let directory = tempfile::Builder::new()
+            .prefix("announced-mariadb-")
+            .tempdir()
+            .expect("a temporary directory")
+            .keep();
         let remover = remove_at_the_end(&directory);
         let mut command = Command::new(program("mariadb-install-db", "mariadb-server"));
         command.args(SMALL).arg(format!("--datadir={}/template", directory.display()));
-        command.args(user()).args(["--skip-test-db", "--auth-root-authentication-method=normal", "--skip-name-resolve"]);
+        command.args(user()).args([
+            "--skip-test-db",
+            "--auth-root-authentication-method=normal",
+            "--skip-name-resolve",
+        ]);
         let output = command.stdin(Stdio::null()).output().expect("mariadb-install-db can be run");
-        assert!(output.status.success(), "mariadb-install-db: {}", String::from_utf8_lossy(&output.stdout));
+        assert!(
+            output.status.success(),
+            "mariadb-install-db: {}",
+            String::from_utf8_lossy(&output.stdout)
+        );
         (directory, remover)
     });
     directory
@@ -259,11 +309,13 @@ fn user() -> Option<&'static str> {
     rustix::process::geteuid().is_root().then_some("--user=root")
 }
 
-/// A shell that removes `directory` when this process has ended, and with it the other end of the shell's standard input.
+/// A shell that removes `directory` when this process has ended, and with it the other end of the
+/// shell's standard input.
 #[track_caller]
 fn remove_at_the_end(directory: &Path) -> ChildStdin {
     let mut command = Command::new("/bin/sh");
-    // The servers are killed in the same moment; one that still writes a file would make `rm` miss it.
+    // The servers are killed in the same moment; one that still writes a file would make `rm` miss
+    // it.
     command.args(["-c", "cat >/dev/null; sleep 1; rm -rf \"$1\"", "sh"]).arg(directory);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().expect("a shell can be run").stdin.take().expect("stdin is piped")
@@ -282,7 +334,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The path of an installed program; a machine without it fails the test and learns which package to install.
+/// The path of an installed program; a machine without it fails the test and learns which package
+/// to install.
 #[track_caller]
 fn program(name: &str, package: &str) -> PathBuf {
     let path = env::var_os("PATH").unwrap_or_default();
@@ -297,7 +350,9 @@ fn program(name: &str, package: &str) -> PathBuf {
 #[test]
 fn a_server_keeps_its_data_over_a_kill_and_leaves_nothing() {
     let mut mariadb = Mariadb::start();
-    mariadb.client("CREATE DATABASE d; CREATE TABLE d.t (a INT) ENGINE=InnoDB; INSERT INTO d.t VALUES (1);");
+    mariadb.client(
+        "CREATE DATABASE d; CREATE TABLE d.t (a INT) ENGINE=InnoDB; INSERT INTO d.t VALUES (1);",
+    );
     mariadb.restart();
     assert_eq!(mariadb.client_in("d", "SELECT a FROM t"), "1\n");
     let (pid, home) = (mariadb.pid(), mariadb.home.clone());

@@ -1,10 +1,11 @@
 //! Outside programs: found, started, listened to, ended.
 //!
-//! Owns: one child and what it has printed so far, both streams, line by line. The child is killed by its own pid when its
-//! [`Running`] is dropped, whatever ended the test; a test that fails shows everything its children printed.
+//! Owns: one child and what it has printed so far, both streams, line by line. The child is killed
+//! by its own pid when its [`Running`] is dropped, whatever ended the test; a test that fails shows
+//! everything its children printed.
 //!
-//! Limits: the environment of a child is empty but for what makes a program run, so neither a proxy nor a user's settings come
-//! in.
+//! Limits: the environment of a child is empty but for what makes a program run, so neither a proxy
+//! nor a user's settings come in.
 
 use std::env;
 use std::io::{BufRead, BufReader, Read};
@@ -18,13 +19,15 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{PATIENCE, wait_until};
 
-/// Where programs are looked for after `PATH`: a plain user's often lacks the directories of the system's tools.
+/// Where programs are looked for after `PATH`: a plain user's often lacks the directories of the
+/// system's tools.
 const SYSTEM_DIRECTORIES: [&str; 2] = ["/usr/sbin", "/sbin"];
 
 /// For the rest of an ended child's output; a grandchild may hold the streams open for longer.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
-/// The path of an installed program. Never skips: a machine without it fails the test and learns which package to install.
+/// The path of an installed program. Never skips: a machine without it fails the test and learns
+/// which package to install.
 #[track_caller]
 pub(crate) fn program(name: &str, package: &str) -> PathBuf {
     let path = env::var_os("PATH").unwrap_or_default();
@@ -35,10 +38,14 @@ pub(crate) fn program(name: &str, package: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("{name} is missing: install the Debian package {package}"))
 }
 
-/// A command that inherits nothing but `PATH`, speaks English, and takes `home` for its working directory and its user's home.
+/// A command that inherits nothing but `PATH`, speaks English, and takes `home` for its working
+/// directory and its user's home.
 pub(crate) fn command(program: &Path, home: &Path) -> Command {
     let mut command = Command::new(program);
-    command.env_clear().env("PATH", env::var_os("PATH").unwrap_or_default()).env("LC_ALL", "C.UTF-8");
+    command
+        .env_clear()
+        .env("PATH", env::var_os("PATH").unwrap_or_default())
+        .env("LC_ALL", "C.UTF-8");
     command.env("HOME", home).current_dir(home);
     command
 }
@@ -91,9 +98,14 @@ impl Running {
     /// Starts `command`, with all three standard streams in the test's hands.
     #[track_caller]
     pub(crate) fn start(mut command: Command) -> Running {
-        let name = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = Path::new(command.get_program())
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+        let mut child =
+            command.spawn().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
         let output = Arc::new(Output::default());
         Arc::clone(&output).collect(Stream::Out, child.stdout.take().expect("stdout is piped"));
         Arc::clone(&output).collect(Stream::Err, child.stderr.take().expect("stderr is piped"));
@@ -104,18 +116,23 @@ impl Running {
     #[track_caller]
     pub(crate) fn wait_line<T>(&self, what: &str, pick: impl Fn(&str) -> Option<T>) -> T {
         let mut found = None;
-        let waiting = self.output.changed.wait_timeout_while(self.output.lock(), PATIENCE, |transcript| {
-            found = transcript.lines.iter().filter(|(stream, _)| *stream == Stream::Out).find_map(|(_, line)| pick(line));
-            found.is_none() && transcript.streams_open > 0
-        });
+        let waiting =
+            self.output.changed.wait_timeout_while(self.output.lock(), PATIENCE, |transcript| {
+                found = transcript
+                    .lines
+                    .iter()
+                    .filter(|(stream, _)| *stream == Stream::Out)
+                    .find_map(|(_, line)| pick(line));
+                found.is_none() && transcript.streams_open > 0
+            });
         drop(waiting);
         found.unwrap_or_else(|| panic!("{} did not print {what}", self.name))
     }
 
     /// Sends `signal` to the child.
     pub(crate) fn signal(&self, signal: Signal) {
-        // The child is reaped only through `self`, so its pid cannot have passed to another process. One that has ended by itself
-        // is told by its exit status.
+        // The child is reaped only through `self`, so its pid cannot have passed to another
+        // process. One that has ended by itself is told by its exit status.
         let _ = kill_process(Pid::from_child(&self.child), signal);
     }
 
@@ -129,7 +146,8 @@ impl Running {
         self.child.stdin = None;
     }
 
-    /// How the child ended, with its whole transcript collected; panics when it still runs after `limit`.
+    /// How the child ended, with its whole transcript collected; panics when it still runs after
+    /// `limit`.
     #[track_caller]
     pub(crate) fn wait_exit(&mut self, limit: Duration) -> ExitStatus {
         let mut status = None;
@@ -143,12 +161,19 @@ impl Running {
 
     /// Lets the readers reach the end of what an ended child has printed.
     fn drain(&self) {
-        drop(self.output.changed.wait_timeout_while(self.output.lock(), DRAIN_MAX, |transcript| transcript.streams_open > 0));
+        drop(self.output.changed.wait_timeout_while(self.output.lock(), DRAIN_MAX, |transcript| {
+            transcript.streams_open > 0
+        }));
     }
 
     /// Everything printed so far, both streams in the order of arrival.
     pub(crate) fn transcript(&self) -> String {
-        self.output.lock().lines.iter().map(|(stream, line)| format!("{} {stream:?}| {line}\n", self.name)).collect()
+        self.output
+            .lock()
+            .lines
+            .iter()
+            .map(|(stream, line)| format!("{} {stream:?}| {line}\n", self.name))
+            .collect()
     }
 }
 

@@ -1,8 +1,9 @@
 //! The built tracker as a child process.
 //!
-//! Owns: one tracker on a port of the system's choice, in a directory of its own so that no state stays behind. What is learned
-//! of it is learned from its standard output and over HTTP: the lines `listening on ADDRESS` and `announce URL URL`, which it
-//! prints once it serves, then scrapes. Its log is on standard error, and is shown when the test fails.
+//! Owns: one tracker on a port of the system's choice, in a directory of its own so that no state
+//! stays behind. What is learned of it is learned from its standard output and over HTTP: the lines
+//! `listening on ADDRESS` and `announce URL URL`, which it prints once it serves, then scrapes. Its
+//! log is on standard error, and is shown when the test fails.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -40,8 +41,8 @@ pub(crate) struct Tracker {
 }
 
 impl Tracker {
-    /// Starts the tracker on a free port of `ip` with `settings`, the text of a settings file, and without a database; returns once
-    /// it serves.
+    /// Starts the tracker on a free port of `ip` with `settings`, the text of a settings file, and
+    /// without a database; returns once it serves.
     #[track_caller]
     pub(crate) fn start(ip: IpAddr, settings: &str) -> Tracker {
         let home = tempfile::tempdir().expect("a temporary directory");
@@ -52,26 +53,38 @@ impl Tracker {
         tracker
     }
 
-    /// The same in a directory of the caller's, where a later run finds what this one leaves; `complete` adds the database, to the
-    /// command line or the environment.
+    /// The same in a directory of the caller's, where a later run finds what this one leaves;
+    /// `complete` adds the database, to the command line or the environment.
     #[track_caller]
-    pub(crate) fn start_in(home: &Path, ip: IpAddr, settings: &str, complete: impl FnOnce(&mut Command)) -> Tracker {
+    pub(crate) fn start_in(
+        home: &Path,
+        ip: IpAddr,
+        settings: &str,
+        complete: impl FnOnce(&mut Command),
+    ) -> Tracker {
         let file = home.join("announced.toml");
         fs::write(&file, settings).expect("a temporary directory can be written to");
         let mut command = command(Path::new(env!("CARGO_BIN_EXE_announced")), home);
         command.arg("--listen").arg(SocketAddr::new(ip, 0).to_string()).arg("--config").arg(&file);
         complete(&mut command);
         let running = Running::start(command);
-        let address = running.wait_line("where it listens", |line| line.strip_prefix("listening on ")?.parse().ok());
-        let announce_url = running.wait_line("its announce URL", |line| Some(line.strip_prefix("announce URL ")?.to_owned()));
+        let address = running
+            .wait_line("where it listens", |line| line.strip_prefix("listening on ")?.parse().ok());
+        let announce_url = running.wait_line("its announce URL", |line| {
+            Some(line.strip_prefix("announce URL ")?.to_owned())
+        });
         Tracker { running, address, announce_url, _home: None }
     }
 
-    /// What the tracker says of the torrent, or `None` when it does not know it: a failure reason beside an empty `files`.
+    /// What the tracker says of the torrent, or `None` when it does not know it: a failure reason
+    /// beside an empty `files`.
     #[track_caller]
     pub(crate) fn scrape(&self, info_hash: &[u8; 20]) -> Option<Counts> {
-        let reply = get(self.address, &format!("/scrape?info_hash={}", percent_encoded(info_hash))).dict();
-        let Some(Value::Dict(files)) = reply.get(b"files".as_slice()) else { panic!("no files in {reply:?}") };
+        let reply =
+            get(self.address, &format!("/scrape?info_hash={}", percent_encoded(info_hash))).dict();
+        let Some(Value::Dict(files)) = reply.get(b"files".as_slice()) else {
+            panic!("no files in {reply:?}")
+        };
         let failed = reply.contains_key(b"failure reason".as_slice());
         match files.get(info_hash.as_slice()) {
             Some(Value::Dict(file)) if !failed && files.len() == 1 => Some(Counts::of(file)),
@@ -85,8 +98,15 @@ impl Tracker {
     pub(crate) fn fail_to_start(address: SocketAddr) -> (Option<i32>, String) {
         let home = tempfile::tempdir().expect("a temporary directory");
         let mut command = command(Path::new(env!("CARGO_BIN_EXE_announced")), home.path());
-        let output = command.arg("--listen").arg(address.to_string()).output().expect("the tracker can be run");
-        (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+        let output = command
+            .arg("--listen")
+            .arg(address.to_string())
+            .output()
+            .expect("the tracker can be run");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
+        )
     }
 
     /// Sends the tracker a signal.
@@ -106,33 +126,43 @@ impl Tracker {
         fs::read_dir(folder).expect("the tracker runs").count() as u64
     }
 
-    /// Lets the tracker have no descriptor numbered `most` or above; what is open already stays open.
+    /// Lets the tracker have no descriptor numbered `most` or above; what is open already stays
+    /// open.
     #[track_caller]
     pub(crate) fn limit_descriptors(&self, most: u64) {
         let maximum = getrlimit(Resource::Nofile).maximum;
         let limit = Rlimit { current: Some(most), maximum };
-        prlimit(Some(self.running.pid()), Resource::Nofile, limit).expect("a child's limits can be changed within the maximum");
+        prlimit(Some(self.running.pid()), Resource::Nofile, limit)
+            .expect("a child's limits can be changed within the maximum");
     }
 
     /// Processor time the tracker has used, user and system together.
     #[track_caller]
     pub(crate) fn cpu_time(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.running.pid())).expect("the tracker runs");
-        // proc(5): utime and stime are fields 14 and 15, in hundredths of a second; the name before them may hold spaces.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |field: usize| fields.get(field - 3).and_then(|ticks| ticks.parse::<u64>().ok()).expect("a number");
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.running.pid()))
+            .expect("the tracker runs");
+        // proc(5): utime and stime are fields 14 and 15, in hundredths of a second; the name before
+        // them may hold spaces.
+        let fields: Vec<&str> =
+            stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks = |field: usize| {
+            fields.get(field - 3).and_then(|ticks| ticks.parse::<u64>().ok()).expect("a number")
+        };
         Duration::from_millis(10 * (ticks(14) + ticks(15)))
     }
 
     /// Memory of the tracker that is in RAM.
     #[track_caller]
     pub(crate) fn resident_bytes(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.running.pid())).expect("the tracker runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS is there");
+        let status = fs::read_to_string(format!("/proc/{}/status", self.running.pid()))
+            .expect("the tracker runs");
+        let line =
+            status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS is there");
         1024 * line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number")
     }
 
-    /// Ends the tracker as a service manager does, and expects an orderly end; all that it has printed.
+    /// Ends the tracker as a service manager does, and expects an orderly end; all that it has
+    /// printed.
     #[track_caller]
     pub(crate) fn stop(self) -> String {
         self.running.signal(Signal::TERM);
@@ -155,6 +185,10 @@ impl Counts {
             Some(Value::Int(count)) => *count,
             other => panic!("{key} is {other:?} in {file:?}"),
         };
-        Counts { complete: count("complete"), downloaded: count("downloaded"), incomplete: count("incomplete") }
+        Counts {
+            complete: count("complete"),
+            downloaded: count("downloaded"),
+            incomplete: count("incomplete"),
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! Cells of rows in the text protocol, where every value comes as its digits or bytes. Whatever is missing or odd reads as nothing:
-//! the tables are the site's.
+//! Cells of rows in the text protocol, where every value comes as its digits or bytes. Whatever is
+//! missing or odd reads as nothing: the tables are the site's.
 
 use mysql::{Row, Value};
 
@@ -24,7 +24,8 @@ pub(super) fn text_if_any(row: &Row, column: usize) -> Option<String> {
     Some(text(row, column)).filter(|text| !text.is_empty())
 }
 
-/// A whole number without a sign; 0 for anything else, and for NULL. A fraction, as of a `timestamp(6)`, is cut off.
+/// A whole number without a sign; 0 for anything else, and for NULL. A fraction, as of a
+/// `timestamp(6)`, is cut off.
 pub(super) fn number(row: &Row, column: usize) -> u64 {
     let digits = bytes(row, column).split(|byte| *byte == b'.').next().unwrap_or_default();
     std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).unwrap_or(0)

@@ -1,12 +1,15 @@
-//! One connection to the server: made when it is needed, kept while it works, made anew after an error.
+//! One connection to the server: made when it is needed, kept while it works, made anew after an
+//! error.
 //!
-//! Owns: time limits, retries, and where a transaction begins and ends. A question is asked again when the connection that was kept
-//! turns out to be cut (a restart, KILL, `wait_timeout`): once, on a new one, and not when a time limit has passed. A
-//! transaction begins with such a question, so what follows finds a working connection; it is begun again when it has met another
+//! Owns: time limits, retries, and where a transaction begins and ends. A question is asked again
+//! when the connection that was kept turns out to be cut (a restart, KILL, `wait_timeout`): once,
+//! on a new one, and not when a time limit has passed. A transaction begins with such a question,
+//! so what follows finds a working connection; it is begun again when it has met another
 //! one ([`COLLISION_PAUSES_MS`]).
 //!
-//! Limits: [`ADDRESSES_MAX`] addresses of a host name are tried, all within the one time limit for connecting. Resolving the name
-//! takes as long as the system's resolver takes, and connecting to a Unix socket as long as its queue is full.
+//! Limits: [`ADDRESSES_MAX`] addresses of a host name are tried, all within the one time limit for
+//! connecting. Resolving the name takes as long as the system's resolver takes, and connecting to a
+//! Unix socket as long as its queue is full.
 
 use std::io::{Error as IoError, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -25,9 +28,11 @@ use crate::registry::database::{DatabaseError, TimeLimits};
 const ADDRESSES_MAX: usize = 8;
 /// Before each new beginning of a transaction that has met another one.
 const COLLISION_PAUSES_MS: [u64; 4] = [10, 40, 160, 640];
-/// After this long, a connection to a database that lacks something is made anew, to see what an upgrade has added.
+/// After this long, a connection to a database that lacks something is made anew, to see what an
+/// upgrade has added.
 const SHAPE_LOOK_EVERY: Duration = Duration::from_secs(60);
-/// What the driver would ask the server for at every connection; more than anything here needs, either way.
+/// What the driver would ask the server for at every connection; more than anything here needs,
+/// either way.
 const PACKET_BYTES_MAX: usize = 4 << 20;
 
 /// A connection, or how to get one.
@@ -87,17 +92,25 @@ impl Link {
     }
 
     /// Asks a question, which may be asked twice.
-    pub(super) fn ask<T>(&mut self, question: impl FnMut(&mut Session) -> Result<T, Error>) -> Result<T, DatabaseError> {
+    pub(super) fn ask<T>(
+        &mut self,
+        question: impl FnMut(&mut Session) -> Result<T, Error>,
+    ) -> Result<T, DatabaseError> {
         let (session, answer) = self.ask_first(question)?;
         self.kept = Some(session);
         Ok(answer)
     }
 
     /// Takes `steps` in one transaction, which may be begun several times.
-    pub(super) fn transaction<T>(&mut self, mut steps: impl FnMut(&mut Session) -> Result<T, Stop>) -> Result<T, Undone> {
+    pub(super) fn transaction<T>(
+        &mut self,
+        mut steps: impl FnMut(&mut Session) -> Result<T, Stop>,
+    ) -> Result<T, Undone> {
         let mut pauses_ms = COLLISION_PAUSES_MS.into_iter();
         loop {
-            let (mut session, ()) = self.ask_first(|session| session.run("START TRANSACTION")).map_err(Undone::Wholly)?;
+            let (mut session, ()) = self
+                .ask_first(|session| session.run("START TRANSACTION"))
+                .map_err(Undone::Wholly)?;
             session.changed = false;
             let (stop, committing) = match steps(&mut session) {
                 Ok(done) => match session.run("COMMIT") {
@@ -112,8 +125,12 @@ impl Link {
             // Without transactions, what has been changed stays changed.
             let undone = session.shape.undoes || !session.changed;
             match stop {
-                // A cluster may find out only at the COMMIT that another node was first: then it has rolled back.
-                Stop::Failed(error) if undone && is_collision(&error) && self.begin_again(session, pauses_ms.next()) => {}
+                // A cluster may find out only at the COMMIT that another node was first: then it
+                // has rolled back.
+                Stop::Failed(error)
+                    if undone
+                        && is_collision(&error)
+                        && self.begin_again(session, pauses_ms.next()) => {}
                 Stop::Failed(error) if undone && (!committing || is_collision(&error)) => {
                     return Err(Undone::Wholly(self.explain(&error)));
                 }
@@ -123,8 +140,8 @@ impl Link {
         }
     }
 
-    /// Clears the way for another try after a pause; false when there have been enough. A lock wait that timed out has undone its
-    /// statement only, so the transaction is rolled back by word.
+    /// Clears the way for another try after a pause; false when there have been enough. A lock wait
+    /// that timed out has undone its statement only, so the transaction is rolled back by word.
     fn begin_again(&mut self, mut session: Session, pause_ms: Option<u64>) -> bool {
         let Some(pause_ms) = pause_ms else { return false };
         if session.run("ROLLBACK").is_ok() {
@@ -135,7 +152,8 @@ impl Link {
         true
     }
 
-    /// Asks a question of the connection that was kept, or of a new one; with the answer, the connection is the caller's.
+    /// Asks a question of the connection that was kept, or of a new one; with the answer, the
+    /// connection is the caller's.
     fn ask_first<T>(
         &mut self,
         mut question: impl FnMut(&mut Session) -> Result<T, Error>,
@@ -159,7 +177,12 @@ impl Link {
     }
 
     fn connect(&self) -> Result<Session, Error> {
-        let mut session = Session { conn: self.dial()?, since: Instant::now(), changed: false, shape: Shape::default() };
+        let mut session = Session {
+            conn: self.dial()?,
+            since: Instant::now(),
+            changed: false,
+            shape: Shape::default(),
+        };
         // Half of what is waited here, so that the server's word comes first.
         session.run(&statement::session((self.limits.answer.as_secs() / 2).max(1)))?;
         let columns = session.rows(statement::COLUMNS, |row| Some(cell::text(row, 0)))?;
@@ -170,8 +193,9 @@ impl Link {
         Ok(session)
     }
 
-    /// Connects to the socket, or to the first of the host's addresses that answers. The driver itself would give up at the first
-    /// that does not, and `localhost` has two where the server may listen on one.
+    /// Connects to the socket, or to the first of the host's addresses that answers. The driver
+    /// itself would give up at the first that does not, and `localhost` has two where the
+    /// server may listen on one.
     fn dial(&self) -> Result<Conn, Error> {
         if self.opts.get_socket().is_some() {
             return Conn::new(self.opts.clone());
@@ -179,7 +203,8 @@ impl Link {
         let deadline = Instant::now() + self.limits.connect;
         let host = self.opts.get_ip_or_hostname().into_owned();
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        let mut failure = Error::IoError(IoError::new(ErrorKind::NotFound, "the host has no address"));
+        let mut failure =
+            Error::IoError(IoError::new(ErrorKind::NotFound, "the host has no address"));
         for address in (host, self.opts.get_tcp_port()).to_socket_addrs()?.take(ADDRESSES_MAX) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -199,7 +224,11 @@ impl Link {
             SocketAddr::V4(address) => address.ip().to_string(),
             SocketAddr::V6(address) => format!("[{}]", address.ip()),
         };
-        Conn::new(OptsBuilder::from_opts(self.opts.clone()).ip_or_hostname(Some(host)).tcp_connect_timeout(Some(limit)))
+        Conn::new(
+            OptsBuilder::from_opts(self.opts.clone())
+                .ip_or_hostname(Some(host))
+                .tcp_connect_timeout(Some(limit)),
+        )
     }
 }
 
@@ -219,7 +248,11 @@ impl Session {
     }
 
     /// What `read` makes of each row; rows of which it makes nothing are passed over.
-    pub(super) fn rows<T>(&mut self, sql: &str, read: impl Fn(&Row) -> Option<T>) -> Result<Vec<T>, Error> {
+    pub(super) fn rows<T>(
+        &mut self,
+        sql: &str,
+        read: impl Fn(&Row) -> Option<T>,
+    ) -> Result<Vec<T>, Error> {
         let mut rows = Vec::new();
         for row in self.conn.query_iter(sql)? {
             rows.extend(read(&row?));
@@ -227,8 +260,8 @@ impl Session {
         Ok(rows)
     }
 
-    /// Runs statements that change something, many in a packet; how many rows they have changed. An error ends with the statement
-    /// that caused it: the server runs none after it.
+    /// Runs statements that change something, many in a packet; how many rows they have changed. An
+    /// error ends with the statement that caused it: the server runs none after it.
     pub(super) fn change(&mut self, statements: &[String]) -> Result<u64, Error> {
         let mut rows_changed = 0;
         for packet in statements.chunks(statement::PACKET_STATEMENTS_MAX) {

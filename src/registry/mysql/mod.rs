@@ -1,14 +1,17 @@
 //! MySQL and MariaDB; the only folder that knows the `mysql` crate.
 //!
-//! Owns: the registry's questions in SQL (`statement`), on one connection (`link`) to a database that may be ours or the PHP tracker's
-//! (`shape`). Only the text protocol: one round trip for a lookup, none to prepare it.
+//! Owns: the registry's questions in SQL (`statement`), on one connection (`link`) to a database
+//! that may be ours or the PHP tracker's (`shape`). Only the text protocol: one round trip for a
+//! lookup, none to prepare it.
 //!
-//! Exactly once: a batch moves its node's number on in its own transaction, so that asking for it again finds out whether it was
-//! applied. A database without the table `flushes`, or whose tables know no transactions, cannot be asked: there, a batch whose
-//! fate is not known is taken as applied. It may be lost; it is never counted twice.
+//! Exactly once: a batch moves its node's number on in its own transaction, so that asking for it
+//! again finds out whether it was applied. A database without the table `flushes`, or whose tables
+//! know no transactions, cannot be asked: there, a batch whose fate is not known is taken as
+//! applied. It may be lost; it is never counted twice.
 //!
-//! Never: TLS, which would need a library this crate does without; a Unix socket, unless the URL names one (`?socket=PATH`) or asks
-//! to prefer it; the driver's authentication by the system's user (`unix_socket`), which it does not speak.
+//! Never: TLS, which would need a library this crate does without; a Unix socket, unless the URL
+//! names one (`?socket=PATH`) or asks to prefer it; the driver's authentication by the system's
+//! user (`unix_socket`), which it does not speak.
 
 mod cell;
 mod failure;
@@ -23,7 +26,9 @@ use self::link::{Link, Session, Stop, Undone};
 use crate::config::DatabaseUrl;
 use crate::ids::InfoHash;
 use crate::registry::bookkeeping::{ByHash, Held, Numbered, Plan, in_order, plan, record};
-use crate::registry::database::{Backend, Batch, Change, DatabaseError, Edit, Edited, Ledger, Row, TimeLimits};
+use crate::registry::database::{
+    Backend, Batch, Change, DatabaseError, Edit, Edited, Ledger, Row, TimeLimits,
+};
 use crate::registry::{Record, bookkeeping};
 
 /// Where a MySQL database is, and as whom to connect.
@@ -52,9 +57,13 @@ impl Address {
             None => format!("{}:{}", opts.get_ip_or_hostname(), opts.get_tcp_port()),
         };
         let place = Place { server, name: name.to_owned() };
-        // The driver prefers a socket unless told otherwise, and so would reach another server where only a port is forwarded.
+        // The driver prefers a socket unless told otherwise, and so would reach another server
+        // where only a port is forwarded.
         let prefer_socket = opts.get_prefer_socket() && text.contains("prefer_socket=true");
-        Ok(Address { opts: OptsBuilder::from_opts(opts).prefer_socket(prefer_socket).into(), place })
+        Ok(Address {
+            opts: OptsBuilder::from_opts(opts).prefer_socket(prefer_socket).into(),
+            place,
+        })
     }
 
     /// The server and the database's name there, without the user.
@@ -63,17 +72,26 @@ impl Address {
     }
 }
 
-/// What is wrong with a URL. A `?` in a password that is not escaped makes the rest of it a parameter, so that none is quoted then.
+/// What is wrong with a URL. A `?` in a password that is not escaped makes the rest of it a
+/// parameter, so that none is quoted then.
 fn describe(error: &UrlError, url: &str) -> String {
     let password_may_be_split = url.split_once('?').is_some_and(|(_, rest)| rest.contains('@'));
     match error {
-        UrlError::UnknownParameter(_) | UrlError::InvalidValue(..) | UrlError::FeatureRequired(..) if password_may_be_split => {
+        UrlError::UnknownParameter(_)
+        | UrlError::InvalidValue(..)
+        | UrlError::FeatureRequired(..)
+            if password_may_be_split =>
+        {
             "has a ? before the @: in a password, ? is written %3F".to_owned()
         }
         UrlError::UnknownParameter(name) => format!("has an unknown parameter {name}"),
         UrlError::InvalidValue(name, _) => format!("has a parameter {name} that cannot be read"),
-        UrlError::FeatureRequired(_, name) => format!("has a parameter {name} that needs TLS, which is not built in"),
-        _ => "cannot be read: in a user or a password, @ is written %40, / %2F, : %3A, ? %3F, # %23 and % %25".to_owned(),
+        UrlError::FeatureRequired(_, name) => {
+            format!("has a parameter {name} that needs TLS, which is not built in")
+        }
+        _ => "cannot be read: in a user or a password, @ is written %40, / %2F, : %3A, ? %3F, # \
+              %23 and % %25"
+            .to_owned(),
     }
 }
 
@@ -97,7 +115,12 @@ impl Backend for Mysql {
         let found = self.link.ask(|session| {
             let sql = statement::lookup(hashes, &session.shape);
             session.rows(&sql, |row| {
-                let record = record(cell::bytes(row, 1), cell::number(row, 2), cell::number(row, 3) != 0, cell::bytes(row, 4));
+                let record = record(
+                    cell::bytes(row, 1),
+                    cell::number(row, 2),
+                    cell::number(row, 3) != 0,
+                    cell::bytes(row, 4),
+                );
                 Some((cell::info_hash(row, 0)?, record))
             })
         })?;
@@ -121,14 +144,18 @@ impl Ledger for Mysql {
                 return Ok(());
             }
             let shape = session.shape;
-            let counts: Vec<String> = batch.rows.iter().filter_map(|row| statement::count(row, &shape)).collect();
+            let counts: Vec<String> =
+                batch.rows.iter().filter_map(|row| statement::count(row, &shape)).collect();
             session.change(&counts)?;
             Ok(())
         });
         match written {
             Err(Undone::Perhaps(error)) if !is_numbered => {
                 let downloads: u64 = batch.rows.iter().map(|row| u64::from(row.downloads)).sum();
-                log::warn!("{error}: whether {downloads} downloads were written is not known, they are taken as written");
+                log::warn!(
+                    "{error}: whether {downloads} downloads were written is not known, they are \
+                     taken as written"
+                );
                 Ok(())
             }
             written => written.map_err(Undone::into_error),
@@ -137,7 +164,11 @@ impl Ledger for Mysql {
 
     fn last_change(&mut self) -> Result<u64, DatabaseError> {
         self.link.ask(|session| match session.shape.changes {
-            true => Ok(session.rows(statement::LAST_CHANGE, |row| Some(cell::number(row, 0)))?.first().copied().unwrap_or(0)),
+            true => Ok(session
+                .rows(statement::LAST_CHANGE, |row| Some(cell::number(row, 0)))?
+                .first()
+                .copied()
+                .unwrap_or(0)),
             false => Ok(0),
         })
     }
@@ -176,7 +207,8 @@ impl Ledger for Mysql {
         let edited = self.link.transaction(|session| {
             let shape = session.shape;
             let Plan { edited, writes } = plan(edits, held(session, edits)?, shape.ban_reason);
-            let mut statements: Vec<String> = writes.iter().map(|write| statement::edit(write, &shape)).collect();
+            let mut statements: Vec<String> =
+                writes.iter().map(|write| statement::edit(write, &shape)).collect();
             if shape.changes && !writes.is_empty() {
                 statements.extend([statement::tell(&writes), statement::forget_changes()]);
             }
@@ -203,15 +235,20 @@ fn row(row: &Cells) -> Option<Row> {
     })
 }
 
-/// Moves the batch's node on to it; false when it has been applied already. The usual case is one round trip.
+/// Moves the batch's node on to it; false when it has been applied already. The usual case is one
+/// round trip.
 fn move_on(session: &mut Session, batch: &Batch) -> Result<bool, Stop> {
     if session.change(&[statement::next_number(batch)])? == 1 {
         return Ok(true);
     }
-    let applied = session.rows(&statement::last_number(batch), |row| Some(cell::number(row, 0)))?.first().copied();
+    let applied = session
+        .rows(&statement::last_number(batch), |row| Some(cell::number(row, 0)))?
+        .first()
+        .copied();
     match Numbered::of(batch.number, applied).map_err(Stop::Unfit)? {
         Numbered::Applied => Ok(false),
-        // Moved on by a lost connection's transaction since the UPDATE, which then waits for it now.
+        // Moved on by a lost connection's transaction since the UPDATE, which then waits for it
+        // now.
         Numbered::Next => Ok(session.change(&[statement::next_number(batch)])? == 1),
         Numbered::First => {
             session.change(&[statement::first_number(batch), statement::forget_nodes()])?;
@@ -224,7 +261,11 @@ fn move_on(session: &mut Session, batch: &Batch) -> Result<bool, Stop> {
 fn held(session: &mut Session, edits: &[Edit]) -> Result<ByHash<Held>, Error> {
     let sql = statement::held(edits.iter().map(Edit::info_hash), &session.shape);
     let rows = session.rows(&sql, |row| {
-        let held = Held { name: cell::text(row, 1), banned: cell::number(row, 2) != 0, reason: cell::text(row, 3) };
+        let held = Held {
+            name: cell::text(row, 1),
+            banned: cell::number(row, 2) != 0,
+            reason: cell::text(row, 3),
+        };
         Some((cell::info_hash(row, 0)?, held))
     })?;
     Ok(rows.into_iter().collect())

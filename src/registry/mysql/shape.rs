@@ -22,7 +22,9 @@ pub(super) struct Shape {
 impl Shape {
     /// Reads it from the columns and the storage engine of `torrents`, and the names of all tables.
     pub(super) fn of(columns: &[String], engine: &str, tables: &[String]) -> Shape {
-        let among = |names: &[String], wanted: &str| names.iter().any(|name| name.eq_ignore_ascii_case(wanted));
+        let among = |names: &[String], wanted: &str| {
+            names.iter().any(|name| name.eq_ignore_ascii_case(wanted))
+        };
         Shape {
             counts: among(columns, "complete") && among(columns, "incomplete"),
             ban_reason: among(columns, "ban_reason"),
@@ -58,10 +60,17 @@ impl Shape {
             (self.ban_reason, "no column ban_reason: bans have none"),
             (self.flushes, "no table flushes: downloads may be lost with a connection"),
             (self.changes, "no table changes: changes are seen within cache_ttl"),
-            (self.undoes, "no transactions in torrents' engine: downloads may be lost with a connection"),
+            (
+                self.undoes,
+                "no transactions in torrents' engine: downloads may be lost with a connection",
+            ),
         ];
-        let missing: Vec<&str> = missing.iter().filter(|(there, _)| !there).map(|(_, text)| *text).collect();
-        log::warn!("MySQL at {place}: {}; schema/from-php-tracker.sql adds what is missing", missing.join("; "));
+        let missing: Vec<&str> =
+            missing.iter().filter(|(there, _)| !there).map(|(_, text)| *text).collect();
+        log::warn!(
+            "MySQL at {place}: {}; schema/from-php-tracker.sql adds what is missing",
+            missing.join("; ")
+        );
     }
 }
 

@@ -1,7 +1,9 @@
 //! What every database does alike, and what the PHP tracker's tables do less.
 
 use super::*;
-use crate::registry::database::{BATCH_ROWS_MAX, Change, DatabaseError, Edit, Edited, LOOKUP_HASHES_MAX};
+use crate::registry::database::{
+    BATCH_ROWS_MAX, Change, DatabaseError, Edit, Edited, LOOKUP_HASHES_MAX,
+};
 use crate::registry::{Record, Standing};
 
 const WEEK_S: u64 = 7 * 86_400;
@@ -25,24 +27,41 @@ fn a_lookup_answers_for_every_hash_in_order() {
         site.list(hash(1), "Größe & \\\"Wahn\\\" 漢字");
         site.list(hash(2), "");
         site.sql(&format!(
-            "INSERT INTO torrents (infohash, name, downloaded, banned) VALUES (x'{}', 'b', 4294967295, 1)",
+            "INSERT INTO torrents (infohash, name, downloaded, banned) VALUES (x'{}', 'b', \
+             4294967295, 1)",
             hash(3)
         ));
-        let name = if site.kind == Kind::Sqlite { "Größe & \\\"Wahn\\\" 漢字" } else { "Größe & \"Wahn\" 漢字" };
+        let name = if site.kind == Kind::Sqlite {
+            "Größe & \\\"Wahn\\\" 漢字"
+        } else {
+            "Größe & \"Wahn\" 漢字"
+        };
         let mut backend = site.backend();
         assert_eq!(backend.lookup(&[]), Ok(Vec::new()));
         let unknown = Record::plain(Standing::Unknown);
         let banned = Record { standing: Standing::Banned, text: None, downloaded: u32::MAX };
         let asked = [hash(9), hash(3), hash(1), hash(2), hash(1), hash(0)];
-        let expected = vec![unknown.clone(), banned, known(name, 0), known("", 0), known(name, 0), unknown];
+        let expected =
+            vec![unknown.clone(), banned, known(name, 0), known("", 0), known(name, 0), unknown];
         assert_eq!(backend.lookup(&asked), Ok(expected));
         if !site.kind.is_old() {
-            site.sql(&format!("UPDATE torrents SET ban_reason = 'why not' WHERE infohash = x'{}'", hash(3)));
+            site.sql(&format!(
+                "UPDATE torrents SET ban_reason = 'why not' WHERE infohash = x'{}'",
+                hash(3)
+            ));
             assert_eq!(backend.lookup(&[hash(3)]).unwrap()[0].text.as_deref(), Some("why not"));
         }
-        let many: Vec<InfoHash> = (0..LOOKUP_HASHES_MAX).map(|n| hash(u8::try_from(n).unwrap())).collect();
+        let many: Vec<InfoHash> =
+            (0..LOOKUP_HASHES_MAX).map(|n| hash(u8::try_from(n).unwrap())).collect();
         let records = backend.lookup(&many).unwrap();
-        assert_eq!(records.iter().map(|record| record.standing).filter(|standing| *standing == Standing::Unknown).count(), 253);
+        assert_eq!(
+            records
+                .iter()
+                .map(|record| record.standing)
+                .filter(|standing| *standing == Standing::Unknown)
+                .count(),
+            253
+        );
     });
 }
 
@@ -76,11 +95,21 @@ fn pages_go_through_the_list_in_order() {
             site.list(hash(n), &format!("name {n}"));
         }
         let first = ledger.page(None, 3).unwrap();
-        assert_eq!(first.iter().map(|row| row.info_hash).collect::<Vec<_>>(), [hash(1), hash(2), hash(3)]);
+        assert_eq!(
+            first.iter().map(|row| row.info_hash).collect::<Vec<_>>(),
+            [hash(1), hash(2), hash(3)]
+        );
         let last = ledger.page(Some(&hash(3)), 3).unwrap();
         assert_eq!(last.iter().map(|row| row.info_hash).collect::<Vec<_>>(), [hash(4), hash(5)]);
         let row = &first[0];
-        let listed = (row.name.as_str(), row.downloaded, row.complete, row.incomplete, row.banned, row.ban_reason.clone());
+        let listed = (
+            row.name.as_str(),
+            row.downloaded,
+            row.complete,
+            row.incomplete,
+            row.banned,
+            row.ban_reason.clone(),
+        );
         assert_eq!(listed, ("name 1", 0, 0, 0, false, None));
         assert!(row.added_unix_s > 1_700_000_000);
         // The PHP tracker's `updated` stays 0 until the first announce.
@@ -95,7 +124,10 @@ fn the_dump_of_the_php_tracker_is_read_as_it_stands() {
         let database = format!("dump_{kind:?}").to_lowercase();
         create(server(), &database, kind);
         let rows = source(&server().url(&database)).ledger(LIMITS).page(None, 10).unwrap();
-        let read: Vec<_> = rows.iter().map(|row| (row.name.as_str(), row.downloaded, row.banned, row.updated_unix_s)).collect();
+        let read: Vec<_> = rows
+            .iter()
+            .map(|row| (row.name.as_str(), row.downloaded, row.banned, row.updated_unix_s))
+            .collect();
         let expected = [
             ("", 0, false, 0),
             ("debian-9.8.0-amd64-netinst.iso", 41_234, false, 1_551_521_472),
@@ -121,7 +153,10 @@ fn a_batch_is_written_once() {
         ledger.write(&first).unwrap();
         // The site removed a torrent: it stays removed.
         assert_eq!(ledger.page(None, 10).unwrap().len(), 3);
-        assert_eq!((site.downloaded(hash(1)), site.downloaded(hash(2)), site.downloaded(hash(3))), (5, 1, 0));
+        assert_eq!(
+            (site.downloaded(hash(1)), site.downloaded(hash(2)), site.downloaded(hash(3))),
+            (5, 1, 0)
+        );
         let row = site.row(hash(1)).unwrap();
         assert_eq!(row.added_unix_s, before.added_unix_s);
         assert!(row.updated_unix_s >= before.updated_unix_s + 1_000);
@@ -138,9 +173,14 @@ fn a_batch_is_written_once() {
         ledger.write(&first).unwrap();
         assert_eq!(site.downloaded(hash(1)), 6);
         let gap = ledger.write(&batch(10, vec![counted(hash(1), 1)])).unwrap_err();
-        assert!(matches!(&gap, DatabaseError::Unfit(text) if text.contains("batch 8") && text.contains("10")), "{gap:?}");
+        assert!(
+            matches!(&gap, DatabaseError::Unfit(text) if text.contains("batch 8") && text.contains("10")),
+            "{gap:?}"
+        );
         // Another tracker counts for itself.
-        ledger.write(&Batch { node: NodeId([1; 16]), number: 1, rows: vec![counted(hash(1), 1)] }).unwrap();
+        ledger
+            .write(&Batch { node: NodeId([1; 16]), number: 1, rows: vec![counted(hash(1), 1)] })
+            .unwrap();
         assert_eq!(site.downloaded(hash(1)), 7);
         // Somebody has emptied the table of numbers.
         site.sql("DELETE FROM flushes");
@@ -153,7 +193,10 @@ fn a_batch_is_written_once() {
 #[test]
 fn a_count_stops_at_what_its_column_holds() {
     everywhere(|site| {
-        site.sql(&format!("INSERT INTO torrents (infohash, name, downloaded) VALUES (x'{}', '', 4294967290)", hash(1)));
+        site.sql(&format!(
+            "INSERT INTO torrents (infohash, name, downloaded) VALUES (x'{}', '', 4294967290)",
+            hash(1)
+        ));
         let mut ledger = site.ledger();
         ledger.write(&batch(1, vec![counted(hash(1), 4)])).unwrap();
         assert_eq!(site.downloaded(hash(1)), u32::MAX - 1);
@@ -173,9 +216,14 @@ fn a_full_batch_is_written_whole() {
         let adds: Vec<Edit> = (0..BATCH_ROWS_MAX).map(|n| add(hash(n), None)).collect();
         let mut ledger = site.ledger();
         assert!(ledger.edit(&adds).unwrap().iter().all(|edited| *edited == Edited::Done));
-        ledger.write(&batch(1, (0..BATCH_ROWS_MAX).map(|n| counted(hash(n), 3)).collect())).unwrap();
+        ledger
+            .write(&batch(1, (0..BATCH_ROWS_MAX).map(|n| counted(hash(n), 3)).collect()))
+            .unwrap();
         let rows = ledger.page(None, 2 * BATCH_ROWS_MAX).unwrap();
-        assert_eq!((rows.len(), rows.iter().map(|row| row.downloaded).sum::<u32>()), (BATCH_ROWS_MAX, 3_000));
+        assert_eq!(
+            (rows.len(), rows.iter().map(|row| row.downloaded).sum::<u32>()),
+            (BATCH_ROWS_MAX, 3_000)
+        );
     });
 }
 
@@ -192,7 +240,10 @@ fn old_torrents_are_found_and_deleted() {
         let mut ledger = site.ledger();
         let mut expected = vec![hash(4), hash(1), hash(5), hash(6)];
         if !site.kind.is_old() {
-            site.sql(&format!("UPDATE torrents SET incomplete = 1 WHERE infohash = x'{}'", hash(1)));
+            site.sql(&format!(
+                "UPDATE torrents SET incomplete = 1 WHERE infohash = x'{}'",
+                hash(1)
+            ));
             expected.remove(1);
         }
         let idle = ledger.idle(WEEK_S).unwrap();
@@ -203,9 +254,14 @@ fn old_torrents_are_found_and_deleted() {
         assert_eq!(sorted, expected);
         assert_eq!(ledger.idle(u64::MAX), Ok(Vec::new()));
         // One of them is announced before the deletion.
-        ledger.write(&batch(1, vec![Counted { complete: 0, incomplete: 0, ..counted(hash(6), 0) }])).unwrap();
+        ledger
+            .write(&batch(1, vec![Counted { complete: 0, incomplete: 0, ..counted(hash(6), 0) }]))
+            .unwrap();
         assert_eq!(ledger.delete_idle(&[], WEEK_S), Ok(0));
-        assert_eq!(ledger.delete_idle(&[hash(2), hash(3), hash(4), hash(5), hash(6), hash(9)], WEEK_S), Ok(2));
+        assert_eq!(
+            ledger.delete_idle(&[hash(2), hash(3), hash(4), hash(5), hash(6), hash(9)], WEEK_S),
+            Ok(2)
+        );
         let left: Vec<_> = ledger.page(None, 10).unwrap().iter().map(|row| row.info_hash).collect();
         assert_eq!(left, [hash(1), hash(2), hash(3), hash(6)]);
     });
@@ -217,7 +273,10 @@ fn a_torrent_of_unknown_age_is_not_old() {
         let site = Site::new(kind);
         site.list(hash(1), "");
         site.list(hash(2), "");
-        site.sql(&format!("SET sql_mode = ''; UPDATE torrents SET added = 0 WHERE infohash = x'{}'", hash(1)));
+        site.sql(&format!(
+            "SET sql_mode = ''; UPDATE torrents SET added = 0 WHERE infohash = x'{}'",
+            hash(1)
+        ));
         let mut ledger = site.ledger();
         assert_eq!(ledger.idle(60), Ok(Vec::new()), "{kind:?}");
         assert_eq!(ledger.delete_idle(&[hash(1), hash(2)], 60), Ok(0), "{kind:?}");
@@ -244,7 +303,10 @@ fn edits_are_made_and_told_of() {
         ];
         let edited = ledger.edit(&edits).unwrap();
         let (done, already, not_listed) = (Edited::Done, Edited::Already, Edited::NotListed);
-        assert_eq!(edited, [done, already, done, reason, done, already, not_listed, not_listed, done]);
+        assert_eq!(
+            edited,
+            [done, already, done, reason, done, already, not_listed, not_listed, done]
+        );
         assert_eq!(site.row(hash(7)), None);
         let row = site.row(hash(1)).unwrap();
         assert_eq!((row.name.as_str(), row.banned), ("Größe 漢字", false));
@@ -265,7 +327,8 @@ fn edits_are_made_and_told_of() {
         // The same again changes nothing, and tells nobody.
         let last = ledger.last_change().unwrap();
         let again = ledger.edit(&edits[..5]).unwrap();
-        let banned_before = if site.kind.is_old() { Edited::DoneWithoutReason } else { Edited::Already };
+        let banned_before =
+            if site.kind.is_old() { Edited::DoneWithoutReason } else { Edited::Already };
         assert_eq!(again, [already, already, already, banned_before, already]);
         assert_eq!(ledger.last_change().unwrap(), last);
         assert_eq!(ledger.edit(&[Edit::Unban { info_hash: hash(2) }]), Ok(vec![done]));
@@ -281,7 +344,10 @@ fn changes_that_were_missing_are_asked_for_by_number() {
         let site = Site::new(kind);
         let mut ledger = site.ledger();
         for n in [1, 2, 3, 4, 6] {
-            site.sql(&format!("INSERT INTO changes (number, infohash) VALUES ({n}, x'{}')", hash(n)));
+            site.sql(&format!(
+                "INSERT INTO changes (number, infohash) VALUES ({n}, x'{}')",
+                hash(n)
+            ));
         }
         let change = |n: u8| Change { number: n.into(), info_hash: hash(n) };
         assert_eq!(ledger.changes(0, &[]).unwrap().len(), 5);
@@ -298,10 +364,21 @@ fn what_is_old_in_the_small_tables_is_forgotten() {
         let site = Site::new(kind);
         let at = if kind == Kind::Sqlite { "1000" } else { "'2001-01-01'" };
         site.sql(&format!("INSERT INTO changes (infohash, at) VALUES (x'{}', {at})", hash(1)));
-        site.sql(&format!("INSERT INTO flushes (node, number, at) VALUES (x'{}', 1, {at})", "11".repeat(16)));
+        site.sql(&format!(
+            "INSERT INTO flushes (node, number, at) VALUES (x'{}', 1, {at})",
+            "11".repeat(16)
+        ));
         let mut ledger = site.ledger();
         ledger.edit(&[add(hash(2), None)]).unwrap();
-        assert_eq!(ledger.changes(0, &[]).unwrap().iter().map(|change| change.info_hash).collect::<Vec<_>>(), [hash(2)]);
+        assert_eq!(
+            ledger
+                .changes(0, &[])
+                .unwrap()
+                .iter()
+                .map(|change| change.info_hash)
+                .collect::<Vec<_>>(),
+            [hash(2)]
+        );
         ledger.write(&batch(1, Vec::new())).unwrap();
         let other = ledger.write(&Batch { node: NodeId([0x11; 16]), number: 9, rows: Vec::new() });
         assert_eq!(other, Ok(()), "a forgotten node begins anew");
@@ -323,12 +400,18 @@ fn several_trackers_and_operators_write_at_once() {
                     for number in 1..=10 {
                         let rows = (0..20).map(|n| counted(hash(n), 1)).collect();
                         ledger.write(&Batch { node: NodeId([node; 16]), number, rows }).unwrap();
-                        ledger.edit(&[add(hash(100 + node), Some("x")), Edit::Remove { info_hash: hash(100 + node) }]).unwrap();
+                        ledger
+                            .edit(&[
+                                add(hash(100 + node), Some("x")),
+                                Edit::Remove { info_hash: hash(100 + node) },
+                            ])
+                            .unwrap();
                     }
                 });
             }
         });
-        let downloaded: Vec<u32> = site.ledger().page(None, 100).unwrap().iter().map(|row| row.downloaded).collect();
+        let downloaded: Vec<u32> =
+            site.ledger().page(None, 100).unwrap().iter().map(|row| row.downloaded).collect();
         assert_eq!(downloaded, [40; 20], "{kind:?}");
     }
 }
@@ -357,7 +440,10 @@ fn an_error_says_what_to_do() {
             assert!(!text.contains("hunter2") && !text.contains("wordpass"), "{text}");
         }
     }
-    assert_eq!(source(&reader).backend(LIMITS).lookup(&[hash(1)]), Ok(vec![Record::plain(Standing::Unknown)]));
+    assert_eq!(
+        source(&reader).backend(LIMITS).lookup(&[hash(1)]),
+        Ok(vec![Record::plain(Standing::Unknown)])
+    );
     let error = source(&reader).ledger(LIMITS).write(&batch(1, Vec::new())).unwrap_err();
     assert!(
         matches!(&error, DatabaseError::Unfit(text) if text.contains("GRANT SELECT, INSERT, UPDATE, DELETE ON narrow.*")),
@@ -369,9 +455,13 @@ fn an_error_says_what_to_do() {
 fn a_file_that_cannot_be_used_is_named() {
     let home = tempfile::tempdir().unwrap();
     let path = |name: &str| home.path().join(name).display().to_string();
-    fs::write(path("text.db"), "this is no database, and long enough to be sure of it".repeat(20)).unwrap();
+    fs::write(path("text.db"), "this is no database, and long enough to be sure of it".repeat(20))
+        .unwrap();
     fs::create_dir(path("directory")).unwrap();
-    rusqlite::Connection::open(path("other.db")).unwrap().execute_batch("CREATE TABLE torrents (id)").unwrap();
+    rusqlite::Connection::open(path("other.db"))
+        .unwrap()
+        .execute_batch("CREATE TABLE torrents (id)")
+        .unwrap();
     let rows = [
         ("text.db", "no SQLite database"),
         ("directory", "cannot be opened"),

@@ -1,5 +1,5 @@
-//! Both databases, asked what the registry asks them: SQLite, and a real MariaDB with our tables, the PHP tracker's, and the PHP
-//! tracker's upgraded.
+//! Both databases, asked what the registry asks them: SQLite, and a real MariaDB with our tables,
+//! the PHP tracker's, and the PHP tracker's upgraded.
 //!
 //! `behaviour` is one suite, run on all of them; `outages` is about connections that break.
 
@@ -20,7 +20,8 @@ use crate::ids::InfoHash;
 use crate::registry::Source;
 use crate::registry::database::{Backend, Batch, Counted, Ledger, NodeId, Row, TimeLimits};
 
-const LIMITS: TimeLimits = TimeLimits { connect: Duration::from_secs(5), answer: Duration::from_secs(10) };
+const LIMITS: TimeLimits =
+    TimeLimits { connect: Duration::from_secs(5), answer: Duration::from_secs(10) };
 
 const NODE: NodeId = NodeId([0xee; 16]);
 
@@ -39,7 +40,8 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 5] = [Kind::Sqlite, Kind::New, Kind::OldMyisam, Kind::OldInnodb, Kind::Upgraded];
+    const ALL: [Kind; 5] =
+        [Kind::Sqlite, Kind::New, Kind::OldMyisam, Kind::OldInnodb, Kind::Upgraded];
 
     /// Whether it has the PHP tracker's columns only.
     fn is_old(self) -> bool {
@@ -78,7 +80,9 @@ impl Site {
     /// Runs a statement as the site would, past the code under test.
     fn sql(&self, sql: &str) {
         match self.kind {
-            Kind::Sqlite => rusqlite::Connection::open(self.file()).unwrap().execute_batch(sql).unwrap(),
+            Kind::Sqlite => {
+                rusqlite::Connection::open(self.file()).unwrap().execute_batch(sql).unwrap();
+            }
             _ => drop(server().client_in(&self.database, sql)),
         }
     }
@@ -98,7 +102,9 @@ impl Site {
             Kind::Sqlite => format!("strftime('%s', 'now') - {age_s}"),
             _ => format!("NOW() - INTERVAL {age_s} SECOND"),
         };
-        self.sql(&format!("UPDATE torrents SET added = {then}, updated = {then} WHERE infohash = x'{hash}'"));
+        self.sql(&format!(
+            "UPDATE torrents SET added = {then}, updated = {then} WHERE infohash = x'{hash}'"
+        ));
     }
 
     fn backend(&self) -> Box<dyn Backend> {

@@ -1,4 +1,5 @@
-//! Connections that break: what is asked again in silence, what is told, and that no download is counted twice.
+//! Connections that break: what is asked again in silence, what is told, and that no download is
+//! counted twice.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -13,12 +14,14 @@ use super::*;
 use crate::registry::Standing;
 use crate::registry::database::DatabaseError;
 
-const SHORT: TimeLimits = TimeLimits { connect: Duration::from_millis(300), answer: Duration::from_millis(300) };
+const SHORT: TimeLimits =
+    TimeLimits { connect: Duration::from_millis(300), answer: Duration::from_millis(300) };
 
 /// Cuts all connections to a database from the server's side.
 fn cut(database: &str) {
-    let ids =
-        server().client(&format!("SELECT id FROM information_schema.processlist WHERE db = '{database}' AND user <> 'root'"));
+    let ids = server().client(&format!(
+        "SELECT id FROM information_schema.processlist WHERE db = '{database}' AND user <> 'root'"
+    ));
     for id in ids.lines() {
         server().client(&format!("KILL {id}"));
     }
@@ -55,7 +58,10 @@ fn a_url_leads_where_it_says() {
         let site = Site::new(Kind::New);
         let mut backend = source(&url(&site.database)).backend(LIMITS);
         assert_eq!(backend.lookup(&[]), Ok(Vec::new()));
-        let sql = format!("SELECT host FROM information_schema.processlist WHERE db = '{}'", site.database);
+        let sql = format!(
+            "SELECT host FROM information_schema.processlist WHERE db = '{}'",
+            site.database
+        );
         let host = server().client(&sql);
         assert!(host.starts_with(from), "{host}");
     }
@@ -64,8 +70,15 @@ fn a_url_leads_where_it_says() {
 #[test]
 fn a_password_may_be_anything_once_escaped() {
     let site = Site::new(Kind::New);
-    server().client(&format!("CREATE USER odd IDENTIFIED BY 'p@:/?#% é'; GRANT SELECT ON {}.* TO odd", site.database));
-    let url = format!("mysql://odd:p%40%3A%2F%3F%23%25%20%C3%A9@127.0.0.1:{}/{}", server().port(), site.database);
+    server().client(&format!(
+        "CREATE USER odd IDENTIFIED BY 'p@:/?#% é'; GRANT SELECT ON {}.* TO odd",
+        site.database
+    ));
+    let url = format!(
+        "mysql://odd:p%40%3A%2F%3F%23%25%20%C3%A9@127.0.0.1:{}/{}",
+        server().port(),
+        site.database
+    );
     assert_eq!(source(&url).backend(LIMITS).lookup(&[]), Ok(Vec::new()));
 }
 
@@ -73,8 +86,15 @@ fn a_password_may_be_anything_once_escaped() {
 fn a_server_goes_away_and_comes_back() {
     let mut server = Mariadb::start();
     create(&server, "tracker", Kind::New);
-    server.client_in("tracker", &format!("INSERT INTO torrents (infohash, name) VALUES (x'{}', 'one')", hash(1)));
-    for url in [server.url("tracker"), server.socket_url("tracker"), server.url("tracker").replace("127.0.0.1", "localhost")] {
+    server.client_in(
+        "tracker",
+        &format!("INSERT INTO torrents (infohash, name) VALUES (x'{}', 'one')", hash(1)),
+    );
+    for url in [
+        server.url("tracker"),
+        server.socket_url("tracker"),
+        server.url("tracker").replace("127.0.0.1", "localhost"),
+    ] {
         let mut backend = source(&url).backend(LIMITS);
         let mut ledger = source(&url).ledger(LIMITS);
         assert_eq!(backend.lookup(&[hash(1)]).unwrap()[0].standing, Standing::Known);
@@ -105,7 +125,10 @@ fn a_frozen_server_is_not_waited_for() {
         let start = Instant::now();
         let error = backend.lookup(&[hash(1)]).unwrap_err();
         assert!(start.elapsed() < Duration::from_secs(10));
-        assert!(matches!(&error, DatabaseError::Away(text) if text.contains("no answer within 0.3 s")), "{error}");
+        assert!(
+            matches!(&error, DatabaseError::Away(text) if text.contains("no answer within 0.3 s")),
+            "{error}"
+        );
     }
     server.signal(Signal::CONT);
     assert_eq!(kept.lookup(&[hash(1)]).unwrap()[0].standing, Standing::Unknown);
@@ -116,11 +139,16 @@ fn a_torrent_locked_by_somebody_else_is_waited_for() {
     let site = Site::new(Kind::New);
     site.list(hash(1), "");
     let holder = thread::spawn({
-        let sql = format!("BEGIN; UPDATE torrents SET name = 'held' WHERE infohash = x'{}'; DO SLEEP(2.5); COMMIT", hash(1));
+        let sql = format!(
+            "BEGIN; UPDATE torrents SET name = 'held' WHERE infohash = x'{}'; DO SLEEP(2.5); \
+             COMMIT",
+            hash(1)
+        );
         let database = site.database.clone();
         move || server().client_in(&database, &sql)
     });
-    while !server().client("SELECT info FROM information_schema.processlist").contains("SLEEP(2.5)") {
+    while !server().client("SELECT info FROM information_schema.processlist").contains("SLEEP(2.5)")
+    {
         thread::sleep(Duration::from_millis(10));
     }
     // The server gives up after a second, three times at most before the lock is gone.
@@ -130,8 +158,8 @@ fn a_torrent_locked_by_somebody_else_is_waited_for() {
     assert_eq!(site.downloaded(hash(1)), 1);
 }
 
-/// Stands between one connection and the server, lets everything through until the client says `word`, passes that on, and hangs up on both when
-/// the server has answered it.
+/// Stands between one connection and the server, lets everything through until the client says
+/// `word`, passes that on, and hangs up on both when the server has answered it.
 fn hang_up_after(word: &'static str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -168,7 +196,11 @@ fn a_batch_whose_acknowledgement_is_lost_is_counted_once() {
         for word in ["COMMIT", "UPDATE torrents"] {
             let site = Site::new(kind);
             site.list(hash(1), "");
-            let url = format!("mysql://announced:wordpass@127.0.0.1:{}/{}", hang_up_after(word), site.database);
+            let url = format!(
+                "mysql://announced:wordpass@127.0.0.1:{}/{}",
+                hang_up_after(word),
+                site.database
+            );
             let written = source(&url).ledger(LIMITS).write(&batch(1, vec![counted(hash(1), 5)]));
             // The old tables cannot be asked, so what may have been written is taken as written.
             let in_doubt = kind == Kind::OldMyisam || (kind == Kind::OldInnodb && word == "COMMIT");
@@ -190,8 +222,15 @@ fn a_locked_file_is_waited_for_and_then_named() {
     let other = rusqlite::Connection::open(site.file()).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let error = ledger.write(&batch(2, Vec::new())).unwrap_err();
-    assert!(matches!(&error, DatabaseError::Away(text) if text.contains("announced.db") && text.contains("locked")), "{error}");
-    assert_eq!(site.backend().lookup(&[hash(1)]).unwrap()[0].standing, Standing::Known, "readers do not wait");
+    assert!(
+        matches!(&error, DatabaseError::Away(text) if text.contains("announced.db") && text.contains("locked")),
+        "{error}"
+    );
+    assert_eq!(
+        site.backend().lookup(&[hash(1)]).unwrap()[0].standing,
+        Standing::Known,
+        "readers do not wait"
+    );
     other.execute_batch("COMMIT").unwrap();
     ledger.write(&batch(2, Vec::new())).unwrap();
 }
@@ -212,7 +251,10 @@ fn a_file_that_was_replaced_is_opened_anew_by_everybody() {
         found
     };
     let tell = |(backend, ledger): &mut (Box<dyn Backend>, Box<dyn Ledger>), problem: &str| {
-        let errors = [backend.lookup(&[hash(2)]).unwrap_err(), ledger.write(&batch(2, Vec::new())).unwrap_err()];
+        let errors = [
+            backend.lookup(&[hash(2)]).unwrap_err(),
+            ledger.write(&batch(2, Vec::new())).unwrap_err(),
+        ];
         errors.iter().for_each(|error| assert!(is_unfit(error, problem), "{error}"));
     };
     assert_eq!(works(&mut kept, 1), Standing::Unknown);
@@ -220,7 +262,10 @@ fn a_file_that_was_replaced_is_opened_anew_by_everybody() {
     tell(&mut kept, "is gone");
     fs::rename(other.file(), site.file()).unwrap();
     tell(&mut kept, "announced.db-wal beside it is still the old one's");
-    let remove_log = || ["db-wal", "db-shm"].map(|ending| fs::remove_file(site.file().with_extension(ending)).unwrap());
+    let remove_log = || {
+        ["db-wal", "db-shm"]
+            .map(|ending| fs::remove_file(site.file().with_extension(ending)).unwrap())
+    };
     remove_log();
     assert_eq!(works(&mut kept, 2), Standing::Known);
     assert_eq!(site.downloaded(hash(2)), 1);
@@ -240,5 +285,8 @@ fn a_file_locked_for_long_keeps_nobody_from_starting_or_reading() {
     assert_eq!(site.source.prepare(), Ok(()));
     assert_eq!(site.source.ledger(SHORT).page(None, 10).unwrap().len(), 1);
     let error = site.source.ledger(SHORT).write(&batch(1, Vec::new())).unwrap_err();
-    assert!(matches!(&error, DatabaseError::Away(text) if text.contains("kept it locked for 0.3 s")), "{error}");
+    assert!(
+        matches!(&error, DatabaseError::Away(text) if text.contains("kept it locked for 0.3 s")),
+        "{error}"
+    );
 }

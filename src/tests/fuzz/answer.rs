@@ -1,7 +1,8 @@
-//! Answers of every kind: read from any bytes, written by `wire`, and said once more in the plainest way, to be compared with.
+//! Answers of every kind: read from any bytes, written by `wire`, and said once more in the
+//! plainest way, to be compared with.
 //!
-//! An input is read from its front and as if zeros followed it. Long texts and peer lists repeat a short pattern, so that small
-//! inputs make large answers.
+//! An input is read from its front and as if zeros followed it. Long texts and peer lists repeat a
+//! short pattern, so that small inputs make large answers.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -90,26 +91,39 @@ impl Answer {
             1 => {
                 let count = input.int_in_range(0..=HASHES_PER_SCRAPE_MAX)?;
                 let entries = (0..count).map(|_| Ok((input.arbitrary()?, Scraped::read(input)?)));
-                Answer::Scrape { entries: entries.collect::<Result<_>>()?, interval_s: input.arbitrary()? }
+                Answer::Scrape {
+                    entries: entries.collect::<Result<_>>()?,
+                    interval_s: input.arbitrary()?,
+                }
             }
             2 => Answer::Failure(*input.choose(&FAILURES)?, optional(input, text)?),
             3 => input.choose(&FAULTS).map(|(fault, status)| Answer::Fault(*fault, *status))?,
             4 => Answer::Index,
-            _ => Answer::FullScrapeHead { body_bytes: input.arbitrary()?, gzip: input.arbitrary()? },
+            _ => {
+                Answer::FullScrapeHead { body_bytes: input.arbitrary()?, gzip: input.arbitrary()? }
+            }
         })
     }
 
-    pub(super) fn write(&self, framing: Framing, out: &mut [u8]) -> std::result::Result<usize, Full> {
+    pub(super) fn write(
+        &self,
+        framing: Framing,
+        out: &mut [u8],
+    ) -> std::result::Result<usize, Full> {
         match self {
             Answer::Announce(announced) => announced.write(framing, out),
             Answer::Scrape { entries, interval_s } => {
                 let entries = entries.iter().map(|(hash, scraped)| scraped.entry(*hash));
                 reply::scrape(entries, *interval_s, framing, out)
             }
-            Answer::Failure(failure, reason) => reply::failure(*failure, reason.as_deref(), framing, out),
+            Answer::Failure(failure, reason) => {
+                reply::failure(*failure, reason.as_deref(), framing, out)
+            }
             Answer::Fault(fault, _) => frame::fault(*fault, framing, out),
             Answer::Index => frame::index(framing, out),
-            Answer::FullScrapeHead { body_bytes, gzip } => frame::full_scrape_head(framing, *body_bytes, *gzip, out),
+            Answer::FullScrapeHead { body_bytes, gzip } => {
+                frame::full_scrape_head(framing, *body_bytes, *gzip, out)
+            }
         }
     }
 
@@ -129,10 +143,17 @@ impl Answer {
     pub(super) fn body(&self) -> Body {
         match self {
             Answer::Announce(announced) => Body::Bencoded(announced.said()),
-            Answer::Scrape { entries, interval_s } => Body::Bencoded(scrape_said(entries, *interval_s)),
-            Answer::Failure(failure, reason) => Body::Bencoded(failure_said(*failure, reason.as_deref())),
+            Answer::Scrape { entries, interval_s } => {
+                Body::Bencoded(scrape_said(entries, *interval_s))
+            }
+            Answer::Failure(failure, reason) => {
+                Body::Bencoded(failure_said(*failure, reason.as_deref()))
+            }
             Answer::Fault(fault, _) => Body::Text(fault.texts().1.to_owned()),
-            Answer::Index => Body::Text(format!("announced {}, a BitTorrent tracker\n", env!("CARGO_PKG_VERSION"))),
+            Answer::Index => Body::Text(format!(
+                "announced {}, a BitTorrent tracker\n",
+                env!("CARGO_PKG_VERSION")
+            )),
             Answer::FullScrapeHead { body_bytes, .. } => Body::Elsewhere(*body_bytes),
         }
     }
@@ -161,8 +182,16 @@ impl Announced {
         };
         let crypto_flags = self.crypto_flags.as_deref();
         let external_ip = self.external_ip;
-        let reply =
-            AnnounceReply { complete, downloaded, incomplete, interval_s, min_interval_s, external_ip, peers, crypto_flags };
+        let reply = AnnounceReply {
+            complete,
+            downloaded,
+            incomplete,
+            interval_s,
+            min_interval_s,
+            external_ip,
+            peers,
+            crypto_flags,
+        };
         reply::announce(&reply, framing, out)
     }
 
@@ -176,7 +205,9 @@ impl Announced {
         said.extend(self.crypto_flags.as_ref().map(|flags| ("crypto_flags", bytes(flags.clone()))));
         match (self.compact, self.family) {
             (true, Family::V4) => said.push(("peers", bytes(self.wire.clone()))),
-            (true, Family::V6) => said.extend([("peers", bytes("")), ("peers6", bytes(self.wire.clone()))]),
+            (true, Family::V6) => {
+                said.extend([("peers", bytes("")), ("peers6", bytes(self.wire.clone()))]);
+            }
             (false, _) => said.push(("peers", Value::List(self.peers_said()))),
         }
         dict(said)
@@ -205,11 +236,18 @@ impl Scraped {
 
     fn entry(&self, hash: [u8; 20]) -> ScrapeEntry<'_> {
         let [complete, downloaded, incomplete] = self.numbers;
-        ScrapeEntry { hash: InfoHash(hash), complete, downloaded, incomplete, name: self.name.as_deref() }
+        ScrapeEntry {
+            hash: InfoHash(hash),
+            complete,
+            downloaded,
+            incomplete,
+            name: self.name.as_deref(),
+        }
     }
 
     fn said(&self) -> Value {
-        let numbers = ["complete", "downloaded", "incomplete"].into_iter().zip(self.numbers.map(int));
+        let numbers =
+            ["complete", "downloaded", "incomplete"].into_iter().zip(self.numbers.map(int));
         dict(numbers.chain(self.name.as_ref().map(|name| ("name", bytes(shortened(name))))))
     }
 }
@@ -217,7 +255,9 @@ impl Scraped {
 fn scrape_said(entries: &BTreeMap<[u8; 20], Scraped>, interval_s: u32) -> Value {
     let files = entries.iter().map(|(hash, scraped)| (hash.to_vec(), scraped.said())).collect();
     let flags = dict([("min_request_interval", int(interval_s))]);
-    let nothing = entries.is_empty().then(|| ("failure reason", bytes("none of these torrents is tracked here")));
+    let nothing = entries
+        .is_empty()
+        .then(|| ("failure reason", bytes("none of these torrents is tracked here")));
     dict([("files", Value::Dict(files)), ("flags", flags)].into_iter().chain(nothing))
 }
 
@@ -253,7 +293,10 @@ fn repeated(input: &mut Unstructured<'_>, count: usize) -> Result<Vec<u8>> {
     Ok(pattern.iter().copied().cycle().chain(std::iter::repeat(0)).take(count).collect())
 }
 
-fn optional<'i, T>(input: &mut Unstructured<'i>, read: impl FnOnce(&mut Unstructured<'i>) -> Result<T>) -> Result<Option<T>> {
+fn optional<'i, T>(
+    input: &mut Unstructured<'i>,
+    read: impl FnOnce(&mut Unstructured<'i>) -> Result<T>,
+) -> Result<Option<T>> {
     if input.arbitrary()? { read(input).map(Some) } else { Ok(None) }
 }
 
@@ -266,5 +309,10 @@ fn bytes(value: impl Into<Vec<u8>>) -> Value {
 }
 
 fn dict<'k>(entries: impl IntoIterator<Item = (&'k str, Value)>) -> Value {
-    Value::Dict(entries.into_iter().map(|(key, value)| (key.as_bytes().to_vec(), value)).collect::<HashMap<_, _>>())
+    Value::Dict(
+        entries
+            .into_iter()
+            .map(|(key, value)| (key.as_bytes().to_vec(), value))
+            .collect::<HashMap<_, _>>(),
+    )
 }

@@ -13,8 +13,15 @@ pub fn http_head(bytes: &[u8]) {
     for request_bytes_max in REQUEST_BYTES_MAX {
         let outcome = parse(bytes, request_bytes_max);
         if let Ok(Parsed::Complete { head, consumed }) = outcome {
-            assert!(consumed <= bytes.len().min(request_bytes_max), "{consumed} bytes were consumed");
-            assert_eq!(parse(&bytes[..consumed - 1], request_bytes_max), Ok(Parsed::Partial), "one byte less");
+            assert!(
+                consumed <= bytes.len().min(request_bytes_max),
+                "{consumed} bytes were consumed"
+            );
+            assert_eq!(
+                parse(&bytes[..consumed - 1], request_bytes_max),
+                Ok(Parsed::Partial),
+                "one byte less"
+            );
             assert_eq!(parse(&bytes[..consumed], request_bytes_max), outcome, "the request alone");
             check_end(&bytes[..consumed]);
             check_target(&head);
@@ -41,13 +48,17 @@ fn check_prefixes(bytes: &[u8], request_bytes_max: usize, outcome: Result<Parsed
 /// A request ends with its first empty line, whatever its headers say.
 fn check_end(request: &[u8]) {
     let start = request.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-    let is_end = |end: &usize| request[start..*end].ends_with(b"\n\n") || request[start..*end].ends_with(b"\n\r\n");
+    let is_end = |end: &usize| {
+        request[start..*end].ends_with(b"\n\n") || request[start..*end].ends_with(b"\n\r\n")
+    };
     assert_eq!((start..=request.len()).find(is_end), Some(request.len()));
 }
 
 /// No byte that could end a target is in it, and what is read of it is its own.
 fn check_target(head: &Head<'_>) {
-    assert!(!head.target.is_empty() && head.target.iter().all(|byte| *byte > b' ' && *byte != 0x7f));
+    assert!(
+        !head.target.is_empty() && head.target.iter().all(|byte| *byte > b' ' && *byte != 0x7f)
+    );
     if let Route::Announce(query) | Route::Scrape(query) = route(head.target) {
         assert!(head.target.ends_with(query));
     }

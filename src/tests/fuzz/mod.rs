@@ -1,7 +1,9 @@
-//! What the fuzz targets do: each function takes any bytes and panics when something that must always hold does not.
+//! What the fuzz targets do: each function takes any bytes and panics when something that must
+//! always hold does not.
 //!
-//! `fuzz/fuzz_targets` calls them one by one on a nightly toolchain, `tests::corpus` all of them on a stable one, with every file
-//! of `fuzz/corpus`. An input that made one of them panic is kept there, under a name that says what it was.
+//! `fuzz/fuzz_targets` calls them one by one on a nightly toolchain, `tests::corpus` all of them on
+//! a stable one, with every file of `fuzz/corpus`. An input that made one of them panic is kept
+//! there, under a name that says what it was.
 
 mod answer;
 mod head;

@@ -1,5 +1,5 @@
-//! Answers in buffers of every size: what independent decoders read from them is what was to be said, and nothing is written
-//! behind.
+//! Answers in buffers of every size: what independent decoders read from them is what was to be
+//! said, and nothing is written behind.
 
 use arbitrary::{Result, Unstructured};
 use serde_bencode::value::Value;
@@ -20,28 +20,44 @@ pub fn reply_decode(bytes: &[u8]) {
 }
 
 fn read(input: &mut Unstructured<'_>) -> Result<(Framing, usize, Answer)> {
-    let framing = Framing { http10: input.arbitrary()?, keep_alive: input.arbitrary()?, head_only: input.arbitrary()? };
+    let framing = Framing {
+        http10: input.arbitrary()?,
+        keep_alive: input.arbitrary()?,
+        head_only: input.arbitrary()?,
+    };
     Ok((framing, usize::from(input.arbitrary::<u16>()?), Answer::read(input)?))
 }
 
 fn check(answer: &Answer, framing: Framing, room_bytes: usize) {
     let mut buffer = vec![0; REPLY_BYTES_MAX];
-    let whole_bytes = answer.write(Framing { head_only: false, ..framing }, &mut buffer).expect("the largest answer has room");
+    let whole_bytes = answer
+        .write(Framing { head_only: false, ..framing }, &mut buffer)
+        .expect("the largest answer has room");
     let whole = &buffer[..whole_bytes];
     let (head, body) = whole.split_at(head_bytes(whole));
     let body_bytes = check_body(&answer.body(), body);
     check_head(answer, framing, head, body_bytes);
 
-    // A HEAD is told what a GET would be, so its body is written too; one of two digits first stands a byte further back.
+    // A HEAD is told what a GET would be, so its body is written too; one of two digits first
+    // stands a byte further back.
     let expected = if framing.head_only { head } else { whole };
     let needed_bytes = if (1..100).contains(&body.len()) { whole_bytes + 1 } else { whole_bytes };
-    for room_bytes in [needed_bytes, needed_bytes - 1, needed_bytes + 1, room_bytes % (needed_bytes + 1)] {
+    for room_bytes in
+        [needed_bytes, needed_bytes - 1, needed_bytes + 1, room_bytes % (needed_bytes + 1)]
+    {
         let mut out = vec![0; room_bytes];
         out.extend(CANARY);
         let written = answer.write(framing, &mut out[..room_bytes]);
         assert!(out.ends_with(&CANARY), "written behind a buffer of {room_bytes}");
-        assert_eq!(written, if room_bytes < needed_bytes { Err(Full) } else { Ok(expected.len()) }, "in {room_bytes}");
-        assert!(written.is_err() || out.starts_with(expected), "different in a buffer of {room_bytes}");
+        assert_eq!(
+            written,
+            if room_bytes < needed_bytes { Err(Full) } else { Ok(expected.len()) },
+            "in {room_bytes}"
+        );
+        assert!(
+            written.is_err() || out.starts_with(expected),
+            "different in a buffer of {room_bytes}"
+        );
     }
 }
 
@@ -52,7 +68,12 @@ fn head_bytes(whole: &[u8]) -> usize {
 fn check_head(answer: &Answer, framing: Framing, head: &[u8], body_bytes: u64) {
     let mut headers = [httparse::EMPTY_HEADER; 8];
     let mut response = httparse::Response::new(&mut headers);
-    assert_eq!(response.parse(head), Ok(httparse::Status::Complete(head.len())), "{}", head.escape_ascii());
+    assert_eq!(
+        response.parse(head),
+        Ok(httparse::Status::Complete(head.len())),
+        "{}",
+        head.escape_ascii()
+    );
     assert_eq!((response.code, response.version), (Some(answer.status()), Some(1)));
     let connection = match framing {
         Framing { keep_alive: false, .. } => Some("close"),
@@ -66,13 +87,17 @@ fn check_head(answer: &Answer, framing: Framing, head: &[u8], body_bytes: u64) {
         ("Content-Encoding", answer.has_header("Content-Encoding").then(|| "gzip".to_owned())),
         ("Connection", connection.map(str::to_owned)),
     ];
-    let found = response.headers.iter().map(|header| (header.name, String::from_utf8_lossy(header.value).into_owned()));
+    let found = response
+        .headers
+        .iter()
+        .map(|header| (header.name, String::from_utf8_lossy(header.value).into_owned()));
     let expected = expected.into_iter().filter_map(|(name, value)| Some((name, value?)));
     assert_eq!(found.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
 }
 
-/// The bytes a Content-Length is to tell of. The decoder takes any key order, leading zeros and trailing bytes, so what it has
-/// decoded is encoded again: only canonical bencoding comes back as the same bytes.
+/// The bytes a Content-Length is to tell of. The decoder takes any key order, leading zeros and
+/// trailing bytes, so what it has decoded is encoded again: only canonical bencoding comes back as
+/// the same bytes.
 fn check_body(said: &Body, body: &[u8]) -> u64 {
     match said {
         Body::Bencoded(said) => {

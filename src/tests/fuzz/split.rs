@@ -1,8 +1,9 @@
 //! A connection's bytes, whole and cut: same answers, same end, same swarms.
 //!
-//! An input begins with two bytes that choose the site and six that choose the cuts, all of which may as well be letters; the rest
-//! is what a client sends. The clock stands still and all seeds are the same, so the only difference is how the bytes arrive, how
-//! fast the answers are taken, and how many fit the worker's buffer.
+//! An input begins with two bytes that choose the site and six that choose the cuts, all of which
+//! may as well be letters; the rest is what a client sends. The clock stands still and all seeds
+//! are the same, so the only difference is how the bytes arrive, how fast the answers are taken,
+//! and how many fit the worker's buffer.
 
 use std::net::IpAddr;
 
@@ -41,7 +42,10 @@ struct Outcome {
 
 /// `bytes` are the site, the plan, and what a client sends.
 pub fn connection_split(bytes: &[u8]) {
-    let Some((&[settings, client, a, b, c, d, x, y], stream)) = bytes.split_first_chunk::<8>() else { return };
+    let Some((&[settings, client, a, b, c, d, x, y], stream)) = bytes.split_first_chunk::<8>()
+    else {
+        return;
+    };
     let site = Site::new(settings, client);
     let whole = site.exchange([stream], [usize::MAX], 4 * REPLY_BYTES_MAX);
     let plan = Plan { pieces: [a, b, c, d], windows: [x, y] };
@@ -74,16 +78,25 @@ impl Site {
         Site { policy, limits: Limits { request_bytes_max, ..LIMITS }, ip }
     }
 
-    /// What the client is sent when `pieces` arrive one by one, each followed by a window of the client's.
+    /// What the client is sent when `pieces` arrive one by one, each followed by a window of the
+    /// client's.
     fn exchange<'s, const N: usize>(
         &self,
         pieces: impl IntoIterator<Item = &'s [u8]>,
         windows: [usize; N],
         output_bytes: usize,
     ) -> Outcome {
-        let (tracker, mut desk, mut output) = (harness::tracker(self.policy), Desk::new(SEED), vec![0; output_bytes]);
-        let mut bench = Bench { tracker: &tracker, desk: &mut desk, output: &mut output, now: NOW, limits: &self.limits };
-        let mut seat = Seat::new(self.ip, Ticket { worker: 0, slot: 0, generation: 0 }, NOW, &self.limits);
+        let (tracker, mut desk, mut output) =
+            (harness::tracker(self.policy), Desk::new(SEED), vec![0; output_bytes]);
+        let mut bench = Bench {
+            tracker: &tracker,
+            desk: &mut desk,
+            output: &mut output,
+            now: NOW,
+            limits: &self.limits,
+        };
+        let mut seat =
+            Seat::new(self.ip, Ticket { worker: 0, slot: 0, generation: 0 }, NOW, &self.limits);
         let mut closed = false;
         for (piece, window) in pieces.into_iter().zip(windows.into_iter().cycle()) {
             seat.inbound.extend_from_slice(piece);
@@ -94,8 +107,15 @@ impl Site {
         closed = closed || seat.advance(&mut bench);
         let over = closed || seat.connection.next() == Next::Drain;
         seat.end_of_input = true;
-        assert!(closed || seat.advance(&mut bench), "the client has closed and the tracker has not");
+        assert!(
+            closed || seat.advance(&mut bench),
+            "the client has closed and the tracker has not"
+        );
         tracker.store().check_invariants();
-        Outcome { sent: seat.sent.escape_ascii().to_string(), over, swarms: tracker.store().totals() }
+        Outcome {
+            sent: seat.sent.escape_ascii().to_string(),
+            over,
+            swarms: tracker.store().totals(),
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! .torrent files: what is read of one that is in canonical form is what a decoder that builds values makes of it.
+//! .torrent files: what is read of one that is in canonical form is what a decoder that builds
+//! values makes of it.
 
 use serde_bencode::value::Value;
 use sha1::Sha1;
@@ -13,7 +14,11 @@ pub fn torrent_file(file: &[u8]) {
     assert!(read.name.is_none_or(|name| (1..=NAME_CHARS_MAX).contains(&name.chars().count())));
     let Some(info) = canonical_info(file) else { return };
     let (v1, v2) = (Sha1::digest(&info), Sha256::digest(&info));
-    assert!(read.info_hashes.iter().all(|hash| hash.0 == v1[..] || hash.0 == v2[..20]), "{:?}", read.info_hashes);
+    assert!(
+        read.info_hashes.iter().all(|hash| hash.0 == v1[..] || hash.0 == v2[..20]),
+        "{:?}",
+        read.info_hashes
+    );
 }
 
 /// The info dictionary encoded anew, of a file that encoding anew does not change.
@@ -21,7 +26,9 @@ fn canonical_info(file: &[u8]) -> Option<Vec<u8>> {
     let value: Value = serde_bencode::from_bytes(file).ok()?;
     let is_canonical = serde_bencode::to_bytes(&value).is_ok_and(|encoded| encoded == file);
     match value {
-        Value::Dict(outer) if is_canonical => serde_bencode::to_bytes(outer.get(b"info".as_slice())?).ok(),
+        Value::Dict(outer) if is_canonical => {
+            serde_bencode::to_bytes(outer.get(b"info".as_slice())?).ok()
+        }
         _ => None,
     }
 }
