@@ -20,7 +20,7 @@ mod tally;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::config::IpParameter;
+use crate::config::Networks;
 use crate::ids::{Crypto, Millis, PeerAddr, Ticket};
 use crate::registry::{self, LookupError, Mailboxes, Registry, Standing};
 use crate::swarm::{Announced, Announcement, Chosen, Counts, Newcomer, Store, Verdict};
@@ -40,7 +40,7 @@ pub use tally::{Tallied, Tally};
 use scrape::ParkedScrape;
 
 /// The site's policy, from the settings file.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Policy {
     /// Only torrents that the registry lists (`registered` mode); otherwise all but the banned.
     pub registered_only: bool,
@@ -54,8 +54,8 @@ pub struct Policy {
     pub numwant_max: u16,
     /// Whether answers carry `external ip` (BEP 24).
     pub external_ip: bool,
-    /// When the `ip` parameter is believed.
-    pub ip_parameter: IpParameter,
+    /// Networks from which the `ip` parameter is believed.
+    pub ip_parameter: Networks,
     /// Whether answers carry `crypto_flags` when asked for.
     pub crypto_flags: bool,
     /// Peer ids are stored, and part of dictionary answers.
@@ -251,8 +251,7 @@ impl Tracker {
         head: &Head<'_>,
         connection: IpAddr,
     ) -> ParkedAnnounce {
-        let ip =
-            address::of_announcer(self.policy.ip_parameter, connection, head.proxied, announce.ip);
+        let ip = address::of_announcer(&self.policy.ip_parameter, connection, announce.ip);
         let numwant = match announce.numwant {
             None => self.policy.numwant_default,
             Some(wanted) => u16::try_from(wanted).unwrap_or(u16::MAX).min(self.policy.numwant_max),

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use announced::config::{FullScrape as WhoMayAsk, IpParameter};
+use announced::config::{FullScrape as WhoMayAsk, Networks};
 use announced::ids::{InfoHash, Millis, Ticket};
 use announced::registry::database::DatabaseError;
 use announced::registry::{
@@ -29,18 +29,20 @@ const LIMITS: Limits = Limits {
     lookup_ms: 2_000,
 };
 /// The default settings.
-const OPEN: Policy = Policy {
-    registered_only: false,
-    max_interval_s: 1_800,
-    min_interval_s: 900,
-    numwant_default: 50,
-    numwant_max: 200,
-    external_ip: true,
-    ip_parameter: IpParameter::Nat,
-    crypto_flags: false,
-    peer_ids: true,
-    scrape_interval_s: 1_800,
-};
+fn open() -> Policy {
+    Policy {
+        registered_only: false,
+        max_interval_s: 1_800,
+        min_interval_s: 900,
+        numwant_default: 50,
+        numwant_max: 200,
+        external_ip: true,
+        ip_parameter: Networks::default(),
+        crypto_flags: false,
+        peer_ids: true,
+        scrape_interval_s: 1_800,
+    }
+}
 
 /// See the module.
 pub(crate) struct Site {
@@ -54,7 +56,7 @@ impl Site {
     /// A tracker without peers: an open one without a database, or one that serves what its
     /// database lists, which is everything.
     pub(crate) fn new(registered: bool) -> io::Result<Site> {
-        let policy = Policy { registered_only: registered, ..OPEN };
+        let policy = Policy { registered_only: registered, ..open() };
         let lifetime_ms = u64::from(policy.max_interval_s + policy.min_interval_s) * 1_000;
         let settings = swarm::Settings {
             lifetime_ms,

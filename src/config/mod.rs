@@ -28,9 +28,7 @@ pub use database_url::{DatabaseUrl, redact};
 pub use render::default_file;
 pub use source::{FILE_BYTES_MAX, Flags, Sources};
 pub use validate::Problem;
-pub use value::{
-    FullScrape, IpParameter, LogLevel, Mode, UnknownMode, WrongListen, listen_address,
-};
+pub use value::{FullScrape, LogLevel, Mode, Networks, UnknownMode, WrongListen, listen_address};
 
 /// Most peers in one answer: what the preallocated reply holds, and so the ceiling of
 /// `numwant_max`.
@@ -166,11 +164,12 @@ pub struct TrackerConfig {
     /// IPv6), and clients behind a NAT want it.
     pub external_ip: bool,
 
-    /// What to do with ip= in an announce. nat: honour a public address when the connection comes
-    /// from a private one and through no proxy, which is a client behind the tracker's own
-    /// NAT. ignore: never honour it. accept: always, though anybody can then announce anybody,
-    /// so for closed networks only.
-    pub ip_parameter: IpParameter,
+    /// Networks whose clients may say with ip= which address they have: for clients behind the
+    /// tracker's own NAT, such as ["192.168.0.0/16"]. Only an address that the internet routes
+    /// counts. Empty, because whoever is believed can have any victim's address handed out, and
+    /// behind a proxy everybody comes from a private network.
+    #[serde(deserialize_with = "value::deserialize_ip_parameter")]
+    pub ip_parameter: Networks,
 
     /// Send crypto_flags to clients that ask for them. Off, because libtorrent always asks and
     /// never reads them.
@@ -208,7 +207,7 @@ impl Default for TrackerConfig {
             numwant_max: 200,
             peer_ids: true,
             external_ip: true,
-            ip_parameter: IpParameter::Nat,
+            ip_parameter: Networks::default(),
             crypto_flags: false,
             full_scrape: FullScrape::On,
             full_scrape_interval: seconds(60),

@@ -182,7 +182,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::config::{FullScrape, IpParameter, TrackerConfig};
+    use crate::config::{FullScrape, Networks, TrackerConfig};
 
     /// What `text` as a settings file leads to, with the file's changing name taken out.
     fn load(text: &str, flags: Flags) -> Result<Config, Vec<String>> {
@@ -255,16 +255,45 @@ mod tests {
     }
 
     #[test]
+    fn the_words_that_ip_parameter_had_are_refused_with_what_to_write() {
+        let rows = [
+            (
+                "[tracker]\nip_parameter = \"nat\"",
+                "line 2: tracker.ip_parameter: \"nat\" is no longer a value: write the networks of \
+                 clients behind the tracker's own NAT, such as [\"192.168.0.0/16\"]",
+            ),
+            (
+                "[tracker]\nip_parameter = \"ignore\"",
+                "line 2: tracker.ip_parameter: \"ignore\" is no longer a value: write []",
+            ),
+            (
+                "[tracker]\nip_parameter = \"accept\"",
+                "line 2: tracker.ip_parameter: \"accept\" is no longer a value: write \
+                 [\"0.0.0.0/0\", \"::/0\"] if anybody may announce anybody",
+            ),
+            (
+                "[tracker]\nip_parameter = [\"10.0.0.0/33\"]",
+                "line 2: tracker.ip_parameter: \"10.0.0.0/33\" is not a network such as \
+                 \"10.0.0.0/8\"",
+            ),
+        ];
+        for (text, line) in rows {
+            let problems = load(text, Flags::default());
+            assert_eq!(problems, Err(vec![format!("FILE: {line}")]), "{text}");
+        }
+    }
+
+    #[test]
     fn a_key_may_be_left_out_and_lists_and_words_are_read() {
         let config = load(
-            "[tracker]\nfull_scrape = [\"10.0.0.0/8\"]\nip_parameter = \"accept\"",
+            "[tracker]\nfull_scrape = [\"10.0.0.0/8\"]\nip_parameter = [\"::1/128\"]",
             Flags::default(),
         )
         .unwrap();
-        let networks = vec!["10.0.0.0/8".parse().unwrap()];
+        let networks = vec!["10.0.0.0/8".parse().unwrap()].into();
         let tracker = TrackerConfig {
             full_scrape: FullScrape::Networks(networks),
-            ip_parameter: IpParameter::Accept,
+            ip_parameter: Networks::from(vec!["::1/128".parse().unwrap()]),
             ..TrackerConfig::default()
         };
         assert_eq!(config, Config { tracker, ..Config::default() });

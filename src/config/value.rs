@@ -57,17 +57,67 @@ impl FromStr for Mode {
     }
 }
 
-/// What is done with `ip=` in an announce.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum IpParameter {
-    /// Honoured for a client behind the tracker's own NAT only.
-    #[default]
-    Nat,
-    /// Never honoured.
-    Ignore,
-    /// Always honoured.
-    Accept,
+/// Some networks, such as `["10.0.0.0/8", "::1/128"]`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(transparent)]
+pub struct Networks(Vec<IpNet>);
+
+impl Networks {
+    /// Whether `ip` is in one of them. An IPv4-mapped address is judged as its IPv4 address.
+    pub fn contain(&self, ip: IpAddr) -> bool {
+        let ip = canonical(ip);
+        self.0.iter().any(|network| network.contains(&ip))
+    }
+
+    fn read<'de, A: SeqAccess<'de>>(mut list: A) -> Result<Networks, A::Error> {
+        let mut networks = Vec::new();
+        while let Some(text) = list.next_element::<String>()? {
+            let network = text.parse().map_err(|_| {
+                A::Error::custom(format!("{text:?} is not a network such as \"10.0.0.0/8\""))
+            })?;
+            networks.push(network);
+        }
+        Ok(Networks(networks))
+    }
+}
+
+impl From<Vec<IpNet>> for Networks {
+    fn from(networks: Vec<IpNet>) -> Networks {
+        Networks(networks)
+    }
+}
+
+/// Serde's half for `ip_parameter`, which was a word before it was a list of networks.
+pub(super) fn deserialize_ip_parameter<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Networks, D::Error> {
+    deserializer.deserialize_any(IpParameterVisitor)
+}
+
+struct IpParameterVisitor;
+
+impl<'de> Visitor<'de> for IpParameterVisitor {
+    type Value = Networks;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of networks such as [\"192.168.0.0/16\"]")
+    }
+
+    fn visit_str<E: Error>(self, word: &str) -> Result<Networks, E> {
+        let instead = match word {
+            "nat" => {
+                "write the networks of clients behind the tracker's own NAT, such as [\"192.168.0.0/16\"]"
+            }
+            "ignore" => "write []",
+            "accept" => "write [\"0.0.0.0/0\", \"::/0\"] if anybody may announce anybody",
+            _ => return Err(E::invalid_value(serde::de::Unexpected::Str(word), &self)),
+        };
+        Err(E::custom(format!("{word:?} is no longer a value: {instead}")))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Networks, A::Error> {
+        Networks::read(list)
+    }
 }
 
 /// How much is logged.
@@ -94,18 +144,16 @@ pub enum FullScrape {
     /// Nobody.
     Off,
     /// Who asks from one of these networks.
-    Networks(Vec<IpNet>),
+    Networks(Networks),
 }
 
 impl FullScrape {
-    /// Whether `ip` may ask. An IPv4-mapped address is judged as its IPv4 address.
+    /// Whether `ip` may ask.
     pub fn permits(&self, ip: IpAddr) -> bool {
         match self {
             FullScrape::On => true,
             FullScrape::Off => false,
-            FullScrape::Networks(networks) => {
-                networks.iter().any(|network| network.contains(&canonical(ip)))
-            }
+            FullScrape::Networks(networks) => networks.contain(ip),
         }
     }
 }
@@ -144,15 +192,8 @@ impl<'de> Visitor<'de> for FullScrapeVisitor {
         }
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<FullScrape, A::Error> {
-        let mut networks = Vec::new();
-        while let Some(text) = list.next_element::<String>()? {
-            let network = text.parse().map_err(|_| {
-                A::Error::custom(format!("{text:?} is not a network such as \"10.0.0.0/8\""))
-            })?;
-            networks.push(network);
-        }
-        Ok(FullScrape::Networks(networks))
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<FullScrape, A::Error> {
+        Networks::read(list).map(FullScrape::Networks)
     }
 }
 
@@ -229,10 +270,9 @@ mod tests {
 
     #[test]
     fn a_network_permits_its_addresses_mapped_ones_included() {
-        let networks = FullScrape::Networks(vec![
-            "10.0.0.0/8".parse().unwrap(),
-            "2001:db8::/32".parse().unwrap(),
-        ]);
+        let networks = FullScrape::Networks(
+            vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()].into(),
+        );
         let rows = [
             ("10.1.2.3", true),
             ("::ffff:10.1.2.3", true),

@@ -326,7 +326,7 @@ fn policy(config: &Config) -> Policy {
         numwant_default: tracker.numwant_default,
         numwant_max: tracker.numwant_max,
         external_ip: tracker.external_ip,
-        ip_parameter: tracker.ip_parameter,
+        ip_parameter: tracker.ip_parameter.clone(),
         crypto_flags: tracker.crypto_flags,
         peer_ids: tracker.peer_ids,
         scrape_interval_s: seconds(tracker.scrape_interval),

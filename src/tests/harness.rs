@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{FullScrape as WhoMayAsk, IpParameter};
+use crate::config::{FullScrape as WhoMayAsk, Networks};
 #[cfg(test)]
 use crate::ids::{Crypto, Event, InfoHash, PeerAddr, PeerId};
 use crate::ids::{Millis, Ticket};
@@ -40,7 +40,7 @@ pub fn policy() -> Policy {
         numwant_default: 50,
         numwant_max: 200,
         external_ip: true,
-        ip_parameter: IpParameter::Nat,
+        ip_parameter: Networks::default(),
         crypto_flags: false,
         peer_ids: true,
         scrape_interval_s: 1_800,

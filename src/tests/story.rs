@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use crate::config::IpParameter;
+use crate::config::Networks;
 use crate::ids::{Millis, Ticket};
 use crate::server::{Connection, Round};
 use crate::swarm::Sweep;
@@ -71,7 +71,14 @@ impl Site {
 }
 
 pub(super) fn exact() -> Policy {
-    Policy { registered_only: false, max_interval_s: 9, min_interval_s: 5, ..policy() }
+    let ip_parameter = vec!["192.168.0.0/16".parse().unwrap()].into();
+    Policy {
+        registered_only: false,
+        max_interval_s: 9,
+        min_interval_s: 5,
+        ip_parameter,
+        ..policy()
+    }
 }
 
 const LEECH: &str = "&port=6881&left=1";
@@ -244,7 +251,7 @@ const ROWS: &[Row] = &[
          x00\\x00\\x00\\x01\\x1a\\xe1e",
     ),
     (
-        "ip= from behind the tracker's NAT is believed",
+        "ip= from a listed network is believed",
         &[("192.168.0.9", "&port=6881&left=0&ip=9.9.9.77")],
         ("B", LEECH),
         "d8:completei1e10:downloadedi0e11:external \
@@ -299,17 +306,34 @@ fn who_requires_encryption_is_given_nobody_who_cannot() {
 
 #[test]
 fn a_header_cannot_move_a_peer_as_in_ocelot() {
-    let mut site = Site::new(Policy { ip_parameter: IpParameter::Nat, ..exact() });
+    let mut site = Site::new(exact());
     for header in [
         "X-Forwarded-For: 9.9.9.77",
         "Forwarded: for=9.9.9.77",
         "X-Real-IP: 9.9.9.77",
         "Via: 1.1 proxy",
     ] {
-        let request =
-            format!("GET {START}&port=6881&left=0&ip=9.9.9.78 HTTP/1.1\r\n{header}\r\n\r\n");
+        let request = format!("GET {START}&port=6881&left=0 HTTP/1.1\r\n{header}\r\n\r\n");
         let reply = site.exchange("10.0.0.1", request.as_bytes());
         assert!(reply.contains("11:external ip4:\\n\\x00\\x00\\x01"), "{header}: {reply}");
+    }
+}
+
+#[test]
+fn a_victim_is_named_by_nobody_but_from_a_listed_network() {
+    let listed = Networks::from(vec!["192.168.0.0/16".parse().unwrap()]);
+    let rows = [
+        ("a stranger behind a proxy that adds no header", Networks::default(), "10.0.0.1", false),
+        ("a stranger on the machine itself", Networks::default(), "127.0.0.1", false),
+        ("a private network that is not listed", listed.clone(), "10.0.0.1", false),
+        ("the internet", listed.clone(), "9.9.9.1", false),
+        ("a client behind the tracker's NAT", listed, "192.168.0.1", true),
+    ];
+    for (name, ip_parameter, connection, believed) in rows {
+        let mut site = Site::new(Policy { ip_parameter, ..exact() });
+        let reply = site.announce(connection, "&port=6881&left=0&ip=9.9.9.78");
+        let victim = "11:external ip4:\\t\\t\\tN";
+        assert_eq!(reply.contains(victim), believed, "{name}: {reply}");
     }
 }
 

@@ -1,41 +1,28 @@
 //! Whose address a peer is stored under.
 //!
 //! The `ip` parameter lets a client name an address other than its connection's. It exists for a
-//! client that shares a NAT with the tracker and is seen under a private address (theory.org wiki);
-//! believed from anybody, it lets strangers point swarms at a victim. So by default it counts only
-//! from private addresses, not through a proxy (behind one everybody looks private), and only when
-//! it names an address that the internet routes.
+//! client that shares a NAT with the tracker and is seen under a private address (theory.org wiki).
+//! Believed from anybody, it lets strangers point swarms at a victim. So it counts only from
+//! networks that the operator has listed, none by default, and only when it names an address that
+//! the internet routes. A connection from a private network proves nothing: behind a proxy that
+//! adds no header (nginx's plain `proxy_pass`, stunnel, Docker's userland proxy) everybody has one.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::config::IpParameter;
+use crate::config::Networks;
 use crate::ids::Family;
 
-/// The address an announcer is known by: `asked` (the `ip` parameter) where the setting lets it
-/// count, else the connection's.
+/// The address an announcer is known by: `asked` (the `ip` parameter) where `believed` lists the
+/// connection's network, else the connection's.
 pub(super) fn of_announcer(
-    setting: IpParameter,
+    believed: &Networks,
     connection: IpAddr,
-    proxied: bool,
     asked: Option<IpAddr>,
 ) -> IpAddr {
-    let Some(asked) = asked.filter(|asked| Family::of(*asked) == Family::of(connection)) else {
-        return connection;
-    };
-    let believed = match setting {
-        IpParameter::Ignore => false,
-        IpParameter::Nat => !proxied && is_local(connection) && is_global_unicast(asked),
-        IpParameter::Accept => is_global_unicast(asked),
-    };
-    if believed { asked } else { connection }
-}
-
-/// Private, loopback or link-local: a client on this side of the NAT.
-fn is_local(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unique_local() || v6.is_loopback() || v6.is_unicast_link_local(),
-    }
+    asked
+        .filter(|asked| Family::of(*asked) == Family::of(connection))
+        .filter(|asked| believed.contain(connection) && is_global_unicast(*asked))
+        .unwrap_or(connection)
 }
 
 fn is_global_unicast(ip: IpAddr) -> bool {
@@ -80,31 +67,32 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn is_believed(setting: IpParameter, connection: &str, proxied: bool, asked: &str) -> bool {
-        of_announcer(setting, ip(connection), proxied, Some(ip(asked))) == ip(asked)
+    fn is_believed(networks: &[&str], connection: &str, asked: &str) -> bool {
+        let networks: Vec<_> = networks.iter().map(|network| network.parse().unwrap()).collect();
+        of_announcer(&networks.into(), ip(connection), Some(ip(asked))) == ip(asked)
     }
 
     #[test]
-    fn behind_the_same_nat_the_parameter_counts() {
-        for connection in ["10.0.0.7", "172.16.3.4", "192.168.1.2", "127.0.0.1", "169.254.9.9"] {
-            assert!(is_believed(IpParameter::Nat, connection, false, "8.8.4.4"), "{connection}");
+    fn only_from_listed_networks_does_the_parameter_count() {
+        let lan: &[&str] = &["192.168.0.0/16", "fd00::/8"];
+        let rows: [(&[&str], &str, &str, bool); 11] = [
+            (lan, "192.168.1.2", "8.8.4.4", true),
+            (lan, "fd00::7", "2a00:1450::1", true),
+            (lan, "10.0.0.7", "8.8.4.4", false),
+            (lan, "127.0.0.1", "8.8.4.4", false),
+            (lan, "9.9.9.9", "8.8.4.4", false),
+            (lan, "192.168.1.2", "2a00:1450::1", false),
+            (lan, "192.168.1.2", "192.168.1.3", false),
+            (lan, "192.168.1.2", "203.0.113.1", false),
+            (&[], "127.0.0.1", "8.8.4.4", false),
+            (&[], "192.168.1.2", "8.8.4.4", false),
+            (&["0.0.0.0/0"], "9.9.9.9", "8.8.4.4", true),
+        ];
+        for (networks, connection, asked, expected) in rows {
+            let believed = is_believed(networks, connection, asked);
+            assert_eq!(believed, expected, "{asked} from {connection} with {networks:?}");
         }
-        for connection in ["fd00::7", "::1", "fe80::1"] {
-            assert!(
-                is_believed(IpParameter::Nat, connection, false, "2a00:1450::1"),
-                "{connection}"
-            );
-        }
-    }
-
-    #[test]
-    fn from_the_internet_through_a_proxy_or_across_families_it_does_not() {
-        assert!(!is_believed(IpParameter::Nat, "9.9.9.9", false, "8.8.4.4"));
-        assert!(!is_believed(IpParameter::Nat, "10.0.0.7", true, "8.8.4.4"));
-        assert!(!is_believed(IpParameter::Nat, "10.0.0.7", false, "2a00:1450::1"));
-        assert!(!is_believed(IpParameter::Ignore, "10.0.0.7", false, "8.8.4.4"));
-        assert!(is_believed(IpParameter::Accept, "9.9.9.9", true, "8.8.4.4"));
-        assert_eq!(of_announcer(IpParameter::Nat, ip("9.9.9.9"), false, None), ip("9.9.9.9"));
+        assert_eq!(of_announcer(&Networks::default(), ip("9.9.9.9"), None), ip("9.9.9.9"));
     }
 
     #[test]

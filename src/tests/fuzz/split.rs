@@ -15,7 +15,7 @@ use crate::tracker::{Desk, Policy};
 use crate::wire::reply::REPLY_BYTES_MAX;
 
 const NOW: Millis = Millis(1_000);
-/// Public and private, of both families: the private ones may say `ip=`.
+/// Public and private, of both families: only 10.0.0.0/8 may say `ip=`.
 const ADDRESSES: [&str; 4] = ["198.51.100.7", "10.0.0.7", "2001:db8::7", "fd00::7"];
 
 /// How the bytes arrive and how the answers leave: both lists are gone through again and again.
@@ -69,6 +69,7 @@ impl Site {
             crypto_flags: bit(0),
             peer_ids: bit(1),
             external_ip: bit(2),
+            ip_parameter: vec!["10.0.0.0/8".parse().unwrap()].into(),
             numwant_default: if bit(3) { 0 } else { 50 },
             ..harness::policy()
         };
@@ -87,7 +88,7 @@ impl Site {
         output_bytes: usize,
     ) -> Outcome {
         let (tracker, mut desk, mut output) =
-            (harness::tracker(self.policy), Desk::new(SEED), vec![0; output_bytes]);
+            (harness::tracker(self.policy.clone()), Desk::new(SEED), vec![0; output_bytes]);
         let mut bench = Bench {
             tracker: &tracker,
             desk: &mut desk,
