@@ -1,9 +1,8 @@
 //! Every setting: its name, unit, default and the reason for it.
 //!
-//! Owns: one struct per section of the settings file, the defaults, and the layering of command
-//! line, environment and file ([`Sources`]). The doc comments of the fields are what `announced
-//! config` prints above each key ([`default_file`]), so they are written for the operator: the
-//! meaning, the unit, why this default.
+//! Owns: the sections and their defaults (`sections`), the layering of command line, environment
+//! and file ([`Sources`]), the ranges (`validate`), the default file that `announced config` prints
+//! ([`default_file`]), and the value that a running tracker works by ([`Live`]).
 //!
 //! Never does: act on a setting, open a socket or a database, log. The one file it reads is the one
 //! it is told to; when none is named, none is read.
@@ -11,277 +10,23 @@
 //! Limits: a settings file of [`FILE_BYTES_MAX`] bytes. [`Config::validate`] holds every value to a
 //! stated range, so what comes out of [`Sources::load`] needs no second check further down.
 
-use std::net::{Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
-use std::time::Duration;
-
-use documented::{Documented, DocumentedFields};
-use serde::{Deserialize, Serialize};
-
 mod database_url;
+mod live;
 mod render;
+mod sections;
 mod source;
 mod validate;
 mod value;
 
 pub use database_url::{DatabaseUrl, redact};
+pub use live::{
+    ConnectionTimes, FullScrapePolicy, Live, LiveReader, LiveSettings, Policy, RegistryPace,
+    SwarmLimits, millis,
+};
 pub use render::default_file;
+pub use sections::{
+    Config, DatabaseConfig, PEERS_PER_REPLY_MAX, PORT_DEFAULT, ServerConfig, TrackerConfig,
+};
 pub use source::{FILE_BYTES_MAX, Flags, Sources};
 pub use validate::Problem;
 pub use value::{FullScrape, LogLevel, Mode, Networks, UnknownMode, WrongListen, listen_address};
-
-/// Most peers in one answer: what the preallocated reply holds, and so the ceiling of
-/// `numwant_max`.
-pub const PEERS_PER_REPLY_MAX: u16 = 500;
-/// The port trackers are expected on: opentracker's default.
-pub const PORT_DEFAULT: u16 = 6969;
-
-/// All settings, by section.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// Sockets, threads and limits.
-    pub server: ServerConfig,
-    /// What the tracker says to peers.
-    pub tracker: TrackerConfig,
-    /// Where torrents are registered.
-    pub database: DatabaseConfig,
-}
-
-/// Sockets, threads and limits.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, Documented, DocumentedFields)]
-#[serde(deny_unknown_fields, default)]
-pub struct ServerConfig {
-    /// Addresses to listen on, each IP:PORT, :PORT or PORT. The default serves IPv6 and IPv4
-    /// through one socket, or IPv4 alone where the machine has no IPv6. Port 0 lets the system
-    /// choose.
-    #[serde(with = "value::listen_addresses")]
-    pub listen: Vec<SocketAddr>,
-
-    /// Event loops, each a thread with listening sockets of its own. 0 = one per core, because a
-    /// loop never waits.
-    pub workers: u16,
-
-    /// Connections per worker; past it a new one is answered with 503 and closed. Each costs a
-    /// file descriptor, so the limit on open files (ulimit -n) must be above workers x
-    /// connections_max.
-    pub connections_max: u32,
-
-    /// Connections per address and worker; past it 503. 0 = no limit, because a carrier's NAT puts
-    /// thousands of clients behind one address.
-    pub connections_per_address_max: u32,
-
-    /// Connections per listening socket that wait to be accepted. The kernel cuts it to
-    /// net.core.somaxconn (4096 by default).
-    pub backlog: u16,
-
-    /// How long a connection may be silent between requests before it is closed without a word.
-    /// Most clients close by themselves; those that keep a connection come back only at the
-    /// next interval.
-    #[serde(with = "humantime_serde")]
-    pub idle_timeout: Duration,
-
-    /// How long a request may take from its first byte to its last; past it 408. Requests fit in a
-    /// packet or two, so this is for slow senders and attacks.
-    #[serde(with = "humantime_serde")]
-    pub request_timeout: Duration,
-
-    /// How long an answer may wait for a client that does not read; past it the connection is
-    /// closed.
-    #[serde(with = "humantime_serde")]
-    pub send_timeout: Duration,
-
-    /// Bytes of one request, head and target together; past it 414 or 431. Transmission's scrape
-    /// of 60 torrents is 4.3 KB, and cookies from CDNs add 2 KB.
-    pub request_bytes_max: u32,
-
-    /// Directory for what the tracker keeps between runs; each tracker needs its own. The default
-    /// is the working directory, so that trying it out leaves nothing elsewhere; a service
-    /// names its own.
-    pub state_directory: PathBuf,
-
-    /// How often a line of counters is logged. "0s" = never; SIGUSR1 logs one at any time.
-    #[serde(with = "humantime_serde")]
-    pub stats_interval: Duration,
-
-    /// What is logged: error, warn, info or debug. Single requests are never logged. The
-    /// environment variable RUST_LOG overrides it.
-    pub log_level: LogLevel,
-}
-
-impl Default for ServerConfig {
-    fn default() -> ServerConfig {
-        ServerConfig {
-            listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT_DEFAULT))],
-            workers: 0,
-            connections_max: 50_000,
-            connections_per_address_max: 0,
-            backlog: 4096,
-            idle_timeout: seconds(60),
-            request_timeout: seconds(10),
-            send_timeout: seconds(15),
-            request_bytes_max: 8192,
-            state_directory: PathBuf::from("."),
-            stats_interval: minutes(10),
-            log_level: LogLevel::Info,
-        }
-    }
-}
-
-/// What the tracker says to peers.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, Documented, DocumentedFields)]
-#[serde(deny_unknown_fields, default)]
-pub struct TrackerConfig {
-    /// open: any torrent is tracked unless it is banned. registered: only those that the database
-    /// lists and does not ban. The default works without listing anything.
-    pub mode: Mode,
-
-    /// The least a client may wait between two announces of one torrent ("min interval" in the
-    /// answer). Also part of a peer's life: one not heard of for min_interval + max_interval
-    /// is gone.
-    #[serde(with = "humantime_serde")]
-    pub min_interval: Duration,
-
-    /// The most a client is asked to wait between two announces; the answer's "interval" is this
-    /// less a random 0 to 10 %, so that clients spread out. From 1m to 3h; newTrackon lists
-    /// trackers from 5m.
-    #[serde(with = "humantime_serde")]
-    pub max_interval: Duration,
-
-    /// Peers handed out when a client does not say how many it wants. 50 is what the specification
-    /// names.
-    pub numwant_default: u16,
-
-    /// Most peers handed out in one answer, however many are asked for; 500 at most. libtorrent
-    /// asks for 200.
-    pub numwant_max: u16,
-
-    /// Keep peer ids, for clients that ask for the dictionary model (compact=0). They cost about
-    /// 30 bytes a peer; without them such answers leave the ids out, which clients accept.
-    pub peer_ids: bool,
-
-    /// Tell clients the address they were seen at (BEP 24). Costs 20 bytes an answer (33 over
-    /// IPv6), and clients behind a NAT want it.
-    pub external_ip: bool,
-
-    /// Networks whose clients may say with ip= which address they have: for clients behind the
-    /// tracker's own NAT, such as ["192.168.0.0/16"]. Only an address that the internet routes
-    /// counts. Empty, because whoever is believed can have any victim's address handed out, and
-    /// behind a proxy everybody comes from a private network.
-    #[serde(deserialize_with = "value::deserialize_ip_parameter")]
-    pub ip_parameter: Networks,
-
-    /// Send crypto_flags to clients that ask for them. Off, because libtorrent always asks and
-    /// never reads them.
-    pub crypto_flags: bool,
-
-    /// Who may scrape all torrents at once: "on" = everybody, "off" = nobody, or a list of
-    /// networks such as ["10.0.0.0/8", "::1/128"].
-    pub full_scrape: FullScrape,
-
-    /// How long one full scrape is shared before it is made anew, and how long an address waits
-    /// for its next. A million torrents are 90 MB, so not often.
-    #[serde(with = "humantime_serde")]
-    pub full_scrape_interval: Duration,
-
-    /// The least a client may wait between two scrapes ("min_request_interval" in the answer).
-    #[serde(with = "humantime_serde")]
-    pub scrape_interval: Duration,
-
-    /// Most peers kept, all torrents together; one past it is answered but not stored. A peer
-    /// costs 15 to 84 bytes, and about 30 more with its id.
-    pub peers_max: u64,
-
-    /// Most torrents with peers; one past it is answered but not stored. An address could
-    /// otherwise fill the memory with made-up torrents.
-    pub torrents_max: u64,
-}
-
-impl Default for TrackerConfig {
-    fn default() -> TrackerConfig {
-        TrackerConfig {
-            mode: Mode::Open,
-            min_interval: minutes(15),
-            max_interval: minutes(30),
-            numwant_default: 50,
-            numwant_max: 200,
-            peer_ids: true,
-            external_ip: true,
-            ip_parameter: Networks::default(),
-            crypto_flags: false,
-            full_scrape: FullScrape::On,
-            full_scrape_interval: seconds(60),
-            scrape_interval: minutes(30),
-            peers_max: 50_000_000,
-            torrents_max: 10_000_000,
-        }
-    }
-}
-
-/// Where torrents are registered, and how long to wait for it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, Documented, DocumentedFields)]
-#[serde(deny_unknown_fields, default)]
-pub struct DatabaseConfig {
-    /// The database: sqlite:PATH, a file that is made when it is missing and needs no server;
-    /// mysql://USER:PASSWORD@HOST:PORT/NAME, MySQL or MariaDB, with ?socket=PATH for a Unix
-    /// socket; or memory, none at all: nothing is registered or banned, and nothing outlives the
-    /// process. --database wins over the environment variable ANNOUNCED_DATABASE, and that over
-    /// this file; a command line can be read by every user of the machine, so a password
-    /// belongs in one of the others.
-    pub url: DatabaseUrl,
-
-    /// Threads that wait for the database, so that no event loop does.
-    pub lookup_threads: u16,
-
-    /// How long a lookup may take before the client is asked to try again later. Clients give up
-    /// after 10 to 60 seconds.
-    #[serde(with = "humantime_serde")]
-    pub lookup_timeout: Duration,
-
-    /// Lookups that may wait for a thread; past it clients are asked to try again later, at once.
-    pub lookup_queue_max: u32,
-
-    /// How long an answer of the database is believed, and so how soon a change made by SQL is
-    /// seen. Changes made by "announced torrent" are seen within a second, and all of them at
-    /// once on SIGHUP.
-    #[serde(with = "humantime_serde")]
-    pub cache_ttl: Duration,
-
-    /// Bytes of cached answers. The default is 256 MiB: about a million torrents. Those that do
-    /// not fit are looked up when asked for.
-    pub cache_bytes_max: u64,
-
-    /// How often counters (downloads, seeders, leechers, last activity) are written to the
-    /// database. What is not written yet is lost when the tracker is killed, but not when it
-    /// is stopped.
-    #[serde(with = "humantime_serde")]
-    pub flush_interval: Duration,
-
-    /// Listed torrents that had no peers for so long are deleted from the database, unless they
-    /// are banned. "0s" = never.
-    #[serde(with = "humantime_serde")]
-    pub torrent_ttl: Duration,
-}
-
-impl Default for DatabaseConfig {
-    fn default() -> DatabaseConfig {
-        DatabaseConfig {
-            url: DatabaseUrl::default(),
-            lookup_threads: 4,
-            lookup_timeout: seconds(2),
-            lookup_queue_max: 10_000,
-            cache_ttl: seconds(30),
-            cache_bytes_max: 256 << 20,
-            flush_interval: seconds(5),
-            torrent_ttl: Duration::ZERO,
-        }
-    }
-}
-
-const fn seconds(count: u64) -> Duration {
-    Duration::from_secs(count)
-}
-
-const fn minutes(count: u64) -> Duration {
-    Duration::from_secs(60 * count)
-}

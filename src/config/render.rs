@@ -7,7 +7,7 @@
 use documented::{Documented, DocumentedFields};
 use serde::Serialize;
 
-use super::{DatabaseConfig, ServerConfig, TrackerConfig};
+use crate::config::sections::{DatabaseConfig, ServerConfig, TrackerConfig};
 
 const COLUMNS_MAX: usize = 100;
 

@@ -13,7 +13,10 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-use super::{Config, DatabaseUrl, Mode, Problem, redact};
+use crate::config::database_url::{DatabaseUrl, redact};
+use crate::config::sections::Config;
+use crate::config::validate::Problem;
+use crate::config::value::Mode;
 
 /// Bytes a settings file may have: `announced config` prints 6 KB. A device or a disk image named
 /// by mistake ends there.

@@ -12,7 +12,10 @@ use std::time::Duration;
 
 use humantime_serde::re::humantime::format_duration;
 
-use super::{Config, DatabaseConfig, Mode, PEERS_PER_REPLY_MAX, ServerConfig, TrackerConfig};
+use crate::config::sections::{
+    Config, DatabaseConfig, PEERS_PER_REPLY_MAX, ServerConfig, TrackerConfig,
+};
+use crate::config::value::Mode;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);

@@ -1,0 +1,257 @@
+//! The settings that a running tracker takes over at SIGHUP, in the units in which they are used.
+//!
+//! Owns: [`Live`], one immutable value made of a checked [`Config`], and [`LiveSettings`], where the
+//! latest of them is. Who works by settings looks for a newer value at a moment that suits: a worker
+//! once a round, a thread of the registry before each piece of work. It hands the value down as an
+//! argument, as it does the time, so that no fact of the settings is kept in a second place.
+//!
+//! What is not here needs a restart: sockets, threads, sizes of buffers and caches, which database,
+//! whether peer ids are kept. The doc comment of each setting says which kind it is.
+//!
+//! Never: a setting without its unit in its name or type.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::config::sections::Config;
+use crate::config::value::{FullScrape, LogLevel, Mode, Networks};
+
+/// Every setting that may change while the tracker runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Live {
+    /// What the tracker says to peers.
+    pub policy: Policy,
+    /// How many peers and torrents are kept, and how long.
+    pub swarm: SwarmLimits,
+    /// How long connections are waited for.
+    pub connection_times: ConnectionTimes,
+    /// Who may scrape everything, and how often.
+    pub full_scrape: FullScrapePolicy,
+    /// How the registry paces its work.
+    pub registry: RegistryPace,
+    /// How often a line of counters is logged; zero is never.
+    pub stats_interval: Duration,
+    /// What is logged.
+    pub log_level: LogLevel,
+}
+
+/// The site's policy.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Policy {
+    /// Which torrents are tracked.
+    pub mode: Mode,
+    /// Clients are asked back after at most this, seconds.
+    pub max_interval_s: u32,
+    /// Clients are asked not to come back sooner, seconds.
+    pub min_interval_s: u32,
+    /// Clients are asked not to scrape again sooner, seconds.
+    pub scrape_interval_s: u32,
+    /// Peers handed out when the client names no number.
+    pub numwant_default: u16,
+    /// Peers handed out at most.
+    pub numwant_max: u16,
+    /// Whether answers carry `external ip` (BEP 24).
+    pub external_ip: bool,
+    /// Whether answers carry `crypto_flags` when asked for.
+    pub crypto_flags: bool,
+    /// Networks from which the `ip` parameter is believed.
+    pub ip_parameter: Networks,
+}
+
+/// What the swarms may hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SwarmLimits {
+    /// A peer not heard of for longer is gone, milliseconds: the minimum and the maximum interval
+    /// together.
+    pub lifetime_ms: u64,
+    /// Peers that are stored, at most.
+    pub peers_max: u64,
+    /// Torrents that are stored, at most.
+    pub torrents_max: u64,
+}
+
+/// How long a connection may take over each thing, milliseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConnectionTimes {
+    /// A kept-alive connection without a request is closed after this.
+    pub idle_ms: u64,
+    /// From the first byte of a request to its last.
+    pub request_ms: u64,
+    /// From one byte of an answer taken by the peer to the next.
+    pub send_ms: u64,
+    /// How long a request waits for the registry.
+    pub lookup_ms: u64,
+}
+
+/// Who may scrape every torrent at once, and how often.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FullScrapePolicy {
+    /// Everybody, nobody, or some networks.
+    pub who: FullScrape,
+    /// At most one copy is made in this time, and one answer given to an address, milliseconds.
+    pub interval_ms: u64,
+}
+
+/// How the registry paces its work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RegistryPace {
+    /// How long an answer of the database is believed, milliseconds.
+    pub cache_ttl_ms: u64,
+    /// How long a question to the database may take.
+    pub lookup_timeout: Duration,
+    /// How often counters are written.
+    pub flush_interval: Duration,
+    /// Torrents without peers and without news for so long are deleted; none when it is zero.
+    pub torrent_ttl: Duration,
+}
+
+impl Live {
+    /// The live part of settings that have been checked.
+    pub fn of(config: &Config) -> Live {
+        let Config { server, tracker, database } = config;
+        Live {
+            policy: Policy {
+                mode: tracker.mode,
+                max_interval_s: seconds(tracker.max_interval),
+                min_interval_s: seconds(tracker.min_interval),
+                scrape_interval_s: seconds(tracker.scrape_interval),
+                numwant_default: tracker.numwant_default,
+                numwant_max: tracker.numwant_max,
+                external_ip: tracker.external_ip,
+                crypto_flags: tracker.crypto_flags,
+                ip_parameter: tracker.ip_parameter.clone(),
+            },
+            swarm: SwarmLimits {
+                lifetime_ms: millis(tracker.min_interval + tracker.max_interval),
+                peers_max: tracker.peers_max,
+                torrents_max: tracker.torrents_max,
+            },
+            connection_times: ConnectionTimes {
+                idle_ms: millis(server.idle_timeout),
+                request_ms: millis(server.request_timeout),
+                send_ms: millis(server.send_timeout),
+                lookup_ms: millis(database.lookup_timeout),
+            },
+            full_scrape: FullScrapePolicy {
+                who: tracker.full_scrape.clone(),
+                interval_ms: millis(tracker.full_scrape_interval),
+            },
+            registry: RegistryPace {
+                cache_ttl_ms: millis(database.cache_ttl),
+                lookup_timeout: database.lookup_timeout,
+                flush_interval: database.flush_interval,
+                torrent_ttl: database.torrent_ttl,
+            },
+            stats_interval: server.stats_interval,
+            log_level: server.log_level,
+        }
+    }
+}
+
+/// The default settings.
+impl Default for Live {
+    fn default() -> Live {
+        Live::of(&Config::default())
+    }
+}
+
+/// The latest live settings; clones share them.
+#[derive(Clone)]
+pub struct LiveSettings(Arc<Latest>);
+
+struct Latest {
+    value: Mutex<Arc<Live>>,
+    /// How often the value has been replaced.
+    version: AtomicU64,
+}
+
+impl LiveSettings {
+    /// Begins with `live`.
+    pub fn new(live: Live) -> LiveSettings {
+        let value = Mutex::new(Arc::new(live));
+        LiveSettings(Arc::new(Latest { value, version: AtomicU64::new(0) }))
+    }
+
+    /// Has everybody work by `live` from their next look on.
+    pub fn replace(&self, live: Live) {
+        *self.0.value.lock() = Arc::new(live);
+        self.0.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// The latest value, for who looks now and then.
+    pub fn latest(&self) -> Arc<Live> {
+        Arc::clone(&self.0.value.lock())
+    }
+
+    /// A reader of its own for a thread that looks often.
+    pub fn reader(&self) -> LiveReader {
+        LiveReader { version: 0, seen: self.latest(), settings: self.clone() }.at_latest()
+    }
+}
+
+/// One thread's view of the live settings: looking costs one load while nothing has changed.
+pub struct LiveReader {
+    settings: LiveSettings,
+    version: u64,
+    seen: Arc<Live>,
+}
+
+impl LiveReader {
+    fn at_latest(mut self) -> LiveReader {
+        // The version is read before the value: a replacement in between is met by the next look.
+        self.version = self.settings.0.version.load(Ordering::Acquire);
+        self.seen = self.settings.latest();
+        self
+    }
+
+    /// Looks whether there is a newer value. Whether there was.
+    pub fn look(&mut self) -> bool {
+        let version = self.settings.0.version.load(Ordering::Acquire);
+        let is_newer = version != self.version;
+        if is_newer {
+            self.version = version;
+            self.seen = self.settings.latest();
+        }
+        is_newer
+    }
+
+    /// The value seen at the last look.
+    pub fn seen(&self) -> &Arc<Live> {
+        &self.seen
+    }
+}
+
+/// A duration in whole milliseconds.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_numwant(numwant_max: u16) -> Live {
+        let live = Live::default();
+        Live { policy: Policy { numwant_max, ..live.policy.clone() }, ..live }
+    }
+
+    #[test]
+    fn a_reader_sees_a_replacement_at_its_next_look_and_only_once() {
+        let settings = LiveSettings::new(with_numwant(1));
+        let mut reader = settings.reader();
+        assert!(!reader.look(), "nothing has been replaced");
+        settings.replace(with_numwant(2));
+        assert_eq!(reader.seen().policy.numwant_max, 1, "before the look");
+        assert!(reader.look(), "the replacement is seen");
+        assert_eq!(reader.seen().policy.numwant_max, 2, "after the look");
+        assert!(!reader.look(), "it is seen once");
+        assert!(!settings.reader().look(), "a new reader begins with the latest");
+    }
+}
