@@ -1,8 +1,10 @@
 //! The program's flags and subcommands, as clap reads them; their doc comments are the help texts.
+//! Beside them the environment's one variable.
 //!
 //! Never does: anything with what it has read. A misused command line is clap's own error, exit
 //! code 2.
 
+use std::env;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -85,6 +87,17 @@ pub(crate) struct Torrent {
     /// is read
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) config: Option<PathBuf>,
+}
+
+/// `ANNOUNCED_DATABASE`; empty is as good as unset.
+pub(crate) fn environment_database() -> Result<Option<DatabaseUrl>, Vec<String>> {
+    match env::var("ANNOUNCED_DATABASE") {
+        Ok(url) => Ok(Some(url).filter(|url| !url.is_empty()).map(DatabaseUrl::from)),
+        Err(env::VarError::NotPresent) => Ok(None),
+        Err(env::VarError::NotUnicode(_)) => {
+            Err(vec!["ANNOUNCED_DATABASE: is not UTF-8".to_owned()])
+        }
+    }
 }
 
 /// What may be written for TORRENT, below the help of the verbs that take one.

@@ -1,7 +1,7 @@
 //! The `announced` program: settings, start, and waiting for the end.
 //!
 //! Owns: the first lines on stdout, the log's set-up, and what each signal means. Beside it: the
-//! flags and subcommands (`command_line`), and `announced torrent` (`torrent_command`).
+//! flags and subcommands (`flags`), and `announced torrent` (`torrent`).
 //!
 //! - SIGTERM and SIGINT stop the tracker in good order: exit code 0. A second one ends it at once:
 //!   128 + signal, as shells count.
@@ -13,8 +13,9 @@
 //! Never does: anything with a socket or, but for `announced torrent`, a database. Nothing here
 //! runs while announces are answered.
 
-mod command_line;
-mod torrent_command;
+mod flags;
+mod terminal;
+mod torrent;
 
 use std::env;
 use std::fs;
@@ -32,10 +33,11 @@ use log::{LevelFilter, info};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
-use announced::config::{self, Config, DatabaseUrl, Flags, LogLevel, Sources, redact};
+use announced::config::{self, Config, Flags, LogLevel, Sources, redact};
 use announced::server::Server;
 
-use command_line::{Command, CommandLine, Start};
+use flags::{Command, CommandLine, Start, environment_database};
+use terminal::{complain, print};
 
 /// How long answers may still go out, and counters be written, after a signal asked for the end; a
 /// second more at the worst. Supervisors kill after 10 s (Docker) to 90 s (systemd).
@@ -48,9 +50,7 @@ fn main() -> ExitCode {
         Ok(CommandLine { command: None, start }) => run(start),
         Ok(CommandLine { command: Some(Command::Config), .. }) => print(&config::default_file()),
         Ok(CommandLine { command: Some(Command::Check { file }), .. }) => check(file),
-        Ok(CommandLine { command: Some(Command::Torrent(torrent)), .. }) => {
-            torrent_command::run(torrent)
-        }
+        Ok(CommandLine { command: Some(Command::Torrent(torrent)), .. }) => torrent::run(torrent),
         Err(error) if error.kind() == ErrorKind::ValueValidation => Err(vec![wrong_value(&error)]),
         Err(error) if error.use_stderr() => return misused(&error),
         Err(help_or_version) => print(&help_or_version.to_string()),
@@ -102,17 +102,6 @@ fn run(start: Start) -> Result<(), Vec<String>> {
     let flags = Flags { listen, workers, mode, database };
     let config = Sources { file, environment_database: environment_database()?, flags }.load()?;
     serve(&config).map_err(|problem| vec![problem])
-}
-
-/// `ANNOUNCED_DATABASE`; empty is as good as unset.
-fn environment_database() -> Result<Option<DatabaseUrl>, Vec<String>> {
-    match env::var("ANNOUNCED_DATABASE") {
-        Ok(url) => Ok(Some(url).filter(|url| !url.is_empty()).map(DatabaseUrl::from)),
-        Err(env::VarError::NotPresent) => Ok(None),
-        Err(env::VarError::NotUnicode(_)) => {
-            Err(vec!["ANNOUNCED_DATABASE: is not UTF-8".to_owned()])
-        }
-    }
 }
 
 /// Starts the server and stays until it ends. The error is one line.
@@ -250,21 +239,6 @@ fn log_to_stderr(level: LogLevel) {
         LogLevel::Debug => LevelFilter::Debug,
     };
     env_logger::Builder::new().filter_level(level).parse_env("RUST_LOG").init();
-}
-
-/// Writes to stdout. A reader that has seen enough (`announced config | head`) is no error.
-fn print(text: &str) -> Result<(), Vec<String>> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(vec![format!("cannot write to stdout: {error}")])
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Writes to stderr; when even that is closed, the exit code must do.
-fn complain(text: &str) {
-    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 #[cfg(test)]

@@ -20,8 +20,8 @@ use announced::operator::{self, Change, Format, Trouble};
 use announced::registry::Source;
 use announced::registry::database::{Ledger, TimeLimits};
 
-use crate::command_line::{Torrent, Verb};
-use crate::environment_database;
+use crate::flags::{Torrent, Verb, environment_database};
+use crate::terminal::{complain as tell, print};
 
 /// Longer than a tracker would wait: nobody's announce hangs on it, and a batch of an import is a
 /// thousand rows.
@@ -53,7 +53,7 @@ fn change(database: &Source, change: &Change, torrents: &[OsString]) -> Result<(
     let mut complaints = 0_u64;
     let mut complain = |problem: &str| {
         complaints += 1;
-        crate::complain(&format!("announced: {problem}\n"));
+        tell(&format!("announced: {problem}\n"));
     };
     let edits = change.edits(torrents, &mut complain);
     if !edits.is_empty() {
@@ -80,12 +80,12 @@ fn import(database: &Source, path: &Path) -> Result<(), Vec<String>> {
     let mut complaints = 0_u64;
     let mut complain = |problem: &str| {
         complaints += 1;
-        bar.suspend(|| crate::complain(&format!("announced: {name}: {problem}\n")));
+        bar.suspend(|| tell(&format!("announced: {name}: {problem}\n")));
     };
     let (imported, ended) =
         operator::import(&mut *open_or_make(database)?, &mut input, &mut complain);
     bar.finish_and_clear();
-    crate::print(&format!("{imported}\n"))?;
+    print(&format!("{imported}\n"))?;
     ended.map_err(|trouble| match trouble {
         Trouble::Input(error) => vec![format!("{name}: {error}")],
         trouble => line(&trouble),
