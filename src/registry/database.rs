@@ -11,7 +11,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::ids::InfoHash;
-use crate::registry::Record;
+use crate::listing::Record;
 
 /// Hashes in one lookup.
 pub const LOOKUP_HASHES_MAX: usize = 256;

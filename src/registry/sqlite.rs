@@ -19,7 +19,7 @@ use rusqlite::{
 };
 
 use crate::ids::InfoHash;
-use crate::registry::Record;
+use crate::listing::Record;
 use crate::registry::bookkeeping::{
     self, ByHash, CHANGE_HOURS_KEPT, CHANGES_DELETED_MAX, FLUSH_DAYS_KEPT,
 };

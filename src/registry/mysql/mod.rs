@@ -25,11 +25,12 @@ use self::failure::Place;
 use self::link::{Link, Session, Stop, Undone};
 use crate::config::DatabaseUrl;
 use crate::ids::InfoHash;
+use crate::listing::Record;
+use crate::registry::bookkeeping;
 use crate::registry::bookkeeping::{ByHash, Held, Numbered, Plan, in_order, plan, record};
 use crate::registry::database::{
     Backend, Batch, Change, DatabaseError, Edit, Edited, Ledger, Row, TimeLimits,
 };
-use crate::registry::{Record, bookkeeping};
 
 /// Where a MySQL database is, and as whom to connect.
 #[derive(Clone)]
