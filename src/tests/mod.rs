@@ -46,8 +46,9 @@ pub(crate) mod paper_ledger;
 mod property;
 #[cfg(test)]
 mod replies;
+pub mod simulated_stream;
 #[cfg(test)]
-pub(crate) mod simulation;
+mod simulation;
 #[cfg(test)]
 mod story;
 

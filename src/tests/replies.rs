@@ -9,9 +9,10 @@ use crate::wire::frame::{Framing, HEAD_BYTES_MAX, LINE_BYTES_MAX, fault, full_sc
 use crate::wire::http::{HttpFault, Parsed, parse};
 use crate::wire::reply::{
     ANNOUNCE_BYTES_MAX, AnnounceReply, FAILURE_BYTES_MAX, PEERS_PER_REPLY_MAX, Peers,
-    REPLY_BYTES_MAX, SCRAPE_BYTES_MAX, SCRAPE_ENTRY_BYTES_MAX, ScrapeEntry, TEXT_BYTES_MAX,
-    announce, failure, scrape,
+    REPLY_BYTES_MAX, SCRAPE_BYTES_MAX, SCRAPE_ENTRY_BYTES_MAX, TEXT_BYTES_MAX, announce, failure,
+    scrape,
 };
+use crate::wire::scrape::ScrapeEntry;
 
 const CLOSING: Framing = Framing { http10: false, keep_alive: false, head_only: false };
 const KEEPING: Framing = Framing { http10: false, keep_alive: true, head_only: false };

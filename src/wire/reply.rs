@@ -15,11 +15,11 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use arrayvec::ArrayString;
 
-use crate::ids::{Family, InfoHash, PEER_V4_BYTES, PEER_V6_BYTES, PeerAddr, PeerId};
+use crate::ids::{Family, PEER_V4_BYTES, PEER_V6_BYTES, PeerAddr, PeerId};
 use crate::wire::bencode::{Full, Writer};
 use crate::wire::failure::{self, Failure};
 use crate::wire::frame::{self, Framing, HEAD_BYTES_MAX, LINE_BYTES_MAX};
-use crate::wire::scrape::HASHES_PER_SCRAPE_MAX;
+use crate::wire::scrape::{HASHES_PER_SCRAPE_MAX, ScrapeEntry};
 
 /// Peers in one announce answer, whatever the settings say.
 pub const PEERS_PER_REPLY_MAX: usize = 500;
@@ -129,21 +129,6 @@ pub enum Peers<'a> {
         /// Their ids in the same order; none leaves the key out.
         ids: Option<&'a [PeerId]>,
     },
-}
-
-/// One torrent in the answer to a scrape.
-#[derive(Clone, Copy, Debug)]
-pub struct ScrapeEntry<'a> {
-    /// Which torrent.
-    pub hash: InfoHash,
-    /// Seeders.
-    pub complete: u32,
-    /// Completed downloads, ever.
-    pub downloaded: u32,
-    /// Leechers.
-    pub incomplete: u32,
-    /// Its name where one is known, at most [`TEXT_BYTES_MAX`] bytes of it.
-    pub name: Option<&'a [u8]>,
 }
 
 /// Writes the answer to an announce into `out`; returns its bytes, head included.

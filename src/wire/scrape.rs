@@ -46,6 +46,21 @@ impl Hashes {
     }
 }
 
+/// One torrent in the answer to a scrape.
+#[derive(Clone, Copy, Debug)]
+pub struct ScrapeEntry<'a> {
+    /// Which torrent.
+    pub hash: InfoHash,
+    /// Seeders.
+    pub complete: u32,
+    /// Completed downloads, ever.
+    pub downloaded: u32,
+    /// Leechers.
+    pub incomplete: u32,
+    /// Its name where one is known, at most [`TEXT_BYTES_MAX`](crate::wire::reply::TEXT_BYTES_MAX) bytes of it.
+    pub name: Option<&'a [u8]>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

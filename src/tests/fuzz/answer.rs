@@ -15,8 +15,9 @@ use crate::wire::bencode::Full;
 use crate::wire::failure::{Failure, Field};
 use crate::wire::frame::{self, Framing};
 use crate::wire::http::HttpFault;
-use crate::wire::reply::{self, AnnounceReply, PEERS_PER_REPLY_MAX, Peers, ScrapeEntry};
+use crate::wire::reply::{self, AnnounceReply, PEERS_PER_REPLY_MAX, Peers};
 use crate::wire::scrape::HASHES_PER_SCRAPE_MAX;
+use crate::wire::scrape::ScrapeEntry;
 
 /// Bytes of a text; some are longer than what is sent of it.
 const TEXT_BYTES_MAX: usize = 1_000;
