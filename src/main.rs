@@ -33,6 +33,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use announced::config::{self, Config, DatabaseUrl, Flags, LogLevel, Sources, redact};
+use announced::registry::panic_is_fenced;
 use announced::server::Server;
 
 use command_line::{Command, CommandLine, Start};
@@ -44,6 +45,7 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 const EXIT_SIGNAL_BASE: i32 = 128;
 
 fn main() -> ExitCode {
+    print_no_fenced_panic();
     let outcome = match CommandLine::read() {
         Ok(CommandLine { command: None, start }) => run(start),
         Ok(CommandLine { command: Some(Command::Config), .. }) => print(&config::default_file()),
@@ -147,11 +149,24 @@ enum Event {
     Panicked(String),
 }
 
+/// A panic that the library catches is told of as an error of what panicked.
+fn print_no_fenced_panic() {
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        if !panic_is_fenced() {
+            print(panic);
+        }
+    }));
+}
+
 /// Turns panics into events, whichever thread it is: without the one that writes counters, say, the
-/// tracker would go on serving, and count for nothing.
+/// tracker would go on serving, and count for nothing. One that the library catches is none.
 fn watch_panics(events: Sender<Event>) {
     let print = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
+        if panic_is_fenced() {
+            return;
+        }
         print(panic);
         let thread = thread::current().name().unwrap_or("without a name").to_owned();
         log::error!("the thread {thread} panicked: the tracker cannot go on");

@@ -51,6 +51,8 @@ use crate::swarm::{Store, Verdict};
 
 pub use database::Backend;
 pub use mailbox::{Mailboxes, Wake};
+#[cfg(feature = "databases")]
+pub use mysql::panic_is_fenced;
 pub use pool::Settings as PoolSettings;
 pub use saved::Fingerprint;
 #[cfg(feature = "databases")]

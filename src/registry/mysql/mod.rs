@@ -9,19 +9,25 @@
 //! know no transactions, cannot be asked: there, a batch whose fate is not known is taken as
 //! applied. It may be lost; it is never counted twice.
 //!
+//! The driver panics at what it cannot read, and where it is asked to log in by `ed25519` or
+//! `parsec`, which are not built in: every call into it is fenced (`fence`).
+//!
 //! Never: TLS, which would need a library this crate does without; a Unix socket, unless the URL
 //! names one (`?socket=PATH`) or asks to prefer it; the driver's authentication by the system's
 //! user (`unix_socket`), which it does not speak.
 
 mod cell;
 mod failure;
+mod fence;
 mod link;
 mod shape;
 mod statement;
 
-use mysql::{Error, Opts, OptsBuilder, Row as Cells, UrlError};
+use mysql::{Opts, OptsBuilder, Row as Cells, UrlError};
 
-use self::failure::Place;
+pub use self::fence::panic_is_fenced;
+
+use self::failure::{Fault, Place};
 use self::link::{Link, Session, Stop, Undone};
 use crate::config::DatabaseUrl;
 use crate::ids::InfoHash;
@@ -30,6 +36,9 @@ use crate::registry::database::{
     Backend, Batch, Change, DatabaseError, Edit, Edited, Ledger, Row, TimeLimits,
 };
 use crate::registry::{Record, bookkeeping};
+
+const CANNOT_BE_READ: &str = "cannot be read: in a user or a password, @ is written %40, / %2F, : \
+                              %3A, ? %3F, # %23 and % %25";
 
 /// Where a MySQL database is, and as whom to connect.
 #[derive(Clone)]
@@ -44,8 +53,12 @@ impl Address {
     /// # Errors
     /// One line on what is wrong with the URL, without quoting it.
     pub(super) fn parse(url: &DatabaseUrl) -> Result<Address, String> {
-        let text = url.secret();
-        let opts = Opts::from_url(text).map_err(|error| describe(&error, text))?;
+        fence::fenced(|| Address::read(url.secret()))
+            .unwrap_or_else(|_| Err(CANNOT_BE_READ.to_owned()))
+    }
+
+    fn read(url: &str) -> Result<Address, String> {
+        let opts = Opts::from_url(url).map_err(|error| describe(&error, url))?;
         if opts.get_ssl_opts().is_some() {
             return Err("asks for TLS, which is not built in".to_owned());
         }
@@ -59,7 +72,7 @@ impl Address {
         let place = Place { server, name: name.to_owned() };
         // The driver prefers a socket unless told otherwise, and so would reach another server
         // where only a port is forwarded.
-        let prefer_socket = opts.get_prefer_socket() && text.contains("prefer_socket=true");
+        let prefer_socket = opts.get_prefer_socket() && url.contains("prefer_socket=true");
         Ok(Address {
             opts: OptsBuilder::from_opts(opts).prefer_socket(prefer_socket).into(),
             place,
@@ -89,9 +102,7 @@ fn describe(error: &UrlError, url: &str) -> String {
         UrlError::FeatureRequired(_, name) => {
             format!("has a parameter {name} that needs TLS, which is not built in")
         }
-        _ => "cannot be read: in a user or a password, @ is written %40, / %2F, : %3A, ? %3F, # \
-              %23 and % %25"
-            .to_owned(),
+        _ => CANNOT_BE_READ.to_owned(),
     }
 }
 
@@ -258,7 +269,7 @@ fn move_on(session: &mut Session, batch: &Batch) -> Result<bool, Stop> {
 }
 
 /// What is listed of the torrents that are to be edited.
-fn held(session: &mut Session, edits: &[Edit]) -> Result<ByHash<Held>, Error> {
+fn held(session: &mut Session, edits: &[Edit]) -> Result<ByHash<Held>, Fault> {
     let sql = statement::held(edits.iter().map(Edit::info_hash), &session.shape);
     let rows = session.rows(&sql, |row| {
         let held = Held {
