@@ -14,30 +14,17 @@
 //! those of an earlier run).
 //!
 //! `verdicts` is what is known, in `cache` and with the swarms; `pool` asks, `flush` writes,
-//! `watch` hears of changes; `recent` and `health` keep these three in step; `database` is what
-//! they ask of `mysql` or `sqlite`; `saved`, in a `state_file`, is what outlives the process.
+//! `watch` hears of changes; `recent_batches` and `health` keep these three in step; `database` is
+//! what they ask of MySQL or SQLite; `saved`, in a `state_file`, is what outlives the process.
 
-#[cfg_attr(
-    not(feature = "databases"),
-    expect(dead_code, reason = "most of it is for the databases")
-)]
-mod bookkeeping;
 mod cache;
 pub mod database;
 mod flush;
 mod health;
 mod mailbox;
-#[cfg(feature = "databases")]
-mod mysql;
-#[cfg(feature = "databases")]
-mod place;
 mod pool;
-mod recent;
+mod recent_batches;
 mod saved;
-#[cfg(feature = "databases")]
-mod source;
-#[cfg(feature = "databases")]
-mod sqlite;
 mod state_file;
 mod verdicts;
 mod watch;
@@ -49,14 +36,11 @@ use std::time::Duration;
 use crate::ids::{InfoHash, Millis, Ticket};
 use crate::swarm::{Store, Verdict};
 
-pub use database::Backend;
+pub use database::{Backend, Fingerprint};
+#[cfg(feature = "databases")]
+pub use database::{Source, panic_is_fenced};
 pub use mailbox::{Mailboxes, Wake};
-#[cfg(feature = "databases")]
-pub use mysql::panic_is_fenced;
 pub use pool::Settings as PoolSettings;
-pub use saved::Fingerprint;
-#[cfg(feature = "databases")]
-pub use source::Source;
 pub use state_file::{InUse, StateFile};
 
 use database::Ledger;

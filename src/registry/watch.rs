@@ -26,7 +26,7 @@ use crate::registry::database::{
 };
 use crate::registry::health::{Backoff, Health, Part};
 use crate::registry::verdicts::Verdicts;
-use crate::registry::{Clock, Databases, Record, bookkeeping};
+use crate::registry::{Clock, Databases, Record};
 use crate::swarm::Walk;
 
 /// How often changes are asked for.
@@ -263,7 +263,7 @@ impl Shared {
         let mut asked = self.verdicts.ask((self.clock)());
         read_pages(ledger, |rows| {
             for row in rows.iter().filter(|row| starting || self.verdicts.holds(&row.info_hash)) {
-                self.verdicts.hear(&row.info_hash, &record(row), asked);
+                self.verdicts.hear(&row.info_hash, &row.record(), asked);
             }
             count += rows.len();
             full = starting && !self.verdicts.has_room();
@@ -327,7 +327,7 @@ pub(super) fn read_all(
     mut f: impl FnMut(&InfoHash, &Record),
 ) -> Result<(), DatabaseError> {
     read_pages(ledger, |rows| {
-        rows.iter().for_each(|row| f(&row.info_hash, &record(row)));
+        rows.iter().for_each(|row| f(&row.info_hash, &row.record()));
         true
     })
 }
@@ -345,11 +345,6 @@ fn read_pages(
             return Ok(());
         }
     }
-}
-
-fn record(row: &Row) -> Record {
-    let reason = row.ban_reason.as_deref().unwrap_or_default();
-    bookkeeping::record(row.name.as_bytes(), row.downloaded.into(), row.banned, reason.as_bytes())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use mysql::{DriverError, Error};
 
 use crate::config::redact;
-use crate::registry::database::{DatabaseError, TimeLimits};
+use crate::registry::database::traits::{DatabaseError, TimeLimits};
 
 /// Characters of a panic's text that a message quotes.
 const PANIC_CHARS_MAX: usize = 200;

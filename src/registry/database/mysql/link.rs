@@ -19,11 +19,12 @@ use std::time::{Duration, Instant};
 use mysql::prelude::Queryable;
 use mysql::{Error, Opts, OptsBuilder, Row};
 
-use super::failure::{Fault, Place};
-use super::fence::Driver;
-use super::shape::Shape;
-use super::{Address, cell, statement};
-use crate::registry::database::{DatabaseError, TimeLimits};
+use crate::registry::database::mysql::address::Address;
+use crate::registry::database::mysql::failure::{Fault, Place};
+use crate::registry::database::mysql::fence::Driver;
+use crate::registry::database::mysql::shape::Shape;
+use crate::registry::database::mysql::{cell, statement};
+use crate::registry::database::traits::{DatabaseError, TimeLimits};
 
 /// Addresses tried of one host name.
 const ADDRESSES_MAX: usize = 8;

@@ -19,7 +19,7 @@ use std::panic::{self, AssertUnwindSafe};
 
 use mysql::{Conn, Error, Opts};
 
-use super::failure::Fault;
+use crate::registry::database::mysql::failure::Fault;
 
 thread_local! {
     /// Whether this thread is in a call into the driver.
