@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | [`ids`] | the small values all pass around | has logic |
 //! | [`config`] | the settings, their defaults and reasons | reads a clock or a socket |
+//! | [`listing`] | what a database says of a torrent, in one vocabulary | asks, decides who is served |
 //! | [`wire`] | bytes to values and back | allocates, locks, waits |
 //! | [`swarm`] | who is in which torrent | reads a clock, draws its own randomness |
 //! | [`registry`] | registration, bans, names, counts written back; the only layer that waits | decides who is served |
@@ -17,8 +18,7 @@
 //! | [`metainfo`] | which torrent a .torrent file, a magnet link or a written hash means | opens a file |
 //! | [`operator`] | the `torrent` command: listing, banning, importing | touches a swarm |
 //!
-//! The last two stand beside the server: they are what an operator's command line needs of the
-//! database, without a tracker.
+//! The last two are what an operator's command line needs of the database, without a tracker.
 //!
 //! The way of one announce, in four screens: `server::worker` (`Worker::run`), `server::batch`
 //! (`Batch::answer`), `tracker` (`Tracker::announce`), [`swarm::Store::announce`]. Between its read
@@ -27,6 +27,8 @@
 pub mod ids;
 
 pub mod config;
+
+pub mod listing;
 
 pub mod wire;
 

@@ -22,8 +22,9 @@ use std::sync::Arc;
 
 use crate::config::Networks;
 use crate::ids::{Crypto, Millis, PeerAddr, Ticket};
-use crate::registry::{self, LookupError, Mailboxes, Registry, Standing};
-use crate::swarm::{Announced, Announcement, Chosen, Counts, Newcomer, Store, Verdict};
+use crate::listing::{Listing, Served, Verdict};
+use crate::registry::{self, LookupError, Mailboxes, Registry};
+use crate::swarm::{Announced, Announcement, Chosen, Counts, Moment, Newcomer, Store};
 use crate::wire::announce::{Announce, AnnounceQuery};
 use crate::wire::failure::Failure;
 use crate::wire::frame::{self, Framing};
@@ -188,6 +189,15 @@ impl Tracker {
         })
     }
 
+    /// The listings with which a torrent is served.
+    fn served(&self) -> Served {
+        if self.policy.registered_only { Served::REGISTERED } else { Served::OPEN }
+    }
+
+    fn moment(&self, now: Millis) -> Moment {
+        Moment { now, served: self.served() }
+    }
+
     /// Answers one request.
     pub fn answer(&self, head: &Head<'_>, client: Client, turn: &mut Turn<'_>) -> Answer {
         if head.method == Method::Other {
@@ -225,7 +235,7 @@ impl Tracker {
         };
         let request = self.apply_policy(&announce, head, client.ip);
         let Desk { rng, chosen, .. } = &mut *turn.desk;
-        match self.store.announce(&request.announcement, turn.now, rng, chosen) {
+        match self.store.announce(&request.announcement, self.moment(turn.now), rng, chosen) {
             Announced::Served(counts) => self.hand_out(counts, &request, turn),
             Announced::Stale => self.park_announce(request, client.ticket, turn),
             Announced::Absent => self.announce_first(request, client.ticket, turn),
@@ -240,7 +250,7 @@ impl Tracker {
         turn: &mut Turn<'_>,
     ) -> Answer {
         match self.registry.peek(&request.announcement.info_hash, turn.now) {
-            Some((standing, verdict)) => self.announce_as(standing, verdict, &request, turn),
+            Some(verdict) => self.announce_as(verdict, &request, turn),
             None => self.park_announce(request, ticket, turn),
         }
     }
@@ -274,20 +284,17 @@ impl Tracker {
         }
     }
 
-    /// Answers an announce for a torrent whose standing is known.
+    /// Answers an announce for a torrent whose listing is known.
     fn announce_as(
         &self,
-        standing: Standing,
         verdict: Verdict,
         request: &ParkedAnnounce,
         turn: &mut Turn<'_>,
     ) -> Answer {
-        match standing {
-            Standing::Banned => self.refuse_banned(request, turn),
-            Standing::Unknown if self.policy.registered_only => {
-                self.refuse(Failure::NotRegistered, None, request.framing, turn)
-            }
-            Standing::Known | Standing::Unknown => self.serve(verdict, request, turn),
+        match verdict.listing {
+            Listing::Banned => self.refuse_banned(request, turn),
+            listing if self.served().contains(listing) => self.serve(verdict, request, turn),
+            _ => self.refuse(Failure::NotRegistered, None, request.framing, turn),
         }
     }
 
@@ -295,7 +302,7 @@ impl Tracker {
         let record = self.registry.last_known(&request.announcement.info_hash);
         let reason = record
             .as_ref()
-            .filter(|record| record.standing == Standing::Banned)
+            .filter(|record| record.listing == Listing::Banned)
             .and_then(|record| record.text.as_deref());
         self.refuse(Failure::Banned, reason, request.framing, turn)
     }
@@ -304,7 +311,7 @@ impl Tracker {
     fn serve(&self, verdict: Verdict, request: &ParkedAnnounce, turn: &mut Turn<'_>) -> Answer {
         let Desk { rng, chosen, .. } = &mut *turn.desk;
         let newcomer = Newcomer { announce: &request.announcement, verdict };
-        match self.store.enter(&newcomer, turn.now, rng, chosen) {
+        match self.store.enter(&newcomer, self.moment(turn.now), rng, chosen) {
             Some(counts) => self.hand_out(counts, request, turn),
             None => self.refuse_banned(request, turn),
         }
@@ -368,10 +375,12 @@ impl Tracker {
                     fresh_until: turn.now,
                     ..self.registry.verdict(info_hash, &record, turn.now)
                 };
-                self.announce_as(record.standing, verdict, request, turn)
+                self.announce_as(verdict, request, turn)
             }
-            // A swarm that is there was let in once, though the cache has let go of why.
-            None if self.policy.registered_only && !self.store.holds(info_hash) => {
+            // A swarm that is there knows why it was let in, though the cache has let go of it.
+            None if self.policy.registered_only
+                && self.store.listing(info_hash).is_none_or(|known| known == Listing::Unlisted) =>
+            {
                 self.refuse(temporary(error), None, request.framing, turn)
             }
             None => self.serve(self.registry.unasked(turn.now), request, turn),
@@ -387,7 +396,7 @@ impl Tracker {
                 match lookup.outcome {
                     Ok(record) => {
                         let verdict = self.registry.verdict(&lookup.info_hash, &record, turn.now);
-                        self.announce_as(record.standing, verdict, &request, turn)
+                        self.announce_as(verdict, &request, turn)
                     }
                     Err(error) => self.announce_without_record(error, &request, turn),
                 }

@@ -10,10 +10,9 @@ use std::time::Duration;
 
 use announced::config::{FullScrape as WhoMayAsk, Networks};
 use announced::ids::{InfoHash, Millis, Ticket};
+use announced::listing::{Listing, Record};
 use announced::registry::database::DatabaseError;
-use announced::registry::{
-    self, Backend, Databases, Mailboxes, PoolSettings, Record, Registry, Standing, Wake,
-};
+use announced::registry::{self, Backend, Databases, Mailboxes, PoolSettings, Registry, Wake};
 use announced::server::{Connection, Limits, Round};
 use announced::swarm::{self, Store, VERDICT_MS_MAX};
 use announced::tracker::{Desk, FullScrape, FullScrapeSettings, Outbox, Policy, Tracker, Turn};
@@ -130,7 +129,6 @@ fn registry_settings() -> registry::Settings {
     registry::Settings {
         cache_ttl_ms: VERDICT_MS_MAX,
         cache_bytes_max: 256 << 20,
-        listed_only: true,
         pool: PoolSettings { threads: 0, queue_max: 1_000 },
         seed: SEED,
         flush_interval: Duration::MAX,
@@ -149,7 +147,7 @@ struct AllListed;
 
 impl Backend for AllListed {
     fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, DatabaseError> {
-        Ok(hashes.iter().map(|_| Record::plain(Standing::Known)).collect())
+        Ok(hashes.iter().map(|_| Record::plain(Listing::Listed)).collect())
     }
 }
 

@@ -1,7 +1,10 @@
 //! Peers and torrents by number, and stores full of them.
 
 use announced::ids::{Crypto, Event, InfoHash, Millis, PeerAddr, PeerId};
-use announced::swarm::{Announced, Announcement, Chosen, Counts, Newcomer, Settings, Store};
+use announced::listing::Served;
+use announced::swarm::{
+    Announced, Announcement, Chosen, Counts, Moment, Newcomer, Settings, Store,
+};
 use fastrand::Rng;
 
 /// The default settings' intervals together.
@@ -52,11 +55,12 @@ impl<'s> Desk<'s> {
     /// One announce: the one place that knows how a store is told of it.
     pub(crate) fn announce(&mut self, announcement: &Announcement, now: Millis) -> Counts {
         let Desk { store, rng, chosen } = self;
-        match store.announce(announcement, now, rng, chosen) {
+        let moment = Moment { now, served: Served::OPEN };
+        match store.announce(announcement, moment, rng, chosen) {
             Announced::Served(counts) => counts,
-            _ => {
-                store.enter(&Newcomer::unlisted(announcement), now, rng, chosen).unwrap_or_default()
-            }
+            _ => store
+                .enter(&Newcomer::unlisted(announcement), moment, rng, chosen)
+                .unwrap_or_default(),
         }
     }
 }

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use announced::ids::{InfoHash, Millis, Ticket};
+use announced::listing::{Listing, Record};
 use announced::registry::database::DatabaseError;
-use announced::registry::{
-    Backend, Databases, Mailboxes, PoolSettings, Record, Registry, Settings, Standing,
-};
+use announced::registry::{Backend, Databases, Mailboxes, PoolSettings, Registry, Settings};
 use announced::swarm::{self, Store};
 use criterion::{Criterion, Throughput};
 use fastrand::Rng;
@@ -43,7 +42,6 @@ fn listing() -> std::io::Result<Registry> {
     let settings = Settings {
         cache_ttl_ms: 1 << 40,
         cache_bytes_max: 1 << 30,
-        listed_only: true,
         pool: PoolSettings { threads: 0, queue_max: TORRENTS as usize },
         seed: 7,
         flush_interval: Duration::MAX,
@@ -71,9 +69,9 @@ struct EveryOther;
 
 impl Backend for EveryOther {
     fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, DatabaseError> {
-        let standing =
-            |hash: &InfoHash| if hash.0[3] & 1 == 0 { Standing::Known } else { Standing::Unknown };
-        Ok(hashes.iter().map(|hash| Record::plain(standing(hash))).collect())
+        let listing =
+            |hash: &InfoHash| if hash.0[3] & 1 == 0 { Listing::Listed } else { Listing::Unlisted };
+        Ok(hashes.iter().map(|hash| Record::plain(listing(hash))).collect())
     }
 }
 

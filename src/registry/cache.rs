@@ -14,8 +14,7 @@ use ahash::RandomState;
 use hashbrown::HashMap;
 
 use crate::ids::{InfoHash, Millis};
-use crate::registry::{Record, Standing};
-use crate::swarm::REFRESH_RETRY_MS;
+use crate::listing::{Listing, REFRESH_RETRY_MS, Record};
 
 /// The share of the bytes that unknown hashes may take: one in so many.
 const UNKNOWN_SHARE: usize = 10;
@@ -110,9 +109,11 @@ impl Cache {
     }
 
     fn keep(&mut self, entry: Entry) {
-        let (home, other) = match entry.record.standing {
-            Standing::Unknown => (&mut self.unknown, &mut self.listed),
-            Standing::Known | Standing::Banned => (&mut self.listed, &mut self.unknown),
+        let (home, other) = match entry.record.listing {
+            Listing::NoList | Listing::Unasked | Listing::Unlisted => {
+                (&mut self.unknown, &mut self.listed)
+            }
+            Listing::Listed | Listing::Banned => (&mut self.listed, &mut self.unknown),
         };
         other.remove(&entry.info_hash);
         home.insert(entry);
@@ -258,7 +259,7 @@ mod tests {
     }
 
     fn known() -> Record {
-        Record::plain(Standing::Known)
+        Record::plain(Listing::Listed)
     }
 
     #[test]
@@ -278,13 +279,13 @@ mod tests {
     #[test]
     fn a_newer_verdict_replaces_the_older_one_on_whichever_side() {
         let mut cache = Cache::new(TTL_MS, 1 << 20);
-        cache.insert(hash(1), Record::plain(Standing::Unknown), Millis(0));
+        cache.insert(hash(1), Record::plain(Listing::Unlisted), Millis(0));
         cache.insert(hash(1), known(), Millis(1));
         assert_eq!(cache.peek(&hash(1), Millis(2)), Peeked::Fresh(&known()));
-        cache.insert(hash(1), Record::plain(Standing::Unknown), Millis(3));
+        cache.insert(hash(1), Record::plain(Listing::Unlisted), Millis(3));
         assert_eq!(
             cache.peek(&hash(1), Millis(4)),
-            Peeked::Fresh(&Record::plain(Standing::Unknown))
+            Peeked::Fresh(&Record::plain(Listing::Unlisted))
         );
         assert_eq!(cache.bytes(), ENTRY_BYTES);
     }
@@ -295,7 +296,7 @@ mod tests {
         let mut cache = Cache::new(TTL_MS, bytes_max);
         (0..80).for_each(|n| cache.insert(hash(n), known(), Millis(0)));
         (1_000..11_000)
-            .for_each(|n| cache.insert(hash(n), Record::plain(Standing::Unknown), Millis(0)));
+            .for_each(|n| cache.insert(hash(n), Record::plain(Listing::Unlisted), Millis(0)));
         assert!((0..80).all(|n| cache.peek(&hash(n), Millis(1)) == Peeked::Fresh(&known())));
         assert!(cache.unknown.bytes <= bytes_max / UNKNOWN_SHARE && cache.bytes() <= bytes_max);
     }
@@ -328,7 +329,7 @@ mod tests {
         let mut cache = Cache::new(TTL_MS, ENTRY_BYTES);
         cache.insert(
             hash(1),
-            Record { standing: Standing::Known, text: Some("x".repeat(700).into()), downloaded: 0 },
+            Record { listing: Listing::Listed, text: Some("x".repeat(700).into()), downloaded: 0 },
             Millis(0),
         );
         assert_eq!(cache.peek(&hash(1), Millis(0)), Peeked::Miss);

@@ -367,7 +367,7 @@ mod tests {
             state_file: Some(state_file.clone()),
             ..harness::registry_settings()
         };
-        let terms = Terms { ttl_ms: 30_000, bytes_max: 1 << 20, listed_only: true, seed: 7 };
+        let terms = Terms { ttl_ms: 30_000, bytes_max: 1 << 20, seed: 7 };
         let verdicts = Arc::new(Verdicts::new(terms, harness::store(&harness::policy(), 7)));
         let batch = Batch { node: NodeId([7; 16]), number: 1, rows: Vec::new() };
         let shared = Shared {

@@ -34,7 +34,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ids::{InfoHash, Millis, Ticket};
-use crate::swarm::{Store, Verdict};
+use crate::listing::{Listing, Record, Verdict};
+use crate::swarm::Store;
 
 pub use database::{Backend, Fingerprint};
 #[cfg(feature = "databases")]
@@ -49,36 +50,6 @@ use health::Health;
 use pool::Pool;
 use verdicts::{Terms, Verdicts, verdict};
 use watch::Watcher;
-
-/// What the database says of a torrent, without its texts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Standing {
-    /// Listed, and not banned.
-    Known,
-    /// Not listed.
-    Unknown,
-    /// Listed as banned.
-    Banned,
-}
-
-/// All that the database says of a torrent.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Record {
-    /// Whether it is listed or banned.
-    pub standing: Standing,
-    /// Known torrents: the name shown in scrapes. Banned ones: the operator's reason. At most 765
-    /// bytes (255 characters of MySQL's utf8mb3).
-    pub text: Option<Arc<str>>,
-    /// Completed downloads, by the database's count.
-    pub downloaded: u32,
-}
-
-impl Record {
-    /// A torrent of which there is nothing more to say.
-    pub fn plain(standing: Standing) -> Record {
-        Record { standing, text: None, downloaded: 0 }
-    }
-}
 
 /// Why a lookup brought no record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -135,9 +106,6 @@ pub struct Settings {
     pub cache_ttl_ms: u64,
     /// Bytes all cached verdicts may take.
     pub cache_bytes_max: usize,
-    /// Whether the swarm of a torrent that is not listed is dropped, as that of a banned one
-    /// always is.
-    pub listed_only: bool,
     /// The threads and their queue.
     pub pool: PoolSettings,
     /// Key of the cache's hash.
@@ -153,7 +121,7 @@ pub struct Settings {
 }
 
 impl Registry {
-    /// The registry of the `memory` database: there is no list, so every torrent is known.
+    /// The registry of the `memory` database: there is no list.
     pub fn memory() -> Registry {
         Registry(None)
     }
@@ -169,11 +137,8 @@ impl Registry {
         store: Arc<Store>,
         mailboxes: Mailboxes<Completion>,
     ) -> io::Result<Registry> {
-        let Settings {
-            cache_ttl_ms: ttl_ms, cache_bytes_max: bytes_max, listed_only, seed, ..
-        } = *settings;
-        let verdicts =
-            Arc::new(Verdicts::new(Terms { ttl_ms, bytes_max, listed_only, seed }, store));
+        let Settings { cache_ttl_ms: ttl_ms, cache_bytes_max: bytes_max, seed, .. } = *settings;
+        let verdicts = Arc::new(Verdicts::new(Terms { ttl_ms, bytes_max, seed }, store));
         let health = Arc::new(Health::default());
         let saved = settings.state_file.as_ref().map(StateFile::load).unwrap_or_default();
         saved.records.into_iter().for_each(|(hash, record)| verdicts.recall(hash, record));
@@ -215,28 +180,20 @@ impl Registry {
         self.0.as_ref().is_some_and(|listed| listed.pool.ask_once(backend))
     }
 
-    /// Whether there is a list at all; without one every torrent is known, and none is worth
-    /// showing before it has peers.
-    pub fn is_listing(&self) -> bool {
-        self.0.is_some()
-    }
-
-    /// What is known of a torrent without waiting, and what its swarm is to know; `None` is a miss.
+    /// What is known of a torrent without waiting, as its swarm is to know it; `None` is a miss.
     /// A verdict past its time is a miss for one caller, who asks for a newer one, and
     /// meanwhile a hit for the others.
-    pub fn peek(&self, hash: &InfoHash, now: Millis) -> Option<(Standing, Verdict)> {
+    pub fn peek(&self, hash: &InfoHash, now: Millis) -> Option<Verdict> {
         match &self.0 {
-            None => Some((Standing::Known, Verdict::NO_LIST)),
-            Some(listed) => listed
-                .verdicts
-                .peek(hash, now, |record, until| (record.standing, verdict(record, until))),
+            None => Some(Verdict::NO_LIST),
+            Some(listed) => listed.verdicts.peek(hash, now, verdict),
         }
     }
 
     /// Like [`Registry::peek`], with the name or the reason of the ban.
     pub fn record(&self, hash: &InfoHash, now: Millis) -> Option<Record> {
         match &self.0 {
-            None => Some(Record::plain(Standing::Known)),
+            None => Some(Record::plain(Listing::NoList)),
             Some(listed) => listed.verdicts.peek(hash, now, |record, _| record.clone()),
         }
     }
@@ -251,7 +208,7 @@ impl Registry {
     /// and ended meanwhile.
     pub fn verdict(&self, hash: &InfoHash, record: &Record, now: Millis) -> Verdict {
         let Some(Listed { verdicts, .. }) = &self.0 else { return Verdict::NO_LIST };
-        let latest = verdicts.last_known(hash).filter(|latest| latest.standing == record.standing);
+        let latest = verdicts.last_known(hash).filter(|latest| latest.listing == record.listing);
         let downloaded = latest.map_or(record.downloaded, |latest| latest.downloaded);
         Verdict { downloaded, ..verdict(record, verdicts.fresh_until(now)) }
     }
@@ -312,7 +269,7 @@ mod tests {
         fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, database::DatabaseError> {
             Ok(hashes
                 .iter()
-                .map(|_| Record { downloaded: self.0, ..Record::plain(Standing::Known) })
+                .map(|_| Record { downloaded: self.0, ..Record::plain(Listing::Listed) })
                 .collect())
         }
     }

@@ -26,10 +26,11 @@ use parking_lot::{Condvar, Mutex};
 use smallvec::SmallVec;
 
 use crate::ids::{InfoHash, Millis, Ticket};
+use crate::listing::Record;
 use crate::registry::database::{Backend, DatabaseError, LOOKUP_HASHES_MAX};
 use crate::registry::health::{Backoff, Health, Part};
 use crate::registry::verdicts::{Asked, Heard, Verdicts};
-use crate::registry::{Completion, LookupError, Mailboxes, OpenBackend, Record};
+use crate::registry::{Completion, LookupError, Mailboxes, OpenBackend};
 
 /// Tickets that may wait, for every hash that may be queued.
 const WAITERS_PER_QUEUED: usize = 4;

@@ -10,8 +10,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
 
 use crate::ids::InfoHash;
+use crate::listing::{Listing, Record};
 use crate::registry::database::{BATCH_ROWS_MAX, Batch, Counted, Fingerprint, NodeId};
-use crate::registry::{Record, Standing};
 
 /// The first bytes of the file; another form of it has others.
 const MAGIC: &[u8; 21] = b"announced, state 2\r\n\0";
@@ -83,10 +83,10 @@ fn write_row(file: &mut impl Write, row: &Counted) -> io::Result<()> {
 }
 
 fn write_record(file: &mut impl Write, hash: &InfoHash, record: &Record) -> io::Result<()> {
-    let tag = match record.standing {
-        Standing::Known => KNOWN,
-        Standing::Banned => BANNED,
-        Standing::Unknown => return Ok(()),
+    let tag = match record.listing {
+        Listing::Listed => KNOWN,
+        Listing::Banned => BANNED,
+        Listing::NoList | Listing::Unasked | Listing::Unlisted => return Ok(()),
     };
     let text = record.text.as_ref().map_or(&[][..], |text| text.as_bytes());
     let text = &text[..text.len().min(TEXT_BYTES_MAX)];
@@ -110,8 +110,8 @@ pub(super) fn read(file: &mut impl Read) -> io::Result<(Fingerprint, Saved)> {
         let [tag] = bytes(file)?;
         match tag {
             KNOWN | BANNED => {
-                let standing = if tag == KNOWN { Standing::Known } else { Standing::Banned };
-                saved.records.push(read_record(file, standing)?);
+                let listing = if tag == KNOWN { Listing::Listed } else { Listing::Banned };
+                saved.records.push(read_record(file, listing)?);
             }
             BATCH => saved.batches.push(read_batch(file)?),
             END => return Ok((database, saved)),
@@ -120,7 +120,7 @@ pub(super) fn read(file: &mut impl Read) -> io::Result<(Fingerprint, Saved)> {
     }
 }
 
-fn read_record(file: &mut impl Read, standing: Standing) -> io::Result<(InfoHash, Record)> {
+fn read_record(file: &mut impl Read, listing: Listing) -> io::Result<(InfoHash, Record)> {
     let (hash, downloaded) = (InfoHash(bytes(file)?), u32::from_le_bytes(bytes(file)?));
     let length = usize::from(u16::from_le_bytes(bytes(file)?));
     if length > TEXT_BYTES_MAX {
@@ -129,7 +129,7 @@ fn read_record(file: &mut impl Read, standing: Standing) -> io::Result<(InfoHash
     let mut text = vec![0; length];
     file.read_exact(&mut text)?;
     let text = (length > 0).then(|| String::from_utf8_lossy(&text).into());
-    Ok((hash, Record { standing, text, downloaded }))
+    Ok((hash, Record { listing, text, downloaded }))
 }
 
 fn read_batch(file: &mut impl Read) -> io::Result<Batch> {
@@ -177,15 +177,15 @@ mod tests {
 
     fn records() -> Vec<(InfoHash, Record)> {
         let known = Record {
-            standing: Standing::Known,
+            listing: Listing::Listed,
             text: Some("Ein Näme".into()),
             downloaded: 4_000_000_000,
         };
-        let banned = Record { text: Some("notice".into()), ..Record::plain(Standing::Banned) };
+        let banned = Record { text: Some("notice".into()), ..Record::plain(Listing::Banned) };
         vec![
             (InfoHash([1; 20]), known),
             (InfoHash([2; 20]), banned),
-            (InfoHash([3; 20]), Record::plain(Standing::Known)),
+            (InfoHash([3; 20]), Record::plain(Listing::Listed)),
         ]
     }
 

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use data_encoding::HEXLOWER;
 
 use crate::ids::InfoHash;
-use crate::registry::Record;
+use crate::listing::Record;
 use crate::registry::database::{Batch, Fingerprint};
 use crate::registry::saved::{self, Saved};
 
@@ -180,7 +180,7 @@ fn read(path: &Path) -> Option<(Fingerprint, Saved)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::Standing;
+    use crate::listing::Listing;
     use crate::registry::database::NodeId;
 
     fn of(name: &str) -> Fingerprint {
@@ -195,7 +195,7 @@ mod tests {
         let batch =
             batch.map(|number| Arc::new(Batch { node: NodeId([7; 16]), number, rows: Vec::new() }));
         let batches: Vec<Arc<Batch>> = batch.into_iter().collect();
-        file.save(&batches, |f| f(&InfoHash([1; 20]), &Record::plain(Standing::Known)))
+        file.save(&batches, |f| f(&InfoHash([1; 20]), &Record::plain(Listing::Listed)))
     }
 
     fn numbers(saved: &Saved) -> Vec<u64> {
@@ -222,7 +222,7 @@ mod tests {
         assert!(file.load().records.is_empty());
         for _ in 0..2 {
             assert!(save(&file, None));
-            assert_eq!(file.load().records, [(InfoHash([1; 20]), Record::plain(Standing::Known))]);
+            assert_eq!(file.load().records, [(InfoHash([1; 20]), Record::plain(Listing::Listed))]);
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "the file and its lock");
     }

@@ -21,12 +21,13 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use crate::ids::InfoHash;
+use crate::listing::Record;
 use crate::registry::database::{
     Backend, CHANGES_MAX, Change, DatabaseError, LOOKUP_HASHES_MAX, Ledger, Row,
 };
 use crate::registry::health::{Backoff, Health, Part};
 use crate::registry::verdicts::Verdicts;
-use crate::registry::{Clock, Databases, Record};
+use crate::registry::{Clock, Databases};
 use crate::swarm::Walk;
 
 /// How often changes are asked for.
@@ -351,7 +352,7 @@ fn read_pages(
 mod tests {
     use super::*;
     use crate::ids::Millis;
-    use crate::registry::Standing;
+    use crate::listing::Listing;
     use crate::registry::verdicts::Terms;
     use crate::tests::harness;
     use crate::tests::paper_ledger::{PaperLedger, row};
@@ -359,12 +360,12 @@ mod tests {
     const HASH: InfoHash = InfoHash([9; 20]);
 
     /// What the database says of every torrent, or that it does not answer.
-    struct Says(Option<Standing>);
+    struct Says(Option<Listing>);
 
     impl Backend for Says {
         fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, DatabaseError> {
-            let standing = self.0.ok_or_else(|| DatabaseError::Away("gone".to_owned()))?;
-            Ok(hashes.iter().map(|_| Record::plain(standing)).collect())
+            let listing = self.0.ok_or_else(|| DatabaseError::Away("gone".to_owned()))?;
+            Ok(hashes.iter().map(|_| Record::plain(listing)).collect())
         }
     }
 
@@ -377,7 +378,7 @@ mod tests {
 
     impl Desk {
         fn new() -> Desk {
-            let terms = Terms { ttl_ms: 30_000, bytes_max: 1 << 20, listed_only: true, seed: 1 };
+            let terms = Terms { ttl_ms: 30_000, bytes_max: 1 << 20, seed: 1 };
             let shared = Shared {
                 orders: Mutex::default(),
                 changed: Condvar::new(),
@@ -391,16 +392,16 @@ mod tests {
                 ledger: PaperLedger::of(vec![row(HASH)]),
             };
             assert_eq!(desk.round(None), Ok(true));
-            assert_eq!(desk.standing(), Some(Standing::Known));
+            assert_eq!(desk.listing(), Some(Listing::Listed));
             desk
         }
 
-        fn round(&mut self, says: Option<Standing>) -> Result<bool, DatabaseError> {
+        fn round(&mut self, says: Option<Listing>) -> Result<bool, DatabaseError> {
             self.shared.round(&mut self.progress, &mut self.ledger, &mut Says(says))
         }
 
-        fn standing(&self) -> Option<Standing> {
-            self.shared.verdicts.last_known(&HASH).map(|record| record.standing)
+        fn listing(&self) -> Option<Listing> {
+            self.shared.verdicts.last_known(&HASH).map(|record| record.listing)
         }
 
         fn tell(&mut self, number: u64) {
@@ -412,16 +413,16 @@ mod tests {
     fn a_change_is_looked_up_until_that_has_worked_and_once_more() {
         let mut desk = Desk::new();
         desk.tell(1);
-        assert!(desk.round(None).is_err() && desk.standing() == Some(Standing::Known));
-        assert_eq!(desk.round(Some(Standing::Banned)), Ok(false));
-        assert_eq!(desk.standing(), Some(Standing::Banned));
+        assert!(desk.round(None).is_err() && desk.listing() == Some(Listing::Listed));
+        assert_eq!(desk.round(Some(Listing::Banned)), Ok(false));
+        assert_eq!(desk.listing(), Some(Listing::Banned));
         // An answer of before the change may still be on its way: the second look sets it right.
         for (due, _) in &mut desk.progress.again {
             *due = Instant::now();
         }
         assert_eq!(
-            (desk.round(Some(Standing::Known)), desk.standing()),
-            (Ok(false), Some(Standing::Known))
+            (desk.round(Some(Listing::Listed)), desk.listing()),
+            (Ok(false), Some(Listing::Listed))
         );
         assert!(desk.progress.again.is_empty());
     }
@@ -437,20 +438,20 @@ mod tests {
     fn a_table_of_changes_that_begins_anew_is_noticed_and_everything_read_again() {
         let mut desk = Desk::new();
         desk.tell(700);
-        assert_eq!(desk.round(Some(Standing::Known)), Ok(false));
+        assert_eq!(desk.round(Some(Listing::Listed)), Ok(false));
         desk.ledger.changes.clear();
         desk.ledger.rows[0].banned = true;
         let rounds =
-            (0..QUIET_POLLS).map(|_| desk.round(Some(Standing::Known))).collect::<Vec<_>>();
+            (0..QUIET_POLLS).map(|_| desk.round(Some(Listing::Listed))).collect::<Vec<_>>();
         assert_eq!(rounds.last(), Some(&Ok(true)));
         assert_eq!(
-            (desk.round(Some(Standing::Known)), desk.standing()),
-            (Ok(false), Some(Standing::Banned))
+            (desk.round(Some(Listing::Listed)), desk.listing()),
+            (Ok(false), Some(Listing::Banned))
         );
         desk.tell(1);
         assert_eq!(
-            (desk.round(Some(Standing::Known)), desk.standing()),
-            (Ok(false), Some(Standing::Known))
+            (desk.round(Some(Listing::Listed)), desk.listing()),
+            (Ok(false), Some(Listing::Listed))
         );
     }
 
@@ -458,12 +459,12 @@ mod tests {
     fn what_an_earlier_run_knew_and_the_list_does_not_hold_is_forgotten() {
         let mut desk = Desk::new();
         let other = InfoHash([3; 20]);
-        desk.shared.verdicts.recall(other, Record::plain(Standing::Known));
+        desk.shared.verdicts.recall(other, Record::plain(Listing::Listed));
         desk.progress = Progress::default();
         assert_eq!(desk.round(None), Ok(true));
         assert_eq!(
-            (desk.standing(), desk.shared.verdicts.last_known(&other)),
-            (Some(Standing::Known), None)
+            (desk.listing(), desk.shared.verdicts.last_known(&other)),
+            (Some(Listing::Listed), None)
         );
     }
 
@@ -477,7 +478,7 @@ mod tests {
         harness::begin_unasked(&desk.shared.verdicts.store, HASH);
         desk.shared.verdicts.unasked(Millis(1_000));
         assert!(desk.round(None).is_err());
-        assert_eq!(desk.round(Some(Standing::Known)), Ok(false));
+        assert_eq!(desk.round(Some(Listing::Listed)), Ok(false));
         let mut unasked = Vec::new();
         desk.shared.verdicts.store.find_unasked(&mut Walk::default(), 9, &mut unasked);
         assert!(unasked.is_empty() && !desk.shared.verdicts.take_unasked());

@@ -343,7 +343,6 @@ fn registry_settings(
     registry::Settings {
         cache_ttl_ms: millis(database.cache_ttl),
         cache_bytes_max: usize::try_from(database.cache_bytes_max).unwrap_or(usize::MAX),
-        listed_only: config.tracker.mode == Mode::Registered,
         pool: PoolSettings {
             threads: usize::from(database.lookup_threads),
             queue_max: database.lookup_queue_max as usize,

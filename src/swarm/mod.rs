@@ -34,8 +34,7 @@ mod torrent;
 
 use parking_lot::{Mutex, MutexGuard};
 
-pub(crate) use self::books::REFRESH_RETRY_MS;
-pub use self::books::{Listing, VERDICT_MS_MAX};
+pub use self::books::VERDICT_MS_MAX;
 pub use self::chosen::{Chosen, PEERS_MAX};
 pub use self::owed::{Owed, Walk};
 pub use self::sweep::Sweep;
@@ -49,6 +48,7 @@ use self::shard::Shard;
 use self::state::Stamp;
 use self::torrent::Torrent;
 use crate::ids::{Crypto, Event, InfoHash, Millis, PeerAddr, PeerId};
+use crate::listing::{Listing, Served, Verdict};
 
 /// Locks in a store: enough that two of 64 workers rarely meet, few enough that all fit the
 /// second-level cache.
@@ -97,23 +97,6 @@ pub struct Announcement {
     pub want_crypto_flags: bool,
 }
 
-/// What is known of a torrent's registration, to be kept with its swarm.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Verdict {
-    /// Whether it is listed.
-    pub listing: Listing,
-    /// Downloads by the database's count; 0 for a torrent that is not listed.
-    pub downloaded: u32,
-    /// Until when this is believed; then one announcer waits for a newer one.
-    pub fresh_until: Millis,
-}
-
-impl Verdict {
-    /// The verdict on every torrent where there is no list.
-    pub const NO_LIST: Verdict =
-        Verdict { listing: Listing::NoList, downloaded: 0, fresh_until: Millis(0) };
-}
-
 /// What is announced for a torrent that may have no swarm yet.
 #[derive(Clone, Copy, Debug)]
 pub struct Newcomer<'a> {
@@ -130,6 +113,15 @@ impl Newcomer<'_> {
     }
 }
 
+/// What holds while something is announced.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// The time.
+    pub now: Millis,
+    /// The listings with which a torrent is served.
+    pub served: Served,
+}
+
 /// What became of [`Store::announce`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Announced {
@@ -138,7 +130,7 @@ pub enum Announced {
     /// Nothing: the torrent's verdict is past its time, and this announcer is the one to wait for a
     /// newer one. Others are served.
     Stale,
-    /// Nothing: there is no swarm, or none that lets anybody in.
+    /// Nothing: there is no swarm, or the torrent is not served.
     Absent,
 }
 
@@ -204,21 +196,22 @@ impl Store {
         }
     }
 
-    /// Stores what a peer announces for a torrent that has a swarm, and puts peers for it into
-    /// `chosen`. Where there is none, whether one may begin is not known here: [`Store::enter`]
-    /// goes on then.
+    /// Stores what a peer announces for a torrent that has a swarm and is served, and puts peers for
+    /// it into `chosen`. Where there is none, whether one may begin is not known here:
+    /// [`Store::enter`] goes on then.
     pub fn announce(
         &self,
         announce: &Announcement,
-        now: Millis,
+        moment: Moment,
         rng: &mut fastrand::Rng,
         chosen: &mut Chosen,
     ) -> Announced {
+        let Moment { now, served } = moment;
         let hash = self.rules.torrent_hash(&announce.info_hash);
         let mut shard = self.lock(hash);
         let Some(at) = shard.find(hash, &announce.info_hash) else { return Announced::Absent };
         let books = &mut shard.torrent_mut(at).books;
-        if books.is_shut() {
+        if !served.contains(books.listing()) {
             return Announced::Absent;
         }
         if books.take_stale(now) {
@@ -228,19 +221,19 @@ impl Store {
     }
 
     /// Like [`Store::announce`], but begins the swarm when there is none, and asks for no newer
-    /// verdict. None when nobody is let in: the torrent has been banned since.
+    /// verdict or whether the torrent is served. None when it has been banned since.
     pub fn enter(
         &self,
         newcomer: &Newcomer<'_>,
-        now: Millis,
+        moment: Moment,
         rng: &mut fastrand::Rng,
         chosen: &mut Chosen,
     ) -> Option<Counts> {
-        let announce = newcomer.announce;
+        let (announce, now) = (newcomer.announce, moment.now);
         let hash = self.rules.torrent_hash(&announce.info_hash);
         let mut shard = self.lock(hash);
         match shard.find(hash, &announce.info_hash) {
-            Some(at) if shard.torrent(at).books.is_shut() => None,
+            Some(at) if shard.torrent(at).books.listing() == Listing::Banned => None,
             Some(at) => {
                 Some(self.serve(&mut shard, at, Asker { announce, now }, Hand { rng, chosen }))
             }
@@ -271,7 +264,14 @@ impl Store {
         shard.find(hash, info_hash).map(|at| shard.torrent(at).counts())
     }
 
-    /// Takes note of what the database says of a torrent that may be served, whatever it said
+    /// What is known of the registration of a torrent in memory.
+    pub fn listing(&self, info_hash: &InfoHash) -> Option<Listing> {
+        let hash = self.rules.torrent_hash(info_hash);
+        let shard = self.lock(hash);
+        shard.find(hash, info_hash).map(|at| shard.torrent(at).books.listing())
+    }
+
+    /// Takes note of what the database says of a torrent that is not banned, whatever it said
     /// before. Its count is taken over if `count_is_current`, which is asked under the lock.
     pub fn learn(
         &self,
@@ -287,13 +287,13 @@ impl Store {
         }
     }
 
-    /// Lets all peers of a torrent go, and nobody in until it is learned otherwise. What was
-    /// counted of it is still written.
-    pub fn shut(&self, info_hash: &InfoHash) {
+    /// Takes note that a torrent is banned: lets all its peers go, and nobody in until it is learned
+    /// otherwise. What was counted of it is still written.
+    pub fn ban(&self, info_hash: &InfoHash) {
         let hash = self.rules.torrent_hash(info_hash);
         let mut shard = self.lock(hash);
         let gone = shard.find(hash, info_hash).map(|at| {
-            let gone = shard.torrent_mut(at).shut();
+            let gone = shard.torrent_mut(at).ban();
             self.forget_if_disposable(&mut shard, at);
             gone
         });
@@ -417,6 +417,7 @@ fn shard_of(hash: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::announcement::open_at;
 
     const LEECHER: Announcement = Announcement {
         info_hash: InfoHash([1; 20]),
@@ -441,7 +442,7 @@ mod tests {
         let mut chosen = Chosen::new();
         let counts = store.enter(
             &Newcomer::unlisted(&announce),
-            Millis(0),
+            open_at(Millis(0)),
             &mut fastrand::Rng::with_seed(1),
             &mut chosen,
         );
@@ -565,7 +566,7 @@ mod tests {
                             Announcement { info_hash, peer, event, seeder: rng.bool(), ..LEECHER };
                         store.enter(
                             &Newcomer::unlisted(&announce),
-                            Millis(0),
+                            open_at(Millis(0)),
                             &mut rng,
                             &mut chosen,
                         );

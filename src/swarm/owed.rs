@@ -11,7 +11,7 @@
 
 use super::{Counts, SHARDS, Store};
 use crate::ids::{InfoHash, Millis};
-use crate::swarm::Listing;
+use crate::listing::Listing;
 use crate::swarm::books::{self, Books};
 use crate::swarm::torrent::Torrent;
 
@@ -85,7 +85,7 @@ impl Store {
     ) {
         let full = found.len() + room;
         self.walk(walk, |torrent| {
-            if !torrent.books.is_shut() && is_wanted(&torrent.books) {
+            if torrent.books.listing() != Listing::Banned && is_wanted(&torrent.books) {
                 found.push(torrent.info_hash);
             }
             found.len() < full
@@ -100,13 +100,13 @@ impl Store {
         });
     }
 
-    /// Calls `f` for every torrent that the database lists and that is not shut, with the
+    /// Calls `f` for every torrent that the database lists and does not ban, with the
     /// database's count of its downloads. No lock is held then.
     pub fn for_each_listed(&self, mut f: impl FnMut(&InfoHash, u32)) {
         let (mut walk, mut copied) = (Walk::default(), Vec::with_capacity(HOLD_TORRENTS));
         while !walk.is_over() {
             self.hold_walk(&mut walk, |torrent| {
-                if torrent.books.listing() == Listing::Listed && !torrent.books.is_shut() {
+                if torrent.books.listing() == Listing::Listed {
                     copied.push((torrent.info_hash, torrent.books.written()));
                 }
                 true
@@ -169,7 +169,9 @@ impl Store {
 mod tests {
     use super::*;
     use crate::ids::{Crypto, Event, PeerAddr, PeerId};
-    use crate::swarm::{Announcement, Chosen, Newcomer, Settings, Sweep, Verdict};
+    use crate::listing::Verdict;
+    use crate::swarm::{Announcement, Chosen, Newcomer, Settings, Sweep};
+    use crate::tests::announcement::open_at;
 
     const LISTED: Verdict =
         Verdict { listing: Listing::Listed, downloaded: 7, fresh_until: Millis(30_000) };
@@ -204,7 +206,7 @@ mod tests {
         let (mut rng, mut chosen) = (fastrand::Rng::with_seed(1), Chosen::new());
         let counts = store.enter(
             &Newcomer { announce: &announce, verdict: LISTED },
-            Millis(0),
+            open_at(Millis(0)),
             &mut rng,
             &mut chosen,
         );
@@ -258,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn expired_and_shut_torrents_are_written_before_they_go() {
+    fn expired_and_banned_torrents_are_written_before_they_go() {
         let store = store();
         for torrent in 0..3_000 {
             say(&store, torrent, true, Event::Started);
@@ -282,7 +284,7 @@ mod tests {
         });
         assert_eq!(store.totals().torrents, 0);
         say(&store, 9, true, Event::Started);
-        store.shut(&InfoHash([0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
+        store.ban(&InfoHash([0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
         assert_eq!((store.totals().torrents, store.totals().peers, take(&store).len()), (1, 0, 1));
     }
 

@@ -271,6 +271,7 @@ mod tests {
     use super::*;
     use crate::ids::{Event, InfoHash, Millis, PeerAddr, PeerId};
     use crate::swarm::{Newcomer, Settings, Store};
+    use crate::tests::announcement::open_at;
 
     fn addr(name: usize) -> PeerAddr {
         let [.., high, middle, low] = name.to_be_bytes();
@@ -327,7 +328,12 @@ mod tests {
                 want_ids: false,
                 want_crypto_flags: false,
             };
-            self.store.enter(&Newcomer::unlisted(&announce), Millis(0), &mut self.rng, chosen);
+            self.store.enter(
+                &Newcomer::unlisted(&announce),
+                open_at(Millis(0)),
+                &mut self.rng,
+                chosen,
+            );
         }
 
         /// Asks `draws` times as peer `asker`. Panics unless each eligible peer came equally often,

@@ -143,7 +143,8 @@ fn position(at: usize) -> u32 {
 mod tests {
     use super::*;
     use crate::ids::{Crypto, Event, PeerAddr, PeerId};
-    use crate::swarm::{Announcement, Verdict};
+    use crate::listing::Verdict;
+    use crate::swarm::Announcement;
 
     fn torrent(name: u16, rules: &Rules) -> Torrent {
         let [high, low] = name.to_be_bytes();

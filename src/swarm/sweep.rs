@@ -182,6 +182,7 @@ mod tests {
     use crate::ids::{Crypto, Event, PeerAddr, PeerId};
     use crate::swarm::run::RUN_MAX;
     use crate::swarm::{Announcement, Chosen, Newcomer, Settings, Totals};
+    use crate::tests::announcement::open_at;
 
     const LIFETIME_MS: u64 = 1 << 20;
     const ROUND_MS: u64 = LIFETIME_MS / ROUNDS;
@@ -218,7 +219,7 @@ mod tests {
                 want_ids: false,
                 want_crypto_flags: false,
             };
-            store.enter(&Newcomer::unlisted(&announce), now, &mut rng, &mut chosen);
+            store.enter(&Newcomer::unlisted(&announce), open_at(now), &mut rng, &mut chosen);
         }
     }
 

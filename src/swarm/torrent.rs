@@ -20,8 +20,9 @@ use super::rules::Rules;
 use super::run::{Class, Peer, SLOT_V4, SLOT_V6, slot};
 use super::select::{self, Want};
 use super::state::{Stamp, State};
-use super::{Announcement, Counts, Verdict};
+use super::{Announcement, Counts};
 use crate::ids::{Event, Family, INFO_HASH_BYTES, InfoHash, PeerAddr};
+use crate::listing::Verdict;
 
 /// See the module.
 #[repr(align(64))]
@@ -69,14 +70,14 @@ impl Torrent {
         self.len() == 0 && !self.books.owes()
     }
 
-    /// Lets all peers go, and nobody in until the books are opened again. What is given back is to
-    /// be dropped outside the lock.
-    pub(super) fn shut(&mut self) -> Torrent {
-        self.books.shut();
+    /// The torrent is banned: lets all peers go. What is given back is to be dropped outside the
+    /// lock.
+    pub(super) fn ban(&mut self) -> Torrent {
+        self.books.ban();
         self.vacate()
     }
 
-    /// Lets all peers go; see [`Torrent::shut`].
+    /// Lets all peers go; see [`Torrent::ban`].
     pub(super) fn vacate(&mut self) -> Torrent {
         if self.len() > 0 {
             self.books.note_change(false);

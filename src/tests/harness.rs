@@ -12,11 +12,15 @@ use crate::config::{FullScrape as WhoMayAsk, Networks};
 #[cfg(test)]
 use crate::ids::{Crypto, Event, InfoHash, PeerAddr, PeerId};
 use crate::ids::{Millis, Ticket};
+#[cfg(test)]
+use crate::listing::{Listing, Verdict};
 use crate::registry::{self, Mailboxes, PoolSettings, Registry, Wake};
 use crate::server::{Connection, Limits, Next, Round};
 use crate::swarm::{self, Store};
 #[cfg(test)]
-use crate::swarm::{Announcement, Chosen, Listing, Newcomer, Verdict};
+use crate::swarm::{Announcement, Chosen, Newcomer};
+#[cfg(test)]
+use crate::tests::announcement::open_at;
 use crate::tracker::{Desk, FullScrape, FullScrapeSettings, Outbox, Policy, Tracker, Turn};
 
 /// Makes every choice where the caller has no seed of its own.
@@ -76,7 +80,6 @@ pub fn registry_settings() -> registry::Settings {
     registry::Settings {
         cache_ttl_ms: 30_000,
         cache_bytes_max: 1 << 20,
-        listed_only: true,
         pool: PoolSettings { threads: 0, queue_max: 8 },
         seed: SEED,
         flush_interval: Duration::MAX,
@@ -110,7 +113,12 @@ pub(crate) fn begin_unasked(store: &Store, info_hash: InfoHash) {
     };
     let verdict = Verdict { listing: Listing::Unasked, ..Verdict::NO_LIST };
     let newcomer = Newcomer { announce: &announce, verdict };
-    store.enter(&newcomer, Millis(0), &mut fastrand::Rng::with_seed(SEED), &mut Chosen::new());
+    store.enter(
+        &newcomer,
+        open_at(Millis(0)),
+        &mut fastrand::Rng::with_seed(SEED),
+        &mut Chosen::new(),
+    );
 }
 
 /// What a worker lends to the connection it serves.

@@ -10,6 +10,7 @@
     reason = "a failing test says so by a panic"
 )]
 
+pub mod announcement;
 #[cfg(test)]
 mod client_replies;
 #[cfg(test)]

@@ -16,6 +16,7 @@ use crate::ids::{Crypto, Event, Family, InfoHash, Millis, PeerAddr, PeerId};
 use crate::swarm::{
     Announcement, Chosen, Counts, Newcomer, PEERS_MAX, Settings, Store, Sweep, Totals,
 };
+use crate::tests::announcement::open_at;
 
 /// Long enough for its 8th part to be far more than two units of age.
 const LIFETIME_MS: u64 = 80_000;
@@ -260,7 +261,7 @@ impl Run {
     fn announce(&mut self, announce: Announcement) {
         let counts = self.store.enter(
             &Newcomer::unlisted(&announce),
-            self.now,
+            open_at(self.now),
             &mut self.rng,
             &mut self.chosen,
         );

@@ -13,8 +13,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use crate::ids::{InfoHash, Millis, Ticket};
+use crate::listing::{Listing, Record};
 use crate::registry::database::DatabaseError;
-use crate::registry::{self, Backend, Databases, Mailboxes, Record, Registry, Standing, Wake};
+use crate::registry::{self, Backend, Databases, Mailboxes, Registry, Wake};
 use crate::server::{Connection, Limits, Next, Round, SlotId, Slots};
 use crate::tests::harness::{self, Bench, Seat, no_full_scrape, policy};
 use crate::tracker::{Desk, Tracker};
@@ -36,11 +37,11 @@ enum Ask {
 }
 
 /// What the registry says of a torrent: its first byte decides.
-fn standing(hash: &InfoHash) -> Standing {
+fn listing(hash: &InfoHash) -> Listing {
     match hash.0[0] % 3 {
-        0 => Standing::Known,
-        1 => Standing::Unknown,
-        _ => Standing::Banned,
+        0 => Listing::Listed,
+        1 => Listing::Unlisted,
+        _ => Listing::Banned,
     }
 }
 
@@ -53,7 +54,7 @@ impl Backend for Fake {
     fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, DatabaseError> {
         match self.away {
             true => Err(DatabaseError::Away("away".to_owned())),
-            false => Ok(hashes.iter().map(|hash| Record::plain(standing(hash))).collect()),
+            false => Ok(hashes.iter().map(|hash| Record::plain(listing(hash))).collect()),
         }
     }
 }
@@ -303,15 +304,15 @@ fn check(client: &Client, sent: &[u8], all: bool) {
         let Some(ask) = client.asked.get(place) else { panic!("a reply too many: {reply}") };
         let whole = place < replies.len() - 1 || all;
         let is_temporary = reply.contains("the tracker");
-        let expected = match (ask, standing(&client.torrent)) {
+        let expected = match (ask, listing(&client.torrent)) {
             _ if !whole || is_temporary && *ask != Ask::Index => String::new(),
-            (Ask::Announce, Standing::Known) => {
+            (Ask::Announce, Listing::Listed) => {
                 announced += 1;
                 format!("10:incompletei{announced}e")
             }
-            (Ask::Announce, Standing::Unknown) => "#5".to_owned(),
-            (Ask::Announce, Standing::Banned) => "#6".to_owned(),
-            (Ask::Scrape, Standing::Known) => format!("10:incompletei{announced}e"),
+            (Ask::Announce, Listing::Banned) => "#6".to_owned(),
+            (Ask::Announce, _) => "#5".to_owned(),
+            (Ask::Scrape, Listing::Listed) => format!("10:incompletei{announced}e"),
             (Ask::Scrape, _) => "5:filesde5:flags".to_owned(),
             (Ask::Index, _) => "announced".to_owned(),
             (Ask::Garbage, _) => "Bad Request".to_owned(),

@@ -24,7 +24,8 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::config::FullScrape as WhoMayAsk;
 use crate::ids::{InfoHash, Millis, Ticket};
-use crate::registry::{Mailboxes, Record, Registry, Standing};
+use crate::listing::{Listing, Record};
+use crate::registry::{Mailboxes, Registry};
 use crate::swarm::{Counts, Store};
 use crate::tracker::{Answer, Client, Parked, Tallied, Tracker, Turn};
 use crate::wire::bencode::Writer;
@@ -301,7 +302,7 @@ impl Maker {
         });
         let mut torrents = Vec::new();
         self.store.for_each(|hash, counts| match listed.remove(hash) {
-            Some(record) if record.standing == Standing::Banned => {}
+            Some(record) if record.listing == Listing::Banned => {}
             Some(record) => torrents.push((*hash, counts, record.text)),
             None if !self.listed_only && counts.complete + counts.incomplete > 0 => {
                 torrents.push((*hash, counts, None));
@@ -309,7 +310,7 @@ impl Maker {
             None => {}
         });
         if self.listed_only {
-            let known = listed.into_iter().filter(|(_, record)| record.standing == Standing::Known);
+            let known = listed.into_iter().filter(|(_, record)| record.listing == Listing::Listed);
             torrents.extend(known.map(|(hash, record)| {
                 let counts = Counts { downloaded: record.downloaded, ..Counts::default() };
                 (hash, counts, record.text)
@@ -380,6 +381,7 @@ mod tests {
     use crate::ids::{Crypto, Event, PeerAddr, PeerId};
     use crate::registry::Wake;
     use crate::swarm::{Announcement, Chosen, Newcomer};
+    use crate::tests::announcement::open_at;
     use crate::tests::harness;
     use crate::tracker::{Completion, Desk, Outbox};
 
@@ -467,7 +469,7 @@ mod tests {
         };
         store.enter(
             &Newcomer::unlisted(&announcement),
-            Millis(0),
+            open_at(Millis(0)),
             &mut fastrand::Rng::with_seed(7),
             &mut Chosen::new(),
         );

@@ -7,7 +7,8 @@
 use smallvec::SmallVec;
 
 use crate::ids::{InfoHash, Ticket};
-use crate::registry::{self, LookupError, Record, Standing};
+use crate::listing::{Listing, Record};
+use crate::registry::{self, LookupError};
 use crate::swarm::Counts;
 use crate::tracker::{Answer, Client, Parked, Tallied, Tracker, Turn, temporary};
 use crate::wire::frame::Framing;
@@ -128,19 +129,18 @@ impl Tracker {
         hash: &InfoHash,
         record: Option<&'r Record>,
     ) -> Option<ScrapeEntry<'r>> {
-        let standing = record.map_or(Standing::Unknown, |record| record.standing);
-        let counts = match (standing, self.store.scrape(hash)) {
-            (Standing::Banned, _) => return None,
-            (Standing::Unknown, _) if self.policy.registered_only => return None,
+        let listing = record.map_or(Listing::Unlisted, |record| record.listing);
+        let counts = match (listing, self.store.scrape(hash)) {
+            _ if !self.served().contains(listing) => return None,
             (_, Some(counts)) => counts,
-            (Standing::Known, None) if self.registry.is_listing() => Counts {
+            (Listing::Listed, None) => Counts {
                 downloaded: record.map_or(0, |record| record.downloaded),
                 ..Counts::default()
             },
-            (Standing::Known | Standing::Unknown, None) => return None,
+            (_, None) => return None,
         };
         let name = record
-            .filter(|record| record.standing == Standing::Known)
+            .filter(|record| record.listing == Listing::Listed)
             .and_then(|record| record.text.as_deref());
         Some(ScrapeEntry {
             hash: *hash,

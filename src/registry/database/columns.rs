@@ -14,7 +14,7 @@ use hashbrown::HashMap;
 
 #[cfg(feature = "databases")]
 use crate::ids::InfoHash;
-use crate::registry::{Record, Standing};
+use crate::listing::{Listing, Record};
 
 /// Bytes of a name or a reason in a record: 255 characters of utf8mb3, for which replies have room.
 /// Only utf8mb4 can hold more.
@@ -26,12 +26,11 @@ pub(super) type ByHash<T> = HashMap<InfoHash, T, RandomState>;
 
 /// The record of a listed torrent, from its columns.
 pub(super) fn record(name: &[u8], downloaded: u64, banned: bool, reason: &[u8]) -> Record {
-    let (standing, text) =
-        if banned { (Standing::Banned, reason) } else { (Standing::Known, name) };
+    let (listing, text) = if banned { (Listing::Banned, reason) } else { (Listing::Listed, name) };
     let text = readable(text);
     let text =
         (!text.is_empty()).then(|| Arc::from(&text[..text.floor_char_boundary(TEXT_BYTES_MAX)]));
-    Record { standing, text, downloaded: count(downloaded) }
+    Record { listing, text, downloaded: count(downloaded) }
 }
 
 /// One record for each of `hashes`, in their order, from the rows that were found.
@@ -39,7 +38,7 @@ pub(super) fn record(name: &[u8], downloaded: u64, banned: bool, reason: &[u8]) 
 pub(super) fn in_order(hashes: &[InfoHash], found: &ByHash<Record>) -> Vec<Record> {
     hashes
         .iter()
-        .map(|hash| found.get(hash).cloned().unwrap_or_else(|| Record::plain(Standing::Unknown)))
+        .map(|hash| found.get(hash).cloned().unwrap_or_else(|| Record::plain(Listing::Unlisted)))
         .collect()
 }
 
@@ -62,12 +61,12 @@ mod tests {
         let name = "ü".repeat(400);
         let known = record(name.as_bytes(), u64::MAX, false, b"unused");
         assert_eq!(known.text.as_deref(), Some("ü".repeat(TEXT_BYTES_MAX / 2).as_str()));
-        assert_eq!((known.standing, known.downloaded), (Standing::Known, u32::MAX));
+        assert_eq!((known.listing, known.downloaded), (Listing::Listed, u32::MAX));
         assert_eq!(record(b"", 0, false, b"unused").text, None);
         let banned = record(b"unused", 3, true, b"gr\xfcndlich");
         assert_eq!(
-            (banned.standing, banned.text.as_deref()),
-            (Standing::Banned, Some("gr\u{fffd}ndlich"))
+            (banned.listing, banned.text.as_deref()),
+            (Listing::Banned, Some("gr\u{fffd}ndlich"))
         );
     }
 }

@@ -19,7 +19,7 @@ use rusqlite::{
 };
 
 use crate::ids::InfoHash;
-use crate::registry::Record;
+use crate::listing::Record;
 use crate::registry::database::columns::{self, ByHash, in_order, readable, record};
 use crate::registry::database::edit::{
     CHANGE_HOURS_KEPT, CHANGES_DELETED_MAX, Held, Plan, Write, Written, plan,

@@ -11,7 +11,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::ids::InfoHash;
-use crate::registry::Record;
+use crate::listing::Record;
 use crate::registry::database::columns;
 
 /// Hashes in one lookup.

@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, Once};
 use std::thread::{self, JoinHandle};
 
 use super::*;
+use crate::listing::Record;
 use crate::registry::database::DatabaseError;
-use crate::registry::{Record, panic_is_fenced};
+use crate::registry::panic_is_fenced;
 
 /// A server that plays what it was told to whoever connects, without listening to them.
 struct Fake {

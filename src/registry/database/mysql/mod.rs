@@ -27,7 +27,7 @@ mod statement;
 use mysql::Row as Cells;
 
 use crate::ids::InfoHash;
-use crate::registry::Record;
+use crate::listing::Record;
 use crate::registry::database::columns::{self, ByHash, in_order, record};
 use crate::registry::database::edit::{Held, Plan, plan};
 use crate::registry::database::mysql::failure::Fault;
