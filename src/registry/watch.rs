@@ -121,11 +121,9 @@ impl Watcher {
             clock,
         });
         let (thread, open) = (Arc::clone(&shared), Arc::clone(open));
-        thread::Builder::new().name("watch".into()).spawn(move || {
-            if let Some(ledger) = &open.ledger {
-                thread.run(ledger().as_mut(), (open.backend)().as_mut());
-            }
-        })?;
+        thread::Builder::new()
+            .name("watch".into())
+            .spawn(move || thread.run((open.ledger)().as_mut(), (open.backend)().as_mut()))?;
         Ok(Watcher(shared))
     }
 

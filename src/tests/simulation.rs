@@ -15,9 +15,10 @@ use std::sync::Arc;
 use crate::ids::{InfoHash, Millis, Ticket};
 use crate::listing::{Listing, Record};
 use crate::registry::database::DatabaseError;
-use crate::registry::{self, Backend, Databases, Mailboxes, Registry, Wake};
+use crate::registry::{self, Backend, Databases, Mailboxes, OpenBackend, Registry, Wake};
 use crate::server::{Connection, Limits, Next, Round, SlotId, Slots};
 use crate::tests::harness::{self, Bench, Seat, no_full_scrape, policy};
+use crate::tests::paper_ledger;
 use crate::tracker::{Desk, Tracker};
 use crate::wire::reply::REPLY_BYTES_MAX;
 
@@ -86,8 +87,8 @@ impl Site {
         let mail = Mailboxes::new([Arc::clone(&wake)]);
         let settings =
             registry::Settings { cache_ttl_ms: 5_000, seed, ..harness::registry_settings() };
-        let databases =
-            Databases { backend: Box::new(|| Box::new(Fake { away: true })), ledger: None };
+        let backend: OpenBackend = Box::new(|| Box::new(Fake { away: true }));
+        let databases = Databases { backend, ledger: paper_ledger::away() };
         let store = harness::store(&policy(), seed);
         let registry =
             Registry::start(&settings, databases, Arc::clone(&store), mail.clone()).unwrap();
