@@ -280,7 +280,7 @@ fn open_database(config: &Config) -> Result<(Option<Databases>, Option<StateFile
     let ledger = source.clone();
     let databases = Databases {
         backend: Box::new(move || source.backend(lookup)),
-        ledger: Some(Box::new(move || ledger.ledger(write))),
+        ledger: Box::new(move || ledger.ledger(write)),
     };
     Ok((Some(databases), state_file))
 }

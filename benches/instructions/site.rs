@@ -22,6 +22,8 @@ use announced::swarm::{self, Store, VERDICT_MS_MAX};
 use announced::tracker::{Round, Scratch, Tracker};
 use announced::wire::reply::REPLY_BYTES_MAX;
 
+use crate::away::Away;
+
 const SEED: u64 = 7;
 const NOW: Millis = Millis(1_000);
 const REQUEST_BYTES_MAX: usize = 8_192;
@@ -101,14 +103,14 @@ impl Site {
     }
 }
 
-/// Verdicts that outlive the count, and no threads: [`Site::look_up`] does their work.
+/// Verdicts that outlive the count, and no threads that look up: [`Site::look_up`] does their work.
 fn registry_settings() -> registry::Settings {
     registry::Settings {
         cache_ttl_ms: VERDICT_MS_MAX,
         cache_bytes_max: 256 << 20,
         pool: PoolSettings { threads: 0, queue_max: 1_000 },
         seed: SEED,
-        flush_interval: Duration::MAX,
+        flush_interval: Duration::from_secs(3_600),
         torrent_ttl: Duration::ZERO,
         state_file: None,
         clock: Arc::new(|| NOW),
@@ -116,7 +118,7 @@ fn registry_settings() -> registry::Settings {
 }
 
 fn all_listed() -> Databases {
-    Databases { backend: Box::new(|| Box::new(AllListed)), ledger: None }
+    Databases { backend: Box::new(|| Box::new(AllListed)), ledger: Box::new(|| Box::new(Away)) }
 }
 
 /// A database that lists every torrent.

@@ -36,7 +36,7 @@ const SAVE_INTERVAL: Duration = Duration::from_secs(300);
 /// How often torrents past their time are looked for.
 const DELETE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Handle to the thread.
+/// Handle to the thread; dropping it tells it to end.
 pub(super) struct Flusher(Arc<Shared>);
 
 struct Shared {
@@ -90,11 +90,9 @@ impl Flusher {
     fn spawn(shared: Shared, open: &Arc<Databases>) -> io::Result<Flusher> {
         let shared = Arc::new(shared);
         let (thread, open) = (Arc::clone(&shared), Arc::clone(open));
-        thread::Builder::new().name("flush".into()).spawn(move || {
-            if let Some(open) = &open.ledger {
-                thread.run(open().as_mut());
-            }
-        })?;
+        thread::Builder::new()
+            .name("flush".into())
+            .spawn(move || thread.run((open.ledger)().as_mut()))?;
         Ok(Flusher(shared))
     }
 
@@ -130,6 +128,14 @@ impl Flusher {
         } else if unwritten > 0 {
             log::error!("{counters} are lost: they could be neither written nor saved");
         }
+    }
+}
+
+/// A thread that nobody has closed ends, too; what it could not write is then lost.
+impl Drop for Flusher {
+    fn drop(&mut self) {
+        self.0.desk.lock().stage = Stage::Closed;
+        self.0.changed.notify_all();
     }
 }
 
@@ -383,7 +389,7 @@ mod tests {
         };
         let databases = Databases {
             backend: Box::new(|| panic!("nothing is looked up")),
-            ledger: Some(Box::new(ledger)),
+            ledger: Box::new(ledger),
         };
         Flusher::spawn(shared, &Arc::new(databases)).unwrap()
     }

@@ -9,11 +9,9 @@ use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 use crate::ids::InfoHash;
 use crate::listing::{Listing, Record};
-use crate::registry::database::{BATCH_ROWS_MAX, Batch, Counted, NodeId};
+use crate::registry::database::{BATCH_ROWS_MAX, Batch, Counted, Fingerprint, NodeId};
 
 /// The first bytes of the file; another form of it has others.
 const MAGIC: &[u8; 21] = b"announced, state 2\r\n\0";
@@ -24,24 +22,6 @@ const KNOWN: u8 = b'k';
 const BANNED: u8 = b'b';
 const BATCH: u8 = b'w';
 const END: u8 = b'.';
-
-/// Tells one database from others: a hash of where it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Fingerprint(pub(super) [u8; 32]);
-
-impl Fingerprint {
-    /// Of the database at `place`, which names neither a user nor a password.
-    pub fn of(kind: &str, place: &[u8]) -> Fingerprint {
-        Fingerprint(
-            Sha256::new()
-                .chain_update(kind)
-                .chain_update([0])
-                .chain_update(place)
-                .finalize()
-                .into(),
-        )
-    }
-}
 
 /// What a file holds.
 #[derive(Default)]

@@ -20,8 +20,8 @@ use data_encoding::HEXLOWER;
 
 use crate::ids::InfoHash;
 use crate::listing::Record;
-use crate::registry::database::Batch;
-use crate::registry::saved::{self, Fingerprint, Saved};
+use crate::registry::database::{Batch, Fingerprint};
+use crate::registry::saved::{self, Saved};
 
 const NAME: &str = "announced.state";
 /// Bytes of its fingerprint by which a file of another database is named.

@@ -16,7 +16,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::ids::{InfoHash, Millis};
 use crate::listing::{Listing, REFRESH_RETRY_MS, Record, Verdict};
 use crate::registry::cache::{Cache, Peeked};
-use crate::registry::recent::{Mark, Recent};
+use crate::registry::recent_batches::{Mark, RecentBatches};
 use crate::swarm::Store;
 
 /// Locks the cache is spread over; a power of two.
@@ -40,7 +40,7 @@ pub(super) struct Verdicts {
     shards: Box<[Mutex<Cache>]>,
     pub(super) store: Arc<Store>,
     /// What has been written to the database lately.
-    pub(super) recent: Recent,
+    pub(super) recent: RecentBatches,
     /// Whether a swarm may have begun while nobody could be asked for its verdict.
     unasked: AtomicBool,
 }
@@ -76,7 +76,7 @@ impl Verdicts {
             keys,
             shards: (0..CACHE_SHARDS).map(|_| shard()).collect(),
             store,
-            recent: Recent::default(),
+            recent: RecentBatches::default(),
             unasked: AtomicBool::new(false),
         }
     }

@@ -27,7 +27,7 @@ use crate::registry::database::{
 };
 use crate::registry::health::{Backoff, Health, Part};
 use crate::registry::verdicts::Verdicts;
-use crate::registry::{Clock, Databases, bookkeeping};
+use crate::registry::{Clock, Databases};
 use crate::swarm::Walk;
 
 /// How often changes are asked for.
@@ -121,11 +121,9 @@ impl Watcher {
             clock,
         });
         let (thread, open) = (Arc::clone(&shared), Arc::clone(open));
-        thread::Builder::new().name("watch".into()).spawn(move || {
-            if let Some(ledger) = &open.ledger {
-                thread.run(ledger().as_mut(), (open.backend)().as_mut());
-            }
-        })?;
+        thread::Builder::new()
+            .name("watch".into())
+            .spawn(move || thread.run((open.ledger)().as_mut(), (open.backend)().as_mut()))?;
         Ok(Watcher(shared))
     }
 
@@ -264,7 +262,7 @@ impl Shared {
         let mut asked = self.verdicts.ask((self.clock)());
         read_pages(ledger, |rows| {
             for row in rows.iter().filter(|row| starting || self.verdicts.holds(&row.info_hash)) {
-                self.verdicts.hear(&row.info_hash, &record(row), asked);
+                self.verdicts.hear(&row.info_hash, &row.record(), asked);
             }
             count += rows.len();
             full = starting && !self.verdicts.has_room();
@@ -328,7 +326,7 @@ pub(super) fn read_all(
     mut f: impl FnMut(&InfoHash, &Record),
 ) -> Result<(), DatabaseError> {
     read_pages(ledger, |rows| {
-        rows.iter().for_each(|row| f(&row.info_hash, &record(row)));
+        rows.iter().for_each(|row| f(&row.info_hash, &row.record()));
         true
     })
 }
@@ -346,11 +344,6 @@ fn read_pages(
             return Ok(());
         }
     }
-}
-
-fn record(row: &Row) -> Record {
-    let reason = row.ban_reason.as_deref().unwrap_or_default();
-    bookkeeping::record(row.name.as_bytes(), row.downloaded.into(), row.banned, reason.as_bytes())
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ pub fn registry_settings() -> registry::Settings {
         cache_bytes_max: 1 << 20,
         pool: PoolSettings { threads: 0, queue_max: 8 },
         seed: SEED,
-        flush_interval: Duration::MAX,
+        flush_interval: Duration::from_secs(3_600),
         torrent_ttl: Duration::ZERO,
         state_file: None,
         clock: Arc::new(|| Millis(0)),

@@ -147,8 +147,8 @@ fn only_the_program_prints_and_only_sockopt_is_unsafe() {
 #[test]
 fn databases_and_sockets_stay_in_their_files() {
     let homes = [
-        ("use mysql::", "registry/mysql/"),
-        ("rusqlite", "registry/sqlite.rs"),
+        ("use mysql::", "registry/database/mysql/"),
+        ("rusqlite", "registry/database/sqlite.rs"),
         ("httparse::Request", "wire/http.rs"),
     ];
     for source in sources().iter().filter(|source| !source.path.starts_with("tests")) {

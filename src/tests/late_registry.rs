@@ -16,7 +16,7 @@ use crate::ids::InfoHash;
 use crate::listing::{Listing, Record};
 use crate::registry::database::{Batch, DatabaseError};
 use crate::registry::{Backend, Databases, OpenBackend, OpenLedger};
-use crate::tests::paper_ledger::PaperLedger;
+use crate::tests::paper_ledger::{self, PaperLedger};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -61,11 +61,11 @@ fn record(hash: &InfoHash) -> Record {
 }
 
 fn start(mode: Mode, settle: impl FnOnce(&mut Config)) -> (Daemon, Database) {
-    start_with(None, mode, settle)
+    start_with(paper_ledger::away(), mode, settle)
 }
 
 fn start_with(
-    ledger: Option<OpenLedger>,
+    ledger: OpenLedger,
     mode: Mode,
     settle: impl FnOnce(&mut Config),
 ) -> (Daemon, Database) {
@@ -539,7 +539,7 @@ fn answers_and_counters_share_the_time_for_stopping() {
         };
         Box::new(PaperLedger { on_write: Some(Box::new(never)), ..PaperLedger::default() })
     });
-    let (server, database) = start_with(Some(ledger), Mode::Registered, |config| {
+    let (server, database) = start_with(ledger, Mode::Registered, |config| {
         config.database.flush_interval = Duration::from_secs(1);
     });
     let mut peer = Peer::connect(&server);

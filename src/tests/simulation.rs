@@ -18,9 +18,10 @@ use crate::frontend::LateAnswer;
 use crate::ids::{InfoHash, Millis};
 use crate::listing::{Listing, Record};
 use crate::registry::database::DatabaseError;
-use crate::registry::{self, Backend, Databases, Mailboxes, Registry, Wake};
+use crate::registry::{self, Backend, Databases, Mailboxes, OpenBackend, Registry, Wake};
 use crate::server::{ConnectionSettings, Connections, Readiness, SlotId};
 use crate::tests::harness::{self, policy};
+use crate::tests::paper_ledger;
 use crate::tests::simulated_stream::{SimulatedPeer, SimulatedStream, pair};
 use crate::tracker::{Round, Scratch, Tracker};
 use crate::wire::reply::REPLY_BYTES_MAX;
@@ -93,8 +94,8 @@ impl Simulation {
         let mail = Mailboxes::new([wake]);
         let settings =
             registry::Settings { cache_ttl_ms: 5_000, seed, ..harness::registry_settings() };
-        let databases =
-            Databases { backend: Box::new(|| Box::new(Fake { away: true })), ledger: None };
+        let backend: OpenBackend = Box::new(|| Box::new(Fake { away: true }));
+        let databases = Databases { backend, ledger: paper_ledger::away() };
         let store = harness::store(&policy(), seed);
         let registry =
             Registry::start(&settings, databases, Arc::clone(&store), mail.clone()).unwrap();

@@ -11,17 +11,20 @@ mod serve;
 mod terminal;
 mod torrent;
 
+use std::panic;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ErrorKind};
 
 use announced::config::{self, Flags, Sources, redact};
+use announced::registry::panic_is_fenced;
 
 use flags::{Command, CommandLine, environment_database};
 use terminal::{complain, print};
 
 fn main() -> ExitCode {
+    print_no_fenced_panic();
     let outcome = match CommandLine::read() {
         Ok(CommandLine { command: None, start }) => serve::run(start),
         Ok(CommandLine { command: Some(Command::Config), .. }) => print(&config::default_file()),
@@ -71,4 +74,14 @@ fn check(file: PathBuf) -> Result<(), Vec<String>> {
     }
     .load()?;
     print(&ok)
+}
+
+/// A panic that the library catches is told of as an error of what panicked.
+fn print_no_fenced_panic() {
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        if !panic_is_fenced() {
+            print(panic);
+        }
+    }));
 }

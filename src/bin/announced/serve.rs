@@ -25,6 +25,7 @@ use signal_hook::iterator::Signals;
 
 use announced::config::{Flags, LogLevel, Sources};
 use announced::daemon::Daemon;
+use announced::registry::panic_is_fenced;
 
 use crate::flags::{Start, environment_database};
 
@@ -83,10 +84,13 @@ enum Event {
 }
 
 /// Turns panics into events, whichever thread it is: without the one that writes counters, say, the
-/// tracker would go on serving, and count for nothing.
+/// tracker would go on serving, and count for nothing. One that the library catches is none.
 fn watch_panics(events: Sender<Event>) {
     let print = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
+        if panic_is_fenced() {
+            return;
+        }
         print(panic);
         let thread = thread::current().name().unwrap_or("without a name").to_owned();
         log::error!("the thread {thread} panicked: the tracker cannot go on");

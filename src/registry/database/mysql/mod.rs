@@ -9,92 +9,36 @@
 //! know no transactions, cannot be asked: there, a batch whose fate is not known is taken as
 //! applied. It may be lost; it is never counted twice.
 //!
+//! The driver panics at what it cannot read, and where it is asked to log in by `ed25519` or
+//! `parsec`, which are not built in: every call into it is fenced (`fence`).
+//!
 //! Never: TLS, which would need a library this crate does without; a Unix socket, unless the URL
 //! names one (`?socket=PATH`) or asks to prefer it; the driver's authentication by the system's
 //! user (`unix_socket`), which it does not speak.
 
+mod address;
 mod cell;
 mod failure;
+mod fence;
 mod link;
 mod shape;
 mod statement;
 
-use mysql::{Error, Opts, OptsBuilder, Row as Cells, UrlError};
+use mysql::Row as Cells;
 
-use self::failure::Place;
-use self::link::{Link, Session, Stop, Undone};
-use crate::config::DatabaseUrl;
 use crate::ids::InfoHash;
 use crate::listing::Record;
-use crate::registry::bookkeeping;
-use crate::registry::bookkeeping::{ByHash, Held, Numbered, Plan, in_order, plan, record};
-use crate::registry::database::{
+use crate::registry::database::columns::{self, ByHash, in_order, record};
+use crate::registry::database::edit::{Held, Plan, plan};
+use crate::registry::database::mysql::failure::Fault;
+use crate::registry::database::mysql::link::{Link, Session, Stop, Undone};
+use crate::registry::database::numbered::Numbered;
+use crate::registry::database::traits::{
     Backend, Batch, Change, DatabaseError, Edit, Edited, Ledger, Row, TimeLimits,
 };
 
-/// Where a MySQL database is, and as whom to connect.
-#[derive(Clone)]
-pub(super) struct Address {
-    opts: Opts,
-    place: Place,
-}
-
-impl Address {
-    /// Reads `mysql://USER:PASSWORD@HOST:PORT/NAME`, perhaps with parameters of the driver's.
-    ///
-    /// # Errors
-    /// One line on what is wrong with the URL, without quoting it.
-    pub(super) fn parse(url: &DatabaseUrl) -> Result<Address, String> {
-        let text = url.secret();
-        let opts = Opts::from_url(text).map_err(|error| describe(&error, text))?;
-        if opts.get_ssl_opts().is_some() {
-            return Err("asks for TLS, which is not built in".to_owned());
-        }
-        let Some(name) = opts.get_db_name().filter(|name| !name.is_empty()) else {
-            return Err("names no database: it ends with /NAME".to_owned());
-        };
-        let server = match opts.get_socket() {
-            Some(socket) => socket.to_owned(),
-            None => format!("{}:{}", opts.get_ip_or_hostname(), opts.get_tcp_port()),
-        };
-        let place = Place { server, name: name.to_owned() };
-        // The driver prefers a socket unless told otherwise, and so would reach another server
-        // where only a port is forwarded.
-        let prefer_socket = opts.get_prefer_socket() && text.contains("prefer_socket=true");
-        Ok(Address {
-            opts: OptsBuilder::from_opts(opts).prefer_socket(prefer_socket).into(),
-            place,
-        })
-    }
-
-    /// The server and the database's name there, without the user.
-    pub(super) fn place(&self) -> String {
-        format!("{}/{}", self.place.server, self.place.name)
-    }
-}
-
-/// What is wrong with a URL. A `?` in a password that is not escaped makes the rest of it a
-/// parameter, so that none is quoted then.
-fn describe(error: &UrlError, url: &str) -> String {
-    let password_may_be_split = url.split_once('?').is_some_and(|(_, rest)| rest.contains('@'));
-    match error {
-        UrlError::UnknownParameter(_)
-        | UrlError::InvalidValue(..)
-        | UrlError::FeatureRequired(..)
-            if password_may_be_split =>
-        {
-            "has a ? before the @: in a password, ? is written %3F".to_owned()
-        }
-        UrlError::UnknownParameter(name) => format!("has an unknown parameter {name}"),
-        UrlError::InvalidValue(name, _) => format!("has a parameter {name} that cannot be read"),
-        UrlError::FeatureRequired(_, name) => {
-            format!("has a parameter {name} that needs TLS, which is not built in")
-        }
-        _ => "cannot be read: in a user or a password, @ is written %40, / %2F, : %3A, ? %3F, # \
-              %23 and % %25"
-            .to_owned(),
-    }
-}
+pub(super) use address::Address;
+pub use fence::panic_is_fenced;
 
 /// A MySQL database.
 pub(super) struct Mysql {
@@ -226,11 +170,11 @@ fn row(row: &Cells) -> Option<Row> {
     Some(Row {
         info_hash: cell::info_hash(row, 0)?,
         name: cell::text(row, 1),
-        downloaded: bookkeeping::count(cell::number(row, 2)),
+        downloaded: columns::count(cell::number(row, 2)),
         banned: cell::number(row, 3) != 0,
         ban_reason: cell::text_if_any(row, 4),
-        complete: bookkeeping::count(cell::number(row, 5)),
-        incomplete: bookkeeping::count(cell::number(row, 6)),
+        complete: columns::count(cell::number(row, 5)),
+        incomplete: columns::count(cell::number(row, 6)),
         added_unix_s: seconds(7),
         updated_unix_s: seconds(8),
     })
@@ -259,7 +203,7 @@ fn move_on(session: &mut Session, batch: &Batch) -> Result<bool, Stop> {
 }
 
 /// What is listed of the torrents that are to be edited.
-fn held(session: &mut Session, edits: &[Edit]) -> Result<ByHash<Held>, Error> {
+fn held(session: &mut Session, edits: &[Edit]) -> Result<ByHash<Held>, Fault> {
     let sql = statement::held(edits.iter().map(Edit::info_hash), &session.shape);
     let rows = session.rows(&sql, |row| {
         let held = Held {

@@ -9,12 +9,11 @@
 
 use std::fmt::Write as _;
 
-use super::shape::Shape;
 use crate::ids::InfoHash;
-use crate::registry::bookkeeping::{
-    CHANGE_HOURS_KEPT, CHANGES_DELETED_MAX, FLUSH_DAYS_KEPT, Write, Written,
-};
-use crate::registry::database::{BATCH_ROWS_MAX, Batch, CHANGES_MAX, Counted};
+use crate::registry::database::edit::{CHANGE_HOURS_KEPT, CHANGES_DELETED_MAX, Write, Written};
+use crate::registry::database::mysql::shape::Shape;
+use crate::registry::database::numbered::FLUSH_DAYS_KEPT;
+use crate::registry::database::traits::{BATCH_ROWS_MAX, Batch, CHANGES_MAX, Counted};
 
 /// Statements sent in one packet: each is answered on its own, but the way there and back is paid
 /// once.

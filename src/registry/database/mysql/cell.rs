@@ -4,7 +4,7 @@
 use mysql::{Row, Value};
 
 use crate::ids::InfoHash;
-use crate::registry::bookkeeping::readable;
+use crate::registry::database::columns::readable;
 
 /// The bytes of a cell; none for NULL.
 pub(super) fn bytes(row: &Row, column: usize) -> &[u8] {

@@ -1,95 +1,22 @@
-//! What both databases do alike: records out of columns, the numbers of batches, and what an edit
-//! comes down to.
+//! What an operator's edits come down to, whichever the database.
 //!
 //! Owns: decisions, as values. Whoever asks has read the rows inside its transaction, and writes
 //! what is decided here in the same one. Never: SQL, or a database's own types.
 //!
-//! Limits: texts of [`TEXT_CHARS_MAX`] characters, [`TEXT_BYTES_MAX`] bytes on the wire.
-
-use std::sync::Arc;
-
-use ahash::RandomState;
-use hashbrown::HashMap;
+//! Limits: texts of [`TEXT_CHARS_MAX`] characters.
 
 use crate::ids::InfoHash;
-use crate::listing::{Listing, Record};
-use crate::registry::database::{DatabaseError, Edit, Edited};
+use crate::registry::database::columns::ByHash;
+use crate::registry::database::traits::{Edit, Edited};
 
 /// Characters of a name or a reason, as wide as their columns: `varchar(255)`.
-pub(super) const TEXT_CHARS_MAX: usize = 255;
-/// Bytes of a name or a reason in a record: [`TEXT_CHARS_MAX`] of utf8mb3, for which replies have
-/// room. Only utf8mb4 can hold more.
-const TEXT_BYTES_MAX: usize = 765;
+const TEXT_CHARS_MAX: usize = 255;
 
-/// Days after which the number of a node that writes no more is forgotten.
-pub(super) const FLUSH_DAYS_KEPT: u32 = 30;
 /// Hours for which a change is kept: far longer than a tracker that polls every second goes without
 /// looking.
 pub(super) const CHANGE_HOURS_KEPT: u32 = 24;
 /// Old changes deleted by one edit, so that none of them takes long.
 pub(super) const CHANGES_DELETED_MAX: u32 = 1_000;
-
-/// Rows by their hash.
-pub(super) type ByHash<T> = HashMap<InfoHash, T, RandomState>;
-
-/// The record of a listed torrent, from its columns.
-pub(super) fn record(name: &[u8], downloaded: u64, banned: bool, reason: &[u8]) -> Record {
-    let (listing, text) = if banned { (Listing::Banned, reason) } else { (Listing::Listed, name) };
-    let text = readable(text);
-    let text =
-        (!text.is_empty()).then(|| Arc::from(&text[..text.floor_char_boundary(TEXT_BYTES_MAX)]));
-    Record { listing, text, downloaded: count(downloaded) }
-}
-
-/// One record for each of `hashes`, in their order, from the rows that were found.
-pub(super) fn in_order(hashes: &[InfoHash], found: &ByHash<Record>) -> Vec<Record> {
-    hashes
-        .iter()
-        .map(|hash| found.get(hash).cloned().unwrap_or_else(|| Record::plain(Listing::Unlisted)))
-        .collect()
-}
-
-/// A text as it stands in a column: an old database may hold one that is not UTF-8.
-pub(super) fn readable(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// A count as columns hold it: a site may have made them wider than ours.
-pub(super) fn count(column: u64) -> u32 {
-    u32::try_from(column).unwrap_or(u32::MAX)
-}
-
-/// What to do with a batch, by the number of the last one that was applied.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Numbered {
-    /// It is the next.
-    Next,
-    /// Its node is not known: it is new, or its number has been deleted. The batch counts as the
-    /// next.
-    First,
-    /// It has been applied.
-    Applied,
-}
-
-impl Numbered {
-    /// Compares `number` with the last one `applied`.
-    ///
-    /// # Errors
-    /// When batches are missing between them, which only a database set back to an earlier state,
-    /// or a hand in the table, can have caused.
-    pub(super) fn of(number: u64, applied: Option<u64>) -> Result<Numbered, DatabaseError> {
-        match applied {
-            None => Ok(Numbered::First),
-            Some(last) if last >= number => Ok(Numbered::Applied),
-            Some(last) if last + 1 == number => Ok(Numbered::Next),
-            Some(last) => Err(DatabaseError::Unfit(format!(
-                "the table flushes knows batch {last} as this tracker's last, but the next is \
-                 {number}: has the database been set back? Delete its row there, and counting \
-                 goes on"
-            ))),
-        }
-    }
-}
 
 /// A listed torrent, as far as edits look at it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -219,34 +146,6 @@ mod tests {
 
     fn ban(reason: Option<&str>) -> Edit {
         Edit::Ban { info_hash: HASH, reason: reason.map(str::to_owned) }
-    }
-
-    #[test]
-    fn a_record_shows_the_name_or_the_reason() {
-        let name = "ü".repeat(400);
-        let known = record(name.as_bytes(), u64::MAX, false, b"unused");
-        assert_eq!(known.text.as_deref(), Some("ü".repeat(TEXT_BYTES_MAX / 2).as_str()));
-        assert_eq!((known.listing, known.downloaded), (Listing::Listed, u32::MAX));
-        assert_eq!(record(b"", 0, false, b"unused").text, None);
-        let banned = record(b"unused", 3, true, b"gr\xfcndlich");
-        assert_eq!(
-            (banned.listing, banned.text.as_deref()),
-            (Listing::Banned, Some("gr\u{fffd}ndlich"))
-        );
-    }
-
-    #[test]
-    fn batches_follow_each_other_without_gaps() {
-        let rows = [
-            (7, None, Some(Numbered::First)),
-            (7, Some(6), Some(Numbered::Next)),
-            (7, Some(7), Some(Numbered::Applied)),
-            (7, Some(u64::MAX), Some(Numbered::Applied)),
-            (7, Some(5), None),
-        ];
-        for (number, applied, expected) in rows {
-            assert_eq!(Numbered::of(number, applied).ok(), expected, "{number} after {applied:?}");
-        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// See the module.
 pub(super) struct Place {
@@ -26,13 +27,20 @@ struct Opened {
     log: Option<FileId>,
 }
 
-/// A file, by its device and its number there.
+/// A file, by its device and its number there. A number is given out again once its file is gone,
+/// so the time the file was made belongs to it, where the file system keeps that.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct FileId(u64, u64);
+struct FileId {
+    device: u64,
+    number: u64,
+    made: Option<SystemTime>,
+}
 
 impl FileId {
     fn of(path: &Path) -> io::Result<FileId> {
-        fs::metadata(path).map(|metadata| FileId(metadata.dev(), metadata.ino()))
+        let metadata = fs::metadata(path)?;
+        let made = metadata.created().ok();
+        Ok(FileId { device: metadata.dev(), number: metadata.ino(), made })
     }
 }
 

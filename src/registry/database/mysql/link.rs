@@ -17,12 +17,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
-use mysql::{Conn, Error, Opts, OptsBuilder, Row};
+use mysql::{Error, Opts, OptsBuilder, Row};
 
-use super::failure::{Place, is_collision, is_cut};
-use super::shape::Shape;
-use super::{Address, cell, statement};
-use crate::registry::database::{DatabaseError, TimeLimits};
+use crate::registry::database::mysql::address::Address;
+use crate::registry::database::mysql::failure::{Fault, Place};
+use crate::registry::database::mysql::fence::Driver;
+use crate::registry::database::mysql::shape::Shape;
+use crate::registry::database::mysql::{cell, statement};
+use crate::registry::database::traits::{DatabaseError, TimeLimits};
 
 /// Addresses tried of one host name.
 const ADDRESSES_MAX: usize = 8;
@@ -45,7 +47,7 @@ pub(super) struct Link {
 
 /// A connection that works, as far as is known.
 pub(super) struct Session {
-    conn: Conn,
+    conn: Driver,
     since: Instant,
     /// Whether [`Session::change`] has, or may have, changed something in this transaction.
     changed: bool,
@@ -56,14 +58,14 @@ pub(super) struct Session {
 /// Why the steps of a transaction cannot go on.
 pub(super) enum Stop {
     /// The server or the driver says so.
-    Failed(Error),
+    Failed(Fault),
     /// What was read says so.
     Unfit(DatabaseError),
 }
 
-impl From<Error> for Stop {
-    fn from(error: Error) -> Stop {
-        Stop::Failed(error)
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Stop {
+        Stop::Failed(fault)
     }
 }
 
@@ -94,7 +96,7 @@ impl Link {
     /// Asks a question, which may be asked twice.
     pub(super) fn ask<T>(
         &mut self,
-        question: impl FnMut(&mut Session) -> Result<T, Error>,
+        question: impl FnMut(&mut Session) -> Result<T, Fault>,
     ) -> Result<T, DatabaseError> {
         let (session, answer) = self.ask_first(question)?;
         self.kept = Some(session);
@@ -118,7 +120,7 @@ impl Link {
                         self.kept = Some(session);
                         return Ok(done);
                     }
-                    Err(error) => (Stop::Failed(error), true),
+                    Err(fault) => (Stop::Failed(fault), true),
                 },
                 Err(stop) => (stop, false),
             };
@@ -127,14 +129,14 @@ impl Link {
             match stop {
                 // A cluster may find out only at the COMMIT that another node was first: then it
                 // has rolled back.
-                Stop::Failed(error)
+                Stop::Failed(fault)
                     if undone
-                        && is_collision(&error)
+                        && fault.is_collision()
                         && self.begin_again(session, pauses_ms.next()) => {}
-                Stop::Failed(error) if undone && (!committing || is_collision(&error)) => {
-                    return Err(Undone::Wholly(self.explain(&error)));
+                Stop::Failed(fault) if undone && (!committing || fault.is_collision()) => {
+                    return Err(Undone::Wholly(self.explain(&fault)));
                 }
-                Stop::Failed(error) => return Err(Undone::Perhaps(self.explain(&error))),
+                Stop::Failed(fault) => return Err(Undone::Perhaps(self.explain(&fault))),
                 Stop::Unfit(error) => return Err(Undone::Wholly(error)),
             }
         }
@@ -156,27 +158,27 @@ impl Link {
     /// connection is the caller's.
     fn ask_first<T>(
         &mut self,
-        mut question: impl FnMut(&mut Session) -> Result<T, Error>,
+        mut question: impl FnMut(&mut Session) -> Result<T, Fault>,
     ) -> Result<(Session, T), DatabaseError> {
         if let Some(mut kept) = self.kept.take().filter(|kept| !kept.is_outdated()) {
             match question(&mut kept) {
                 Ok(answer) => return Ok((kept, answer)),
-                Err(error) if is_cut(&error) => {}
-                Err(error) => return Err(self.explain(&error)),
+                Err(fault) if fault.is_cut() => {}
+                Err(fault) => return Err(self.explain(&fault)),
             }
         }
         let fresh = self.connect().and_then(|mut fresh| {
             let answer = question(&mut fresh)?;
             Ok((fresh, answer))
         });
-        fresh.map_err(|error| self.explain(&error))
+        fresh.map_err(|fault| self.explain(&fault))
     }
 
-    fn explain(&self, error: &Error) -> DatabaseError {
-        self.place.explain(error, self.limits)
+    fn explain(&self, fault: &Fault) -> DatabaseError {
+        self.place.explain(fault, self.limits)
     }
 
-    fn connect(&self) -> Result<Session, Error> {
+    fn connect(&self) -> Result<Session, Fault> {
         let mut session = Session {
             conn: self.dial()?,
             since: Instant::now(),
@@ -196,39 +198,39 @@ impl Link {
     /// Connects to the socket, or to the first of the host's addresses that answers. The driver
     /// itself would give up at the first that does not, and `localhost` has two where the
     /// server may listen on one.
-    fn dial(&self) -> Result<Conn, Error> {
+    fn dial(&self) -> Result<Driver, Fault> {
         if self.opts.get_socket().is_some() {
-            return Conn::new(self.opts.clone());
+            return Driver::connect(self.opts.clone());
         }
         let deadline = Instant::now() + self.limits.connect;
         let host = self.opts.get_ip_or_hostname().into_owned();
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        let mut failure =
-            Error::IoError(IoError::new(ErrorKind::NotFound, "the host has no address"));
-        for address in (host, self.opts.get_tcp_port()).to_socket_addrs()?.take(ADDRESSES_MAX) {
+        let no_address = IoError::new(ErrorKind::NotFound, "the host has no address");
+        let mut failure = Fault::Told(no_address.into());
+        let addresses = (host, self.opts.get_tcp_port()).to_socket_addrs().map_err(Error::from)?;
+        for address in addresses.take(ADDRESSES_MAX) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
             match self.dial_address(address, left) {
                 // Whoever answers is the server, whatever it says.
-                Err(error) if !matches!(error, Error::MySqlError(_)) => failure = error,
+                Err(fault) if !fault.is_answer() => failure = fault,
                 answered => return answered,
             }
         }
         Err(failure)
     }
 
-    fn dial_address(&self, address: SocketAddr, limit: Duration) -> Result<Conn, Error> {
+    fn dial_address(&self, address: SocketAddr, limit: Duration) -> Result<Driver, Fault> {
         let host = match address {
             SocketAddr::V4(address) => address.ip().to_string(),
             SocketAddr::V6(address) => format!("[{}]", address.ip()),
         };
-        Conn::new(
-            OptsBuilder::from_opts(self.opts.clone())
-                .ip_or_hostname(Some(host))
-                .tcp_connect_timeout(Some(limit)),
-        )
+        let opts = OptsBuilder::from_opts(self.opts.clone())
+            .ip_or_hostname(Some(host))
+            .tcp_connect_timeout(Some(limit));
+        Driver::connect(opts.into())
     }
 }
 
@@ -238,13 +240,13 @@ impl Session {
     }
 
     /// Finds out whether the server answers.
-    pub(super) fn ping(&mut self) -> Result<(), Error> {
-        self.conn.ping()
+    pub(super) fn ping(&mut self) -> Result<(), Fault> {
+        self.conn.call(|conn| conn.ping())
     }
 
     /// Runs one statement without rows.
-    pub(super) fn run(&mut self, sql: &str) -> Result<(), Error> {
-        self.conn.query_drop(sql)
+    pub(super) fn run(&mut self, sql: &str) -> Result<(), Fault> {
+        self.conn.call(|conn| conn.query_drop(sql))
     }
 
     /// What `read` makes of each row; rows of which it makes nothing are passed over.
@@ -252,33 +254,32 @@ impl Session {
         &mut self,
         sql: &str,
         read: impl Fn(&Row) -> Option<T>,
-    ) -> Result<Vec<T>, Error> {
-        let mut rows = Vec::new();
-        for row in self.conn.query_iter(sql)? {
-            rows.extend(read(&row?));
-        }
-        Ok(rows)
+    ) -> Result<Vec<T>, Fault> {
+        let rows: Vec<Row> = self.conn.call(|conn| conn.query_iter(sql)?.collect())?;
+        Ok(rows.iter().filter_map(read).collect())
     }
 
     /// Runs statements that change something, many in a packet; how many rows they have changed. An
     /// error ends with the statement that caused it: the server runs none after it.
-    pub(super) fn change(&mut self, statements: &[String]) -> Result<u64, Error> {
+    pub(super) fn change(&mut self, statements: &[String]) -> Result<u64, Fault> {
         let mut rows_changed = 0;
         for packet in statements.chunks(statement::PACKET_STATEMENTS_MAX) {
-            let mut answers = match self.conn.query_iter(packet.join(";")) {
-                Ok(answers) => answers,
-                Err(error) => {
-                    self.changed |= !matches!(error, Error::MySqlError(_));
-                    return Err(error);
+            let packet = packet.join(";");
+            let mut is_refused = false;
+            let changed = self.conn.call(|conn| {
+                let answers = conn.query_iter(packet);
+                is_refused = matches!(answers, Err(Error::MySqlError(_)));
+                let (mut answers, mut rows_changed) = (answers?, 0);
+                while let Some(mut answer) = answers.iter() {
+                    rows_changed += answer.affected_rows();
+                    if let Some(row) = answer.next() {
+                        row?;
+                    }
                 }
-            };
-            self.changed = true;
-            while let Some(mut answer) = answers.iter() {
-                rows_changed += answer.affected_rows();
-                if let Some(row) = answer.next() {
-                    row?;
-                }
-            }
+                Ok(rows_changed)
+            });
+            self.changed |= !is_refused;
+            rows_changed += changed?;
         }
         Ok(rows_changed)
     }

@@ -4,7 +4,7 @@
 //! Write-ahead logging, so readers and the one writer do not wait for each other; `synchronous =
 //! NORMAL`, so a power cut may take the last batches, but never half of one. A file that another
 //! process has locked is waited for, up to the time limit. One that was replaced is opened anew, by
-//! every connection before its next transaction (`place`).
+//! every connection before its next transaction (`sqlite_file`).
 //!
 //! Never: SQL from outside; everything is a parameter. Numbers past the ends of their columns are
 //! cut to what records hold.
@@ -20,54 +20,22 @@ use rusqlite::{
 
 use crate::ids::InfoHash;
 use crate::listing::Record;
-use crate::registry::bookkeeping::{
-    self, ByHash, CHANGE_HOURS_KEPT, CHANGES_DELETED_MAX, FLUSH_DAYS_KEPT,
+use crate::registry::database::columns::{self, ByHash, in_order, readable, record};
+use crate::registry::database::edit::{
+    CHANGE_HOURS_KEPT, CHANGES_DELETED_MAX, Held, Plan, Write, Written, plan,
 };
-use crate::registry::bookkeeping::{
-    Held, Numbered, Plan, Write, Written, in_order, plan, readable, record,
-};
-use crate::registry::database::{
+use crate::registry::database::numbered::{FLUSH_DAYS_KEPT, Numbered};
+use crate::registry::database::sqlite_file::Place;
+use crate::registry::database::sqlite_statement as statement;
+use crate::registry::database::traits::{
     BATCH_ROWS_MAX, Backend, Batch, CHANGES_MAX, Change, DatabaseError, Edit, Edited, Ledger, Row,
     TimeLimits,
 };
-use crate::registry::place::Place;
 
-/// The tables; there is nothing to do where they exist.
-const SCHEMA: &str = include_str!("../../schema/sqlite.sql");
 /// What to do about a file whose tables are not these.
 const OTHER_TABLES: &str = "the tables must be as in schema/sqlite.sql; name another file";
 const DAY_S: i64 = 86_400;
 const HOUR_S: i64 = 3_600;
-
-const NOW: &str = "SELECT CAST(strftime('%s', 'now') AS INTEGER)";
-const LOOKUP: &str =
-    "SELECT infohash, name, downloaded, banned, ban_reason FROM torrents WHERE infohash = ?1";
-const PAGE: &str = "SELECT infohash, name, downloaded, banned, ban_reason, complete, incomplete, \
-                    added, updated FROM torrents WHERE infohash > ?1 ORDER BY infohash LIMIT ?2";
-const COUNT: &str = "UPDATE torrents SET downloaded = MIN(downloaded + ?2, 4294967295), complete \
-                     = ?3, incomplete = ?4, updated = CASE WHEN ?5 THEN ?6 ELSE updated END WHERE \
-                     infohash = ?1";
-const LAST_NUMBER: &str = "SELECT number FROM flushes WHERE node = ?1";
-const SET_NUMBER: &str = "INSERT INTO flushes (node, number) VALUES (?1, ?2) ON CONFLICT (node) \
-                          DO UPDATE SET number = ?2, at = ?3";
-const FORGET_NODES: &str = "DELETE FROM flushes WHERE at < ?1";
-const LAST_CHANGE: &str = "SELECT MAX(number) FROM changes";
-const CHANGED: &str =
-    "SELECT number, infohash FROM changes WHERE number > ?1 ORDER BY number LIMIT ?2";
-const CHANGED_ONE: &str = "SELECT number, infohash FROM changes WHERE number = ?1";
-const TELL: &str = "INSERT INTO changes (infohash) VALUES (?1)";
-const FORGET_CHANGES: &str = "DELETE FROM changes WHERE number IN (SELECT number FROM changes \
-                              WHERE at < ?1 ORDER BY number LIMIT ?2)";
-const IDLE: &str = "SELECT infohash FROM torrents WHERE banned = 0 AND complete = 0 AND \
-                    incomplete = 0 AND updated BETWEEN 1 AND ?1 ORDER BY updated LIMIT ?2";
-const DELETE_IDLE: &str = "DELETE FROM torrents WHERE infohash = ?2 AND banned = 0 AND complete = \
-                           0 AND incomplete = 0 AND updated BETWEEN 1 AND ?1";
-const INSERT: &str =
-    "INSERT INTO torrents (infohash, name, banned, ban_reason) VALUES (?1, ?2, ?3, NULLIF(?4, ''))";
-const NAME: &str = "UPDATE torrents SET name = ?2, updated = ?3 WHERE infohash = ?1";
-const BAN: &str = "UPDATE torrents SET banned = ?2, ban_reason = NULLIF(?3, ''), updated = ?4 \
-                   WHERE infohash = ?1";
-const DELETE: &str = "DELETE FROM torrents WHERE infohash = ?1";
 
 /// An SQLite file.
 pub(super) struct Sqlite {
@@ -100,7 +68,7 @@ impl Sqlite {
     /// When that cannot be done, or the file cannot be written to; the text names it.
     pub(super) fn prepare(&mut self) -> Result<(), DatabaseError> {
         drop(self.open(OpenFlags::SQLITE_OPEN_CREATE).map_err(|error| self.explain(&error))?);
-        self.write(|transaction| Ok(transaction.execute_batch(SCHEMA)?))
+        self.write(|transaction| Ok(transaction.execute_batch(statement::SCHEMA)?))
     }
 
     /// Asks in a transaction that only reads.
@@ -206,7 +174,7 @@ impl Sqlite {
 impl Backend for Sqlite {
     fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, DatabaseError> {
         self.ask(|transaction| {
-            let mut statement = transaction.prepare(LOOKUP)?;
+            let mut statement = transaction.prepare(statement::LOOKUP)?;
             let mut found = ByHash::default();
             for hash in hashes {
                 let record = statement.query_row([hash.0], |row| {
@@ -229,7 +197,7 @@ impl Ledger for Sqlite {
         // Nothing is below the empty blob.
         let after = after.map_or(&[][..], |hash| &hash.0);
         self.ask(|transaction| {
-            let mut statement = transaction.prepare(PAGE)?;
+            let mut statement = transaction.prepare(statement::PAGE)?;
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             let rows = statement.query_map(params![after, limit], row)?;
             Ok(rows.collect::<Result<_, _>>()?)
@@ -240,20 +208,26 @@ impl Ledger for Sqlite {
         self.write(|transaction| {
             let now = now(transaction)?;
             let applied = transaction
-                .prepare(LAST_NUMBER)?
+                .prepare(statement::LAST_NUMBER)?
                 .query_row([batch.node.0], |row| number(row, 0))
                 .optional()?;
             match Numbered::of(batch.number, applied).map_err(Failure::Unfit)? {
                 Numbered::Applied => return Ok(()),
                 Numbered::First => {
-                    transaction
-                        .execute(FORGET_NODES, [now - i64::from(FLUSH_DAYS_KEPT) * DAY_S])?;
+                    transaction.execute(
+                        statement::FORGET_NODES,
+                        [now - i64::from(FLUSH_DAYS_KEPT) * DAY_S],
+                    )?;
                 }
                 Numbered::Next => {}
             }
             let number = i64::try_from(batch.number).unwrap_or(i64::MAX);
-            transaction.prepare(SET_NUMBER)?.execute(params![batch.node.0, number, now])?;
-            let mut count = transaction.prepare(COUNT)?;
+            transaction.prepare(statement::SET_NUMBER)?.execute(params![
+                batch.node.0,
+                number,
+                now
+            ])?;
+            let mut count = transaction.prepare(statement::COUNT)?;
             for row in &batch.rows {
                 count.execute(params![
                     row.info_hash.0,
@@ -269,17 +243,19 @@ impl Ledger for Sqlite {
     }
 
     fn last_change(&mut self) -> Result<u64, DatabaseError> {
-        self.ask(|transaction| Ok(transaction.query_row(LAST_CHANGE, [], |row| number(row, 0))?))
+        self.ask(|transaction| {
+            Ok(transaction.query_row(statement::LAST_CHANGE, [], |row| number(row, 0))?)
+        })
     }
 
     fn changes(&mut self, after: u64, also: &[u64]) -> Result<Vec<Change>, DatabaseError> {
         self.ask(|transaction| {
             let mut changes = Vec::new();
-            let mut one = transaction.prepare(CHANGED_ONE)?;
+            let mut one = transaction.prepare(statement::CHANGED_ONE)?;
             for number in also.iter().filter(|number| **number <= after) {
                 changes.extend(change_rows(&mut one, params![signed(*number)])?);
             }
-            let mut later = transaction.prepare(CHANGED)?;
+            let mut later = transaction.prepare(statement::CHANGED)?;
             let limit = i64::try_from(CHANGES_MAX).unwrap_or(i64::MAX);
             changes.extend(change_rows(&mut later, params![signed(after), limit])?);
             changes.sort_unstable_by_key(|change| change.number);
@@ -292,7 +268,7 @@ impl Ledger for Sqlite {
     fn idle(&mut self, idle_s: u64) -> Result<Vec<InfoHash>, DatabaseError> {
         self.ask(|transaction| {
             let until = now(transaction)?.saturating_sub(signed(idle_s));
-            let mut statement = transaction.prepare(IDLE)?;
+            let mut statement = transaction.prepare(statement::IDLE)?;
             let limit = i64::try_from(BATCH_ROWS_MAX).unwrap_or(i64::MAX);
             let hashes = statement.query_map([until, limit], |row| info_hash(row, 0))?;
             Ok(hashes.collect::<Result<_, _>>()?)
@@ -302,7 +278,7 @@ impl Ledger for Sqlite {
     fn delete_idle(&mut self, hashes: &[InfoHash], idle_s: u64) -> Result<u64, DatabaseError> {
         self.write(|transaction| {
             let until = now(transaction)?.saturating_sub(signed(idle_s));
-            let mut statement = transaction.prepare(DELETE_IDLE)?;
+            let mut statement = transaction.prepare(statement::DELETE_IDLE)?;
             let mut deleted = 0;
             for hash in hashes {
                 deleted += u64::try_from(statement.execute(params![until, hash.0])?).unwrap_or(0);
@@ -315,7 +291,7 @@ impl Ledger for Sqlite {
         self.write(|transaction| {
             let Plan { edited, writes } = plan(edits, held(transaction, edits)?, true);
             let now = now(transaction)?;
-            let mut tell = transaction.prepare(TELL)?;
+            let mut tell = transaction.prepare(statement::TELL)?;
             for write in &writes {
                 apply(transaction, write, now)?;
                 tell.execute([write.info_hash.0])?;
@@ -323,7 +299,7 @@ impl Ledger for Sqlite {
             if !writes.is_empty() {
                 let until = now - i64::from(CHANGE_HOURS_KEPT) * HOUR_S;
                 transaction
-                    .prepare(FORGET_CHANGES)?
+                    .prepare(statement::FORGET_CHANGES)?
                     .execute(params![until, CHANGES_DELETED_MAX])?;
             }
             Ok(edited)
@@ -333,12 +309,12 @@ impl Ledger for Sqlite {
 
 /// The time, which is the system's: one answer for a whole transaction.
 fn now(transaction: &Transaction<'_>) -> Result<i64, Error> {
-    transaction.query_row(NOW, [], |row| row.get(0))
+    transaction.query_row(statement::NOW, [], |row| row.get(0))
 }
 
 /// What is listed of the torrents that are to be edited.
 fn held(transaction: &Transaction<'_>, edits: &[Edit]) -> Result<ByHash<Held>, Error> {
-    let mut statement = transaction.prepare(LOOKUP)?;
+    let mut statement = transaction.prepare(statement::LOOKUP)?;
     let mut listed = ByHash::default();
     for hash in edits.iter().map(Edit::info_hash) {
         let held = statement.query_row([hash.0], |row| {
@@ -353,27 +329,28 @@ fn held(transaction: &Transaction<'_>, edits: &[Edit]) -> Result<ByHash<Held>, E
 fn apply(transaction: &Transaction<'_>, write: &Write, now: i64) -> Result<(), Error> {
     let hash = write.info_hash.0;
     let written = match &write.what {
-        Written::Insert(held) => {
-            transaction.execute(INSERT, params![hash, held.name, held.banned, held.reason])
+        Written::Insert(held) => transaction
+            .execute(statement::INSERT, params![hash, held.name, held.banned, held.reason]),
+        Written::Name(name) => transaction.execute(statement::NAME, params![hash, name, now]),
+        Written::Ban(reason) => {
+            transaction.execute(statement::BAN, params![hash, true, reason, now])
         }
-        Written::Name(name) => transaction.execute(NAME, params![hash, name, now]),
-        Written::Ban(reason) => transaction.execute(BAN, params![hash, true, reason, now]),
-        Written::Unban => transaction.execute(BAN, params![hash, false, "", now]),
-        Written::Delete => transaction.execute(DELETE, params![hash]),
+        Written::Unban => transaction.execute(statement::BAN, params![hash, false, "", now]),
+        Written::Delete => transaction.execute(statement::DELETE, params![hash]),
     };
     written.map(drop)
 }
 
-/// A row of [`PAGE`].
+/// A row of [`statement::PAGE`].
 fn row(row: &Cells<'_>) -> Result<Row, Error> {
     Ok(Row {
         info_hash: info_hash(row, 0)?,
         name: text(row, 1)?,
-        downloaded: bookkeeping::count(number(row, 2)?),
+        downloaded: columns::count(number(row, 2)?),
         banned: number(row, 3)? != 0,
         ban_reason: Some(text(row, 4)?).filter(|reason| !reason.is_empty()),
-        complete: bookkeeping::count(number(row, 5)?),
-        incomplete: bookkeeping::count(number(row, 6)?),
+        complete: columns::count(number(row, 5)?),
+        incomplete: columns::count(number(row, 6)?),
         added_unix_s: signed(number(row, 7)?),
         updated_unix_s: signed(number(row, 8)?),
     })

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::ids::InfoHash;
 use crate::listing::Record;
+use crate::registry::database::columns;
 
 /// Hashes in one lookup.
 pub const LOOKUP_HASHES_MAX: usize = 256;
@@ -136,6 +137,14 @@ pub struct Row {
     pub added_unix_s: i64,
     /// When something of it was last written, seconds since 1970; 0 when unknown.
     pub updated_unix_s: i64,
+}
+
+impl Row {
+    /// What a lookup would have said of it.
+    pub fn record(&self) -> Record {
+        let reason = self.ban_reason.as_deref().unwrap_or_default().as_bytes();
+        columns::record(self.name.as_bytes(), self.downloaded.into(), self.banned, reason)
+    }
 }
 
 /// What is to be written for one torrent.

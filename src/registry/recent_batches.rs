@@ -3,10 +3,10 @@
 //! A count read from the database while a batch was being written may hold what the batch adds, or
 //! not. Owns: which torrents the last batches held, so that whoever read a count finds out whether
 //! it can be taken as it stands. The order that makes this right: a reader takes a [`Mark`] before
-//! it asks; the writer calls [`Recent::note`] when a batch is known to be applied and only then
-//! settles the books. Until it has, the books themselves know that a batch is under way; but not of
-//! those that an earlier process has left, so these are held here ([`Recent::expect`]) until they
-//! are noted.
+//! it asks; the writer calls [`RecentBatches::note`] when a batch is known to be applied and only
+//! then settles the books. Until it has, the books themselves know that a batch is under way; but
+//! not of those that an earlier process has left, so these are held here
+//! ([`RecentBatches::expect`]) until they are noted.
 //!
 //! Limits: the last [`BATCHES_MAX`] batches. Who asked before those is told that any count may
 //! differ.
@@ -25,7 +25,7 @@ const BATCHES_MAX: usize = 16;
 
 /// See the module.
 #[derive(Default)]
-pub(super) struct Recent {
+pub(super) struct RecentBatches {
     /// Batches noted so far.
     noted: AtomicU64,
     /// The hashes of the last batches, sorted.
@@ -38,7 +38,7 @@ pub(super) struct Recent {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Mark(u64);
 
-impl Recent {
+impl RecentBatches {
     /// To be taken before a count is asked for.
     pub(super) fn mark(&self) -> Mark {
         Mark(self.noted.load(Ordering::Acquire))
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn only_torrents_written_since_the_question_may_differ() {
-        let recent = Recent::default();
+        let recent = RecentBatches::default();
         recent.note(Box::new([A]), false);
         let mark = recent.mark();
         assert!(recent.is_current(&A, mark));
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn what_an_earlier_process_has_left_is_waited_for() {
-        let recent = Recent::default();
+        let recent = RecentBatches::default();
         recent.expect([A, B, A].into_iter());
         recent.note(Box::new([A, B]), true);
         assert!(!recent.is_current(&A, recent.mark()) && recent.is_current(&B, recent.mark()));
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn an_answer_older_than_what_is_remembered_may_always_differ() {
-        let recent = Recent::default();
+        let recent = RecentBatches::default();
         let mark = recent.mark();
         (0..BATCHES_MAX).for_each(|_| recent.note(Box::new([B]), false));
         assert!(recent.is_current(&A, mark));

@@ -8,9 +8,10 @@ use std::path::{self, Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::DatabaseUrl;
-use crate::registry::Fingerprint;
-use crate::registry::database::{Backend, DatabaseError, Ledger, TimeLimits};
-use crate::registry::{mysql::Address, mysql::Mysql, sqlite::Sqlite};
+use crate::registry::database::fingerprint::Fingerprint;
+use crate::registry::database::mysql::{Address, Mysql};
+use crate::registry::database::sqlite::Sqlite;
+use crate::registry::database::traits::{Backend, DatabaseError, Ledger, TimeLimits};
 
 /// For the file's lock while it is made: nobody waits for the database yet.
 const PREPARE_LOCK_WAIT: Duration = Duration::from_secs(5);
