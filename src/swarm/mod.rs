@@ -5,11 +5,11 @@
 //! and copies the chosen ones out. A re-announce allocates nothing and writes to no memory that
 //! other shards share.
 //!
-//! Never: reads a clock, has randomness of its own, logs, or knows of requests and answers: `now`
+//! Never: reads a clock, has randomness of its own, logs, or knows of requests and answers: the time
 //! and the random numbers are arguments.
 //!
-//! Limits: [`Settings::peers_max`] and [`Settings::torrents_max`]. Past a cap a peer is answered,
-//! but not stored. An empty torrent is forgotten as soon as the database has what was counted of
+//! Limits: those of [`SwarmLimits`], an argument too, as they may change. Past a cap a peer is
+//! answered, but not stored. An empty torrent is forgotten as soon as the database has what was counted of
 //! it; at once where there is none.
 //!
 //! From the outside in: `shard` (the torrents of one lock), `torrent` (one swarm, one cache line),
@@ -34,7 +34,6 @@ mod torrent;
 
 use parking_lot::{Mutex, MutexGuard};
 
-pub use self::books::VERDICT_MS_MAX;
 pub use self::chosen::{Chosen, PEERS_MAX};
 pub use self::owed::{Owed, Walk};
 pub use self::sweep::Sweep;
@@ -47,6 +46,7 @@ use self::select::Want;
 use self::shard::Shard;
 use self::state::Stamp;
 use self::torrent::Torrent;
+use crate::config::SwarmLimits;
 use crate::ids::{Crypto, Event, InfoHash, Millis, PeerAddr, PeerId};
 use crate::listing::{Listing, Served, Verdict};
 
@@ -57,18 +57,11 @@ const SHARDS: usize = 1024;
 /// lowest and the seven highest.
 const SHARD_SHIFT: u32 = 40;
 
-/// What a store is made for.
+/// What a store is made for, from its begin.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Milliseconds after its last announce that a peer is gone: the minimum and the maximum
-    /// interval together.
-    pub lifetime_ms: u64,
     /// Whether to keep peer ids, 20 bytes a peer, for dictionary answers.
     pub peer_ids: bool,
-    /// Peers that are stored, at most.
-    pub peers_max: u64,
-    /// Torrents that are stored, at most.
-    pub torrents_max: u64,
 }
 
 /// What a peer announces, as far as the swarms care.
@@ -115,9 +108,11 @@ impl Newcomer<'_> {
 
 /// What holds while something is announced.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment {
+pub struct Moment<'a> {
     /// The time.
     pub now: Millis,
+    /// How much is stored, and how long.
+    pub limits: &'a SwarmLimits,
     /// The listings with which a torrent is served.
     pub served: Served,
 }
@@ -159,6 +154,13 @@ pub struct Totals {
 struct Asker<'a> {
     announce: &'a Announcement,
     now: Millis,
+    peers_max: u64,
+}
+
+impl<'a> Asker<'a> {
+    fn new(announce: &'a Announcement, moment: Moment<'a>) -> Asker<'a> {
+        Asker { announce, now: moment.now, peers_max: moment.limits.peers_max }
+    }
 }
 
 /// What an answer is drawn with, and put into.
@@ -178,7 +180,6 @@ const _: () = assert!(size_of::<Line>() == 64);
 pub struct Store {
     shards: Box<[Line]>,
     rules: Rules,
-    lifetime_ms: u64,
     peers: Gauge,
     torrents: Gauge,
 }
@@ -189,10 +190,9 @@ impl Store {
     pub fn new(settings: Settings, seed: u64) -> Store {
         Store {
             shards: (0..SHARDS).map(|_| Line::default()).collect(),
-            rules: Rules::new(settings.lifetime_ms, settings.peer_ids, seed),
-            lifetime_ms: settings.lifetime_ms,
-            peers: Gauge::new(settings.peers_max),
-            torrents: Gauge::new(settings.torrents_max),
+            rules: Rules::new(settings.peer_ids, seed),
+            peers: Gauge::default(),
+            torrents: Gauge::default(),
         }
     }
 
@@ -202,22 +202,22 @@ impl Store {
     pub fn announce(
         &self,
         announce: &Announcement,
-        moment: Moment,
+        moment: Moment<'_>,
         rng: &mut fastrand::Rng,
         chosen: &mut Chosen,
     ) -> Announced {
-        let Moment { now, served } = moment;
         let hash = self.rules.torrent_hash(&announce.info_hash);
         let mut shard = self.lock(hash);
         let Some(at) = shard.find(hash, &announce.info_hash) else { return Announced::Absent };
         let books = &mut shard.torrent_mut(at).books;
-        if !served.contains(books.listing()) {
+        if !moment.served.contains(books.listing()) {
             return Announced::Absent;
         }
-        if books.take_stale(now) {
+        if books.take_stale(moment.now) {
             return Announced::Stale;
         }
-        Announced::Served(self.serve(&mut shard, at, Asker { announce, now }, Hand { rng, chosen }))
+        let asker = Asker::new(announce, moment);
+        Announced::Served(self.serve(&mut shard, at, asker, Hand { rng, chosen }))
     }
 
     /// Like [`Store::announce`], but begins the swarm when there is none, and asks for no newer
@@ -225,35 +225,36 @@ impl Store {
     pub fn enter(
         &self,
         newcomer: &Newcomer<'_>,
-        moment: Moment,
+        moment: Moment<'_>,
         rng: &mut fastrand::Rng,
         chosen: &mut Chosen,
     ) -> Option<Counts> {
-        let (announce, now) = (newcomer.announce, moment.now);
+        let announce = newcomer.announce;
         let hash = self.rules.torrent_hash(&announce.info_hash);
         let mut shard = self.lock(hash);
         match shard.find(hash, &announce.info_hash) {
             Some(at) if shard.torrent(at).books.listing() == Listing::Banned => None,
             Some(at) => {
-                Some(self.serve(&mut shard, at, Asker { announce, now }, Hand { rng, chosen }))
+                let asker = Asker::new(announce, moment);
+                Some(self.serve(&mut shard, at, asker, Hand { rng, chosen }))
             }
             None => {
                 chosen.clear(announce.peer.family(), announce.want_crypto_flags);
-                Some(self.begin(&mut shard, hash, newcomer, now))
+                Some(self.begin(&mut shard, hash, newcomer, moment))
             }
         }
     }
 
     fn serve(&self, shard: &mut Shard, at: usize, asker: Asker<'_>, hand: Hand<'_>) -> Counts {
-        let (Asker { announce, now }, Hand { rng, chosen }) = (asker, hand);
+        let (announce, Hand { rng, chosen }) = (asker.announce, hand);
         chosen.clear(announce.peer.family(), announce.want_crypto_flags);
         if announce.event == Event::Stopped {
             return self.leave(shard, at, announce);
         }
         let torrent = shard.torrent_mut(at);
-        torrent.books.note_activity(now);
-        let asker = self.update(torrent, announce, self.rules.ages.stamp(now));
-        torrent.choose(asker, Want::of(announce, self.rules.ids), rng, chosen);
+        torrent.books.note_activity(asker.now);
+        let place = self.update(torrent, asker);
+        torrent.choose(place, Want::of(announce, self.rules.ids), rng, chosen);
         torrent.counts()
     }
 
@@ -302,18 +303,6 @@ impl Store {
         self.peers.release(gone.map_or(0, |torrent| torrent.len()));
     }
 
-    /// Forgets a torrent, its peers and its counts.
-    pub fn remove(&self, info_hash: &InfoHash) {
-        let hash = self.rules.torrent_hash(info_hash);
-        let mut shard = self.lock(hash);
-        let removed = shard.find(hash, info_hash).map(|at| shard.remove(at, &self.rules));
-        drop(shard);
-        if let Some(torrent) = removed {
-            self.peers.release(torrent.len());
-            self.torrents.release(1);
-        }
-    }
-
     /// Calls `f` for every torrent, in no order. No lock is held then: a shard is copied first, so
     /// what `f` sees is a moment old.
     pub fn for_each(&self, mut f: impl FnMut(&InfoHash, Counts)) {
@@ -357,18 +346,24 @@ impl Store {
     }
 
     /// The first announce of a torrent: alone, so no peers are chosen.
-    fn begin(&self, shard: &mut Shard, hash: u64, newcomer: &Newcomer<'_>, now: Millis) -> Counts {
+    fn begin(
+        &self,
+        shard: &mut Shard,
+        hash: u64,
+        newcomer: &Newcomer<'_>,
+        moment: Moment<'_>,
+    ) -> Counts {
         let Newcomer { announce, verdict } = *newcomer;
         let nobody = Counts { downloaded: verdict.downloaded, ..Counts::default() };
         if announce.event == Event::Stopped
             || !announce.listening
             || shard.is_full()
-            || !self.torrents.admit()
+            || !self.torrents.admit(moment.limits.torrents_max)
         {
             return nobody;
         }
         let mut torrent = Torrent::new(announce.info_hash, verdict);
-        if self.update(&mut torrent, announce, self.rules.ages.stamp(now)).is_none() {
+        if self.update(&mut torrent, Asker::new(announce, moment)).is_none() {
             self.torrents.release(1);
             return nobody;
         }
@@ -378,10 +373,11 @@ impl Store {
     }
 
     /// Updates the asker in its torrent, within the cap on peers.
-    fn update(&self, torrent: &mut Torrent, announce: &Announcement, now: Stamp) -> Option<Place> {
+    fn update(&self, torrent: &mut Torrent, asker: Asker<'_>) -> Option<Place> {
         let mut admitted = false;
-        let place = torrent.update(announce, now, &self.rules, || {
-            admitted = self.peers.admit();
+        let now = Stamp::of(asker.now);
+        let place = torrent.update(asker.announce, now, &self.rules, || {
+            admitted = self.peers.admit(asker.peers_max);
             admitted
         });
         if admitted && place.is_none() {
@@ -417,7 +413,7 @@ fn shard_of(hash: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::announcement::open_at;
+    use crate::tests::announcement::{LIMITS, open_at};
 
     const LEECHER: Announcement = Announcement {
         info_hash: InfoHash([1; 20]),
@@ -434,15 +430,23 @@ mod tests {
     const SEEDER: Announcement =
         Announcement { seeder: true, peer: PeerAddr::V4([192, 0, 2, 2, 0x1a, 0xe1]), ..LEECHER };
 
-    fn store(peers_max: u64, torrents_max: u64) -> Store {
-        Store::new(Settings { lifetime_ms: 60_000, peer_ids: true, peers_max, torrents_max }, 5)
+    fn store() -> Store {
+        Store::new(Settings { peer_ids: true }, 5)
     }
 
     fn announce(store: &Store, announce: Announcement) -> (Counts, Chosen) {
+        announce_within(&LIMITS, store, announce)
+    }
+
+    fn announce_within(
+        limits: &SwarmLimits,
+        store: &Store,
+        announce: Announcement,
+    ) -> (Counts, Chosen) {
         let mut chosen = Chosen::new();
         let counts = store.enter(
             &Newcomer::unlisted(&announce),
-            open_at(Millis(0)),
+            Moment { limits, ..open_at(Millis(0)) },
             &mut fastrand::Rng::with_seed(1),
             &mut chosen,
         );
@@ -457,7 +461,7 @@ mod tests {
 
     #[test]
     fn two_peers_find_each_other() {
-        let store = store(9, 9);
+        let store = store();
         let (alone, chosen) =
             announce(&store, Announcement { crypto: Crypto::Required, ..LEECHER });
         assert_eq!((alone, chosen.wire()), (counts(0, 1, 0), [].as_slice()));
@@ -472,7 +476,7 @@ mod tests {
 
     #[test]
     fn a_completion_is_counted_once_and_only_of_a_known_leecher() {
-        let store = store(9, 9);
+        let store = store();
         let completed = Announcement { seeder: true, event: Event::Completed, ..LEECHER };
         let story = [
             (completed, counts(1, 0, 0), "not known before"),
@@ -490,7 +494,7 @@ mod tests {
 
     #[test]
     fn the_last_to_stop_takes_the_torrent_along() {
-        let store = store(9, 9);
+        let store = store();
         announce(&store, LEECHER);
         announce(&store, SEEDER);
         let (left, chosen) = announce(&store, Announcement { event: Event::Stopped, ..SEEDER });
@@ -502,21 +506,27 @@ mod tests {
 
     #[test]
     fn past_a_cap_a_peer_is_answered_but_not_stored() {
-        let store = store(2, 1);
-        announce(&store, LEECHER);
+        let (store, limits) = (store(), SwarmLimits { peers_max: 2, torrents_max: 1, ..LIMITS });
+        let say = |said| {
+            let (counts, chosen) = announce_within(&limits, &store, said);
+            (counts, chosen.count())
+        };
+        say(LEECHER);
         let other = Announcement { info_hash: InfoHash([2; 20]), ..LEECHER };
-        assert_eq!(announce(&store, other).0, Counts::default(), "a torrent past the cap");
-        announce(&store, SEEDER);
+        assert_eq!(say(other).0, Counts::default(), "a torrent past the cap");
+        say(SEEDER);
         let third = Announcement { peer: PeerAddr::V4([192, 0, 2, 3, 0, 80]), ..LEECHER };
-        let (counts_then, chosen) = announce(&store, third);
-        assert_eq!((counts_then, chosen.count()), (counts(1, 1, 0), 2), "a peer past the cap");
-        assert_eq!(announce(&store, LEECHER).0, counts(1, 1, 0), "a stored peer is still updated");
+        assert_eq!(say(third), (counts(1, 1, 0), 2), "a peer past the cap");
+        assert_eq!(say(LEECHER).0, counts(1, 1, 0), "a stored peer is still updated");
         assert_eq!(store.totals(), Totals { torrents: 1, peers: 2 });
+        announce(&store, third);
+        announce(&store, other);
+        assert_eq!(store.totals(), Totals { torrents: 2, peers: 4 }, "with caps that were raised");
     }
 
     #[test]
     fn a_peer_that_does_not_listen_is_answered_but_not_stored() {
-        let store = store(9, 9);
+        let store = store();
         let deaf =
             Announcement { listening: false, peer: PeerAddr::V4([192, 0, 2, 9, 0, 1]), ..LEECHER };
         assert_eq!(announce(&store, deaf).0, Counts::default());
@@ -527,7 +537,7 @@ mod tests {
 
     #[test]
     fn each_family_is_given_its_own_but_counted_together() {
-        let store = store(9, 9);
+        let store = store();
         announce(&store, LEECHER);
         let (both, chosen) =
             announce(&store, Announcement { peer: PeerAddr::V6([9; 18]), ..LEECHER });
@@ -538,20 +548,34 @@ mod tests {
 
     #[test]
     fn a_banned_torrent_takes_its_peers_along() {
-        let store = store(9, 9);
+        let store = store();
         announce(&store, LEECHER);
         announce(&store, Announcement { info_hash: InfoHash([2; 20]), ..SEEDER });
-        store.remove(&LEECHER.info_hash);
-        store.remove(&LEECHER.info_hash);
+        let listed = Verdict { listing: Listing::Listed, ..Verdict::NO_LIST };
+        store.learn(&LEECHER.info_hash, listed, || true);
+        store.ban(&LEECHER.info_hash);
+        store.ban(&LEECHER.info_hash);
+        assert_eq!(
+            store.scrape(&LEECHER.info_hash),
+            Some(Counts::default()),
+            "until it is written"
+        );
+        let newcomer = Newcomer::unlisted(&LEECHER);
+        let (mut rng, mut chosen) = (fastrand::Rng::with_seed(1), Chosen::new());
+        assert_eq!(store.enter(&newcomer, open_at(Millis(0)), &mut rng, &mut chosen), None);
         let mut left = Vec::new();
         store.for_each(|info_hash, counts| left.push((*info_hash, counts)));
-        assert_eq!((left, store.totals().peers), (vec![(InfoHash([2; 20]), counts(1, 0, 0))], 1));
+        left.sort_unstable_by_key(|(info_hash, _)| *info_hash);
+        let expected =
+            [(LEECHER.info_hash, Counts::default()), (InfoHash([2; 20]), counts(1, 0, 0))];
+        assert_eq!(left, expected, "who is left");
+        assert_eq!(store.totals().peers, 1, "how many are left");
         store.check_invariants();
     }
 
     #[test]
     fn workers_share_a_store() {
-        let store = store(u64::MAX, u64::MAX);
+        let store = store();
         std::thread::scope(|scope| {
             for worker in 0..4_u8 {
                 let store = &store;

@@ -171,21 +171,13 @@ mod tests {
     use crate::ids::{Crypto, Event, PeerAddr, PeerId};
     use crate::listing::Verdict;
     use crate::swarm::{Announcement, Chosen, Newcomer, Settings, Sweep};
-    use crate::tests::announcement::open_at;
+    use crate::tests::announcement::{LIMITS, open_at};
 
     const LISTED: Verdict =
         Verdict { listing: Listing::Listed, downloaded: 7, fresh_until: Millis(30_000) };
 
     fn store() -> Store {
-        Store::new(
-            Settings {
-                lifetime_ms: 60_000,
-                peer_ids: false,
-                peers_max: 1 << 20,
-                torrents_max: 1 << 20,
-            },
-            5,
-        )
+        Store::new(Settings { peer_ids: false }, 5)
     }
 
     fn say(store: &Store, torrent: u16, seeder: bool, event: Event) -> Counts {
@@ -268,10 +260,9 @@ mod tests {
         take(&store).iter().for_each(|owed| {
             store.settle(&owed.info_hash, 0);
         });
-        store.sweep(&mut Sweep::new(0, 1), Millis(0));
         let mut sweep = Sweep::new(0, 1);
-        store.sweep(&mut sweep, Millis(1));
-        store.sweep(&mut sweep, Millis(200_000));
+        store.sweep(&mut sweep, Millis(1), &LIMITS);
+        store.sweep(&mut sweep, Millis(2 * LIMITS.lifetime_ms), &LIMITS);
         assert_eq!((store.totals().torrents, store.totals().peers), (3_000, 0));
         let taken = take(&store);
         assert!(

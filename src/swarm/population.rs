@@ -7,21 +7,16 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// One counter, on cache lines of its own (x86 fetches them in pairs).
+#[derive(Default)]
 #[repr(align(128))]
 pub(super) struct Gauge {
     count: AtomicU64,
-    max: u64,
 }
 
 impl Gauge {
-    /// Nothing, of at most `max`.
-    pub(super) fn new(max: u64) -> Gauge {
-        Gauge { count: AtomicU64::new(0), max }
-    }
-
-    /// Counts one more, unless that would be too many.
-    pub(super) fn admit(&self) -> bool {
-        let one_more = |count| (count < self.max).then_some(count + 1);
+    /// Counts one more, unless there are `max` already.
+    pub(super) fn admit(&self, max: u64) -> bool {
+        let one_more = |count| (count < max).then_some(count + 1);
         self.count.fetch_update(Relaxed, Relaxed, one_more).is_ok()
     }
 

@@ -19,7 +19,7 @@ use super::peers::{Peers, Place, Progress};
 use super::rules::Rules;
 use super::run::{Class, Peer, SLOT_V4, SLOT_V6, slot};
 use super::select::{self, Want};
-use super::state::{Stamp, State};
+use super::state::{Expiry, Stamp, State};
 use super::{Announcement, Counts};
 use crate::ids::{Event, Family, INFO_HASH_BYTES, InfoHash, PeerAddr};
 use crate::listing::Verdict;
@@ -164,11 +164,11 @@ impl Torrent {
         &mut self,
         rest: Rest,
         budget: &mut usize,
-        now: Stamp,
+        expiry: Expiry,
         rules: &Rules,
     ) -> Option<Rest> {
         let peers = self.len();
-        let rest = self.expire_families(rest, budget, now, rules);
+        let rest = self.expire_families(rest, budget, expiry, rules);
         if self.len() < peers {
             self.books.note_change(false);
         }
@@ -181,19 +181,19 @@ impl Torrent {
         &mut self,
         rest: Rest,
         budget: &mut usize,
-        now: Stamp,
+        expiry: Expiry,
         rules: &Rules,
     ) -> Option<Rest> {
         let mut progress = rest.progress;
         if rest.family == Family::V6 {
             if let Some(v6) = &mut self.v6
-                && let Some(progress) = v6.expire(progress, budget, now, rules)
+                && let Some(progress) = v6.expire(progress, budget, expiry, rules)
             {
                 return Some(Rest { family: Family::V6, progress });
             }
             progress = Progress::START;
         }
-        let rest = self.v4.expire(progress, budget, now, rules);
+        let rest = self.v4.expire(progress, budget, expiry, rules);
         rest.map(|progress| Rest { family: Family::V4, progress })
     }
 

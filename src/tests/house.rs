@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules from the bottom up: a file may name its own and those before it.
-const LAYERS: [&str; 10] = [
-    "ids", "config", "listing", "wire", "swarm", "registry", "tracker", "server", "metainfo",
-    "operator",
+const LAYERS: [&str; 11] = [
+    "ids", "bounds", "config", "listing", "wire", "swarm", "registry", "tracker", "server",
+    "metainfo", "operator",
 ];
 const LINES_BEFORE_TESTS_MAX: usize = 450;
 const HEADER_LINES_MAX: usize = 25;
