@@ -14,8 +14,9 @@
 //!
 //! From the outside in: `shard` (the torrents of one lock), `torrent` (one swarm, one cache line),
 //! `peers` (one family: few or many), `table` (many: linear hashing), `run` (few: dense bytes),
-//! `state` (two bytes a peer), `select` and `chosen` (the answer), `sweep` (expiry); `books` (what
-//! the database says of a torrent and is to be told) and `owed` (telling it).
+//! `state` (two bytes a peer), `select` and `chosen` (the answer), `sweep` (expiry), `walk` (over all
+//! torrents); `books` (what the database says of a torrent and is to be told) and `owed` (telling
+//! it).
 
 mod books;
 mod chosen;
@@ -31,12 +32,14 @@ mod state;
 mod sweep;
 mod table;
 mod torrent;
+mod walk;
 
 use parking_lot::{Mutex, MutexGuard};
 
 pub use self::chosen::{Chosen, PEERS_MAX};
-pub use self::owed::{Owed, Walk};
+pub use self::owed::Owed;
 pub use self::sweep::Sweep;
+pub use self::walk::Walk;
 
 use self::peers::Place;
 use self::population::Gauge;
@@ -301,18 +304,6 @@ impl Store {
         // What a large swarm owns is freed after the lock.
         drop(shard);
         self.peers.release(gone.map_or(0, |torrent| torrent.len()));
-    }
-
-    /// Calls `f` for every torrent, in no order. No lock is held then: a shard is copied first, so
-    /// what `f` sees is a moment old.
-    pub fn for_each(&self, mut f: impl FnMut(&InfoHash, Counts)) {
-        let mut copied = Vec::new();
-        for shard in &self.shards {
-            copied.extend(
-                shard.0.lock().torrents().map(|torrent| (torrent.info_hash, torrent.counts())),
-            );
-            copied.drain(..).for_each(|(info_hash, counts)| f(&info_hash, counts));
-        }
     }
 
     /// What is stored now.
