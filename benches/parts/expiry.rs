@@ -44,7 +44,7 @@ fn expire(torrents: u32, peers: u32, ids: bool) -> (Duration, Duration) {
     // The first call only begins: all are young.
     store.sweep(&mut sweep, Millis(0), &LIMITS);
     let (mut now_ms, mut longest, mut total) = (0, Duration::ZERO, Duration::ZERO);
-    while store.totals().peers > 0 && now_ms < 3 * LIMITS.lifetime_ms {
+    while store.totals().peers() > 0 && now_ms < 3 * LIMITS.lifetime_ms {
         // Until they are old, in strides.
         now_ms += if now_ms < LIMITS.lifetime_ms { 1_000 } else { STEP_MS };
         let before = processor_time();

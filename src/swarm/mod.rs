@@ -38,11 +38,12 @@ use parking_lot::{Mutex, MutexGuard};
 
 pub use self::chosen::{Chosen, PEERS_MAX};
 pub use self::owed::Owed;
+pub use self::population::Totals;
 pub use self::sweep::Sweep;
 pub use self::walk::Walk;
 
 use self::peers::Place;
-use self::population::Gauge;
+use self::population::{Kind, PeerCounts, Population};
 use self::rules::Rules;
 use self::run::Class;
 use self::select::Want;
@@ -143,15 +144,6 @@ pub struct Counts {
     pub downloaded: u32,
 }
 
-/// What a store holds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Totals {
-    /// Torrents with a peer, or with something that the database is still to be told.
-    pub torrents: u64,
-    /// Peers; one in two torrents counts twice.
-    pub peers: u64,
-}
-
 /// Who announces, and when.
 #[derive(Clone, Copy)]
 struct Asker<'a> {
@@ -183,8 +175,7 @@ const _: () = assert!(size_of::<Line>() == 64);
 pub struct Store {
     shards: Box<[Line]>,
     rules: Rules,
-    peers: Gauge,
-    torrents: Gauge,
+    population: Population,
 }
 
 impl Store {
@@ -194,8 +185,7 @@ impl Store {
         Store {
             shards: (0..SHARDS).map(|_| Line::default()).collect(),
             rules: Rules::new(settings.peer_ids, seed),
-            peers: Gauge::default(),
-            torrents: Gauge::default(),
+            population: Population::default(),
         }
     }
 
@@ -303,18 +293,20 @@ impl Store {
         });
         // What a large swarm owns is freed after the lock.
         drop(shard);
-        self.peers.release(gone.map_or(0, |torrent| torrent.len()));
+        if let Some(torrent) = gone {
+            self.population.release_peers(torrent.peer_counts());
+        }
     }
 
     /// What is stored now.
     pub fn totals(&self) -> Totals {
-        Totals { torrents: self.torrents.count(), peers: self.peers.count() }
+        self.population.totals()
     }
 
     /// Panics when something is not where it would be looked for, or was miscounted. Looks at
     /// everything: for tests, with nobody else at work.
     pub fn check_invariants(&self) {
-        let mut counted = Totals::default();
+        let (mut torrents, mut peers) = (0, PeerCounts::default());
         for (at, shard) in self.shards.iter().enumerate() {
             let shard = shard.0.lock();
             shard.check_invariants(&self.rules);
@@ -325,11 +317,11 @@ impl Store {
                     "{} is in another's shard",
                     torrent.info_hash
                 );
-                counted.torrents += 1;
-                counted.peers += torrent.len() as u64;
+                torrents += 1;
+                peers.add_gone(torrent.peer_counts(), PeerCounts::default());
             }
         }
-        assert_eq!(self.totals(), counted, "the population was miscounted");
+        assert_eq!(self.totals(), Totals::of(torrents, peers), "the population was miscounted");
     }
 
     fn lock(&self, hash: u64) -> MutexGuard<'_, Shard> {
@@ -349,13 +341,13 @@ impl Store {
         if announce.event == Event::Stopped
             || !announce.listening
             || shard.is_full()
-            || !self.torrents.admit(moment.limits.torrents_max)
+            || !self.population.admit_torrent(moment.limits.torrents_max)
         {
             return nobody;
         }
         let mut torrent = Torrent::new(announce.info_hash, verdict);
         if self.update(&mut torrent, Asker::new(announce, moment)).is_none() {
-            self.torrents.release(1);
+            self.population.release_torrents(1);
             return nobody;
         }
         let counts = torrent.counts();
@@ -363,16 +355,23 @@ impl Store {
         counts
     }
 
-    /// Updates the asker in its torrent, within the cap on peers.
+    /// Stores what the asker says of itself, if it is known or there is room for it below the cap.
     fn update(&self, torrent: &mut Torrent, asker: Asker<'_>) -> Option<Place> {
-        let mut admitted = false;
-        let now = Stamp::of(asker.now);
-        let place = torrent.update(asker.announce, now, &self.rules, || {
-            admitted = self.peers.admit(asker.peers_max);
-            admitted
-        });
-        if admitted && place.is_none() {
-            self.peers.release(1);
+        let Asker { announce, now, peers_max } = asker;
+        let (family, now) = (announce.peer.family(), Stamp::of(now));
+        if let Some(rewritten) = torrent.rewrite(announce, now, &self.rules) {
+            if rewritten.has_changed_class() {
+                self.population.change_class(Kind { family, class: rewritten.place.class });
+            }
+            return Some(rewritten.place);
+        }
+        let kind = Kind { family, class: Class::of(announce.seeder) };
+        if !announce.listening || !self.population.admit_peer(kind, peers_max) {
+            return None;
+        }
+        let place = torrent.insert(announce, now, &self.rules);
+        if place.is_none() {
+            self.population.release_peer(kind);
         }
         place
     }
@@ -381,9 +380,11 @@ impl Store {
     /// peer and nothing is owed.
     fn leave(&self, shard: &mut Shard, at: usize, announce: &Announcement) -> Counts {
         let torrent = shard.torrent_mut(at);
-        let known = torrent.leave(&announce.peer, Class::of(announce.seeder), &self.rules);
+        let left = torrent.leave(&announce.peer, Class::of(announce.seeder), &self.rules);
         let counts = torrent.counts();
-        self.peers.release(usize::from(known));
+        if let Some(class) = left {
+            self.population.release_peer(Kind { family: announce.peer.family(), class });
+        }
         self.forget_if_disposable(shard, at);
         counts
     }
@@ -391,7 +392,7 @@ impl Store {
     fn forget_if_disposable(&self, shard: &mut Shard, at: usize) {
         if shard.torrent(at).is_disposable() {
             shard.remove(at, &self.rules);
-            self.torrents.release(1);
+            self.population.release_torrents(1);
         }
     }
 }
@@ -509,10 +510,12 @@ mod tests {
         let third = Announcement { peer: PeerAddr::V4([192, 0, 2, 3, 0, 80]), ..LEECHER };
         assert_eq!(say(third), (counts(1, 1, 0), 2), "a peer past the cap");
         assert_eq!(say(LEECHER).0, counts(1, 1, 0), "a stored peer is still updated");
-        assert_eq!(store.totals(), Totals { torrents: 1, peers: 2 });
+        let totals = store.totals();
+        assert_eq!((totals.torrents, totals.seeders_v4, totals.leechers_v4), (1, 1, 1));
         announce(&store, third);
         announce(&store, other);
-        assert_eq!(store.totals(), Totals { torrents: 2, peers: 4 }, "with caps that were raised");
+        let totals = store.totals();
+        assert_eq!((totals.torrents, totals.peers()), (2, 4), "with caps that were raised");
     }
 
     #[test]
@@ -523,7 +526,7 @@ mod tests {
         assert_eq!(announce(&store, deaf).0, Counts::default());
         announce(&store, SEEDER);
         let (counts_then, chosen) = announce(&store, deaf);
-        assert_eq!((counts_then, chosen.count(), store.totals().peers), (counts(1, 0, 0), 1, 1));
+        assert_eq!((counts_then, chosen.count(), store.totals().peers()), (counts(1, 0, 0), 1, 1));
     }
 
     #[test]
@@ -560,7 +563,7 @@ mod tests {
         let expected =
             [(LEECHER.info_hash, Counts::default()), (InfoHash([2; 20]), counts(1, 0, 0))];
         assert_eq!(left, expected, "who is left");
-        assert_eq!(store.totals().peers, 1, "how many are left");
+        assert_eq!(store.totals().peers(), 1, "how many are left");
         store.check_invariants();
     }
 
@@ -590,6 +593,6 @@ mod tests {
             }
         });
         store.check_invariants();
-        assert!(store.totals().peers > 4000, "{:?}", store.totals());
+        assert!(store.totals().peers() > 4000, "{:?}", store.totals());
     }
 }

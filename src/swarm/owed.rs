@@ -218,7 +218,7 @@ mod tests {
         let mut sweep = Sweep::new(0, 1);
         store.sweep(&mut sweep, Millis(1), &LIMITS);
         store.sweep(&mut sweep, Millis(2 * LIMITS.lifetime_ms), &LIMITS);
-        assert_eq!((store.totals().torrents, store.totals().peers), (3_000, 0));
+        assert_eq!((store.totals().torrents, store.totals().peers()), (3_000, 0));
         let taken = take(&store);
         assert!(
             taken.len() == 3_000
@@ -231,7 +231,10 @@ mod tests {
         assert_eq!(store.totals().torrents, 0);
         say(&store, 9, true, Event::Started);
         store.ban(&InfoHash([0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
-        assert_eq!((store.totals().torrents, store.totals().peers, take(&store).len()), (1, 0, 1));
+        assert_eq!(
+            (store.totals().torrents, store.totals().peers(), take(&store).len()),
+            (1, 0, 1)
+        );
     }
 
     #[test]

@@ -164,7 +164,7 @@ mod tests {
             want_ids: false,
             want_crypto_flags: false,
         };
-        torrent.update(&announce, Stamp::of(Millis(0)), rules, || true);
+        torrent.insert(&announce, Stamp::of(Millis(0)), rules);
         torrent
     }
 

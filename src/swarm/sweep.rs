@@ -16,6 +16,7 @@
 use std::hint::black_box;
 use std::mem;
 
+use super::population::PeerCounts;
 use super::state::Expiry;
 use super::torrent::Rest;
 use super::{SHARDS, Store};
@@ -115,7 +116,7 @@ impl Store {
             return sweep.begin(now, round_ms);
         }
         let totals = self.totals();
-        let units = totals.peers + totals.torrents * TORRENT_UNITS as u64 + SHARDS as u64;
+        let units = totals.peers() + totals.torrents * TORRENT_UNITS as u64 + SHARDS as u64;
         let due = sweep.due(now, round_ms, units);
         let expiry = Expiry::new(now, limits.lifetime_ms);
         while sweep.done < due && sweep.shard < SHARDS {
@@ -126,7 +127,7 @@ impl Store {
 
     /// One hold of one lock: at most about [`HOLD_UNITS`] of work. Says how much it was.
     fn hold(&self, sweep: &mut Sweep, expiry: Expiry) -> usize {
-        let (mut peers_gone, mut torrents_gone) = (0, 0);
+        let (mut peers_gone, mut torrents_gone) = (PeerCounts::default(), 0);
         let mut budget = HOLD_UNITS;
         let mut shard = self.shards[sweep.shard].0.lock();
         sweep.torrents = sweep.torrents.min(shard.len());
@@ -137,14 +138,14 @@ impl Store {
                 Some((info_hash, rest)) if info_hash == torrent.info_hash => rest,
                 _ => Rest::ALL,
             };
-            let peers = torrent.len();
+            let peers = torrent.peer_counts();
             if let Some(rest) = torrent.expire(rest, &mut budget, expiry, &self.rules) {
                 sweep.rest = Some((torrent.info_hash, rest));
             } else {
                 sweep.torrents = at;
             }
             budget = budget.saturating_sub(TORRENT_UNITS);
-            peers_gone += peers - torrent.len();
+            peers_gone.add_gone(peers, torrent.peer_counts());
             if torrent.is_disposable() {
                 shard.remove(at, &self.rules);
                 (torrents_gone, sweep.torrents) = (torrents_gone + 1, at);
@@ -154,26 +155,26 @@ impl Store {
         if sweep.torrents == 0 {
             sweep.next_shard();
         }
-        self.peers.release(peers_gone);
-        self.torrents.release(torrents_gone);
+        self.population.release_peers(peers_gone);
+        self.population.release_torrents(torrents_gone);
         HOLD_UNITS - budget + 1
     }
 
     /// Lets all peers of a shard go, and all torrents whose books are settled.
     fn clear(&self, shard: usize) {
-        let (mut peers_gone, mut torrents_gone) = (0, 0);
+        let (mut peers_gone, mut torrents_gone) = (PeerCounts::default(), 0);
         let mut shard = self.shards[shard].0.lock();
         for at in (0..shard.len()).rev() {
             let torrent = shard.torrent_mut(at);
-            peers_gone += torrent.vacate().len();
+            peers_gone.add_gone(torrent.vacate().peer_counts(), PeerCounts::default());
             if torrent.is_disposable() {
                 shard.remove(at, &self.rules);
                 torrents_gone += 1;
             }
         }
         drop(shard);
-        self.peers.release(peers_gone);
-        self.torrents.release(torrents_gone);
+        self.population.release_peers(peers_gone);
+        self.population.release_torrents(torrents_gone);
     }
 }
 
@@ -230,12 +231,12 @@ mod tests {
         fill(&store, 1, 30_000, Millis(0));
         let mut sweep = Sweep::new(0, 1);
         sweep.begin(Millis(0), ROUND_MS);
-        let (mut holds, mut peers) = (0, store.totals().peers);
+        let (mut holds, mut peers) = (0, store.totals().peers());
         while sweep.shard < SHARDS {
             let units =
                 store.hold(&mut sweep, Expiry::new(Millis(2 * LIFETIME_MS - 1), LIFETIME_MS));
             assert!(units <= HOLD_UNITS + RUN_MAX + TORRENT_UNITS, "{units} units");
-            let gone = peers - store.totals().peers;
+            let gone = peers - store.totals().peers();
             assert!(gone <= (HOLD_UNITS + RUN_MAX) as u64, "{gone} peers in one hold");
             holds += u32::from(gone > 0);
             peers -= gone;
@@ -257,7 +258,7 @@ mod tests {
         while sweep.shard < SHARDS {
             units += store.hold(&mut sweep, Expiry::new(now, LIFETIME_MS));
         }
-        assert_eq!(store.totals(), Totals { torrents: 1, peers: 500 });
+        assert_eq!((store.totals().torrents, store.totals().peers()), (1, 500));
         assert!(units < 25_000, "{units} units for 20 000 peers");
     }
 
@@ -288,7 +289,7 @@ mod tests {
             calls_done_max <= (HOLD_UNITS + RUN_MAX + TORRENT_UNITS) as u64,
             "{calls_done_max} units in one call"
         );
-        assert_eq!(store.totals().peers, if gone { 0 } else { 34_995 });
+        assert_eq!(store.totals().peers(), if gone { 0 } else { 34_995 });
     }
 
     #[test]
@@ -309,7 +310,7 @@ mod tests {
         store.sweep(&mut sweep, now, &LIMITS);
         let hurried = sweep.done - done;
         assert!(hurried <= (HOLD_UNITS + TORRENT_UNITS) as u64, "{hurried} units in a millisecond");
-        assert_eq!(store.totals().peers, 15_000, "nobody has lived the shorter time");
+        assert_eq!(store.totals().peers(), 15_000, "nobody has lived the shorter time");
         while now.0 < LIFETIME_MS + 4 * ROUND_MS {
             now = now.plus(1_000);
             store.sweep(&mut sweep, now, &LIMITS);
@@ -324,7 +325,7 @@ mod tests {
         let mut left = vec![4000];
         for worker in 0..3 {
             store.sweep(&mut Sweep::new(worker, 3), Millis(LIFETIME_MS + ROUND_MS), &LIMITS);
-            left.push(store.totals().peers);
+            left.push(store.totals().peers());
         }
         assert!(
             left.windows(2).all(|pair| (1100..1600).contains(&(pair[0] - pair[1]))),
@@ -342,7 +343,7 @@ mod tests {
         let mut sweep = Sweep::new(0, 1);
         store.sweep(&mut sweep, Millis(0), &LIMITS);
         store.sweep(&mut Sweep::new(0, 1), wrapped, &LIMITS);
-        assert_eq!(store.totals().peers, 5000, "the stamps look fresh");
+        assert_eq!(store.totals().peers(), 5000, "the stamps look fresh");
         store.sweep(&mut sweep, wrapped, &LIMITS);
         assert_eq!(store.totals(), Totals::default());
         store.check_invariants();

@@ -422,7 +422,7 @@ fn a_peer_outlives_the_time_it_is_told_to_come_back_in_unlike_the_php_trackers()
             site.now = site.now.plus(1_000);
             site.tracker.store().sweep(&mut sweep, site.now, &limits);
         }
-        site.tracker.store().totals().peers
+        site.tracker.store().totals().peers()
     };
     assert_eq!(sweep_until(limits.lifetime_ms), 1, "it has not lived its time");
     // Two units of age, 16 s each, and a round of the sweep, a 64th of its life.
