@@ -122,12 +122,7 @@ impl Daemon {
         let epoch = Instant::now();
         let sockets = Sockets::open(&config.server).map_err(StartError::Listen)?;
         let live = LiveSettings::new(Live::of(config));
-        let settings = swarm::Settings {
-            lifetime_ms: live.latest().swarm.lifetime_ms,
-            peer_ids: config.tracker.peer_ids,
-            peers_max: config.tracker.peers_max,
-            torrents_max: config.tracker.torrents_max,
-        };
+        let settings = swarm::Settings { peer_ids: config.tracker.peer_ids };
         let store = Arc::new(Store::new(settings, secrets::key()?));
         let lookups = Mailboxes::new(sockets.wakes().iter().cloned());
         let registry = match databases {
@@ -219,7 +214,7 @@ impl Daemon {
         let mut line = format!(
             "{} torrents, {} peers, {} open connections, {per_second} requests a second",
             totals.torrents,
-            totals.peers,
+            totals.peers(),
             self.counters.gauge(Gauge::OpenConnections),
         );
         for counter in Counter::ALL {

@@ -6,6 +6,7 @@
 //! | module | owns | never |
 //! |---|---|---|
 //! | [`ids`] | the small values all pass around | has logic |
+//! | [`bounds`] | limits that several modules must agree on | has logic |
 //! | [`secrets`] | the system's randomness: keys, seeds, names | makes a choice |
 //! | [`counters`] | what any room counts | locks, allocates where it counts |
 //! | [`config`] | the settings, their defaults and reasons | reads a clock or a socket |
@@ -24,6 +25,8 @@
 //! all rooms only the registry and the maker of full scrapes wait for the database.
 
 pub mod ids;
+
+pub mod bounds;
 
 pub mod secrets;
 

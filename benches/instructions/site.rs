@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use announced::bounds::VERDICT_MS_MAX;
 use announced::config::{Live, LiveSettings, Mode};
 use announced::counters::Counters;
 use announced::frontend::{FullScrape, Http, LateAnswer, Output};
@@ -18,7 +19,7 @@ use announced::registry::{
     self, Backend, Completion, Databases, Mailboxes, PoolSettings, Registry, Wake,
 };
 use announced::server::Conversation;
-use announced::swarm::{self, Store, VERDICT_MS_MAX};
+use announced::swarm::{self, Store};
 use announced::tracker::{Round, Scratch, Tracker};
 use announced::wire::reply::REPLY_BYTES_MAX;
 
@@ -44,12 +45,7 @@ impl Site {
     pub(crate) fn new(registered: bool) -> io::Result<Site> {
         let mut live = Live::default();
         live.policy.mode = if registered { Mode::Registered } else { Mode::Open };
-        let settings = swarm::Settings {
-            lifetime_ms: live.swarm.lifetime_ms,
-            peer_ids: true,
-            peers_max: 1 << 30,
-            torrents_max: 1 << 30,
-        };
+        let settings = swarm::Settings { peer_ids: true };
         let store = Arc::new(Store::new(settings, SEED));
         let wake: Wake = Arc::new(|| ());
         let lookups = Mailboxes::new([wake]);

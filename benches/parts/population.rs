@@ -1,5 +1,6 @@
 //! Peers and torrents by number, and stores full of them.
 
+use announced::config::SwarmLimits;
 use announced::ids::{Crypto, Event, InfoHash, Millis, PeerAddr, PeerId};
 use announced::listing::Served;
 use announced::swarm::{
@@ -7,15 +8,13 @@ use announced::swarm::{
 };
 use fastrand::Rng;
 
-/// The default settings' intervals together.
-pub(crate) const LIFETIME_MS: u64 = 2_700_000;
+/// Anything that fits, for the default settings' intervals together.
+pub(crate) const LIMITS: SwarmLimits =
+    SwarmLimits { lifetime_ms: 2_700_000, peers_max: 1 << 30, torrents_max: 1 << 30 };
 
-/// An empty store for anything that fits.
+/// An empty store.
 pub(crate) fn store(peer_ids: bool) -> Store {
-    Store::new(
-        Settings { lifetime_ms: LIFETIME_MS, peer_ids, peers_max: 1 << 30, torrents_max: 1 << 30 },
-        7,
-    )
+    Store::new(Settings { peer_ids }, 7)
 }
 
 /// What qBittorrent announces of the numbered peer in the numbered torrent; every other peer is a
@@ -55,7 +54,7 @@ impl<'s> Desk<'s> {
     /// One announce: the one place that knows how a store is told of it.
     pub(crate) fn announce(&mut self, announcement: &Announcement, now: Millis) -> Counts {
         let Desk { store, rng, chosen } = self;
-        let moment = Moment { now, served: Served::OPEN };
+        let moment = Moment { now, limits: &LIMITS, served: Served::OPEN };
         match store.announce(announcement, moment, rng, chosen) {
             Announced::Served(counts) => counts,
             _ => store

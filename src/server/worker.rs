@@ -298,7 +298,8 @@ impl Worker {
             self.listening.append(&mut self.exhausted);
             self.note_end_of_crowd();
         }
-        self.shared.http.tracker().store().sweep(&mut self.sweep, self.now);
+        let limits = &self.live.seen().swarm;
+        self.shared.http.tracker().store().sweep(&mut self.sweep, self.now, limits);
         self.scratch.counters.set(Gauge::OpenConnections, self.connections.len());
         self.scratch.counters.publish();
     }

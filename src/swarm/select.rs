@@ -296,14 +296,8 @@ mod tests {
             let seed = std::env::var("ANNOUNCED_SEED")
                 .map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
             println!("ANNOUNCED_SEED={seed}");
-            let settings = Settings {
-                lifetime_ms: 1 << 20,
-                peer_ids: false,
-                peers_max: u64::MAX,
-                torrents_max: u64::MAX,
-            };
             let mut swarm = Swarm {
-                store: Store::new(settings, seed),
+                store: Store::new(Settings { peer_ids: false }, seed),
                 peers,
                 encrypted,
                 rng: fastrand::Rng::with_seed(seed),

@@ -49,16 +49,9 @@ pub fn scratch(seed: u64) -> Scratch {
     Scratch::new(seed, Counters::default().local())
 }
 
-/// Empty swarms that live as long as `policy` says, with peer ids.
-pub fn store(policy: &Policy, seed: u64) -> Arc<Store> {
-    store_of(policy, true, seed)
-}
-
-fn store_of(policy: &Policy, peer_ids: bool, seed: u64) -> Arc<Store> {
-    let lifetime_ms = u64::from(policy.max_interval_s + policy.min_interval_s) * 1_000;
-    let swarms =
-        swarm::Settings { lifetime_ms, peer_ids, peers_max: 1 << 20, torrents_max: 1 << 20 };
-    Arc::new(Store::new(swarms, seed))
+/// Empty swarms with peer ids.
+pub fn store(_policy: &Policy, seed: u64) -> Arc<Store> {
+    Arc::new(Store::new(swarm::Settings { peer_ids: true }, seed))
 }
 
 /// A registry that nobody but its caller asks for, and whose clock stands still.
@@ -96,7 +89,7 @@ impl Site {
 
     /// The same with settings of the caller's.
     pub fn of(live: Live, peer_ids: bool, request_bytes_max: usize) -> Site {
-        let store = store_of(&live.policy, peer_ids, SEED);
+        let store = Arc::new(Store::new(swarm::Settings { peer_ids }, SEED));
         let tracker = Arc::new(Tracker::new(store, Arc::new(Registry::memory())));
         Site::around(tracker, Mailboxes::new([]), live, request_bytes_max)
     }

@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules from the bottom up: a file may name its own and those before it.
-const LAYERS: [&str; 15] = [
-    "ids", "secrets", "mailbox", "counters", "config", "listing", "wire", "swarm", "registry",
-    "tracker", "frontend", "server", "daemon", "metainfo", "operator",
+const LAYERS: [&str; 16] = [
+    "ids", "bounds", "secrets", "mailbox", "counters", "config", "listing", "wire", "swarm",
+    "registry", "tracker", "frontend", "server", "daemon", "metainfo", "operator",
 ];
 const LINES_BEFORE_TESTS_MAX: usize = 450;
 const HEADER_LINES_MAX: usize = 25;

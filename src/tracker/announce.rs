@@ -197,8 +197,8 @@ fn served(counts: Counts, announcement: &Announcement, round: &mut Round<'_>) ->
 }
 
 /// When and by which rules the swarms are asked.
-fn moment(round: &Round<'_>) -> Moment {
-    Moment { now: round.now, served: served_listings(round.live) }
+fn moment<'r>(round: &Round<'r>) -> Moment<'r> {
+    Moment { now: round.now, limits: &round.live.swarm, served: served_listings(round.live) }
 }
 
 pub(in crate::tracker) fn is_registered(live: &Live) -> bool {
