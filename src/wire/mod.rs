@@ -21,6 +21,7 @@ pub mod failure;
 pub mod frame;
 pub mod head;
 pub mod http;
+pub mod proxy_protocol;
 pub mod query;
 pub mod reply;
 pub mod scrape;
