@@ -18,6 +18,7 @@
 pub mod announce;
 pub mod bencode;
 pub mod failure;
+pub mod forwarded;
 pub mod frame;
 pub mod head;
 pub mod http;
