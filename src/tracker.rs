@@ -25,7 +25,7 @@ use crate::ids::{Crypto, Millis, PeerAddr, Ticket};
 use crate::registry::{self, LookupError, Mailboxes, Registry, Standing};
 use crate::swarm::{Announced, Announcement, Chosen, Counts, Newcomer, Store, Verdict};
 use crate::wire::announce::{Announce, AnnounceQuery};
-use crate::wire::failure::Failure;
+use crate::wire::failure::{Failure, UNREGISTERED_RETRY_S};
 use crate::wire::frame::{self, Framing};
 use crate::wire::head::{Head, Method};
 use crate::wire::http::{self, HttpFault, Route};
@@ -190,14 +190,25 @@ impl Tracker {
 
     /// Answers one request.
     pub fn answer(&self, head: &Head<'_>, client: Client, turn: &mut Turn<'_>) -> Answer {
-        if head.method == Method::Other {
-            return self.fault(HttpFault::MethodNotAllowed, Framing::of(head), turn);
+        match head.method {
+            Method::Get | Method::Head => {}
+            Method::Options => {
+                turn.out.write(|buffer| frame::options(Framing::of(head), buffer));
+                return Answer::Done;
+            }
+            Method::Other => {
+                return self.fault(HttpFault::MethodNotAllowed, Framing::of(head), turn);
+            }
         }
         match http::route(head.target) {
             Route::Announce(query) => self.announce(query, head, client, turn),
             Route::Scrape(query) => self.scrape(query, head, client, turn),
             Route::Index => {
                 turn.out.write(|buffer| frame::index(Framing::of(head), buffer));
+                Answer::Done
+            }
+            Route::Robots => {
+                turn.out.write(|buffer| frame::robots(Framing::of(head), buffer));
                 Answer::Done
             }
             Route::NotFound => self.fault(HttpFault::NotFound, Framing::of(head), turn),
@@ -285,7 +296,8 @@ impl Tracker {
         match standing {
             Standing::Banned => self.refuse_banned(request, turn),
             Standing::Unknown if self.policy.registered_only => {
-                self.refuse(Failure::NotRegistered, None, request.framing, turn)
+                let failure = Failure::NotRegistered { retry_s: UNREGISTERED_RETRY_S };
+                self.refuse(failure, None, request.framing, turn)
             }
             Standing::Known | Standing::Unknown => self.serve(verdict, request, turn),
         }

@@ -393,7 +393,7 @@ mod tests {
                 Arc::new(FullCopy { plain: b"de".to_vec(), gzip: OnceLock::from(compress(b"de")) });
             let permit = Permit::take(&Arc::default()).unwrap();
             let body = LargeBody { copy, gzip: made, _permit: permit };
-            let framing = Framing { http10: false, keep_alive: true, head_only: false };
+            let framing = Framing { keep_alive: true, ..Framing::LAST };
             let parked = Parked::FullScrape(Request { framing, gzip: asked });
             let (mut desk, mut output) = (Desk::new(7), vec![0; 1_000]);
             let mut turn = Turn { now: Millis(0), desk: &mut desk, out: Outbox::new(&mut output) };
