@@ -1,6 +1,7 @@
 //! SIGHUP: a changed settings file is taken over whole or refused whole, and the swarms stay.
 
-#[allow(clippy::duplicate_mod, reason = "every test program has its own")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a failing test says so by a panic")]
+
 mod support;
 
 use std::fs;

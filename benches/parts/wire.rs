@@ -59,7 +59,7 @@ fn scrapes(criterion: &mut Criterion) {
 
 fn replies(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("wire/reply");
-    let framing = Framing { http10: false, keep_alive: true, head_only: false };
+    let framing = Framing { keep_alive: true, ..Framing::LAST };
     let (wire, ids, mut out) =
         ([7; 200 * 6], [PeerId(*b"-qB4650-EXuLFbgw!r!_"); 200], vec![0; REPLY_BYTES_MAX]);
     for peers in [0, 50, 200] {

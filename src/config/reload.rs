@@ -117,6 +117,7 @@ mod tests {
         mode = "registered"
         min_interval = "7m"
         max_interval = "17m"
+        unregistered_interval = "7m"
         numwant_default = 7
         numwant_max = 17
         peer_ids = false

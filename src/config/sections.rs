@@ -134,6 +134,12 @@ pub struct TrackerConfig {
     #[serde(with = "humantime_serde")]
     pub max_interval: Duration,
 
+    /// How long a client waits whose torrent is not registered (#5). Uploaders' clients announce
+    /// before the site has listed the torrent, and libtorrent obeys: with half an hour they sit
+    /// silent. Live.
+    #[serde(with = "humantime_serde")]
+    pub unregistered_interval: Duration,
+
     /// Peers handed out when a client does not say how many it wants. 50 is what the specification
     /// names. Live.
     pub numwant_default: u16,
@@ -191,6 +197,7 @@ impl Default for TrackerConfig {
             mode: Mode::Open,
             min_interval: minutes(15),
             max_interval: minutes(30),
+            unregistered_interval: minutes(5),
             numwant_default: 50,
             numwant_max: 200,
             peer_ids: true,

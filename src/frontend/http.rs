@@ -123,21 +123,23 @@ impl Http {
         out: &mut Output<'_>,
     ) -> Answer {
         let framing = Framing::of(head);
-        if head.method == Method::Other {
-            return fault(HttpFault::MethodNotAllowed, framing, round, out);
+        match head.method {
+            Method::Get | Method::Head => {}
+            Method::Options => {
+                out.write(|buffer| frame::options(framing, buffer));
+                return Answer::Done;
+            }
+            Method::Other => return fault(HttpFault::MethodNotAllowed, framing, round, out),
         }
         match http::route(head.target) {
             Route::Announce(query) => self.announce(query, Asked { client, framing }, round, out),
-            Route::Scrape(query) => match Hashes::parse(query) {
-                Ok(Some(hashes)) => self.scrape(&hashes, Asked { client, framing }, round, out),
-                Ok(None) => {
-                    let request = FullScrapeRequest { framing, gzip: head.accepts_gzip };
-                    self.full_scrape(request, client, round, out)
-                }
-                Err(failure) => refuse(failure, None, framing, round, out),
-            },
+            Route::Scrape(query) => self.any_scrape(query, (head, client), round, out),
             Route::Index => {
                 out.write(|buffer| frame::index(framing, buffer));
+                Answer::Done
+            }
+            Route::Robots => {
+                out.write(|buffer| frame::robots(framing, buffer));
                 Answer::Done
             }
             Route::NotFound => fault(HttpFault::NotFound, framing, round, out),
@@ -162,6 +164,25 @@ impl Http {
             Ok(announce) => {
                 let outcome = self.tracker.announce(&announce, client, round);
                 answer_announce(outcome, Form { compact: announce.compact, framing }, round, out)
+            }
+            Err(failure) => refuse(failure, None, framing, round, out),
+        }
+    }
+
+    /// A scrape of named torrents, or of all.
+    fn any_scrape(
+        &self,
+        query: &[u8],
+        (head, client): (&Head<'_>, Client),
+        round: &mut Round<'_>,
+        out: &mut Output<'_>,
+    ) -> Answer {
+        let framing = Framing::of_scrape(head);
+        match Hashes::parse(query) {
+            Ok(Some(hashes)) => self.scrape(&hashes, Asked { client, framing }, round, out),
+            Ok(None) => {
+                let request = FullScrapeRequest { framing, gzip: head.accepts_gzip };
+                self.full_scrape(request, client, round, out)
             }
             Err(failure) => refuse(failure, None, framing, round, out),
         }
@@ -379,7 +400,7 @@ mod tests {
             [(true, true, true), (false, true, false), (true, false, false), (false, false, false)];
         for (asked, made, expected) in rows {
             let row = format!("asked {asked}, made {made}");
-            let framing = Framing { http10: false, keep_alive: true, head_only: false };
+            let framing = Framing { keep_alive: true, ..Framing::LAST };
             let pending = Pending::FullScrape(FullScrapeRequest { framing, gzip: asked });
             let ticket = Ticket { worker: 0, slot: 0, generation: 0 };
             let late = LateAnswer::FullScrape(ticket, Some(LargeBody::of(b"de", made)));

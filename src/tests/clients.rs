@@ -190,7 +190,7 @@ const ROWS: &[Row] = &[
         keep_alive: false,
         accepts_gzip: true,
         announce: Announce {
-            info_hash: InfoHash(*b"a++aaaaaaaaaaaaaaaaa"),
+            info_hash: InfoHash(*b"a +aaaaaaaaaaaaaaaaa"),
             peer_id: PeerId(*b"-qB4390-aaaaaaaaaaaa"),
             seeder: true,
             event: Event::Update,

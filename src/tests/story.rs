@@ -177,9 +177,16 @@ const ROWS: &[Row] = &[
          intervali5e5:peers6:\\t\\t\\t\\x01\\x1a\\xe1e",
     ),
     (
-        "port 0 is #4",
+        "port 0 is #4, and passes: the client does not listen yet",
         &[],
         ("A", "&port=0&left=1"),
+        "d14:failure reason43:#4 the port is not a number from 1 to 655358:intervali300e12:min \
+         intervali300e8:retry ini5ee",
+    ),
+    (
+        "a port that is no number is #4 for good",
+        &[],
+        ("A", "&port=x&left=1"),
         "d14:failure reason43:#4 the port is not a number from 1 to 655358:intervali1800e12:min \
          intervali1800e8:retry in5:nevere",
     ),
@@ -387,7 +394,7 @@ fn every_path_that_real_clients_use_leads_somewhere() {
         assert!(reply.contains("d8:completei0e"), "{path}: {reply}");
     }
     for (target, status) in
-        [("/", "200 OK"), ("/favicon.ico", "404 Not Found"), ("/announcement/x", "404 Not Found")]
+        [("/", "200 OK"), ("/favicon.ico", "404 Not Found"), ("/ANNOUNCE", "404 Not Found")]
     {
         assert!(
             site.get("9.9.9.1", target).starts_with(&format!("HTTP/1.1 {status}\n")),

@@ -81,7 +81,8 @@ impl Tracker {
             return self.refuse_banned(announcement);
         }
         if !served_listings(round.live).contains(verdict.listing) {
-            return Outcome::Refused(Failure::NotRegistered, None);
+            let retry_s = round.live.policy.unregistered_interval_s;
+            return Outcome::Refused(Failure::NotRegistered { retry_s }, None);
         }
         let newcomer = Newcomer { announce: announcement, verdict };
         match self.store.enter(

@@ -15,6 +15,9 @@ pub enum Method {
     Get,
     /// HEAD: the same answer without its body.
     Head,
+    /// OPTIONS: answered with the methods there are. HAProxy's plain `option httpchk` sends it, and
+    /// takes a server down that refuses it.
+    Options,
     /// Anything else: answered with 405.
     Other,
 }
@@ -24,7 +27,7 @@ pub enum Method {
 pub struct Head<'b> {
     /// What to do.
     pub method: Method,
-    /// The request target, raw: any byte but controls, space and DEL.
+    /// The request target, raw: any byte but controls and DEL. It begins with no space.
     /// [`route`](super::http::route) takes it apart.
     pub target: &'b [u8],
     /// HTTP/1.0, which closes unless it asks not to.
@@ -33,7 +36,8 @@ pub struct Head<'b> {
     pub keep_alive: bool,
     /// A body follows. It is never read, so the connection must close after the answer.
     pub has_body: bool,
-    /// A proxy was in between, so the connection's address is not the client's.
+    /// A header says that a proxy was in between, whoever sent it. Such an answer must not be cached;
+    /// nothing else follows from it.
     pub proxied: bool,
     /// An answer may be gzipped.
     pub accepts_gzip: bool,
@@ -55,6 +59,7 @@ impl<'b> Head<'b> {
             method: match line.method {
                 b"GET" => Method::Get,
                 b"HEAD" => Method::Head,
+                b"OPTIONS" => Method::Options,
                 _ => Method::Other,
             },
             target: line.target,

@@ -10,16 +10,17 @@
 //! looked at, and a verdict on some bytes is the verdict on everything that begins with them, so
 //! how the network cut a request never changes its outcome.
 //!
-//! httparse does the work. It wants a target that is UTF-8, but a client may put an info hash there
-//! with its bytes as they are, so for such a target, and only then, the request line is read here.
+//! httparse does the work. It wants a target that is UTF-8 and has no space, but a client may put an
+//! info hash there with its bytes as they are, and libtorrent sends the space at the end of an
+//! announce URL as it is: so for such a target, and only then, the request line is read here.
 
 use std::mem::MaybeUninit;
 
 use httparse::Status;
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr2, memrchr2};
 
 use crate::wire::head::{Head, RequestLine};
-use crate::wire::query::{pairs, split_once, value_of};
+use crate::wire::query::{pairs, pairs_behind_question_marks, split_once, value_of};
 
 /// Headers in one request. CDNs and browsers send twenty or so.
 pub const HEADERS_MAX: usize = 64;
@@ -45,7 +46,7 @@ pub enum HttpFault {
     BadRequest,
     /// 404: no route.
     NotFound,
-    /// 405: neither GET nor HEAD.
+    /// 405: neither GET nor HEAD nor OPTIONS.
     MethodNotAllowed,
     /// 408: part of a request arrived, and the rest did not in time.
     Timeout,
@@ -71,7 +72,7 @@ impl HttpFault {
                 ("HTTP/1.1 404 Not Found", "Not Found: there is /announce and /scrape\n")
             }
             HttpFault::MethodNotAllowed => (
-                "HTTP/1.1 405 Method Not Allowed\r\nAllow: GET, HEAD",
+                "HTTP/1.1 405 Method Not Allowed\r\nAllow: GET, HEAD, OPTIONS",
                 "Method Not Allowed: use GET\n",
             ),
             HttpFault::Timeout => (
@@ -146,24 +147,37 @@ fn parse_head(window: &[u8]) -> Result<Option<(Head<'_>, usize)>, HttpFault> {
             Ok(Some((Head::new(line, request.headers), consumed)))
         }
         Ok(Status::Partial) => Ok(None),
-        Err(httparse::Error::Token) => parse_head_with_raw_target(window),
+        Err(httparse::Error::Token | httparse::Error::Version | httparse::Error::NewLine) => {
+            parse_head_with_raw_target(window)
+        }
         Err(error) => Err(error.into()),
     }
 }
 
-/// As [`parse_head`], for what httparse refuses because of one byte or other in its request line:
-/// right only when that is a target with bytes from 0x80 up that are not UTF-8.
+/// As [`parse_head`], for what httparse refuses, perhaps because of its target: one with bytes from
+/// 0x80 up that are not UTF-8, or with spaces, is right all the same. It ends before the version,
+/// and the version ends the line.
 fn parse_head_with_raw_target(window: &[u8]) -> Result<Option<(Head<'_>, usize)>, HttpFault> {
-    let (method, rest) = split_once(skip_empty_lines(window), b' ').ok_or(HttpFault::BadRequest)?;
-    let target_bytes =
-        rest.iter().position(|byte| *byte <= b' ' || *byte == 0x7f).ok_or(HttpFault::BadRequest)?;
-    let (target, rest) = rest.split_at(target_bytes);
-    if !is_token(method) || target.is_ascii() {
+    let begin = skip_empty_lines(window);
+    let line_bytes = memchr(b'\n', begin);
+    let line = begin.get(..line_bytes.unwrap_or(begin.len())).unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let (method, rest) = split_once(line, b' ').ok_or(HttpFault::BadRequest)?;
+    if !is_token(method) || rest.starts_with(b" ") || rest.iter().any(u8::is_ascii_control) {
         return Err(HttpFault::BadRequest);
     }
-    let Some((http10, header_block)) = version_and_rest(rest)? else {
+    let Some(line_bytes) = line_bytes else {
         return Ok(None);
     };
+    let (target, http10) = match rest {
+        [target @ .., b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1'] => (target, false),
+        [target @ .., b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0'] => (target, true),
+        _ => return Err(HttpFault::BadRequest),
+    };
+    if target.is_empty() {
+        return Err(HttpFault::BadRequest);
+    }
+    let header_block = begin.get(line_bytes + 1..).unwrap_or_default();
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     match httparse::parse_headers(header_block, &mut headers)? {
         Status::Complete((header_bytes, headers)) => {
@@ -171,26 +185,6 @@ fn parse_head_with_raw_target(window: &[u8]) -> Result<Option<(Head<'_>, usize)>
             Ok(Some((Head::new(RequestLine { method, target, http10 }, headers), consumed)))
         }
         Status::Partial => Ok(None),
-    }
-}
-
-/// The version at the end of a request line, and what follows the line; none when it is cut short.
-fn version_and_rest(tail: &[u8]) -> Result<Option<(bool, &[u8])>, HttpFault> {
-    let tails: [(&[u8], bool); 4] = [
-        (b" HTTP/1.1\r\n", false),
-        (b" HTTP/1.1\n", false),
-        (b" HTTP/1.0\r\n", true),
-        (b" HTTP/1.0\n", true),
-    ];
-    for (text, http10) in tails {
-        if let Some(rest) = tail.strip_prefix(text) {
-            return Ok(Some((http10, rest)));
-        }
-    }
-    if tails.iter().any(|(text, _)| text.starts_with(tail)) {
-        Ok(None)
-    } else {
-        Err(HttpFault::BadRequest)
     }
 }
 
@@ -202,11 +196,11 @@ fn is_token(bytes: &[u8]) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
 }
 
-/// httparse has let the beginning pass, so what is skipped here are whole line ends.
-fn skip_empty_lines(window: &[u8]) -> &[u8] {
-    let empty_bytes =
-        window.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(window.len());
-    window.get(empty_bytes..).unwrap_or_default()
+fn skip_empty_lines(mut window: &[u8]) -> &[u8] {
+    while let [b'\n', rest @ ..] | [b'\r', b'\n', rest @ ..] = window {
+        window = rest;
+    }
+    window
 }
 
 /// Where a request target leads.
@@ -218,12 +212,16 @@ pub enum Route<'b> {
     Scrape(&'b [u8]),
     /// The one line that says who answers here.
     Index,
+    /// The lines that ask search engines to stay away.
+    Robots,
     /// Nothing.
     NotFound,
 }
 
-/// Takes a request target apart: the beginning of its last path segment decides, whatever stands
-/// before it (`/announce`, `/announce.php`, `//announce`, `/passkey/announce`, `http://host/announce`). Announces to the root are told by their info hash.
+/// Takes a request target apart. The last path segment that begins with `announce` or `scrape`
+/// decides, whatever stands before or behind it: `/announce`, `/announce.php`, `//announce`,
+/// `/announce/`, `/KEY/announce`, `/announce/KEY`, `http://host/announce`. Announces to the root are
+/// told by their info hash. Segments are compared as they were sent: no client escapes them.
 pub fn route(target: &[u8]) -> Route<'_> {
     let Some(target) = origin_form(target) else {
         return Route::NotFound;
@@ -232,20 +230,38 @@ pub fn route(target: &[u8]) -> Route<'_> {
     while let [b'?', rest @ ..] = query {
         query = rest;
     }
-    let segment = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    if segment.starts_with(b"announce") {
-        Route::Announce(query)
-    } else if segment.starts_with(b"scrape") {
-        Route::Scrape(query)
-    } else if !matches!(path, b"" | b"/") {
-        Route::NotFound
-    } else if query.is_empty() {
-        Route::Index
-    } else if pairs(query).any(|pair| value_of(pair, b"info_hash").is_some()) {
-        Route::Announce(query)
-    } else {
-        Route::NotFound
+    let query = without_fragment(query);
+    for segment in path.rsplit(|byte| *byte == b'/') {
+        if segment.starts_with(b"announce") {
+            return Route::Announce(query);
+        }
+        if segment.starts_with(b"scrape") {
+            return Route::Scrape(query);
+        }
     }
+    match without_fragment(path) {
+        b"/robots.txt" => Route::Robots,
+        b"" | b"/" if query.is_empty() => Route::Index,
+        b"" | b"/" if names_info_hash(query) => Route::Announce(query),
+        _ => Route::NotFound,
+    }
+}
+
+/// Cuts off what a `#` in the last pair of a query begins: libtorrent sends the fragment of an
+/// announce URL. In a pair before the last, `#` is a byte of an info hash that was not escaped.
+fn without_fragment(mut query: &[u8]) -> &[u8] {
+    while let Some(at) = memrchr2(b'#', b'&', query)
+        && query.get(at) == Some(&b'#')
+    {
+        query = query.get(..at).unwrap_or_default();
+    }
+    query
+}
+
+fn names_info_hash(query: &[u8]) -> bool {
+    let is_info_hash = |pair| value_of(pair, b"info_hash").is_some();
+    pairs(query).any(is_info_hash)
+        || pairs_behind_question_marks(query).is_some_and(|mut pairs| pairs.any(is_info_hash))
 }
 
 /// Path and query of a target; of an absolute one (`http://host/announce?…`, as proxies are sent) what follows its host.

@@ -18,9 +18,11 @@
 pub mod announce;
 pub mod bencode;
 pub mod failure;
+pub mod forwarded;
 pub mod frame;
 pub mod head;
 pub mod http;
+pub mod proxy_protocol;
 pub mod query;
 pub mod reply;
 pub mod scrape;

@@ -264,8 +264,8 @@ pub fn failure(
     })
 }
 
-/// Writes the answer to a scrape that named its torrents into `out`; returns its bytes, head
-/// included. `entries` are those that may be told of, ascending by hash.
+/// Writes the answer to a scrape that named its torrents into `out`, for any origin to read; returns
+/// its bytes, head included. `entries` are those that may be told of, ascending by hash.
 ///
 /// # Errors
 /// [`Full`] when `out` is too small; [`SCRAPE_BYTES_MAX`] bytes are enough for
@@ -276,7 +276,7 @@ pub fn scrape<'a>(
     framing: Framing,
     out: &mut [u8],
 ) -> Result<usize, Full> {
-    frame::ok(framing, out, |body| {
+    frame::ok(Framing { any_origin: true, ..framing }, out, |body| {
         let mut entries = entries.into_iter().peekable();
         begin_scrape(body, entries.peek().is_some());
         entries.for_each(|entry| write_scrape_entry(body, &entry));
