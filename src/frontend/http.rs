@@ -181,7 +181,7 @@ impl Http {
         match Hashes::parse(query) {
             Ok(Some(hashes)) => self.scrape(&hashes, Asked { client, framing }, round, out),
             Ok(None) => {
-                let request = FullScrapeRequest { framing, gzip: head.accepts_gzip };
+                let request = FullScrapeRequest { framing, gzip: head.accepts_gzip() };
                 self.full_scrape(request, client, round, out)
             }
             Err(failure) => refuse(failure, None, framing, round, out),

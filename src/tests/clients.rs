@@ -246,7 +246,7 @@ fn announces_mean_what_their_clients_mean() {
         assert_eq!(consumed, row.request.len(), "{client}");
         assert_eq!(head.method, Method::Get, "{client}");
         assert_eq!(
-            (head.keep_alive, head.accepts_gzip),
+            (head.keep_alive, head.accepts_gzip()),
             (row.keep_alive, row.accepts_gzip),
             "{client}"
         );

@@ -223,6 +223,51 @@ fn nearly_requests() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// `http_head` has each read by both readers.
+#[test]
+fn nearly_usual_heads_mean_the_same_to_both_readers() {
+    let headers = [
+        "",
+        "Host: a\r\n",
+        "Host:a\r\n",
+        "Host: \r\n",
+        "Host:\r\n",
+        "Host : a\r\n",
+        "host: a\r\n",
+        "Host: \x7f\r\n",
+        "Host: \u{e9}\r\n",
+        "Host: a\tb\r\n",
+        "Host: a\rb\r\n",
+        "Host: a\r\r\n",
+        "Host: a\n",
+        "Hosts: a\r\n",
+        "Accept: */*\r\n",
+        "Accept-: a\r\n",
+        "Accept-Encoding:  gzip \r\n",
+        "Accept-Encoding: gzip;q=0\r\nAccept-Encoding: *\r\n",
+        "Accept-Encoding: \r\nAccept-Encoding: deflate, gzip, br, zstd\r\n",
+        "Connection: close\r\n",
+        "Connection: keep-alive, close \r\n",
+        "Connection: Keep-Alive\r\nConnection: close\r\n",
+        "User-Agent: 0123456789abcdef0123456789abcdef0123456789abcdef\r\n",
+        "User-Agent: a\r\nVia: b\r\n",
+        "Content-Length: 1\r\n",
+    ];
+    for header in headers {
+        for times in [1, 2, 8, 9, 64, 65] {
+            for line in
+                ["GET /a HTTP/1.1", "GET a HTTP/1.1", "GET /a HTTP/1.0", "GET /\x01 HTTP/1.1"]
+            {
+                http_head(format!("{line}\r\n{}\r\n", header.repeat(times)).as_bytes());
+            }
+        }
+    }
+    property(300, nearly_requests(), |input| {
+        http_head(&input);
+        Ok(())
+    });
+}
+
 /// However the bytes arrive: once a prefix has an outcome, every longer one has the same.
 #[test]
 fn no_cut_changes_an_outcome() {

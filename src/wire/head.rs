@@ -39,54 +39,69 @@ pub struct Head<'b> {
     /// A header says that a proxy was in between, whoever sent it. Such an answer must not be cached;
     /// nothing else follows from it.
     pub proxied: bool,
-    /// An answer may be gzipped.
-    pub accepts_gzip: bool,
+    codings: Codings<'b>,
+}
+
+impl Head<'_> {
+    /// An answer may be gzipped. Only full scrapes are, so it is found out when they ask.
+    pub fn accepts_gzip(&self) -> bool {
+        self.codings.accept_gzip()
+    }
+}
+
+impl Method {
+    /// What a request line calls it.
+    pub(super) fn of(token: &[u8]) -> Method {
+        match token {
+            b"GET" => Method::Get,
+            b"HEAD" => Method::Head,
+            b"OPTIONS" => Method::Options,
+            _ => Method::Other,
+        }
+    }
 }
 
 /// The request line of a head.
 #[derive(Clone, Copy)]
 pub(super) struct RequestLine<'b> {
-    pub(super) method: &'b [u8],
+    pub(super) method: Method,
     pub(super) target: &'b [u8],
     pub(super) http10: bool,
 }
 
 impl<'b> Head<'b> {
-    pub(super) fn new(line: RequestLine<'b>, headers: &[httparse::Header<'_>]) -> Head<'b> {
-        let mut notes = Notes::default();
-        headers.iter().for_each(|header| notes.take(header.name, header.value));
+    #[inline]
+    pub(super) fn new(line: RequestLine<'b>, notes: &Notes<'b>) -> Head<'b> {
         Head {
-            method: match line.method {
-                b"GET" => Method::Get,
-                b"HEAD" => Method::Head,
-                b"OPTIONS" => Method::Options,
-                _ => Method::Other,
-            },
+            method: line.method,
             target: line.target,
             http10: line.http10,
             keep_alive: !notes.close && (notes.keep_alive || !line.http10),
             has_body: notes.has_body,
             proxied: notes.proxied,
-            accepts_gzip: notes.gzip.or(notes.any_coding).unwrap_or(false),
+            codings: notes.codings,
         }
     }
 }
 
 /// What the headers seen so far have said.
 #[derive(Default)]
-struct Notes {
+pub(super) struct Notes<'b> {
     close: bool,
     keep_alive: bool,
     has_body: bool,
     proxied: bool,
-    /// Whether gzip is accepted, once it has been named.
-    gzip: Option<bool>,
-    /// Whether `*`, any coding that is not named, is accepted.
-    any_coding: Option<bool>,
+    codings: Codings<'b>,
 }
 
-impl Notes {
-    fn take(&mut self, name: &str, value: &[u8]) {
+impl<'b> Notes<'b> {
+    pub(super) fn of(headers: &[httparse::Header<'b>]) -> Notes<'b> {
+        let mut notes = Notes::default();
+        headers.iter().for_each(|header| notes.take(header.name, header.value));
+        notes
+    }
+
+    fn take(&mut self, name: &str, value: &'b [u8]) {
         // Nearly everybody writes names as the RFCs do, and comparing those byte for byte is ten
         // times faster.
         let is = |known: &str| name == known || name.eq_ignore_ascii_case(known);
@@ -102,29 +117,60 @@ impl Notes {
         }
     }
 
-    fn take_connection(&mut self, value: &[u8]) {
-        for option in elements(value, b',') {
-            self.close |= option.eq_ignore_ascii_case(b"close");
-            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+    pub(super) fn take_connection(&mut self, value: &[u8]) {
+        // All that nearly everybody says.
+        match value {
+            b"close" => self.close = true,
+            b"keep-alive" => self.keep_alive = true,
+            _ => elements(value, b',').for_each(|option| {
+                self.close |= option.eq_ignore_ascii_case(b"close");
+                self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+            }),
         }
     }
 
-    fn take_accept_encoding(&mut self, value: &[u8]) {
-        // All that libtorrent and Go say.
-        if value == b"gzip" {
-            self.gzip = Some(true);
-            return;
+    #[inline]
+    pub(super) fn take_accept_encoding(&mut self, value: &'b [u8]) {
+        self.codings.take(value);
+    }
+}
+
+/// What a request says of content codings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Codings<'b> {
+    /// The last Accept-Encoding, which nobody has needed so far.
+    unread: &'b [u8],
+    /// Whether gzip is accepted, once it has been named.
+    gzip: Option<bool>,
+    /// Whether `*`, any coding that is not named, is accepted.
+    any: Option<bool>,
+}
+
+impl<'b> Codings<'b> {
+    #[inline]
+    fn take(&mut self, value: &'b [u8]) {
+        if !self.unread.is_empty() {
+            self.read();
         }
-        for element in elements(value, b',') {
+        self.unread = value;
+    }
+
+    fn read(&mut self) {
+        for element in elements(self.unread, b',') {
             let mut parts = elements(element, b';');
             let coding = parts.next().unwrap_or_default();
             let accepted = !parts.any(is_zero_weight);
             if coding.eq_ignore_ascii_case(b"gzip") || coding.eq_ignore_ascii_case(b"x-gzip") {
                 self.gzip = Some(accepted);
             } else if coding == b"*" {
-                self.any_coding = Some(accepted);
+                self.any = Some(accepted);
             }
         }
+    }
+
+    fn accept_gzip(mut self) -> bool {
+        self.read();
+        self.gzip.or(self.any).unwrap_or(false)
     }
 }
 
@@ -155,7 +201,8 @@ mod tests {
             .iter()
             .map(|(name, value)| httparse::Header { name, value: value.as_bytes() })
             .collect();
-        Head::new(RequestLine { method: b"GET", target: b"/", http10 }, &headers)
+        let line = RequestLine { method: Method::Get, target: b"/", http10 };
+        Head::new(line, &Notes::of(&headers))
     }
 
     #[test]
@@ -252,7 +299,7 @@ mod tests {
         ];
         for (values, expected) in rows {
             let headers: Vec<_> = values.iter().map(|value| ("Accept-Encoding", *value)).collect();
-            assert_eq!(head(false, &headers).accepts_gzip, *expected, "{values:?}");
+            assert_eq!(head(false, &headers).accepts_gzip(), *expected, "{values:?}");
         }
     }
 }

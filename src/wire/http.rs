@@ -10,17 +10,19 @@
 //! looked at, and a verdict on some bytes is the verdict on everything that begins with them, so
 //! how the network cut a request never changes its outcome.
 //!
-//! httparse does the work. It wants a target that is UTF-8 and has no space, but a client may put an
-//! info hash there with its bytes as they are, and libtorrent sends the space at the end of an
-//! announce URL as it is: so for such a target, and only then, the request line is read here.
+//! What nearly every client sends is read by [`usual_head`], everything else by httparse. That wants
+//! a target that is UTF-8 and has no space, but a client may put an info hash there with its bytes
+//! as they are, and libtorrent sends the space at the end of an announce URL as it is: so for such a
+//! target, and only then, the request line is read here.
 
 use std::mem::MaybeUninit;
 
 use httparse::Status;
 use memchr::{memchr, memchr2, memrchr2};
 
-use crate::wire::head::{Head, RequestLine};
+use crate::wire::head::{Head, Method, Notes, RequestLine};
 use crate::wire::query::{pairs, pairs_behind_question_marks, split_once, value_of};
+use crate::wire::usual_head;
 
 /// Headers in one request. CDNs and browsers send twenty or so.
 pub const HEADERS_MAX: usize = 64;
@@ -111,6 +113,9 @@ impl From<httparse::Error> for HttpFault {
 /// the next request would begin is then unknown.
 pub fn parse(input: &[u8], request_bytes_max: usize) -> Result<Parsed<'_>, HttpFault> {
     let window = input.get(..request_bytes_max).unwrap_or(input);
+    if let Some((head, consumed)) = usual_head::read(window) {
+        return Ok(Parsed::Complete { head, consumed });
+    }
     match parse_head(window)? {
         Some((head, consumed)) => Ok(Parsed::Complete { head, consumed }),
         None if window.len() < request_bytes_max => Ok(Parsed::Partial),
@@ -129,6 +134,8 @@ fn over_limit(window: &[u8]) -> HttpFault {
 }
 
 /// The head at the beginning of `window` and its length, or none when it goes on behind it.
+#[cold]
+#[inline(never)]
 fn parse_head(window: &[u8]) -> Result<Option<(Head<'_>, usize)>, HttpFault> {
     let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut []);
@@ -140,11 +147,11 @@ fn parse_head(window: &[u8]) -> Result<Option<(Head<'_>, usize)>, HttpFault> {
                 return Err(HttpFault::BadRequest);
             };
             let line = RequestLine {
-                method: method.as_bytes(),
+                method: Method::of(method.as_bytes()),
                 target: target.as_bytes(),
                 http10: minor == 0,
             };
-            Ok(Some((Head::new(line, request.headers), consumed)))
+            Ok(Some((Head::new(line, &Notes::of(request.headers)), consumed)))
         }
         Ok(Status::Partial) => Ok(None),
         Err(httparse::Error::Token | httparse::Error::Version | httparse::Error::NewLine) => {
@@ -182,7 +189,8 @@ fn parse_head_with_raw_target(window: &[u8]) -> Result<Option<(Head<'_>, usize)>
     match httparse::parse_headers(header_block, &mut headers)? {
         Status::Complete((header_bytes, headers)) => {
             let consumed = window.len() - header_block.len() + header_bytes;
-            Ok(Some((Head::new(RequestLine { method, target, http10 }, headers), consumed)))
+            let line = RequestLine { method: Method::of(method), target, http10 };
+            Ok(Some((Head::new(line, &Notes::of(headers)), consumed)))
         }
         Status::Partial => Ok(None),
     }

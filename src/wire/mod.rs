@@ -26,3 +26,4 @@ pub mod proxy_protocol;
 pub mod query;
 pub mod reply;
 pub mod scrape;
+mod usual_head;

@@ -27,8 +27,20 @@ pub fn http_head(bytes: &[u8]) {
             check_end(&bytes[..consumed]);
             check_target(&head);
         }
+        check_reader(bytes, request_bytes_max, outcome);
         check_prefixes(bytes, request_bytes_max, outcome);
     }
+}
+
+/// With an empty line before it, a request is httparse's to read: nothing else may follow from that.
+fn check_reader(bytes: &[u8], request_bytes_max: usize, outcome: Result<Parsed<'_>, HttpFault>) {
+    let complete = |outcome, line_bytes| match outcome {
+        Ok(Parsed::Complete { head, consumed }) => Some((head, consumed - line_bytes)),
+        _ => None,
+    };
+    let behind_a_line = [b"\r\n", bytes].concat();
+    let by_httparse = parse(&behind_a_line, request_bytes_max + 2);
+    assert_eq!(complete(outcome, 0), complete(by_httparse, 2), "two readers disagree");
 }
 
 /// Once a prefix has an outcome, every longer one has the same.

@@ -1,0 +1,92 @@
+//! Request heads in the one form that nearly every announce has.
+//!
+//! Owns: that form. It is the `GET` of a path by `HTTP/1.1` with no headers but Host, User-Agent,
+//! Accept, Accept-Encoding and Connection, written so, and `\r\n` behind each line. Such a head is
+//! read in one pass, by less than half the instructions of a parser that takes everything.
+//!
+//! Never: refuses anything. What has another form, or goes on behind the window, is none, and httparse
+//! reads it. What has the form means what httparse says it means: the fuzz target `http_head`
+//! compares the two.
+//!
+//! Limits: [`HEADERS_MAX`] headers.
+
+use crate::wire::head::{Head, Method, Notes, RequestLine};
+
+/// Headers of such a head: a client sends three or four, none of them twice.
+const HEADERS_MAX: usize = 8;
+
+/// A header that a client sends.
+enum Header {
+    AcceptEncoding,
+    Connection,
+    /// Nothing follows from it.
+    Other,
+}
+
+/// The head at the beginning of `window` and its length.
+#[inline(never)]
+pub(super) fn read(window: &[u8]) -> Option<(Head<'_>, usize)> {
+    let (line, mut rest) = split_line(window)?;
+    let target = line.strip_prefix(b"GET ")?.strip_suffix(b" HTTP/1.1")?;
+    if !target.starts_with(b"/") {
+        return None;
+    }
+    let mut notes = Notes::default();
+    for _ in 0..=HEADERS_MAX {
+        let (header, value_on) = match rest {
+            [b'\r', b'\n', behind @ ..] => {
+                let line = RequestLine { method: Method::Get, target, http10: false };
+                return Some((Head::new(line, &notes), window.len() - behind.len()));
+            }
+            [b'H', ..] => (Header::Other, rest.strip_prefix(b"Host: ")?),
+            [b'U', ..] => (Header::Other, rest.strip_prefix(b"User-Agent: ")?),
+            [b'C', ..] => (Header::Connection, rest.strip_prefix(b"Connection: ")?),
+            [b'A', _, _, _, _, _, b'-', ..] => {
+                (Header::AcceptEncoding, rest.strip_prefix(b"Accept-Encoding: ")?)
+            }
+            _ => (Header::Other, rest.strip_prefix(b"Accept: ")?),
+        };
+        let (value, after) = split_line(value_on)?;
+        match header {
+            // httparse trims values.
+            Header::AcceptEncoding if matches!(value, [b' ', ..] | [.., b' ']) => return None,
+            Header::AcceptEncoding => notes.take_accept_encoding(value),
+            Header::Connection => notes.take_connection(value),
+            Header::Other => {}
+        }
+        rest = after;
+    }
+    None
+}
+
+/// What stands before the first control character, and behind it; none when that is not a `\r\n`.
+#[inline]
+fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (line, rest) = bytes.split_at_checked(find_control(bytes))?;
+    Some((line, rest.strip_prefix(b"\r\n")?))
+}
+
+/// Where the first control character stands (up to 0x1f, and 0x7f), or the end.
+#[inline]
+fn find_control(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let (mut at, mut rest) = (0, bytes);
+    // Without a way out in its middle, a chunk is compared as two vectors.
+    while let Some((chunk, after)) = rest.split_first_chunk::<32>()
+        && !chunk.iter().fold(false, |found, byte| found | byte.is_ascii_control())
+    {
+        (at, rest) = (at + chunk.len(), after);
+    }
+    while let Some((word, after)) = rest.split_first_chunk::<8>() {
+        let word = u64::from_le_bytes(*word);
+        let below_space = word.wrapping_sub(0x20 * ONES);
+        let is_delete = (word ^ (0x7f * ONES)).wrapping_sub(ONES);
+        // The highest bit of each control character; those above the lowest one mean nothing.
+        let hits = (below_space | is_delete) & !word & (ONES << 7);
+        if hits != 0 {
+            return at + hits.trailing_zeros() as usize / 8;
+        }
+        (at, rest) = (at + 8, after);
+    }
+    at + rest.iter().position(u8::is_ascii_control).unwrap_or(rest.len())
+}
