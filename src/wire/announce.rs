@@ -16,11 +16,9 @@ use std::net::IpAddr;
 
 use arrayvec::ArrayVec;
 
-use crate::ids::{Crypto, Event, InfoHash, PeerId};
+use crate::ids::{Crypto, Event, INFO_HASH_BYTES, InfoHash, PEER_ID_BYTES, PeerId};
 use crate::wire::failure::{Failure, Field};
-use crate::wire::query::{
-    decode_at_most, decode_decimal, decode_exact, pairs, pairs_behind_question_marks, value_of,
-};
+use crate::wire::query::{decode_at_most, take_exact, take_flag, take_number, take_value};
 
 /// The port libtorrent sends when it does not listen.
 pub const PORT_NOT_LISTENING: u16 = 1;
@@ -29,41 +27,32 @@ const IP_TEXT_BYTES_MAX: usize = 45;
 /// The longest event that means something: `completed`.
 const EVENT_BYTES_MAX: usize = 9;
 
-/// The fields of an announce as they were sent, still percent-encoded. Of a field sent twice the
-/// first counts; fields the tracker has no use for (`key`, `trackerid`, `ipv4`, `corrupt`, …) are
-/// not kept.
+/// The fields of an announce, each read as it was first sent; none when it was not sent. Fields the
+/// tracker has no use for (`key`, `trackerid`, `ipv4`, `corrupt`, …) are passed over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct AnnounceQuery<'b> {
-    /// Which torrent. Required.
-    pub info_hash: Option<&'b [u8]>,
-    /// The client's own name. Required.
-    pub peer_id: Option<&'b [u8]>,
-    /// Where the client listens. Required.
-    pub port: Option<&'b [u8]>,
-    /// Bytes uploaded. Required, but nothing in the tracker depends on the value, so it is never
-    /// read.
-    pub uploaded: Option<&'b [u8]>,
-    /// Bytes downloaded. Required, never read.
-    pub downloaded: Option<&'b [u8]>,
-    /// Bytes still missing. Required.
-    pub left: Option<&'b [u8]>,
-    /// What has happened.
-    pub event: Option<&'b [u8]>,
-    /// How many peers are wanted.
-    pub numwant: Option<&'b [u8]>,
-    /// `0` asks for the dictionary model (BEP 23).
-    pub compact: Option<&'b [u8]>,
-    /// `1` leaves peer ids out of the dictionary model.
-    pub no_peer_id: Option<&'b [u8]>,
+pub struct AnnounceQuery {
+    info_hash: Option<Option<[u8; INFO_HASH_BYTES]>>,
+    peer_id: Option<Option<[u8; PEER_ID_BYTES]>>,
+    port: Option<Option<u32>>,
+    /// How much was uploaded and downloaded must be there, but nothing in the tracker depends on it.
+    has_uploaded: bool,
+    has_downloaded: bool,
+    left_is_zero: Option<bool>,
+    event: Option<Event>,
+    numwant: Option<Option<u32>>,
+    /// `compact=0` asks for the dictionary model (BEP 23).
+    compact_is_zero: Option<bool>,
+    /// `no_peer_id=1` leaves peer ids out of the dictionary model.
+    no_peer_id: Option<bool>,
     /// The address the client claims to have.
-    pub ip: Option<&'b [u8]>,
+    ip: Option<Option<IpAddr>>,
     /// Where the client listens for encrypted connections only: stands in for `port` (message
     /// stream encryption).
-    pub cryptoport: Option<&'b [u8]>,
-    /// `1`: can encrypt.
-    pub supportcrypto: Option<&'b [u8]>,
-    /// `1`: must encrypt.
-    pub requirecrypto: Option<&'b [u8]>,
+    cryptoport: Option<Option<u32>>,
+    /// `supportcrypto=1`: can encrypt.
+    supportcrypto: Option<bool>,
+    /// `requirecrypto=1`: must encrypt.
+    requirecrypto: Option<bool>,
 }
 
 /// An announce that can be answered.
@@ -94,77 +83,139 @@ pub struct Announce {
     pub crypto: Crypto,
 }
 
-impl<'b> AnnounceQuery<'b> {
-    /// Picks the fields out of a query; cannot fail. Without an `info_hash` it is read again with
-    /// `?` separating as well.
-    pub fn parse(query: &'b [u8]) -> AnnounceQuery<'b> {
-        let fields = AnnounceQuery::pick(pairs(query));
-        match fields.info_hash {
-            Some(_) => fields,
-            None => pairs_behind_question_marks(query).map_or(fields, AnnounceQuery::pick),
-        }
-    }
-
-    #[inline]
-    fn pick(pairs: impl Iterator<Item = &'b [u8]>) -> AnnounceQuery<'b> {
+impl AnnounceQuery {
+    /// Reads the fields of a query; cannot fail. Without an `info_hash` it is read again with `?`
+    /// separating as well.
+    pub fn parse(query: &[u8]) -> AnnounceQuery {
         let mut fields = AnnounceQuery::default();
-        for pair in pairs {
-            // As many letters as tell the known keys apart: then one comparison is enough.
-            let (field, value) = match pair {
-                [b'i', b'n', ..] => (&mut fields.info_hash, value_of(pair, b"info_hash")),
-                [b'p', b'e', ..] => (&mut fields.peer_id, value_of(pair, b"peer_id")),
-                [b'p', ..] => (&mut fields.port, value_of(pair, b"port")),
-                [b'u', ..] => (&mut fields.uploaded, value_of(pair, b"uploaded")),
-                [b'd', ..] => (&mut fields.downloaded, value_of(pair, b"downloaded")),
-                [b'l', ..] => (&mut fields.left, value_of(pair, b"left")),
-                [b'e', ..] => (&mut fields.event, value_of(pair, b"event")),
-                [b'n', b'u', ..] => (&mut fields.numwant, value_of(pair, b"numwant")),
-                [b'n', ..] => (&mut fields.no_peer_id, value_of(pair, b"no_peer_id")),
-                [b'c', b'o', ..] => (&mut fields.compact, value_of(pair, b"compact")),
-                [b'c', ..] => (&mut fields.cryptoport, value_of(pair, b"cryptoport")),
-                [b'i', ..] => (&mut fields.ip, value_of(pair, b"ip")),
-                [b's', ..] => (&mut fields.supportcrypto, value_of(pair, b"supportcrypto")),
-                [b'r', ..] => (&mut fields.requirecrypto, value_of(pair, b"requirecrypto")),
-                _ => continue,
-            };
-            if let (None, Some(_)) = (&field, value) {
-                *field = value;
-            }
+        fields.read(query);
+        if fields.info_hash.is_none() {
+            fields = AnnounceQuery::default();
+            query.split(|byte| *byte == b'?').for_each(|piece| fields.read(piece));
         }
         fields
     }
 
-    /// The values behind the fields, or the first of failures #1 to #4, in the order of their
-    /// numbers.
+    fn read(&mut self, query: &[u8]) {
+        let mut rest = query;
+        while !rest.is_empty() {
+            // As many letters as tell the known keys apart: then one comparison is enough.
+            rest = match rest {
+                [b'i', b'n', ..] if let Some(sent) = rest.strip_prefix(b"info_hash=") => {
+                    keep(&mut self.info_hash, take_exact(sent))
+                }
+                [b'p', b'e', ..] if let Some(sent) = rest.strip_prefix(b"peer_id=") => {
+                    keep(&mut self.peer_id, take_exact(sent))
+                }
+                [b'p', b'o', ..] if let Some(sent) = rest.strip_prefix(b"port=") => {
+                    keep(&mut self.port, take_number(sent))
+                }
+                [b'u', ..] if let Some(sent) = rest.strip_prefix(b"uploaded=") => {
+                    self.has_uploaded = true;
+                    take_value(sent).1
+                }
+                [b'd', ..] if let Some(sent) = rest.strip_prefix(b"downloaded=") => {
+                    self.has_downloaded = true;
+                    take_value(sent).1
+                }
+                [b'l', ..] if let Some(sent) = rest.strip_prefix(b"left=") => {
+                    keep(&mut self.left_is_zero, take_flag(sent, b'0'))
+                }
+                [b'e', ..] if let Some(sent) = rest.strip_prefix(b"event=") => {
+                    let (event, rest) = take_value(sent);
+                    keep(&mut self.event, (decode_event(event), rest))
+                }
+                [b'n', b'u', ..] if let Some(sent) = rest.strip_prefix(b"numwant=") => {
+                    keep(&mut self.numwant, take_number(sent))
+                }
+                [b'n', b'o', ..] if let Some(sent) = rest.strip_prefix(b"no_peer_id=") => {
+                    keep(&mut self.no_peer_id, take_flag(sent, b'1'))
+                }
+                [b'c', b'o', ..] if let Some(sent) = rest.strip_prefix(b"compact=") => {
+                    keep(&mut self.compact_is_zero, take_flag(sent, b'0'))
+                }
+                [b'c', b'r', ..] if let Some(sent) = rest.strip_prefix(b"cryptoport=") => {
+                    keep(&mut self.cryptoport, take_number(sent))
+                }
+                [b'i', b'p', ..] if let Some(sent) = rest.strip_prefix(b"ip=") => {
+                    let (ip, rest) = take_value(sent);
+                    keep(&mut self.ip, (decode_ip(ip), rest))
+                }
+                [b's', ..] if let Some(sent) = rest.strip_prefix(b"supportcrypto=") => {
+                    keep(&mut self.supportcrypto, take_flag(sent, b'1'))
+                }
+                [b'r', ..] if let Some(sent) = rest.strip_prefix(b"requirecrypto=") => {
+                    keep(&mut self.requirecrypto, take_flag(sent, b'1'))
+                }
+                _ => {
+                    let (pair, rest) = take_value(rest);
+                    self.read_bare_key(pair);
+                    rest
+                }
+            }
+        }
+    }
+
+    /// A key without a value has an empty one.
+    #[inline(never)]
+    fn read_bare_key(&mut self, key: &[u8]) {
+        let pair: &[u8] = match key {
+            b"info_hash" => b"info_hash=",
+            b"peer_id" => b"peer_id=",
+            b"port" => b"port=",
+            b"uploaded" => b"uploaded=",
+            b"downloaded" => b"downloaded=",
+            b"left" => b"left=",
+            b"event" => b"event=",
+            b"numwant" => b"numwant=",
+            b"no_peer_id" => b"no_peer_id=",
+            b"compact" => b"compact=",
+            b"cryptoport" => b"cryptoport=",
+            b"ip" => b"ip=",
+            b"supportcrypto" => b"supportcrypto=",
+            b"requirecrypto" => b"requirecrypto=",
+            _ => return,
+        };
+        self.read(pair);
+    }
+
+    /// The announce, or the first of failures #1 to #4, in the order of their numbers.
     pub fn announce(&self) -> Result<Announce, Failure> {
-        let required = |field: Option<&'b [u8]>, name| field.ok_or(Failure::MissingField(name));
-        let info_hash = required(self.info_hash, Field::InfoHash)?;
-        let peer_id = required(self.peer_id, Field::PeerId)?;
-        let port = required(self.port, Field::Port)?;
-        required(self.uploaded, Field::Uploaded)?;
-        required(self.downloaded, Field::Downloaded)?;
-        let left = required(self.left, Field::Left)?;
+        let missing = Failure::MissingField;
+        let info_hash = self.info_hash.ok_or(missing(Field::InfoHash))?;
+        let peer_id = self.peer_id.ok_or(missing(Field::PeerId))?;
+        let port = self.port.ok_or(missing(Field::Port))?;
+        self.has_uploaded.then_some(()).ok_or(missing(Field::Uploaded))?;
+        self.has_downloaded.then_some(()).ok_or(missing(Field::Downloaded))?;
+        let left_is_zero = self.left_is_zero.ok_or(missing(Field::Left))?;
 
         Ok(Announce {
-            info_hash: InfoHash(decode_exact(info_hash).ok_or(Failure::InfoHashLength)?),
-            peer_id: PeerId(decode_exact(peer_id).ok_or(Failure::PeerIdLength)?),
-            port: decode_port(self.cryptoport.unwrap_or(port))?,
-            seeder: decode_exact(left) == Some(*b"0"),
-            event: self.event.map_or(Event::Update, decode_event),
-            numwant: self
-                .numwant
-                .and_then(decode_decimal)
-                .map(|wanted| u32::try_from(wanted).unwrap_or(u32::MAX)),
-            compact: self.compact.and_then(decode_exact) != Some(*b"0"),
-            no_peer_id: is_one(self.no_peer_id),
-            ip: self.ip.and_then(decode_ip),
-            crypto: match (is_one(self.requirecrypto), is_one(self.supportcrypto)) {
-                (true, _) => Crypto::Required,
-                (false, true) => Crypto::Supported,
-                (false, false) => Crypto::None,
+            info_hash: InfoHash(info_hash.ok_or(Failure::InfoHashLength)?),
+            peer_id: PeerId(peer_id.ok_or(Failure::PeerIdLength)?),
+            port: check_port(self.cryptoport.unwrap_or(port))?,
+            seeder: left_is_zero,
+            event: self.event.unwrap_or(Event::Update),
+            numwant: self.numwant.flatten(),
+            compact: self.compact_is_zero != Some(true),
+            no_peer_id: self.no_peer_id == Some(true),
+            ip: self.ip.flatten(),
+            crypto: match (self.requirecrypto, self.supportcrypto) {
+                (Some(true), _) => Crypto::Required,
+                (_, Some(true)) => Crypto::Supported,
+                _ => Crypto::None,
             },
         })
     }
+}
+
+/// Keeps a value taken off a query, unless the field was sent before: of a field sent twice the first
+/// counts. Gives back what is left of the query.
+#[inline]
+fn keep<'q, T>(field: &mut Option<T>, (value, rest): (T, &'q [u8])) -> &'q [u8] {
+    if field.is_none() {
+        *field = Some(value);
+    }
+    rest
 }
 
 impl Announce {
@@ -175,12 +226,8 @@ impl Announce {
     }
 }
 
-fn is_one(field: Option<&[u8]>) -> bool {
-    field.and_then(decode_exact) == Some(*b"1")
-}
-
-fn decode_port(value: &[u8]) -> Result<u16, Failure> {
-    match decode_decimal(value).and_then(|port| u16::try_from(port).ok()) {
+fn check_port(number: Option<u32>) -> Result<u16, Failure> {
+    match number.and_then(|port| u16::try_from(port).ok()) {
         Some(0) => Err(Failure::PortZero),
         Some(port) => Ok(port),
         None => Err(Failure::PortInvalid),
@@ -190,6 +237,13 @@ fn decode_port(value: &[u8]) -> Result<u16, Failure> {
 /// Any case; what is not one of the three is a regular update: empty, `empty`, `none`, and `paused`
 /// (BEP 21).
 fn decode_event(value: &[u8]) -> Event {
+    // As nearly everybody writes them.
+    match value {
+        b"started" => return Event::Started,
+        b"completed" => return Event::Completed,
+        b"stopped" => return Event::Stopped,
+        _ => {}
+    }
     let event: ArrayVec<u8, EVENT_BYTES_MAX> = decode_at_most(value).unwrap_or_default();
     if event.eq_ignore_ascii_case(b"started") {
         Event::Started

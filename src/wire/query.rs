@@ -1,6 +1,8 @@
 //! Query strings: pairs, and the percent-decoding of their values.
 //!
-//! Owns: the splitting on `&` and behind a key, and the decoding of `%xx` and `+`.
+//! Owns: the splitting on `&` and behind a key, and the decoding of `%xx` and `+`. A query is walked
+//! in one of two ways: pair by pair ([`pairs`]), or value by value, each read as what it must be
+//! while its end is looked for ([`take_value`] and those below it).
 //!
 //! Never: refuses a query, knows a key, or asks for UTF-8. A tail such as `& & = =` (Azureus) is a
 //! pair nobody asks for. Keys are compared as they were sent; no client escapes them.
@@ -14,8 +16,10 @@
 use arrayvec::ArrayVec;
 use memchr::memchr;
 
-/// Digits whose number fits 64 bits, whatever they are.
-const USUAL_DIGITS_MAX: usize = 19;
+/// Digits whose number fits 32 bits, whatever they are.
+const USUAL_DIGITS_MAX: usize = 9;
+/// A one in every byte.
+const ONES: u64 = u64::from_ne_bytes([1; 8]);
 
 /// The pairs of a query, in order and as they were sent. Empty ones are left out.
 pub fn pairs(query: &[u8]) -> Pairs<'_> {
@@ -70,7 +74,6 @@ pub fn value_of<'q>(pair: &'q [u8], key: &[u8]) -> Option<&'q [u8]> {
 /// are through before a vectorised search has set out.
 #[inline]
 fn find(bytes: &[u8], byte: u8) -> usize {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
     let (words, tail) = bytes.as_chunks::<8>();
     for (at, word) in words.iter().enumerate() {
         let differences = u64::from_le_bytes(*word) ^ (ONES * u64::from(byte));
@@ -90,20 +93,117 @@ pub(super) fn split_once(bytes: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
     Some((before, from.get(1..)?))
 }
 
+/// Takes a value off the front of a query, or a whole pair: it as it was sent, and what is left, from
+/// the next pair on.
+#[inline]
+pub fn take_value(query: &[u8]) -> (&[u8], &[u8]) {
+    let (value, rest) = query.split_at(find(query, b'&'));
+    (value, rest.get(1..).unwrap_or_default())
+}
+
+/// As [`take_value`], for a value that must decode to exactly `N` bytes; none when it is longer,
+/// shorter or broken.
+pub fn take_exact<const N: usize>(query: &[u8]) -> (Option<[u8; N]>, &[u8]) {
+    // Most peer ids are sent as they are.
+    if let Some((plain, rest)) = query.split_first_chunk()
+        && let Some(rest) = behind_value(rest)
+        && is_plain(plain)
+    {
+        return (Some(*plain), rest);
+    }
+    let (mut decoded, mut broken, mut rest) = ([0; N], 0, query);
+    for byte in &mut decoded {
+        (*byte, rest) = match *rest {
+            [b'%', high, low, ref rest @ ..] => {
+                let decoded = hex(high, low);
+                broken |= decoded;
+                (decoded.to_le_bytes()[0], rest)
+            }
+            [b'%' | b'&', ..] | [] => return (None, skip(query)),
+            [b'+', ref rest @ ..] => (b' ', rest),
+            [byte, ref rest @ ..] => (byte, rest),
+        };
+    }
+    match behind_value(rest) {
+        Some(rest) if broken < NO_BYTE => (Some(decoded), rest),
+        _ => (None, skip(query)),
+    }
+}
+
+/// As [`take_value`], for a value that must decode to decimal digits and nothing else; past the
+/// largest u32 it stays there.
+#[inline]
+pub fn take_number(query: &[u8]) -> (Option<u32>, &[u8]) {
+    let (mut number, mut rest) = (0_u32, query);
+    while let [digit @ b'0'..=b'9', behind @ ..] = rest {
+        number = number.wrapping_mul(10).wrapping_add(u32::from(digit - b'0'));
+        rest = behind;
+    }
+    match (behind_value(rest), query.len() - rest.len()) {
+        // Digits as they are, and too few of them to be too large: nearly always.
+        (Some(rest), 1..=USUAL_DIGITS_MAX) => (Some(number), rest),
+        _ => take_coded_number(query),
+    }
+}
+
+#[cold]
+fn take_coded_number(query: &[u8]) -> (Option<u32>, &[u8]) {
+    let (value, rest) = take_value(query);
+    let number = Decode { rest: value }.try_fold(0_u32, |number, byte| {
+        let digit = byte?.checked_sub(b'0').filter(|digit| *digit <= 9)?;
+        Some(number.saturating_mul(10).saturating_add(u32::from(digit)))
+    });
+    (number.filter(|_| !value.is_empty()), rest)
+}
+
+/// As [`take_value`], for a value that means something when it is one digit: whether it decodes to
+/// `digit`.
+#[inline]
+pub fn take_flag(query: &[u8], digit: u8) -> (bool, &[u8]) {
+    match *query {
+        [sent @ b'0'..=b'9', b'&', ref rest @ ..] => (sent == digit, rest),
+        _ => take_coded_flag(query, digit),
+    }
+}
+
+#[inline(never)]
+fn take_coded_flag(query: &[u8], digit: u8) -> (bool, &[u8]) {
+    let (decoded, rest) = take_exact(query);
+    (decoded == Some([digit]), rest)
+}
+
+#[cold]
+fn skip(query: &[u8]) -> &[u8] {
+    take_value(query).1
+}
+
+/// The next pair, when a value ends before `rest`.
+#[inline]
+fn behind_value(rest: &[u8]) -> Option<&[u8]> {
+    match rest {
+        [b'&', rest @ ..] => Some(rest),
+        [] => Some(rest),
+        _ => None,
+    }
+}
+
+/// Whether bytes belong to one value and stand for themselves; may say no when they are fewer than
+/// eight.
+#[inline]
+fn is_plain<const N: usize>(bytes: &[u8; N]) -> bool {
+    let is_plain = |word: &[u8; 8]| {
+        let word = u64::from_le_bytes(*word);
+        let less_one = |byte| (word ^ (ONES * u64::from(byte))).wrapping_sub(ONES);
+        // The highest bit of each byte that is one of the three, and of some bytes above it.
+        let special = less_one(b'%') | less_one(b'+') | less_one(b'&');
+        special & !word & (ONES << 7) == 0
+    };
+    N >= 8 && bytes.as_chunks().0.iter().chain(bytes.last_chunk()).all(is_plain)
+}
+
 /// A value that must decode to exactly `N` bytes; none when it is longer, shorter or broken.
 pub fn decode_exact<const N: usize>(value: &[u8]) -> Option<[u8; N]> {
-    // Most peer ids and all flags are sent as they are.
-    if let Ok(raw) = <[u8; N]>::try_from(value)
-        && !raw.iter().any(|byte| matches!(byte, b'%' | b'+'))
-    {
-        return Some(raw);
-    }
-    let mut decoded = [0; N];
-    let mut rest = Decode { rest: value };
-    for byte in &mut decoded {
-        *byte = rest.next()??;
-    }
-    rest.rest.is_empty().then_some(decoded)
+    take_exact(value).0
 }
 
 /// A value that may decode to at most `N` bytes; none when it is longer or broken.
@@ -115,29 +215,6 @@ pub fn decode_at_most<const N: usize>(value: &[u8]) -> Option<ArrayVec<u8, N>> {
     Some(decoded)
 }
 
-/// A value that must decode to decimal digits and nothing else; past the largest u64 it stays
-/// there.
-pub fn decode_decimal(value: &[u8]) -> Option<u64> {
-    if value.is_empty() {
-        return None;
-    }
-    // Digits as they are, and too few of them to be too large: nearly always.
-    if value.len() <= USUAL_DIGITS_MAX
-        && let Some(number) =
-            value.iter().try_fold(0, |number, byte| digit(*byte).map(|digit| 10 * number + digit))
-    {
-        return Some(number);
-    }
-    Decode { rest: value }.try_fold(0_u64, |number, byte| {
-        Some(number.saturating_mul(10).saturating_add(digit(byte?)?))
-    })
-}
-
-#[inline]
-fn digit(byte: u8) -> Option<u64> {
-    byte.is_ascii_digit().then(|| u64::from(byte - b'0'))
-}
-
 /// The bytes of a value, decoded one by one; `Some(None)` is a broken escape.
 struct Decode<'q> {
     rest: &'q [u8],
@@ -146,10 +223,9 @@ struct Decode<'q> {
 impl Iterator for Decode<'_> {
     type Item = Option<u8>;
 
-    #[inline]
     fn next(&mut self) -> Option<Option<u8>> {
         let (byte, rest) = match *self.rest {
-            [b'%', high, low, ref rest @ ..] => (hex(high, low), rest),
+            [b'%', high, low, ref rest @ ..] => (u8::try_from(hex(high, low)).ok(), rest),
             [b'%', ref rest @ ..] => (None, rest),
             [b'+', ref rest @ ..] => (Some(b' '), rest),
             [byte, ref rest @ ..] => (Some(byte), rest),
@@ -160,23 +236,27 @@ impl Iterator for Decode<'_> {
     }
 }
 
+/// The byte that two hexadecimal digits of either case stand for; [`NO_BYTE`] or more when one of
+/// them is none.
 #[inline]
-fn hex(high: u8, low: u8) -> Option<u8> {
-    let (high, low) = (NIBBLES[usize::from(high)], NIBBLES[usize::from(low)]);
-    if (high | low) < 16 { Some(high << 4 | low) } else { None }
+fn hex(high: u8, low: u8) -> u16 {
+    HIGH_DIGITS[usize::from(high)] | LOW_DIGITS[usize::from(low)]
 }
 
-/// The value of every byte as a hexadecimal digit of either case, 0xff when it is none.
-static NIBBLES: [u8; 256] = {
-    let mut nibbles = [0xff; 256];
-    let mut nibble = 0;
-    while nibble < 16 {
-        nibbles[b"0123456789abcdef"[nibble as usize] as usize] = nibble;
-        nibbles[b"0123456789ABCDEF"[nibble as usize] as usize] = nibble;
-        nibble += 1;
+const NO_BYTE: u16 = 1 << 8;
+static HIGH_DIGITS: [u16; 256] = hex_digits(4);
+static LOW_DIGITS: [u16; 256] = hex_digits(0);
+
+const fn hex_digits(shift: u32) -> [u16; 256] {
+    let mut digits = [NO_BYTE; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        digits[b"0123456789abcdef"[digit as usize] as usize] = digit << shift;
+        digits[b"0123456789ABCDEF"[digit as usize] as usize] = digit << shift;
+        digit += 1;
     }
-    nibbles
-};
+    digits
+}
 
 #[cfg(test)]
 mod tests {
@@ -293,15 +373,18 @@ mod tests {
     }
 
     #[test]
-    fn a_decimal_saturates_and_takes_digits_only() {
-        let rows: &[(&str, Option<u64>)] = &[
+    fn a_number_saturates_and_takes_digits_only() {
+        let rows: &[(&str, Option<u32>)] = &[
             ("0", Some(0)),
             ("6881", Some(6881)),
             ("%36881", Some(6881)),
             ("006881", Some(6881)),
-            ("18446744073709551615", Some(u64::MAX)),
-            ("18446744073709551616", Some(u64::MAX)),
-            ("99999999999999999999999999999999999999999999999999", Some(u64::MAX)),
+            ("000000000006881", Some(6881)),
+            ("999999999", Some(999_999_999)),
+            ("4294967295", Some(u32::MAX)),
+            ("4294967296", Some(u32::MAX)),
+            ("18446744073709551616", Some(u32::MAX)),
+            ("99999999999999999999999999999999999999999999999999", Some(u32::MAX)),
             ("-1", None),
             ("+1", None),
             ("1+", None),
@@ -313,7 +396,62 @@ mod tests {
             ("", None),
         ];
         for (value, expected) in rows {
-            assert_eq!(decode_decimal(value.as_bytes()), *expected, "{value}");
+            for (behind, rest) in [("", ""), ("&", ""), ("&a=1", "a=1"), ("&&a", "&a")] {
+                let query = format!("{value}{behind}");
+                assert_eq!(take_number(query.as_bytes()), (*expected, rest.as_bytes()), "{query}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_flag_is_one_digit() {
+        let rows: &[(&str, bool)] = &[
+            ("1", true),
+            ("%31", true),
+            ("0", false),
+            ("%30", false),
+            ("11", false),
+            ("1%31", false),
+            ("%311", false),
+            ("+", false),
+            ("%3", false),
+            ("1%", false),
+            ("", false),
+        ];
+        for (value, expected) in rows {
+            for (behind, rest) in [("", ""), ("&", ""), ("&a=1", "a=1"), ("&&a", "&a")] {
+                let query = format!("{value}{behind}");
+                assert_eq!(
+                    take_flag(query.as_bytes(), b'1'),
+                    (*expected, rest.as_bytes()),
+                    "{query}"
+                );
+            }
+        }
+    }
+
+    /// Twenty bytes, since a plain value of so many is read another way than the three above.
+    #[test]
+    fn a_value_ends_with_its_pair_wherever_an_odd_byte_stands() {
+        for (byte, expected) in
+            [(b'a', Some(b'a')), (b'+', Some(b' ')), (b'%', None), (0xa5, Some(0xa5))]
+        {
+            for at in 0..20 {
+                let mut value = *b"qrstuvwxyz0123456789";
+                value[at] = byte;
+                let decoded = expected.map(|expected| {
+                    let mut decoded = value;
+                    decoded[at] = expected;
+                    decoded
+                });
+                for (behind, rest) in [("", ""), ("&", ""), ("&a=1", "a=1")] {
+                    let query = [&value, behind.as_bytes()].concat();
+                    assert_eq!(take_exact(&query), (decoded, rest.as_bytes()), "{query:?}");
+                }
+                value[at] = b'&';
+                let query = [&value, "&a=1".as_bytes()].concat();
+                assert_eq!(take_exact::<20>(&query), (None, &query[at + 1..]), "{query:?}");
+            }
         }
     }
 }
