@@ -231,14 +231,15 @@ pub enum Route<'b> {
 /// `/announce/`, `/KEY/announce`, `/announce/KEY`, `http://host/announce`. Announces to the root are
 /// told by their info hash. Segments are compared as they were sent: no client escapes them.
 pub fn route(target: &[u8]) -> Route<'_> {
+    // Nearly every announce.
+    if let Some(query) = target.strip_prefix(b"/announce?") {
+        return Route::Announce(trim_query(query));
+    }
     let Some(target) = origin_form(target) else {
         return Route::NotFound;
     };
-    let (path, mut query) = split_once(target, b'?').unwrap_or((target, b""));
-    while let [b'?', rest @ ..] = query {
-        query = rest;
-    }
-    let query = without_fragment(query);
+    let (path, query) = split_once(target, b'?').unwrap_or((target, b""));
+    let query = trim_query(query);
     for segment in path.rsplit(|byte| *byte == b'/') {
         if segment.starts_with(b"announce") {
             return Route::Announce(query);
@@ -253,6 +254,14 @@ pub fn route(target: &[u8]) -> Route<'_> {
         b"" | b"/" if names_info_hash(query) => Route::Announce(query),
         _ => Route::NotFound,
     }
+}
+
+/// Further question marks in front of a query are no part of it, and neither is a fragment.
+fn trim_query(mut query: &[u8]) -> &[u8] {
+    while let [b'?', rest @ ..] = query {
+        query = rest;
+    }
+    without_fragment(query)
 }
 
 /// Cuts off what a `#` in the last pair of a query begins: libtorrent sends the fragment of an
