@@ -8,6 +8,8 @@
 //! Limits: the buffer's length. The first write that does not fit is dropped whole, and so is
 //! everything after it; [`Writer::written`] says so at the end, so the calls between need no `?`.
 
+use std::mem;
+
 /// The buffer was too small for what was written into it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Full;
@@ -15,25 +17,24 @@ pub struct Full;
 /// Writes bencoded values one after the other.
 #[derive(Debug)]
 pub struct Writer<'b> {
-    out: &'b mut [u8],
-    /// Where the next byte goes; [`FULL_AT`] for good once something has not fitted.
-    at: usize,
+    /// Where the next byte goes; empty once something has not fitted.
+    rest: &'b mut [u8],
+    bytes_max: usize,
+    is_full: bool,
 }
-
-/// Past the end of every buffer.
-const FULL_AT: usize = usize::MAX / 2;
 
 impl<'b> Writer<'b> {
     /// A writer that fills `out` from its first byte.
     #[inline]
     pub fn new(out: &'b mut [u8]) -> Writer<'b> {
-        Writer { out, at: 0 }
+        let bytes_max = out.len();
+        Writer { rest: out, bytes_max, is_full: false }
     }
 
     /// Bytes written so far, or [`Full`] when something was left out.
     #[inline]
     pub fn written(&self) -> Result<usize, Full> {
-        if self.at == FULL_AT { Err(Full) } else { Ok(self.at) }
+        if self.is_full { Err(Full) } else { Ok(self.bytes_max - self.rest.len()) }
     }
 
     /// Bytes that go out as they are: text of an HTTP head, or something bencoded already, such as
@@ -48,13 +49,17 @@ impl<'b> Writer<'b> {
     /// An integer.
     #[inline]
     pub fn int(&mut self, value: u32) {
-        let mut buffer = itoa::Buffer::new();
-        let digits = buffer.format(value).as_bytes();
-        if let Some([i, room @ .., e]) = self.claim(1 + digits.len() + 1) {
-            *i = b'i';
-            room.copy_from_slice(digits);
-            *e = b'e';
-        }
+        let bytes = if let Some((digits, count)) = four_digits(value as usize)
+            && let Some(room) = self.rest.first_chunk_mut::<6>()
+        {
+            room[0] = b'i';
+            room[1..5].copy_from_slice(&digits);
+            room[1 + count] = b'e';
+            1 + count + 1
+        } else {
+            write_long_int(value, self.rest)
+        };
+        self.claim(bytes);
     }
 
     /// A byte string.
@@ -66,9 +71,17 @@ impl<'b> Writer<'b> {
     /// One byte string, out of several pieces.
     #[inline]
     pub fn bytes_of(&mut self, pieces: &[&[u8]]) {
-        let mut buffer = itoa::Buffer::new();
-        self.raw(buffer.format(pieces.iter().map(|piece| piece.len()).sum::<usize>()).as_bytes());
-        self.raw(b":");
+        let bytes = pieces.iter().map(|piece| piece.len()).sum::<usize>();
+        let bytes = if let Some((digits, count)) = four_digits(bytes)
+            && let Some(room) = self.rest.first_chunk_mut::<5>()
+        {
+            room[..4].copy_from_slice(&digits);
+            room[count] = b':';
+            count + 1
+        } else {
+            write_long_length(bytes, self.rest)
+        };
+        self.claim(bytes);
         pieces.iter().for_each(|piece| self.raw(piece));
     }
 
@@ -91,13 +104,65 @@ impl<'b> Writer<'b> {
     /// The next `bytes` bytes of the buffer, or none, now and ever after, when there are not so
     /// many.
     #[inline]
-    fn claim(&mut self, bytes: usize) -> Option<&mut [u8]> {
-        let begin = self.at;
-        let room = self.out.get_mut(begin..begin + bytes);
-        self.at = if room.is_some() { begin + bytes } else { FULL_AT };
+    fn claim(&mut self, bytes: usize) -> Option<&'b mut [u8]> {
+        let (room, rest) = match mem::take(&mut self.rest).split_at_mut_checked(bytes) {
+            Some((room, rest)) => (Some(room), rest),
+            None => {
+                self.is_full = true;
+                (None, Default::default())
+            }
+        };
+        self.rest = rest;
         room
     }
 }
+
+/// Writes an integer of any length; its bytes, or more than there are when it does not fit.
+#[cold]
+#[inline(never)]
+fn write_long_int(value: u32, out: &mut [u8]) -> usize {
+    let mut out = Writer::new(out);
+    out.raw(b"i");
+    out.raw(itoa::Buffer::new().format(value).as_bytes());
+    out.raw(b"e");
+    out.written().unwrap_or(usize::MAX)
+}
+
+/// As [`write_long_int`], for the length of a byte string and its colon.
+#[cold]
+#[inline(never)]
+fn write_long_length(bytes: usize, out: &mut [u8]) -> usize {
+    let mut out = Writer::new(out);
+    out.raw(itoa::Buffer::new().format(bytes).as_bytes());
+    out.raw(b":");
+    out.written().unwrap_or(usize::MAX)
+}
+
+/// The digits of a number below 10 000, and how many they are. What lies behind them means nothing:
+/// four bytes are copied in one piece, a part of them is not.
+#[inline]
+pub(super) fn four_digits(value: usize) -> Option<([u8; 4], usize)> {
+    if value >= 10_000 {
+        return None;
+    }
+    let ([a, b], [c, d]) = (TWO_DIGITS[value / 100], TWO_DIGITS[value % 100]);
+    let digits = u32::from_le_bytes([a, b, c, d]);
+    // A zero is 0x30; the last digit stays, whatever it is.
+    let leading_zeros = (digits & 0x000f_0f0f | 1 << 24).trailing_zeros() / 8;
+    Some(((digits >> (8 * leading_zeros)).to_le_bytes(), 4 - leading_zeros as usize))
+}
+
+/// `00` to `99`.
+static TWO_DIGITS: [[u8; 2]; 100] = {
+    let digits = b"0123456789";
+    let mut pairs = [[0; 2]; 100];
+    let mut value = 0;
+    while value < 100 {
+        pairs[value] = [digits[value / 10], digits[value % 10]];
+        value += 1;
+    }
+    pairs
+};
 
 #[cfg(test)]
 mod tests {
@@ -212,16 +277,38 @@ mod tests {
         assert_eq!(&buffer, b"abc.");
     }
 
+    /// In a buffer of just the bytes they take, and in a larger one.
     #[test]
     fn integers_are_decimal_without_leading_zeros() {
-        for (value, expected) in
-            [(0, "i0e"), (7, "i7e"), (1800, "i1800e"), (u32::MAX, "i4294967295e")]
-        {
+        let edges = [10, 100, 1_000, 10_000, 100_000, u32::MAX].map(|edge| [edge - 1, edge]);
+        for value in edges.as_flattened().iter().copied().chain([0, 7, 42, 305, 1_800, 2_008]) {
+            let expected = format!("i{value}e").into_bytes();
+            for room_bytes in [expected.len(), 16] {
+                let mut buffer = [b'.'; 16];
+                let mut out = Writer::new(&mut buffer[..room_bytes]);
+                out.int(value);
+                let written = out.written().unwrap();
+                assert_eq!(&buffer[..written], expected, "{value} in {room_bytes} bytes");
+            }
             let mut buffer = [0; 16];
-            let mut out = Writer::new(&mut buffer);
+            let mut out = Writer::new(&mut buffer[..expected.len() - 1]);
             out.int(value);
-            let written = out.written().unwrap();
-            assert_eq!(&buffer[..written], expected.as_bytes());
+            assert_eq!(out.written(), Err(Full), "{value} in a byte less than it takes");
+        }
+    }
+
+    #[test]
+    fn a_string_is_as_long_as_its_length_says() {
+        for bytes in [0, 1, 9, 10, 99, 100, 999, 1_000, 9_999, 10_000] {
+            let string = vec![b'x'; bytes];
+            let expected = [format!("{bytes}:").as_bytes(), &string].concat();
+            for room_bytes in [expected.len(), 20_000] {
+                let mut buffer = vec![b'.'; room_bytes];
+                let mut out = Writer::new(&mut buffer);
+                out.bytes(&string);
+                let written = out.written().unwrap();
+                assert_eq!(&buffer[..written], expected, "{bytes} bytes in {room_bytes}");
+            }
         }
     }
 }

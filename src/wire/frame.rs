@@ -7,43 +7,62 @@
 //!
 //! Limits: [`HEAD_BYTES_MAX`] in front of a body.
 //!
-//! A body's length is known only when it is written. So it is written first, behind a gap for a
-//! head whose length has three digits, as nearly all bodies do; the few others are moved by a byte
-//! or two.
+//! A body's length is known only when it is written. So it is written first, behind a gap for a head
+//! whose length has three digits, as nearly all bodies do. The head of a 200 lies ready, all but
+//! those digits, and is copied into the gap in one piece. The few bodies of other lengths are moved
+//! by a byte or two.
 
-use crate::wire::bencode::{Full, Writer};
+use crate::wire::bencode::{Full, Writer, four_digits};
 use crate::wire::head::{Head, Method};
 use crate::wire::http::HttpFault;
 
-const STATUS_OK: &str = "HTTP/1.1 200 OK";
-const BEFORE_LENGTH: &str = "\r\nContent-Type: text/plain\r\nContent-Length: ";
-const CONTENT_ENCODING_GZIP: &str = "\r\nContent-Encoding: gzip";
-const VARY: &str = "\r\nVary: Accept-Encoding";
-
-/// A macro, so that `concat!` takes it.
-macro_rules! ends_of_head {
+/// Macros, so that `concat!` takes them.
+macro_rules! status_ok {
+    () => {
+        "HTTP/1.1 200 OK"
+    };
+}
+macro_rules! before_length {
+    () => {
+        "\r\nContent-Type: text/plain\r\nContent-Length: "
+    };
+}
+macro_rules! head {
+    ($($headers:literal),*) => {
+        concat!(status_ok!(), before_length!(), "000", $($headers,)* "\r\n\r\n")
+    };
+}
+macro_rules! heads {
     ($($headers:literal),*) => {
         [
-            concat!($($headers,)* "\r\n\r\n"),
-            concat!($($headers,)* "\r\nConnection: close\r\n\r\n"),
-            concat!($($headers,)* "\r\nConnection: keep-alive\r\n\r\n"),
+            head!($($headers),*),
+            head!($($headers,)* "\r\nConnection: close"),
+            head!($($headers,)* "\r\nConnection: keep-alive"),
         ]
     };
 }
 
-/// What may stand behind `Content-Length`: a row for each of [`Framing`]'s `proxied` and
-/// `any_origin` (the lower and the upper bit), a column for what is said of the connection.
-const ENDS_OF_HEAD: &[[&str; 3]; 4] = &[
-    ends_of_head!(),
-    ends_of_head!("\r\nCache-Control: no-store"),
-    ends_of_head!("\r\nAccess-Control-Allow-Origin: *"),
-    ends_of_head!("\r\nCache-Control: no-store", "\r\nAccess-Control-Allow-Origin: *"),
-];
-const LONGEST_END_OF_HEAD: &str = ENDS_OF_HEAD[3][2];
+const STATUS_OK: &str = status_ok!();
+const BEFORE_LENGTH: &str = before_length!();
+const CONTENT_ENCODING_GZIP: &str = "\r\nContent-Encoding: gzip";
+const VARY: &str = "\r\nVary: Accept-Encoding";
 
-/// Digits of a length the gap is made for: bodies of 100 to 999 bytes, an announce of up to about
+/// Digits of a length that room is left for: bodies of 100 to 999 bytes, an announce of up to about
 /// 140 IPv4 peers.
 const USUAL_DIGITS: usize = 3;
+/// Where the digits of a length stand in one of [`HEADS`], and what follows them.
+const DIGITS_AT: usize = STATUS_OK.len() + BEFORE_LENGTH.len();
+const BEHIND_DIGITS: usize = DIGITS_AT + USUAL_DIGITS;
+
+/// The heads of a 200, all but their length: a row for each of [`Framing`]'s `proxied` and
+/// `any_origin` (the lower and the upper bit), a column for what is said of the connection.
+const HEADS: &[[&str; 3]; 4] = &[
+    heads!(),
+    heads!("\r\nCache-Control: no-store"),
+    heads!("\r\nAccess-Control-Allow-Origin: *"),
+    heads!("\r\nCache-Control: no-store", "\r\nAccess-Control-Allow-Origin: *"),
+];
+const LONGEST_HEAD: &str = HEADS[3][2];
 
 /// The longest head of a 200: a full scrape's, gzipped, of 2^64-1 bytes.
 pub const HEAD_BYTES_MAX: usize = STATUS_OK.len()
@@ -51,7 +70,8 @@ pub const HEAD_BYTES_MAX: usize = STATUS_OK.len()
     + "18446744073709551615".len()
     + CONTENT_ENCODING_GZIP.len()
     + VARY.len()
-    + LONGEST_END_OF_HEAD.len();
+    + LONGEST_HEAD.len()
+    - BEHIND_DIGITS;
 
 /// Enough for any HTTP fault, the index and `/robots.txt`, which are a line or two of text each.
 pub const LINE_BYTES_MAX: usize = 256;
@@ -100,14 +120,20 @@ impl Framing {
         Framing { any_origin: true, ..Framing::of(head) }
     }
 
-    fn end_of_head(self) -> &'static str {
+    /// The head of a 200, with zeros for the digits of its length.
+    fn head(self) -> &'static [u8] {
         let row = usize::from(self.proxied) + 2 * usize::from(self.any_origin);
         let column = match (self.keep_alive, self.http10) {
             (true, false) => 0,
             (false, _) => 1,
             (true, true) => 2,
         };
-        ENDS_OF_HEAD[row][column]
+        HEADS[row][column].as_bytes()
+    }
+
+    /// What follows the digits of a length.
+    fn end_of_head(self) -> &'static [u8] {
+        self.head().get(BEHIND_DIGITS..).unwrap_or_default()
     }
 }
 
@@ -118,7 +144,17 @@ pub(super) fn ok(
     out: &mut [u8],
     write_body: impl FnOnce(&mut Writer<'_>),
 ) -> Result<usize, Full> {
-    framed(STATUS_OK, framing, out, write_body)
+    let head = framing.head();
+    let (gap, rest) = out.split_at_mut_checked(head.len()).ok_or(Full)?;
+    let mut body = Writer::new(rest);
+    write_body(&mut body);
+    let body_bytes = body.written()?;
+    let Some((digits, USUAL_DIGITS)) = four_digits(body_bytes) else {
+        return put_before(STATUS_OK, framing, out, body_bytes);
+    };
+    gap.copy_from_slice(head);
+    gap[DIGITS_AT..BEHIND_DIGITS].copy_from_slice(&digits[..USUAL_DIGITS]);
+    Ok(if framing.head_only { head.len() } else { head.len() + body_bytes })
 }
 
 /// Writes an HTTP fault into `out`: one line of text.
@@ -175,37 +211,45 @@ pub fn full_scrape_head(
         head.raw(CONTENT_ENCODING_GZIP.as_bytes());
     }
     head.raw(VARY.as_bytes());
-    head.raw(Framing { any_origin: true, ..framing }.end_of_head().as_bytes());
+    head.raw(Framing { any_origin: true, ..framing }.end_of_head());
     head.written()
 }
 
-#[inline]
 fn framed(
     status_line: &str,
     framing: Framing,
     out: &mut [u8],
     write_body: impl FnOnce(&mut Writer<'_>),
 ) -> Result<usize, Full> {
-    let end_of_head = framing.end_of_head();
-    let undigited_bytes = status_line.len() + BEFORE_LENGTH.len() + end_of_head.len();
-    let gap_bytes = undigited_bytes + USUAL_DIGITS;
+    let gap_bytes = status_line.len() + framing.head().len() - STATUS_OK.len();
     let mut body = Writer::new(out.get_mut(gap_bytes..).ok_or(Full)?);
     write_body(&mut body);
     let body_bytes = body.written()?;
+    put_before(status_line, framing, out, body_bytes)
+}
 
+/// Puts a head in front of a body that stands behind a gap for a length of [`USUAL_DIGITS`], and
+/// moves the body when its length has more or fewer.
+#[cold]
+fn put_before(
+    status_line: &str,
+    framing: Framing,
+    out: &mut [u8],
+    body_bytes: usize,
+) -> Result<usize, Full> {
     let mut digits = itoa::Buffer::new();
     let digits = digits.format(body_bytes).as_bytes();
-    let head_bytes = undigited_bytes + digits.len();
-    if head_bytes != gap_bytes {
-        if out.len() < head_bytes + body_bytes {
-            return Err(Full);
-        }
-        out.copy_within(gap_bytes..gap_bytes + body_bytes, head_bytes);
+    let end_of_head = framing.end_of_head();
+    let undigited_bytes = status_line.len() + BEFORE_LENGTH.len() + end_of_head.len();
+    let (gap_bytes, head_bytes) = (undigited_bytes + USUAL_DIGITS, undigited_bytes + digits.len());
+    if out.len() < head_bytes + body_bytes {
+        return Err(Full);
     }
+    out.copy_within(gap_bytes..gap_bytes + body_bytes, head_bytes);
     let mut head = Writer::new(out);
     head.raw(status_line.as_bytes());
     head.raw(BEFORE_LENGTH.as_bytes());
     head.raw(digits);
-    head.raw(end_of_head.as_bytes());
+    head.raw(end_of_head);
     Ok(if framing.head_only { head_bytes } else { head_bytes + body_bytes })
 }
