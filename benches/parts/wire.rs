@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 
 use announced::ids::{Family, PeerId};
-use announced::wire::announce::AnnounceQuery;
+use announced::wire::announce::Announce;
 use announced::wire::frame::Framing;
 use announced::wire::http::{Parsed, Route, parse, route};
 use announced::wire::reply::{self, AnnounceReply, Peers, REPLY_BYTES_MAX};
@@ -25,7 +25,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
 fn read_announce(request: &[u8]) -> bool {
     match parse(request, REQUEST_BYTES_MAX) {
         Ok(Parsed::Complete { head, .. }) => match route(head.target) {
-            Route::Announce(query) => black_box(AnnounceQuery::parse(query).announce()).is_ok(),
+            Route::Announce(query) => black_box(Announce::parse(query)).is_ok(),
             _ => false,
         },
         _ => false,

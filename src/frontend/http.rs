@@ -18,7 +18,7 @@ use crate::swarm::Chosen;
 use crate::tracker::{
     Client, Outcome, Round, Scraped, ServedAnnounce, Tracker, Waiting, WaitingScrape,
 };
-use crate::wire::announce::AnnounceQuery;
+use crate::wire::announce::Announce;
 use crate::wire::failure::Failure;
 use crate::wire::frame::{self, Framing};
 use crate::wire::head::{Head, Method};
@@ -113,8 +113,8 @@ impl Http {
         taken.map(|(ticket, body)| LateAnswer::FullScrape(ticket, body))
     }
 
-    /// Answers one request.
-    #[inline]
+    /// Answers one request. Not inlined: what it holds would be moved about in its caller's frame.
+    #[inline(never)]
     pub fn answer(
         &self,
         head: &Head<'_>,
@@ -160,16 +160,17 @@ impl Http {
     ) -> Answer {
         let Asked { client, framing } = asked;
         round.scratch.counters.count(Counter::Announce);
-        match AnnounceQuery::parse(query).announce() {
+        match &Announce::parse(query) {
             Ok(announce) => {
-                let outcome = self.tracker.announce(&announce, client, round);
+                let outcome = self.tracker.announce(announce, client, round);
                 answer_announce(outcome, Form { compact: announce.compact, framing }, round, out)
             }
-            Err(failure) => refuse(failure, None, framing, round, out),
+            Err(failure) => refuse(*failure, None, framing, round, out),
         }
     }
 
-    /// A scrape of named torrents, or of all.
+    /// A scrape of named torrents, or of all. Not inlined: its hashes take kilobytes of stack.
+    #[inline(never)]
     fn any_scrape(
         &self,
         query: &[u8],

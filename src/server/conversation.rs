@@ -235,11 +235,11 @@ impl Conversation {
             }
             match http::parse(input, request_bytes_max) {
                 Ok(Parsed::Partial) => return input.len(),
-                Ok(Parsed::Complete { head, consumed }) => {
+                Ok(Parsed::Complete { ref head, consumed }) => {
                     input = &input[consumed..];
-                    let ending = Ending::of(&head, input.is_empty() && !full);
+                    let ending = Ending::of(head, input.is_empty() && !full);
                     let client = Client { ip: self.ip, ticket: self.ticket };
-                    let answer = http.answer(&head, client, round, out);
+                    let answer = http.answer(head, client, round, out);
                     self.take_answer(answer, ending, round);
                 }
                 Err(fault) => self.fault(fault, http, round, out),

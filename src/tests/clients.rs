@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::ids::{Crypto, Event, InfoHash, PeerId};
-use crate::wire::announce::{Announce, AnnounceQuery};
+use crate::wire::announce::Announce;
 use crate::wire::head::Method;
 use crate::wire::http::{Parsed, Route, parse, route};
 use crate::wire::scrape::Hashes;
@@ -254,7 +254,7 @@ fn announces_mean_what_their_clients_mean() {
         let Route::Announce(query) = route(head.target) else {
             panic!("{client}: not an announce");
         };
-        assert_eq!(AnnounceQuery::parse(query).announce(), Ok(row.announce), "{client}");
+        assert_eq!(Announce::parse(query), Ok(row.announce), "{client}");
         assert_eq!(row.announce.listening(), row.announce.port != 1, "{client}");
     }
 }

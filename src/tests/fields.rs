@@ -2,14 +2,14 @@
 
 use super::naive::{WHOLE, naive_announce};
 use crate::ids::{Crypto, Event, InfoHash, PeerId};
-use crate::wire::announce::{Announce, AnnounceQuery};
+use crate::wire::announce::Announce;
 use crate::wire::failure::{Failure, Field};
 
 /// A query that lacks nothing, behind `pair`: of two the first counts. The naive reading must
 /// agree.
 fn read(pair: &str) -> Result<Announce, Failure> {
     let query = format!("{pair}&{WHOLE}");
-    let announce = AnnounceQuery::parse(query.as_bytes()).announce();
+    let announce = Announce::parse(query.as_bytes());
     assert_eq!(announce, naive_announce(query.as_bytes()), "{pair}");
     announce
 }
@@ -32,16 +32,14 @@ fn the_first_missing_field_is_named_before_anything_else_is_wrong() {
             .filter(|(at, _)| *at != missing)
             .map(|(_, pair)| *pair)
             .collect();
-        let announce = AnnounceQuery::parse(rest.join("&").as_bytes()).announce();
+        let announce = Announce::parse(rest.join("&").as_bytes());
         assert_eq!(announce, Err(Failure::MissingField(field)));
     }
-    let empty = AnnounceQuery::parse(b"").announce();
+    let empty = Announce::parse(b"");
     assert_eq!(empty, Err(Failure::MissingField(Field::InfoHash)));
-    let wrong =
-        AnnounceQuery::parse(b"info_hash=x&peer_id=x&port=0&uploaded=x&downloaded=x").announce();
+    let wrong = Announce::parse(b"info_hash=x&peer_id=x&port=0&uploaded=x&downloaded=x");
     assert_eq!(wrong, Err(Failure::MissingField(Field::Left)));
-    let cryptoport_is_no_port =
-        AnnounceQuery::parse(WHOLE.replace("port", "cryptoport").as_bytes()).announce();
+    let cryptoport_is_no_port = Announce::parse(WHOLE.replace("port", "cryptoport").as_bytes());
     assert_eq!(cryptoport_is_no_port, Err(Failure::MissingField(Field::Port)));
 }
 
@@ -55,7 +53,7 @@ fn failures_come_in_the_order_of_their_numbers() {
 #[test]
 fn a_query_without_an_info_hash_is_read_again_with_question_marks() {
     let announce = |query: &str| {
-        let announce = AnnounceQuery::parse(query.as_bytes()).announce();
+        let announce = Announce::parse(query.as_bytes());
         assert_eq!(announce, naive_announce(query.as_bytes()), "{query}");
         announce
     };

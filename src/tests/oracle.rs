@@ -6,7 +6,7 @@ use proptest::sample::select;
 
 use super::naive::{WHOLE, naive_announce};
 use super::property;
-use crate::wire::announce::AnnounceQuery;
+use crate::wire::announce::Announce;
 
 /// All keys that mean something, some that do not, and the empty one.
 const KEYS: &str = "info_hash K?info_hash peer_id port uploaded downloaded left event numwant compact \
@@ -62,7 +62,7 @@ fn queries() -> impl Strategy<Value = Vec<u8>> {
 #[test]
 fn plausible_queries_mean_what_the_naive_reading_says() {
     property(4096, queries(), |query| {
-        prop_assert_eq!(AnnounceQuery::parse(&query).announce(), naive_announce(&query));
+        prop_assert_eq!(Announce::parse(&query), naive_announce(&query));
         Ok(())
     });
 }
@@ -70,7 +70,7 @@ fn plausible_queries_mean_what_the_naive_reading_says() {
 #[test]
 fn arbitrary_bytes_mean_what_the_naive_reading_says() {
     property(2048, vec(any::<u8>(), 0..400), |query| {
-        prop_assert_eq!(AnnounceQuery::parse(&query).announce(), naive_announce(&query));
+        prop_assert_eq!(Announce::parse(&query), naive_announce(&query));
         Ok(())
     });
 }

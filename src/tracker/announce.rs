@@ -164,14 +164,20 @@ impl Tracker {
 }
 
 fn apply_policy(announce: &Announce, client: Client, policy: &Policy) -> Announcement {
-    let ip = address::of_announcer(&policy.ip_parameter, client.ip, announce.ip);
+    let peer = match announce.ip {
+        None => PeerAddr::new(client.ip, announce.port),
+        Some(asked) => {
+            let ip = address::of_announcer(&policy.ip_parameter, client.ip, asked);
+            PeerAddr::new(ip, announce.port)
+        }
+    };
     let numwant = match announce.numwant {
         None => policy.numwant_default,
         Some(wanted) => u16::try_from(wanted).unwrap_or(u16::MAX).min(policy.numwant_max),
     };
     Announcement {
         info_hash: announce.info_hash,
-        peer: PeerAddr::new(ip, announce.port),
+        peer,
         peer_id: announce.peer_id,
         seeder: announce.seeder,
         event: announce.event,

@@ -29,8 +29,8 @@ const EVENT_BYTES_MAX: usize = 9;
 
 /// The fields of an announce, each read as it was first sent; none when it was not sent. Fields the
 /// tracker has no use for (`key`, `trackerid`, `ipv4`, `corrupt`, …) are passed over.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct AnnounceQuery {
+#[derive(Default)]
+struct Fields {
     info_hash: Option<Option<[u8; INFO_HASH_BYTES]>>,
     peer_id: Option<Option<[u8; PEER_ID_BYTES]>>,
     port: Option<Option<u32>>,
@@ -83,19 +83,31 @@ pub struct Announce {
     pub crypto: Crypto,
 }
 
-impl AnnounceQuery {
-    /// Reads the fields of a query; cannot fail. Without an `info_hash` it is read again with `?`
-    /// separating as well.
-    pub fn parse(query: &[u8]) -> AnnounceQuery {
-        let mut fields = AnnounceQuery::default();
+impl Announce {
+    /// Reads the query of an announce. Without an `info_hash` it is read again with `?` separating
+    /// as well.
+    ///
+    /// # Errors
+    /// The first of failures #1 to #4, in the order of their numbers.
+    #[inline(never)]
+    pub fn parse(query: &[u8]) -> Result<Announce, Failure> {
+        let mut fields = Fields::default();
         fields.read(query);
         if fields.info_hash.is_none() {
-            fields = AnnounceQuery::default();
+            fields = Fields::default();
             query.split(|byte| *byte == b'?').for_each(|piece| fields.read(piece));
         }
-        fields
+        fields.announce()
     }
 
+    /// Whether anybody can connect to this peer. One that does not listen is answered in full, but
+    /// never stored or handed out.
+    pub fn listening(&self) -> bool {
+        self.port != PORT_NOT_LISTENING
+    }
+}
+
+impl Fields {
     fn read(&mut self, query: &[u8]) {
         let mut rest = query;
         while !rest.is_empty() {
@@ -179,8 +191,7 @@ impl AnnounceQuery {
         self.read(pair);
     }
 
-    /// The announce, or the first of failures #1 to #4, in the order of their numbers.
-    pub fn announce(&self) -> Result<Announce, Failure> {
+    fn announce(&self) -> Result<Announce, Failure> {
         let missing = Failure::MissingField;
         let info_hash = self.info_hash.ok_or(missing(Field::InfoHash))?;
         let peer_id = self.peer_id.ok_or(missing(Field::PeerId))?;
@@ -216,14 +227,6 @@ fn keep<'q, T>(field: &mut Option<T>, (value, rest): (T, &'q [u8])) -> &'q [u8] 
         *field = Some(value);
     }
     rest
-}
-
-impl Announce {
-    /// Whether anybody can connect to this peer. One that does not listen is answered in full, but
-    /// never stored or handed out.
-    pub fn listening(&self) -> bool {
-        self.port != PORT_NOT_LISTENING
-    }
 }
 
 fn check_port(number: Option<u32>) -> Result<u16, Failure> {

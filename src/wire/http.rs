@@ -111,6 +111,7 @@ impl From<httparse::Error> for HttpFault {
 /// # Errors
 /// [`HttpFault::BadRequest`], [`HttpFault::TargetTooLong`] or [`HttpFault::HeadersTooLarge`]; where
 /// the next request would begin is then unknown.
+#[inline(never)]
 pub fn parse(input: &[u8], request_bytes_max: usize) -> Result<Parsed<'_>, HttpFault> {
     let window = input.get(..request_bytes_max).unwrap_or(input);
     if let Some((head, consumed)) = usual_head::read(window) {

@@ -12,7 +12,7 @@
 //! address, is decided above.
 //!
 //! The way of one announce: [`http::parse`] finds the head, [`http::route`] the query,
-//! [`announce::AnnounceQuery`] the fields, and [`reply::announce`] writes the answer, head and body
+//! [`announce::Announce`] what is asked, and [`reply::announce`] writes the answer, head and body
 //! in one piece.
 
 pub mod announce;

@@ -24,7 +24,7 @@ enum Header {
 }
 
 /// The head at the beginning of `window` and its length.
-#[inline(never)]
+#[inline]
 pub(super) fn read(window: &[u8]) -> Option<(Head<'_>, usize)> {
     let (line, mut rest) = split_line(window)?;
     let target = line.strip_prefix(b"GET ")?.strip_suffix(b" HTTP/1.1")?;

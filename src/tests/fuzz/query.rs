@@ -1,12 +1,12 @@
 //! Query strings: the fast reading is the naive one.
 
 use crate::tests::naive::{naive_announce, naive_hashes};
-use crate::wire::announce::AnnounceQuery;
+use crate::wire::announce::Announce;
 use crate::wire::scrape::{HASHES_PER_SCRAPE_MAX, Hashes};
 
 /// `query` is what follows the `?` of an announce.
 pub fn announce_query(query: &[u8]) {
-    assert_eq!(AnnounceQuery::parse(query).announce(), naive_announce(query));
+    assert_eq!(Announce::parse(query), naive_announce(query));
 }
 
 /// `query` is what follows the `?` of a scrape.
