@@ -316,14 +316,17 @@ const fn peer_bytes<const SLOT: usize>(ids: bool) -> usize {
 }
 
 /// `Run::find` for slots of eight bytes, compared as one word without the state that is its upper
-/// sixteen bits.
+/// sixteen bits; by fours, which halves the steps.
 fn find_word(slots: &[u8], key: &[u8]) -> Option<usize> {
     let key = u64::from_le_bytes(*key.first_chunk()?);
-    slots
-        .as_chunks::<8>()
-        .0
-        .iter()
-        .position(|slot| (u64::from_le_bytes(*slot) ^ key) << (8 * STATE_BYTES) == 0)
+    let is_it = |slot: &[u8; 8]| (u64::from_le_bytes(*slot) ^ key) << (8 * STATE_BYTES) == 0;
+    let (fours, rest) = slots.as_chunks().0.as_chunks::<4>();
+    for (at, four) in fours.iter().enumerate() {
+        if let Some(in_four) = four.iter().position(is_it) {
+            return Some(4 * at + in_four);
+        }
+    }
+    rest.iter().position(is_it).map(|in_rest| 4 * fours.len() + in_rest)
 }
 
 #[cfg(test)]

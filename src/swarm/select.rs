@@ -222,7 +222,8 @@ impl<'a, const SLOT: usize> Cycle<'a, SLOT> {
             let part = run.part(self.class);
             let begin = if bucket == from.0 { part.start.max(from.1) } else { part.start };
             let end = if bucket == to.0 { part.end.min(to.1) } else { part.end };
-            let piece = Piece { slots: run.slots(), ids: run.ids(self.ids) };
+            let ids = if self.ids { run.ids(true) } else { &[] };
+            let piece = Piece { slots: run.slots(), ids };
             match self.asker {
                 Some((asker_bucket, asker))
                     if asker_bucket == bucket && begin <= asker && asker < end =>
