@@ -300,7 +300,7 @@ struct Form {
     framing: Framing,
 }
 
-#[inline]
+#[inline(never)]
 fn answer_announce(
     outcome: Outcome,
     form: Form,

@@ -110,53 +110,53 @@ impl Announce {
 impl Fields {
     fn read(&mut self, query: &[u8]) {
         let mut rest = query;
-        while !rest.is_empty() {
-            // As many letters as tell the known keys apart: then one comparison is enough.
-            rest = match rest {
-                [b'i', b'n', ..] if let Some(sent) = rest.strip_prefix(b"info_hash=") => {
+        // As many letters as tell the known keys apart: then one comparison is enough.
+        while let [first, second, ..] = rest {
+            rest = match [*first, *second] {
+                [b'i', b'n'] if let Some(sent) = rest.strip_prefix(b"info_hash=") => {
                     keep(&mut self.info_hash, take_exact(sent))
                 }
-                [b'p', b'e', ..] if let Some(sent) = rest.strip_prefix(b"peer_id=") => {
+                [b'p', b'e'] if let Some(sent) = rest.strip_prefix(b"peer_id=") => {
                     keep(&mut self.peer_id, take_exact(sent))
                 }
-                [b'p', b'o', ..] if let Some(sent) = rest.strip_prefix(b"port=") => {
+                [b'p', b'o'] if let Some(sent) = rest.strip_prefix(b"port=") => {
                     keep(&mut self.port, take_number(sent))
                 }
-                [b'u', ..] if let Some(sent) = rest.strip_prefix(b"uploaded=") => {
+                [b'u', _] if let Some(sent) = rest.strip_prefix(b"uploaded=") => {
                     self.has_uploaded = true;
                     take_value(sent).1
                 }
-                [b'd', ..] if let Some(sent) = rest.strip_prefix(b"downloaded=") => {
+                [b'd', _] if let Some(sent) = rest.strip_prefix(b"downloaded=") => {
                     self.has_downloaded = true;
                     take_value(sent).1
                 }
-                [b'l', ..] if let Some(sent) = rest.strip_prefix(b"left=") => {
+                [b'l', _] if let Some(sent) = rest.strip_prefix(b"left=") => {
                     keep(&mut self.left_is_zero, take_flag(sent, b'0'))
                 }
-                [b'e', ..] if let Some(sent) = rest.strip_prefix(b"event=") => {
+                [b'e', _] if let Some(sent) = rest.strip_prefix(b"event=") => {
                     let (event, rest) = take_value(sent);
                     keep(&mut self.event, (decode_event(event), rest))
                 }
-                [b'n', b'u', ..] if let Some(sent) = rest.strip_prefix(b"numwant=") => {
+                [b'n', b'u'] if let Some(sent) = rest.strip_prefix(b"numwant=") => {
                     keep(&mut self.numwant, take_number(sent))
                 }
-                [b'n', b'o', ..] if let Some(sent) = rest.strip_prefix(b"no_peer_id=") => {
+                [b'n', b'o'] if let Some(sent) = rest.strip_prefix(b"no_peer_id=") => {
                     keep(&mut self.no_peer_id, take_flag(sent, b'1'))
                 }
-                [b'c', b'o', ..] if let Some(sent) = rest.strip_prefix(b"compact=") => {
+                [b'c', b'o'] if let Some(sent) = rest.strip_prefix(b"compact=") => {
                     keep(&mut self.compact_is_zero, take_flag(sent, b'0'))
                 }
-                [b'c', b'r', ..] if let Some(sent) = rest.strip_prefix(b"cryptoport=") => {
+                [b'c', b'r'] if let Some(sent) = rest.strip_prefix(b"cryptoport=") => {
                     keep(&mut self.cryptoport, take_number(sent))
                 }
-                [b'i', b'p', ..] if let Some(sent) = rest.strip_prefix(b"ip=") => {
+                [b'i', b'p'] if let Some(sent) = rest.strip_prefix(b"ip=") => {
                     let (ip, rest) = take_value(sent);
                     keep(&mut self.ip, (decode_ip(ip), rest))
                 }
-                [b's', ..] if let Some(sent) = rest.strip_prefix(b"supportcrypto=") => {
+                [b's', _] if let Some(sent) = rest.strip_prefix(b"supportcrypto=") => {
                     keep(&mut self.supportcrypto, take_flag(sent, b'1'))
                 }
-                [b'r', ..] if let Some(sent) = rest.strip_prefix(b"requirecrypto=") => {
+                [b'r', _] if let Some(sent) = rest.strip_prefix(b"requirecrypto=") => {
                     keep(&mut self.requirecrypto, take_flag(sent, b'1'))
                 }
                 _ => {

@@ -161,7 +161,7 @@ fn take_coded_number(query: &[u8]) -> (Option<u32>, &[u8]) {
 #[inline]
 pub fn take_flag(query: &[u8], digit: u8) -> (bool, &[u8]) {
     match *query {
-        [sent @ b'0'..=b'9', b'&', ref rest @ ..] => (sent == digit, rest),
+        [sent, b'&', ref rest @ ..] if sent != b'&' => (sent == digit, rest),
         _ => take_coded_flag(query, digit),
     }
 }

@@ -135,7 +135,7 @@ pub enum Peers<'a> {
 ///
 /// # Errors
 /// [`Full`] when `out` is too small; [`ANNOUNCE_BYTES_MAX`] bytes are enough.
-#[inline(never)]
+#[inline]
 pub fn announce(
     reply: &AnnounceReply<'_>,
     framing: Framing,

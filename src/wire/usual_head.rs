@@ -8,12 +8,12 @@
 //! reads it. What has the form means what httparse says it means: the fuzz target `http_head`
 //! compares the two.
 //!
-//! Limits: [`HEADERS_MAX`] headers.
+//! Limits: [`LINES_MAX`].
 
 use crate::wire::head::{Head, Method, Notes, RequestLine};
 
-/// Headers of such a head: a client sends three or four, none of them twice.
-const HEADERS_MAX: usize = 8;
+/// Lines behind the request line, the empty one included: a client sends four or five.
+const LINES_MAX: usize = 9;
 
 /// A header that a client sends.
 enum Header {
@@ -26,13 +26,9 @@ enum Header {
 /// The head at the beginning of `window` and its length.
 #[inline]
 pub(super) fn read(window: &[u8]) -> Option<(Head<'_>, usize)> {
-    let (line, mut rest) = split_line(window)?;
-    let target = line.strip_prefix(b"GET ")?.strip_suffix(b" HTTP/1.1")?;
-    if !target.starts_with(b"/") {
-        return None;
-    }
+    let (target, mut rest) = read_request_line(window)?;
     let mut notes = Notes::default();
-    for _ in 0..=HEADERS_MAX {
+    for _ in 0..LINES_MAX {
         let (header, value_on) = match rest {
             [b'\r', b'\n', behind @ ..] => {
                 let line = RequestLine { method: Method::Get, target, http10: false };
@@ -59,34 +55,52 @@ pub(super) fn read(window: &[u8]) -> Option<(Head<'_>, usize)> {
     None
 }
 
-/// What stands before the first control character, and behind it; none when that is not a `\r\n`.
+/// The target, and what stands behind its line.
 #[inline]
+fn read_request_line(window: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (_, rest) = split_line(window.get(skip_plain(window)..)?)?;
+    let line = window.get(..window.len() - rest.len())?;
+    let target = line.strip_prefix(b"GET ")?.strip_suffix(b" HTTP/1.1\r\n")?;
+    target.starts_with(b"/").then_some((target, rest))
+}
+
+/// What stands before the first control character, and behind it; none when that is not a `\r\n`.
+#[inline(always)]
 fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (line, rest) = bytes.split_at_checked(find_control(bytes))?;
     Some((line, rest.strip_prefix(b"\r\n")?))
 }
 
-/// Where the first control character stands (up to 0x1f, and 0x7f), or the end.
+/// How many bytes, thirty-two at a time, are no control characters.
 #[inline]
+fn skip_plain(bytes: &[u8]) -> usize {
+    // Without a way out in its middle, a chunk is compared as two vectors.
+    let is_plain =
+        |chunk: &[u8; 32]| !chunk.iter().fold(false, |found, byte| found | byte.is_ascii_control());
+    let mut rest = bytes;
+    while let Some((chunk, behind)) = rest.split_first_chunk()
+        && is_plain(chunk)
+    {
+        rest = behind;
+    }
+    bytes.len() - rest.len()
+}
+
+/// Where the first control character stands (up to 0x1f, and 0x7f), or the end.
+#[inline(always)]
 fn find_control(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    let (mut at, mut rest) = (0, bytes);
-    // Without a way out in its middle, a chunk is compared as two vectors.
-    while let Some((chunk, after)) = rest.split_first_chunk::<32>()
-        && !chunk.iter().fold(false, |found, byte| found | byte.is_ascii_control())
-    {
-        (at, rest) = (at + chunk.len(), after);
-    }
-    while let Some((word, after)) = rest.split_first_chunk::<8>() {
+    let mut rest = bytes;
+    while let Some((word, behind)) = rest.split_first_chunk::<8>() {
         let word = u64::from_le_bytes(*word);
         let below_space = word.wrapping_sub(0x20 * ONES);
         let is_delete = (word ^ (0x7f * ONES)).wrapping_sub(ONES);
         // The highest bit of each control character; those above the lowest one mean nothing.
         let hits = (below_space | is_delete) & !word & (ONES << 7);
         if hits != 0 {
-            return at + hits.trailing_zeros() as usize / 8;
+            return bytes.len() - rest.len() + hits.trailing_zeros() as usize / 8;
         }
-        (at, rest) = (at + 8, after);
+        rest = behind;
     }
-    at + rest.iter().position(u8::is_ascii_control).unwrap_or(rest.len())
+    bytes.len() - rest.len() + rest.iter().position(u8::is_ascii_control).unwrap_or(rest.len())
 }
