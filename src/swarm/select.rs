@@ -60,6 +60,11 @@ pub(super) fn choose<const SLOT: usize>(
     rng: &mut fastrand::Rng,
     chosen: &mut Chosen,
 ) {
+    if let Peers::Few(run) = peers
+        && choose_all(run, asker, want, chosen)
+    {
+        return;
+    }
     let numwant = want.numwant;
     let leechers = Cycle::new(peers, Class::Leecher, asker, want.ids);
     let seeders =
@@ -81,6 +86,32 @@ pub(super) fn choose<const SLOT: usize>(
     };
     leechers.window(leecher_count, rng, chosen);
     seeders.window(seeder_count, rng, chosen);
+}
+
+/// The same in a small swarm when all its eligible peers are wanted, so that nothing is drawn: they lie
+/// side by side. False, with nothing chosen, when they are not.
+fn choose_all<const SLOT: usize>(
+    run: &Run<SLOT>,
+    asker: Option<Place>,
+    want: Want,
+    chosen: &mut Chosen,
+) -> bool {
+    let end = if want.seeder { run.part(Class::Leecher).end } else { run.len() };
+    let (before, after) = match asker {
+        Some(place) if place.at < end => (0..place.at, place.at + 1..end),
+        _ => (0..end, end..end),
+    };
+    if want.encrypted || before.len() + after.len() > want.numwant {
+        return false;
+    }
+    let all = Piece { slots: run.slots(), ids: if want.ids { run.ids(true) } else { &[] } };
+    for piece in [before, after] {
+        if !piece.is_empty() {
+            let piece = all.cut(piece);
+            chosen.extend(piece.slots, piece.ids);
+        }
+    }
+    true
 }
 
 /// The same among peers that support encryption. How many those are is not known, so both classes
