@@ -118,9 +118,19 @@ impl<'b> Writer<'b> {
 }
 
 /// Writes an integer of any length; its bytes, or more than there are when it does not fit.
-#[cold]
 #[inline(never)]
 fn write_long_int(value: u32, out: &mut [u8]) -> usize {
+    // Ports have five digits.
+    if let (high @ 1.., low) = (value as usize / 10_000, value as usize % 10_000)
+        && let Some((high, count)) = four_digits(high)
+        && let Some(room) = out.first_chunk_mut::<10>()
+    {
+        room[0] = b'i';
+        room[1..5].copy_from_slice(&high);
+        room[1 + count..][..4].copy_from_slice(&padded_digits(low));
+        room[1 + count + 4] = b'e';
+        return 1 + count + 4 + 1;
+    }
     let mut out = Writer::new(out);
     out.raw(b"i");
     out.raw(itoa::Buffer::new().format(value).as_bytes());
@@ -145,11 +155,17 @@ pub(super) fn four_digits(value: usize) -> Option<([u8; 4], usize)> {
     if value >= 10_000 {
         return None;
     }
-    let ([a, b], [c, d]) = (TWO_DIGITS[value / 100], TWO_DIGITS[value % 100]);
-    let digits = u32::from_le_bytes([a, b, c, d]);
+    let digits = u32::from_le_bytes(padded_digits(value));
     // A zero is 0x30; the last digit stays, whatever it is.
     let leading_zeros = (digits & 0x000f_0f0f | 1 << 24).trailing_zeros() / 8;
     Some(((digits >> (8 * leading_zeros)).to_le_bytes(), 4 - leading_zeros as usize))
+}
+
+/// The digits of a number below 10 000, with zeros before them.
+#[inline]
+fn padded_digits(value: usize) -> [u8; 4] {
+    let ([a, b], [c, d]) = (TWO_DIGITS[value / 100], TWO_DIGITS[value % 100]);
+    [a, b, c, d]
 }
 
 /// `00` to `99`.
