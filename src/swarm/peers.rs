@@ -143,11 +143,16 @@ impl<const SLOT: usize> Peers<SLOT> {
         {
             *self = Peers::many(run, rules);
         }
-        let stored = match self {
-            Peers::Few(run) => run.insert(class, peer, rules.ids),
-            Peers::Many(many) => many.table_mut(class).insert(class, peer, rules),
-        };
-        if stored { self.find(&key(&peer.slot), class, rules) } else { None }
+        match self {
+            Peers::Few(run) => {
+                let at = run.part(class).end;
+                run.insert(class, peer, rules.ids).then_some(Place { class, bucket: 0, at })
+            }
+            Peers::Many(many) => {
+                let is_stored = many.table_mut(class).insert(class, peer, rules);
+                is_stored.then(|| self.find(&key(&peer.slot), class, rules)).flatten()
+            }
+        }
     }
 
     /// Overwrites a peer with its newer self, of the class it has now, and says where it went.
