@@ -259,6 +259,14 @@ impl Conversation {
     fn take_answer(&mut self, answer: Answer, ending: Ending, round: &mut Round<'_>) {
         match answer {
             Answer::Done => self.end_of_answer(ending),
+            unfinished => self.take_unfinished(unfinished, ending, round),
+        }
+    }
+
+    #[inline(never)]
+    fn take_unfinished(&mut self, answer: Answer, ending: Ending, round: &mut Round<'_>) {
+        match answer {
+            Answer::Done => {}
             Answer::Body(body) => {
                 self.unsent.body = Some((body, 0));
                 self.end_of_answer(ending);

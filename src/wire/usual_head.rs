@@ -15,42 +15,35 @@ use crate::wire::head::{Head, Method, Notes, RequestLine};
 /// Lines behind the request line, the empty one included: a client sends four or five.
 const LINES_MAX: usize = 9;
 
-/// A header that a client sends.
-enum Header {
-    AcceptEncoding,
-    Connection,
-    /// Nothing follows from it.
-    Other,
-}
-
 /// The head at the beginning of `window` and its length.
 #[inline]
 pub(super) fn read(window: &[u8]) -> Option<(Head<'_>, usize)> {
     let (target, mut rest) = read_request_line(window)?;
     let mut notes = Notes::default();
     for _ in 0..LINES_MAX {
-        let (header, value_on) = match rest {
+        rest = match rest {
             [b'\r', b'\n', behind @ ..] => {
                 let line = RequestLine { method: Method::Get, target, http10: false };
                 return Some((Head::new(line, &notes), window.len() - behind.len()));
             }
-            [b'H', ..] => (Header::Other, rest.strip_prefix(b"Host: ")?),
-            [b'U', ..] => (Header::Other, rest.strip_prefix(b"User-Agent: ")?),
-            [b'C', ..] => (Header::Connection, rest.strip_prefix(b"Connection: ")?),
-            [b'A', _, _, _, _, _, b'-', ..] => {
-                (Header::AcceptEncoding, rest.strip_prefix(b"Accept-Encoding: ")?)
+            [b'H', ..] => split_line(rest.strip_prefix(b"Host: ")?)?.1,
+            [b'U', ..] => split_line(rest.strip_prefix(b"User-Agent: ")?)?.1,
+            [b'C', ..] => {
+                let (value, rest) = split_line(rest.strip_prefix(b"Connection: ")?)?;
+                notes.take_connection(value);
+                rest
             }
-            _ => (Header::Other, rest.strip_prefix(b"Accept: ")?),
+            [b'A', _, _, _, _, _, b'-', ..] => {
+                let (value, rest) = split_line(rest.strip_prefix(b"Accept-Encoding: ")?)?;
+                // httparse trims values.
+                if let [b' ', ..] | [.., b' '] = value {
+                    return None;
+                }
+                notes.take_accept_encoding(value);
+                rest
+            }
+            _ => split_line(rest.strip_prefix(b"Accept: ")?)?.1,
         };
-        let (value, after) = split_line(value_on)?;
-        match header {
-            // httparse trims values.
-            Header::AcceptEncoding if matches!(value, [b' ', ..] | [.., b' ']) => return None,
-            Header::AcceptEncoding => notes.take_accept_encoding(value),
-            Header::Connection => notes.take_connection(value),
-            Header::Other => {}
-        }
-        rest = after;
     }
     None
 }
