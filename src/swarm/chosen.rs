@@ -119,8 +119,8 @@ impl Chosen {
     }
 }
 
-/// Copies wire addresses, each with its state, which the next one is written over: eight bytes of an
-/// IPv4 peer are one step, six are two. By fours, which take one check of the room that is left.
+/// Copies wire addresses, each with its state, which the next one is written over: eight bytes of
+/// an IPv4 peer are one step, six are two. By fours, which take one check of the room that is left.
 #[inline]
 fn copy_wires<const SLOT: usize>(slots: &[[u8; SLOT]], mut out: &mut [u8]) {
     let wire_bytes = SLOT - STATE_BYTES;
@@ -153,14 +153,14 @@ mod tests {
 
     /// A peer all of whose wire address is `name`; one of an even name requires encryption.
     fn peer<const SLOT: usize>(name: u8) -> [u8; SLOT] {
-        let crypto = if name % 2 == 0 { Crypto::Required } else { Crypto::None };
+        let crypto = if name.is_multiple_of(2) { Crypto::Required } else { Crypto::None };
         slot(&[name; SLOT], State::new(Stamp::of(Millis(u64::MAX)), crypto, true))
     }
 
     fn names<const SLOT: usize>(chosen: &Chosen) -> Vec<u8> {
         let peers: Vec<_> = chosen.wire().chunks(SLOT - STATE_BYTES).collect();
         assert!(peers.iter().all(|peer| peer.iter().all(|byte| *byte == peer[0])), "{peers:?}");
-        let flags: Vec<_> = peers.iter().map(|peer| u8::from(peer[0] % 2 == 0)).collect();
+        let flags: Vec<_> = peers.iter().map(|peer| u8::from(peer[0].is_multiple_of(2))).collect();
         assert_eq!(chosen.crypto_flags(), flags);
         assert!(peers.iter().zip(chosen.ids()).all(|(peer, id)| id.0 == [peer[0]; 20]));
         peers.iter().map(|peer| peer[0]).collect()

@@ -88,8 +88,8 @@ pub(super) fn choose<const SLOT: usize>(
     seeders.window(seeder_count, rng, chosen);
 }
 
-/// The same in a small swarm when all its eligible peers are wanted, so that nothing is drawn: they lie
-/// side by side. False, with nothing chosen, when they are not.
+/// The same in a small swarm when all its eligible peers are wanted, so that nothing is drawn: they
+/// lie side by side. False, with nothing chosen, when they are not.
 fn choose_all<const SLOT: usize>(
     run: &Run<SLOT>,
     asker: Option<Place>,

@@ -27,14 +27,15 @@ const IP_TEXT_BYTES_MAX: usize = 45;
 /// The longest event that means something: `completed`.
 const EVENT_BYTES_MAX: usize = 9;
 
-/// The fields of an announce, each read as it was first sent; none when it was not sent. Fields the
-/// tracker has no use for (`key`, `trackerid`, `ipv4`, `corrupt`, …) are passed over.
+/// The fields of an announce, each read as it was first sent: none when it was not sent, none within
+/// when it cannot be read. Fields the tracker has no use for (`key`, `trackerid`, `ipv4`,
+/// `corrupt`, …) are passed over.
 #[derive(Default)]
 struct Fields {
     info_hash: Option<Option<[u8; INFO_HASH_BYTES]>>,
     peer_id: Option<Option<[u8; PEER_ID_BYTES]>>,
     port: Option<Option<u32>>,
-    /// How much was uploaded and downloaded must be there, but nothing in the tracker depends on it.
+    /// How much was uploaded and downloaded must be said, but nothing in the tracker depends on it.
     has_uploaded: bool,
     has_downloaded: bool,
     left_is_zero: Option<bool>,
@@ -168,7 +169,7 @@ impl Fields {
         }
     }
 
-    /// A key without a value has an empty one.
+    /// A key without a value has an empty one. Not inlined: it would crowd the loop it is called in.
     #[inline(never)]
     fn read_bare_key(&mut self, key: &[u8]) {
         let pair: &[u8] = match key {
@@ -219,8 +220,8 @@ impl Fields {
     }
 }
 
-/// Keeps a value taken off a query, unless the field was sent before: of a field sent twice the first
-/// counts. Gives back what is left of the query.
+/// Keeps a value taken off a query, unless the field was sent before: of a field sent twice the
+/// first counts. Gives back what is left of the query.
 #[inline]
 fn keep<'q, T>(field: &mut Option<T>, (value, rest): (T, &'q [u8])) -> &'q [u8] {
     if field.is_none() {
@@ -240,22 +241,22 @@ fn check_port(number: Option<u32>) -> Result<u16, Failure> {
 /// Any case; what is not one of the three is a regular update: empty, `empty`, `none`, and `paused`
 /// (BEP 21).
 fn decode_event(value: &[u8]) -> Event {
-    // As nearly everybody writes them.
-    match value {
-        b"started" => return Event::Started,
-        b"completed" => return Event::Completed,
-        b"stopped" => return Event::Stopped,
-        _ => {}
-    }
-    let event: ArrayVec<u8, EVENT_BYTES_MAX> = decode_at_most(value).unwrap_or_default();
-    if event.eq_ignore_ascii_case(b"started") {
-        Event::Started
-    } else if event.eq_ignore_ascii_case(b"completed") {
-        Event::Completed
-    } else if event.eq_ignore_ascii_case(b"stopped") {
-        Event::Stopped
-    } else {
-        Event::Update
+    // Nearly everybody writes them so.
+    event_of(value)
+        .or_else(|| {
+            let mut event: ArrayVec<u8, EVENT_BYTES_MAX> = decode_at_most(value)?;
+            event.make_ascii_lowercase();
+            event_of(&event)
+        })
+        .unwrap_or(Event::Update)
+}
+
+fn event_of(word: &[u8]) -> Option<Event> {
+    match word {
+        b"started" => Some(Event::Started),
+        b"completed" => Some(Event::Completed),
+        b"stopped" => Some(Event::Stopped),
+        _ => None,
     }
 }
 

@@ -7,10 +7,10 @@
 //!
 //! Limits: [`HEAD_BYTES_MAX`] in front of a body.
 //!
-//! A body's length is known only when it is written. So it is written first, behind a gap for a head
-//! whose length has three digits, as nearly all bodies do. The head of a 200 lies ready, all but
-//! those digits, and is copied into the gap in one piece. The few bodies of other lengths are moved
-//! by a byte or two.
+//! A body's length is known only when it is written. So it is written first, behind a gap for a
+//! head whose length has three digits, as nearly all bodies do. The head of a 200 lies ready, all
+//! but those digits, and is copied into the gap in one piece. The few bodies of other lengths are
+//! moved by a byte or two.
 
 use crate::wire::bencode::{Full, Writer, four_digits};
 use crate::wire::head::{Head, Method};

@@ -3,7 +3,7 @@
 //! Owns: the few headers with a meaning here: may the connection stay, does a body follow, was a
 //! proxy in between, is gzip welcome.
 //!
-//! Never: parses lines (that is httparse's work), or keeps a header. Host is not required: old
+//! Never: parses lines (`usual_head` and httparse do), or keeps a header. Host is not required: old
 //! clients speak HTTP/1.0 without it.
 //!
 //! Limits: one look at each header; most are passed over by the length of their name alone.

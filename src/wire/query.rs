@@ -1,8 +1,8 @@
 //! Query strings: pairs, and the percent-decoding of their values.
 //!
-//! Owns: the splitting on `&` and behind a key, and the decoding of `%xx` and `+`. A query is walked
-//! in one of two ways: pair by pair ([`pairs`]), or value by value, each read as what it must be
-//! while its end is looked for ([`take_value`] and those below it).
+//! Owns: the splitting on `&` and behind a key, and the decoding of `%xx` and `+`. A query is
+//! walked in one of two ways: pair by pair ([`pairs`]), or value by value, each read as what it must
+//! be while its end is looked for ([`take_value`] and those below it).
 //!
 //! Never: refuses a query, knows a key, or asks for UTF-8. A tail such as `& & = =` (Azureus) is a
 //! pair nobody asks for. Keys are compared as they were sent; no client escapes them.
@@ -52,9 +52,8 @@ impl<'q> Iterator for Pairs<'q> {
         if self.rest.is_empty() {
             return None;
         }
-        let (pair, rest) = self.rest.split_at(find(self.rest, b'&'));
-        // The `&` behind a pair belongs to it.
-        self.rest = rest.get(1..).unwrap_or_default();
+        let (pair, rest) = take_value(self.rest);
+        self.rest = rest;
         Some(pair)
     }
 }
@@ -93,8 +92,8 @@ pub(super) fn split_once(bytes: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
     Some((before, from.get(1..)?))
 }
 
-/// Takes a value off the front of a query, or a whole pair: it as it was sent, and what is left, from
-/// the next pair on.
+/// Takes a value, or a whole pair, off the front of a query: it as it was sent, and what is left,
+/// from the next pair on.
 #[inline]
 pub fn take_value(query: &[u8]) -> (&[u8], &[u8]) {
     let (value, rest) = query.split_at(find(query, b'&'));

@@ -4,9 +4,9 @@
 //! Accept, Accept-Encoding and Connection, written so, and `\r\n` behind each line. Such a head is
 //! read in one pass, by less than half the instructions of a parser that takes everything.
 //!
-//! Never: refuses anything. What has another form, or goes on behind the window, is none, and httparse
-//! reads it. What has the form means what httparse says it means: the fuzz target `http_head`
-//! compares the two.
+//! Never: refuses anything. What has another form, or goes on behind the window, is none, and
+//! httparse reads it. What has the form means what httparse says it means: the fuzz target
+//! `http_head` compares the two.
 //!
 //! Limits: [`LINES_MAX`].
 

@@ -32,7 +32,7 @@ pub fn http_head(bytes: &[u8]) {
     }
 }
 
-/// With an empty line before it, a request is httparse's to read: nothing else may follow from that.
+/// With an empty line before it a request is httparse's to read: nothing else may follow from that.
 fn check_reader(bytes: &[u8], request_bytes_max: usize, outcome: Result<Parsed<'_>, HttpFault>) {
     let complete = |outcome, line_bytes| match outcome {
         Ok(Parsed::Complete { head, consumed }) => Some((head, consumed - line_bytes)),
