@@ -180,7 +180,7 @@ impl Http {
     ) -> Answer {
         let framing = Framing::of_scrape(head);
         match Hashes::parse(query) {
-            Ok(Some(hashes)) => self.scrape(&hashes, Asked { client, framing }, round, out),
+            Ok(Some(ref hashes)) => self.scrape(hashes, Asked { client, framing }, round, out),
             Ok(None) => {
                 let request = FullScrapeRequest { framing, gzip: head.accepts_gzip() };
                 self.full_scrape(request, client, round, out)

@@ -232,9 +232,12 @@ pub enum Route<'b> {
 /// `/announce/`, `/KEY/announce`, `/announce/KEY`, `http://host/announce`. Announces to the root are
 /// told by their info hash. Segments are compared as they were sent: no client escapes them.
 pub fn route(target: &[u8]) -> Route<'_> {
-    // Nearly every announce.
+    // Nearly every announce and scrape.
     if let Some(query) = target.strip_prefix(b"/announce?") {
         return Route::Announce(trim_query(query));
+    }
+    if let Some(query) = target.strip_prefix(b"/scrape?") {
+        return Route::Scrape(trim_query(query));
     }
     let Some(target) = origin_form(target) else {
         return Route::NotFound;

@@ -29,42 +29,41 @@ impl Hashes {
     /// [`Failure::MissingField`] when there is none, but something that was meant to be one
     /// (`?infohash=…`): 70 MB of full scrape are not what was asked for.
     pub fn parse(query: &[u8]) -> Result<Option<Hashes>, Failure> {
-        if let Some(hashes) = Hashes::pick(pairs(query))? {
+        let mut hashes = Hashes(ArrayVec::new());
+        hashes.pick(pairs(query))?;
+        if !hashes.0.is_empty() {
             return Ok(Some(hashes));
         }
         match pairs_behind_question_marks(query) {
-            Some(pairs) => Hashes::pick_or_all(pairs),
-            None => Hashes::pick_or_all(pairs(query)),
+            Some(pairs) => hashes.pick_or_all(pairs),
+            None => hashes.pick_or_all(pairs(query)),
         }
     }
 
     /// None when nothing looks as if a hash was meant.
     fn pick_or_all<'q>(
-        pairs: impl Iterator<Item = &'q [u8]> + Clone,
+        mut self,
+        mut pairs: impl Iterator<Item = &'q [u8]> + Clone,
     ) -> Result<Option<Hashes>, Failure> {
-        if let Some(hashes) = Hashes::pick(pairs.clone())? {
-            return Ok(Some(hashes));
+        self.pick(pairs.clone())?;
+        match self.0.is_empty() {
+            true if pairs.any(is_meant_as_hash) => Err(Failure::MissingField(Field::InfoHash)),
+            true => Ok(None),
+            false => Ok(Some(self)),
         }
-        for pair in pairs {
-            if is_meant_as_hash(pair) {
-                return Err(Failure::MissingField(Field::InfoHash));
-            }
-        }
-        Ok(None)
     }
 
-    fn pick<'q>(pairs: impl Iterator<Item = &'q [u8]>) -> Result<Option<Hashes>, Failure> {
-        let mut hashes: ArrayVec<InfoHash, HASHES_PER_SCRAPE_MAX> = ArrayVec::new();
+    fn pick<'q>(&mut self, pairs: impl Iterator<Item = &'q [u8]>) -> Result<(), Failure> {
         for value in pairs.filter_map(|pair| value_of(pair, b"info_hash")) {
-            if hashes.is_full() {
+            if self.0.is_full() {
                 break;
             }
             let hash = InfoHash(decode_exact(value).ok_or(Failure::InfoHashLength)?);
-            if let Err(place) = hashes.binary_search(&hash) {
-                hashes.insert(place, hash);
+            if let Err(place) = self.0.binary_search(&hash) {
+                self.0.insert(place, hash);
             }
         }
-        Ok(if hashes.is_empty() { None } else { Some(Hashes(hashes)) })
+        Ok(())
     }
 
     /// The hashes, ascending.
