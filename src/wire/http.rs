@@ -10,7 +10,7 @@
 //! looked at, and a verdict on some bytes is the verdict on everything that begins with them, so
 //! how the network cut a request never changes its outcome.
 //!
-//! What nearly every client sends is read by [`usual_head`], everything else by httparse. That wants
+//! What nearly every client sends is read by `usual_head`, everything else by httparse. That wants
 //! a target that is UTF-8 and has no space, but a client may put an info hash there with its bytes
 //! as they are, and libtorrent sends the space at the end of an announce URL as it is: so for such a
 //! target, and only then, the request line is read here.
