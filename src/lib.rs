@@ -10,6 +10,7 @@
 //! | [`ids`] | the small values all pass around | has logic |
 //! | [`config`] | the settings, their defaults and reasons | reads a clock or a socket |
 //! | [`listing`] | what a database says of a torrent, in one vocabulary | asks, decides who is served |
+//! | [`state_directory`] | the lock on what outlives the process, files replaced whole, checksums | knows what is in a file |
 //! | [`wire`] | bytes to values and back | allocates, locks, waits |
 //! | [`swarm`] | who is in which torrent | reads a clock, draws its own randomness |
 //! | [`registry`] | registration, bans, names, counts written back; the only layer that waits | decides who is served |
@@ -29,6 +30,8 @@ pub mod ids;
 pub mod config;
 
 pub mod listing;
+
+pub mod state_directory;
 
 pub mod wire;
 

@@ -28,9 +28,8 @@ use mio::{Poll, Waker};
 use crate::config::{Config, Mode};
 use crate::ids::Millis;
 
-use crate::registry::{
-    self, Clock, Databases, InUse, Mailboxes, PoolSettings, Registry, StateFile, Wake,
-};
+use crate::registry::{self, Clock, Databases, Mailboxes, PoolSettings, Registry, StateFile, Wake};
+use crate::state_directory::{InUse, StateDirectory};
 use crate::swarm::{self, Store};
 use crate::tracker::{FullScrape, FullScrapeSettings, Policy, Tracker};
 use crate::wire::frame::{self, Framing};
@@ -47,9 +46,6 @@ use worker::{Common, Stop, WAKER, Worker};
 /// of the log.
 const PROCESS_DESCRIPTORS: usize = 32;
 
-/// How long writing counters to the database may take, step by step: nobody waits for it.
-#[cfg(feature = "databases")]
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The registry gets what the workers have left of the time for stopping, but so long at least:
 /// usually it needs a moment.
 const CLOSE_GRACE_MIN: Duration = Duration::from_secs(1);
@@ -95,6 +91,8 @@ pub struct Server {
     stop: Arc<Stop>,
     stats: Stats,
     tracker: Arc<Tracker>,
+    /// Whose lock is held for as long as the server runs.
+    _state_directory: Option<StateDirectory>,
 }
 
 impl Server {
@@ -108,8 +106,13 @@ impl Server {
         config: &Config,
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Server, StartError> {
-        let (databases, state_file) = open_database(config)?;
-        Server::launch(config, databases, state_file, worker_ended)
+        let (databases, fingerprint) = open_database(config)?.unzip();
+        let state_directory =
+            StateDirectory::open(&config.server.state_directory).map_err(StartError::State)?;
+        let state_file = state_directory.clone().zip(fingerprint);
+        let state_file = state_file.map(|(directory, of)| StateFile::new(directory, of));
+        let server = Server::launch(config, databases, state_file, worker_ended)?;
+        Ok(Server { _state_directory: state_directory, ..server })
     }
 
     /// Like [`Server::start`], with a database of the caller's behind the registry, or none;
@@ -146,7 +149,15 @@ impl Server {
         let common = common(config, workers, Arc::clone(&tracker), epoch);
         let (stop, stats) = (Arc::clone(&common.stop), common.stats.clone());
         let worker_ended: WorkerEnded = Arc::new(worker_ended);
-        let mut server = Server { addresses, workers: Vec::new(), wakes, stop, stats, tracker };
+        let mut server = Server {
+            addresses,
+            workers: Vec::new(),
+            wakes,
+            stop,
+            stats,
+            tracker,
+            _state_directory: None,
+        };
         for (index, (poll, own)) in polls.into_iter().zip(listeners).enumerate() {
             let own = own.into_iter().map(|(listener, _)| listener).collect();
             let worker = u16::try_from(index)
@@ -355,28 +366,19 @@ fn registry_settings(
     }
 }
 
-/// How the registry comes by its connections, and where it saves what outlives the process; neither
-/// for the database `memory`.
+/// How the registry comes by its connections, and which database they lead to; none for `memory`.
 #[cfg(feature = "databases")]
-fn open_database(config: &Config) -> Result<(Option<Databases>, Option<StateFile>), StartError> {
-    use crate::registry::{Source, database::TimeLimits};
+fn open_database(
+    config: &Config,
+) -> Result<Option<(Databases, registry::Fingerprint)>, StartError> {
+    use crate::registry::Source;
     let Some(source) = Source::parse(&config.database.url).map_err(StartError::Database)? else {
-        return Ok((None, None));
+        return Ok(None);
     };
     source.prepare().map_err(|error| StartError::Database(error.to_string()))?;
-    let state_file = StateFile::open(&config.server.state_directory, source.fingerprint())
-        .map_err(StartError::State)?;
-    let lookup = TimeLimits {
-        connect: config.database.lookup_timeout,
-        answer: config.database.lookup_timeout,
-    };
-    let write = TimeLimits { connect: WRITE_TIMEOUT, answer: WRITE_TIMEOUT };
-    let ledger = source.clone();
-    let databases = Databases {
-        backend: Box::new(move || source.backend(lookup)),
-        ledger: Box::new(move || ledger.ledger(write)),
-    };
-    Ok((Some(databases), state_file))
+    let fingerprint = source.fingerprint();
+    let databases = Databases::of(&source, config.database.lookup_timeout);
+    Ok(Some((databases, fingerprint)))
 }
 
 fn common(config: &Config, workers: usize, tracker: Arc<Tracker>, epoch: Instant) -> Common {

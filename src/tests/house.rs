@@ -5,8 +5,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules from the bottom up: a file may name its own and those before it.
-const LAYERS: [&str; 10] = [
-    "ids", "config", "listing", "wire", "swarm", "registry", "tracker", "server", "metainfo",
+const LAYERS: [&str; 11] = [
+    "ids",
+    "config",
+    "listing",
+    "state_directory",
+    "wire",
+    "swarm",
+    "registry",
+    "tracker",
+    "server",
+    "metainfo",
     "operator",
 ];
 const LINES_BEFORE_TESTS_MAX: usize = 450;
@@ -115,7 +124,9 @@ fn files_are_short_enough_to_be_opened_gladly() {
 #[test]
 fn every_file_opens_with_what_it_owns() {
     for source in sources() {
-        let header = source.text.lines().take_while(|line| line.starts_with("//!")).count();
+        let header = source.text.lines().take_while(|line| line.starts_with("//!"));
+        // A row of a table is one thing to look up, not a line to read.
+        let header = header.filter(|line| !line.starts_with("//! |")).count();
         assert!(
             (1..=HEADER_LINES_MAX).contains(&header),
             "{}: a header of {header} lines",
