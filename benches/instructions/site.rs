@@ -15,7 +15,7 @@ use announced::listing::{Listing, Record};
 use announced::registry::database::DatabaseError;
 use announced::registry::{self, Backend, Databases, Mailboxes, PoolSettings, Registry, Wake};
 use announced::server::{Connection, Limits, Round};
-use announced::swarm::{self, Store};
+use announced::swarm::{Store, StoreSettings};
 use announced::tracker::{Desk, FullScrape, FullScrapeSettings, Outbox, Policy, Tracker, Turn};
 use announced::wire::reply::REPLY_BYTES_MAX;
 
@@ -58,7 +58,7 @@ impl Site {
     /// database lists, which is everything.
     pub(crate) fn new(registered: bool) -> io::Result<Site> {
         let policy = Policy { registered_only: registered, ..open() };
-        let settings = swarm::Settings { peer_ids: policy.peer_ids };
+        let settings = StoreSettings { peer_ids: policy.peer_ids };
         let store = Arc::new(Store::new(settings, SEED));
         let wake: Wake = Arc::new(|| ());
         let mail = Mailboxes::new([wake]);

@@ -31,7 +31,7 @@ use crate::ids::Millis;
 use crate::registry::{
     self, Clock, Databases, InUse, Mailboxes, PoolSettings, Registry, StateFile, Wake,
 };
-use crate::swarm::{self, Store};
+use crate::swarm::{Store, StoreSettings};
 use crate::tracker::{FullScrape, FullScrapeSettings, Policy, Tracker};
 use crate::wire::frame::{self, Framing};
 use crate::wire::http::HttpFault;
@@ -291,7 +291,7 @@ fn make_tracker(
     wakes: &[Wake],
 ) -> io::Result<Tracker> {
     let tracker = &config.tracker;
-    let swarms = swarm::Settings { peer_ids: tracker.peer_ids };
+    let swarms = StoreSettings { peer_ids: tracker.peer_ids };
     let store = Arc::new(Store::new(swarms, secret()));
     let lookups = Mailboxes::new(wakes.iter().cloned());
     let registry = match databases {

@@ -7,10 +7,10 @@
 //!
 //! Never: counts beyond its own peers, reads a clock, or hands out a peer (see `select`).
 
-use super::rules::Rules;
-use super::run::{Class, Peer, Run, SLOT_V4, SLOT_V6, key, state, wire};
-use super::state::{Expiry, State};
-use super::table::Table;
+use crate::swarm::rules::Rules;
+use crate::swarm::run::{Class, Peer, Run, SLOT_V4, SLOT_V6, key, state, wire};
+use crate::swarm::state::{Expiry, State};
+use crate::swarm::table::Table;
 
 /// The most peers in one run.
 const FEW_MAX: usize = 64;

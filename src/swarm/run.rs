@@ -14,9 +14,9 @@
 
 use std::ops::Range;
 
-use super::room;
-use super::state::{Expiry, State};
 use crate::ids::PEER_ID_BYTES;
+use crate::swarm::room;
+use crate::swarm::state::{Expiry, State};
 
 /// Bytes of the state at the end of a slot.
 pub(super) const STATE_BYTES: usize = 2;

@@ -12,10 +12,10 @@
 //! on average is not seen to have 128; one that is full refuses, which is answered like a peer past
 //! the cap.
 
-use super::room;
-use super::rules::Rules;
-use super::run::{Class, Peer, RUN_MAX, Run, wire};
-use super::state::Expiry;
+use crate::swarm::room;
+use crate::swarm::rules::Rules;
+use crate::swarm::run::{Class, Peer, RUN_MAX, Run, wire};
+use crate::swarm::state::Expiry;
 
 /// More peers a bucket than this: split one.
 pub(super) const LOAD_MAX: usize = 32;

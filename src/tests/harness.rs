@@ -16,9 +16,9 @@ use crate::ids::{Millis, Ticket};
 use crate::listing::{Listing, Verdict};
 use crate::registry::{self, Mailboxes, PoolSettings, Registry, Wake};
 use crate::server::{Connection, Limits, Next, Round};
-use crate::swarm::{self, Store};
 #[cfg(test)]
 use crate::swarm::{Announcement, Chosen, Newcomer};
+use crate::swarm::{Store, StoreSettings};
 #[cfg(test)]
 use crate::tests::announcement::open_at;
 use crate::tracker::{Desk, FullScrape, FullScrapeSettings, Outbox, Policy, Tracker, Turn};
@@ -54,7 +54,7 @@ pub fn policy() -> Policy {
 
 /// Empty swarms, with peer ids or not as `policy` says.
 pub fn store(policy: &Policy, seed: u64) -> Arc<Store> {
-    Arc::new(Store::new(swarm::Settings { peer_ids: policy.peer_ids }, seed))
+    Arc::new(Store::new(StoreSettings { peer_ids: policy.peer_ids }, seed))
 }
 
 /// A full scrape that nobody may ask for, and so no thread that makes it.

@@ -15,7 +15,8 @@ use std::collections;
 use crate::config::SwarmLimits;
 use crate::ids::{Crypto, Event, Family, InfoHash, Millis, PeerAddr, PeerId};
 use crate::swarm::{
-    Announcement, Chosen, Counts, Moment, Newcomer, PEERS_MAX, Settings, Store, Sweep, Totals, Walk,
+    Announcement, Chosen, Counts, Moment, Newcomer, PEERS_MAX, Store, StoreSettings, Sweep, Totals,
+    Walk,
 };
 use crate::tests::announcement::open_at;
 
@@ -207,7 +208,7 @@ impl Run {
         };
         let peer_ids = ids % 2 == 1;
         Run {
-            store: Store::new(Settings { peer_ids }, u64::from(seed)),
+            store: Store::new(StoreSettings { peer_ids }, u64::from(seed)),
             model: Model {
                 limits,
                 peer_ids,
@@ -273,7 +274,7 @@ impl Run {
 
     fn announce(&mut self, announce: Announcement) {
         let counts = self.store.enter(
-            &Newcomer::unlisted(&announce),
+            &Newcomer::without_list(&announce),
             Moment { limits: &self.model.limits, ..open_at(self.now) },
             &mut self.rng,
             &mut self.chosen,
