@@ -2,12 +2,12 @@
 //!
 //! One mio event loop a core, httparse into borrowed structs, a bencode writer over a preallocated
 //! buffer, swarms in memory, and registration and bans seen through a cache that a small thread
-//! pool keeps. Modules stand in the order of their dependencies, and imports point up this list
-//! only:
+//! pool keeps. Modules stand in the order of their dependencies; imports point up this list:
 //!
 //! | module | owns | never |
 //! |---|---|---|
 //! | [`ids`] | the small values all pass around | has logic |
+//! | [`bounds`] | limits that several modules must agree on | has logic |
 //! | [`config`] | the settings, their defaults and reasons | reads a clock or a socket |
 //! | [`listing`] | what a database says of a torrent, in one vocabulary | asks, decides who is served |
 //! | [`state_directory`] | the lock on what outlives the process, files replaced whole, checksums | knows what is in a file |
@@ -26,6 +26,8 @@
 //! and its write nothing is allocated, formatted or logged.
 
 pub mod ids;
+
+pub mod bounds;
 
 pub mod config;
 

@@ -7,9 +7,6 @@
 //! connection keeps.
 //!
 //! Never: reads a socket or a clock, or allocates on the way of an announce whose torrent is known.
-//!
-//! [`Tracker::answer`] leads to one of three stories: `Tracker::announce` here, scrapes in
-//! `scrape`, full scrapes in `full_scrape`.
 
 mod address;
 mod full_scrape;
@@ -20,7 +17,7 @@ mod tally;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::config::Networks;
+use crate::config::{Networks, SwarmLimits};
 use crate::ids::{Crypto, Millis, PeerAddr, Ticket};
 use crate::listing::{Listing, Served, Verdict};
 use crate::registry::{self, LookupError, Mailboxes, Registry};
@@ -36,9 +33,8 @@ pub use full_scrape::{
     FullScrape, LargeBody, Request as FullScrapeRequest, Settings as FullScrapeSettings,
 };
 pub use outbox::Outbox;
-pub use tally::{Tallied, Tally};
-
 use scrape::ParkedScrape;
+pub use tally::{Tallied, Tally};
 
 /// The site's policy, from the settings file.
 #[derive(Clone, Debug)]
@@ -63,6 +59,8 @@ pub struct Policy {
     pub peer_ids: bool,
     /// Clients are asked not to scrape again sooner, seconds.
     pub scrape_interval_s: u32,
+    /// How many peers and torrents are kept, and how long.
+    pub swarm: SwarmLimits,
 }
 
 /// Swarms, registry and policy; shared by all workers.
@@ -176,6 +174,11 @@ impl Tracker {
         &self.store
     }
 
+    /// What the swarms may hold.
+    pub fn swarm_limits(&self) -> &SwarmLimits {
+        &self.policy.swarm
+    }
+
     /// The registry.
     pub fn registry(&self) -> &Registry {
         &self.registry
@@ -194,8 +197,8 @@ impl Tracker {
         if self.policy.registered_only { Served::REGISTERED } else { Served::OPEN }
     }
 
-    fn moment(&self, now: Millis) -> Moment {
-        Moment { now, served: self.served() }
+    fn moment(&self, now: Millis) -> Moment<'_> {
+        Moment { now, limits: self.swarm_limits(), served: self.served() }
     }
 
     /// Answers one request.

@@ -8,13 +8,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use announced::config::{FullScrape as WhoMayAsk, Networks};
+use announced::bounds::VERDICT_MS_MAX;
+use announced::config::{FullScrape as WhoMayAsk, Live, Networks};
 use announced::ids::{InfoHash, Millis, Ticket};
 use announced::listing::{Listing, Record};
 use announced::registry::database::DatabaseError;
 use announced::registry::{self, Backend, Databases, Mailboxes, PoolSettings, Registry, Wake};
 use announced::server::{Connection, Limits, Round};
-use announced::swarm::{self, Store, VERDICT_MS_MAX};
+use announced::swarm::{Store, StoreSettings};
 use announced::tracker::{Desk, FullScrape, FullScrapeSettings, Outbox, Policy, Tracker, Turn};
 use announced::wire::reply::REPLY_BYTES_MAX;
 
@@ -42,6 +43,7 @@ fn open() -> Policy {
         crypto_flags: false,
         peer_ids: true,
         scrape_interval_s: 1_800,
+        swarm: Live::default().swarm,
     }
 }
 
@@ -58,13 +60,7 @@ impl Site {
     /// database lists, which is everything.
     pub(crate) fn new(registered: bool) -> io::Result<Site> {
         let policy = Policy { registered_only: registered, ..open() };
-        let lifetime_ms = u64::from(policy.max_interval_s + policy.min_interval_s) * 1_000;
-        let settings = swarm::Settings {
-            lifetime_ms,
-            peer_ids: policy.peer_ids,
-            peers_max: 1 << 30,
-            torrents_max: 1 << 30,
-        };
+        let settings = StoreSettings { peer_ids: policy.peer_ids };
         let store = Arc::new(Store::new(settings, SEED));
         let wake: Wake = Arc::new(|| ());
         let mail = Mailboxes::new([wake]);

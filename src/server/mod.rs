@@ -25,12 +25,12 @@ use std::time::{Duration, Instant};
 
 use mio::{Poll, Waker};
 
-use crate::config::{Config, Mode};
+use crate::config::{Config, Live, Mode};
 use crate::ids::Millis;
 
 use crate::registry::{self, Clock, Databases, Mailboxes, PoolSettings, Registry, StateFile, Wake};
 use crate::state_directory::{InUse, StateDirectory};
-use crate::swarm::{self, Store};
+use crate::swarm::{Store, StoreSettings};
 use crate::tracker::{FullScrape, FullScrapeSettings, Policy, Tracker};
 use crate::wire::frame::{self, Framing};
 use crate::wire::http::HttpFault;
@@ -302,12 +302,7 @@ fn make_tracker(
     wakes: &[Wake],
 ) -> io::Result<Tracker> {
     let tracker = &config.tracker;
-    let swarms = swarm::Settings {
-        lifetime_ms: millis(tracker.min_interval + tracker.max_interval),
-        peer_ids: tracker.peer_ids,
-        peers_max: tracker.peers_max,
-        torrents_max: tracker.torrents_max,
-    };
+    let swarms = StoreSettings { peer_ids: tracker.peer_ids };
     let store = Arc::new(Store::new(swarms, secret()));
     let lookups = Mailboxes::new(wakes.iter().cloned());
     let registry = match databases {
@@ -341,6 +336,7 @@ fn policy(config: &Config) -> Policy {
         crypto_flags: tracker.crypto_flags,
         peer_ids: tracker.peer_ids,
         scrape_interval_s: seconds(tracker.scrape_interval),
+        swarm: Live::of(config).swarm,
     }
 }
 

@@ -369,7 +369,8 @@ impl Worker {
             self.listening.append(&mut self.exhausted);
             self.note_end_of_crowd();
         }
-        self.common.tracker.store().sweep(&mut self.sweep, self.bench.now);
+        let tracker = &self.common.tracker;
+        tracker.store().sweep(&mut self.sweep, self.bench.now, tracker.swarm_limits());
         self.counter.publish(&self.bench.desk.tally);
     }
 

@@ -12,6 +12,7 @@
 //! without announces is gone sooner, unless it is owed to a database that cannot be written to:
 //! after 18 hours of that an old verdict may be believed for as long again.
 
+use crate::bounds::{LIFETIME_MS_MAX, VERDICT_MS_MAX};
 use crate::ids::Millis;
 use crate::listing::{Listing, REFRESH_RETRY_MS, Verdict};
 
@@ -30,14 +31,10 @@ const HOUR_MS_SHIFT: u32 = 22;
 /// A unit of time is 2^7 ms.
 const TIME_MS_SHIFT: u32 = 7;
 
-/// The longest time that a verdict may be believed for, milliseconds; see the module's limits.
-pub const VERDICT_MS_MAX: u64 = 12 * 3_600_000;
-/// The longest life of a peer, and so of a swarm without announces: twice the longest interval of 3
-/// h.
-const SILENT_MS_MAX: u64 = 6 * 3_600_000;
+/// A verdict lasts for less than half of the times there are, and so does a swarm without announces.
 const _: () = assert!(
     VERDICT_MS_MAX < 1 << (TIME_BITS - 1 + TIME_MS_SHIFT)
-        && SILENT_MS_MAX < 1 << (TIME_BITS - 1 + TIME_MS_SHIFT)
+        && LIFETIME_MS_MAX < 1 << (TIME_BITS - 1 + TIME_MS_SHIFT)
 );
 
 /// See the module.

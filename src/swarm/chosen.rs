@@ -7,8 +7,8 @@
 //!
 //! Limits: [`PEERS_MAX`] peers; whatever numwant says, there are no more.
 
-use super::run::{state, wire};
 use crate::ids::{Family, PEER_ID_BYTES, PEER_V4_BYTES, PEER_V6_BYTES, PeerId};
+use crate::swarm::run::{SLOT_V4, state, wire};
 
 /// The most peers of one answer.
 pub const PEERS_MAX: usize = 500;
@@ -78,7 +78,7 @@ impl Chosen {
         ids: &[[u8; PEER_ID_BYTES]],
     ) {
         let slots = &slots[..slots.len().min(PEERS_MAX - self.count)];
-        let peer_bytes = if SLOT == super::run::SLOT_V4 { PEER_V4_BYTES } else { PEER_V6_BYTES };
+        let peer_bytes = if SLOT == SLOT_V4 { PEER_V4_BYTES } else { PEER_V6_BYTES };
         let places = self.wire[self.count * peer_bytes..].chunks_exact_mut(peer_bytes);
         for (place, slot) in places.zip(slots) {
             place.copy_from_slice(wire(slot));

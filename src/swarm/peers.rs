@@ -7,10 +7,10 @@
 //!
 //! Never: counts beyond its own peers, reads a clock, or hands out a peer (see `select`).
 
-use super::rules::Rules;
-use super::run::{Class, Peer, Run, SLOT_V4, SLOT_V6, key, state, wire};
-use super::state::{Stamp, State};
-use super::table::Table;
+use crate::swarm::rules::Rules;
+use crate::swarm::run::{Class, Peer, Run, SLOT_V4, SLOT_V6, key, state, wire};
+use crate::swarm::state::{Expiry, State};
+use crate::swarm::table::Table;
 
 /// The most peers in one run.
 const FEW_MAX: usize = 64;
@@ -202,16 +202,16 @@ impl<const SLOT: usize> Peers<SLOT> {
         &mut self,
         from: Progress,
         budget: &mut usize,
-        now: Stamp,
+        expiry: Expiry,
         rules: &Rules,
     ) -> Option<Progress> {
         let left = match self {
             Peers::Few(run) => {
                 *budget = budget.saturating_sub(run.len());
-                run.expire(rules.ages, now, rules.ids);
+                run.expire(expiry, rules.ids);
                 None
             }
-            Peers::Many(many) => many.expire(from, budget, now, rules),
+            Peers::Many(many) => many.expire(from, budget, expiry, rules),
         };
         self.fit(rules);
         left
@@ -272,7 +272,7 @@ impl<const SLOT: usize> Many<SLOT> {
         &mut self,
         from: Progress,
         budget: &mut usize,
-        now: Stamp,
+        expiry: Expiry,
         rules: &Rules,
     ) -> Option<Progress> {
         let Progress { mut class, mut buckets } = from;
@@ -281,7 +281,7 @@ impl<const SLOT: usize> Many<SLOT> {
             buckets = buckets.min(table.buckets().len());
             while buckets > 0 && *budget > 0 {
                 buckets -= 1;
-                let touched = table.expire(buckets, class, now, rules);
+                let touched = table.expire(buckets, class, expiry, rules);
                 *budget = budget.saturating_sub(touched + 1);
                 buckets = buckets.min(table.buckets().len());
             }

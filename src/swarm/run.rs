@@ -14,9 +14,9 @@
 
 use std::ops::Range;
 
-use super::room;
-use super::state::{Ages, Stamp, State};
 use crate::ids::PEER_ID_BYTES;
+use crate::swarm::room;
+use crate::swarm::state::{Expiry, State};
 
 /// Bytes of the state at the end of a slot.
 pub(super) const STATE_BYTES: usize = 2;
@@ -207,8 +207,8 @@ impl<const SLOT: usize> Run<SLOT> {
     }
 
     /// Takes out every peer that has lived its time, and says how many those were.
-    pub(super) fn expire(&mut self, ages: Ages, now: Stamp, ids: bool) -> usize {
-        let is_over = |slot: &[u8; SLOT]| ages.is_over(state(slot), now);
+    pub(super) fn expire(&mut self, expiry: Expiry, ids: bool) -> usize {
+        let is_over = |slot: &[u8; SLOT]| expiry.is_over(state(slot));
         let len = self.len();
         let Some(oldest) = self.slots().iter().rposition(is_over) else {
             return 0;
@@ -330,9 +330,10 @@ fn find_word(slots: &[u8], key: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
     use crate::ids::{Crypto, Millis};
+    use crate::swarm::state::Stamp;
 
     fn peer<const SLOT: usize>(name: u8) -> Peer<SLOT> {
-        let state = State::new(Ages::new(1 << 20).stamp(Millis(0)), Crypto::None, false);
+        let state = State::new(Stamp::of(Millis(0)), Crypto::None, false);
         let mut wire = [0; SLOT];
         wire[0] = name;
         Peer { slot: slot(&wire, state), id: [name; PEER_ID_BYTES] }
@@ -416,7 +417,7 @@ mod tests {
     #[test]
     fn the_state_is_no_part_of_the_address() {
         let mut run = Run::<SLOT_V4>::default();
-        let state = State::new(Ages::new(1).stamp(Millis(4095)), Crypto::Required, true);
+        let state = State::new(Stamp::of(Millis(u64::MAX)), Crypto::Required, true);
         run.insert(
             Class::Leecher,
             &Peer { slot: slot(&key(&peer::<SLOT_V4>(1).slot), state), id: [0; 20] },

@@ -18,11 +18,12 @@
 
 use std::ops::{ControlFlow, Range};
 
-use super::chosen::{Chosen, PEERS_MAX};
-use super::peers::{Peers, Place};
-use super::run::{Class, Run, state};
-use super::{Announcement, table};
 use crate::ids::{Crypto, PEER_ID_BYTES};
+use crate::swarm::announcement::Announcement;
+use crate::swarm::chosen::{Chosen, PEERS_MAX};
+use crate::swarm::peers::{Peers, Place};
+use crate::swarm::run::{Class, Run, state};
+use crate::swarm::table;
 
 /// Draws of a start before something surer but slower is done.
 const DRAWS_MAX: usize = 64;
@@ -270,7 +271,7 @@ impl<'a, const SLOT: usize> Piece<'a, SLOT> {
 mod tests {
     use super::*;
     use crate::ids::{Event, InfoHash, Millis, PeerAddr, PeerId};
-    use crate::swarm::{Newcomer, Settings, Store};
+    use crate::swarm::{Newcomer, Store, StoreSettings};
     use crate::tests::announcement::open_at;
 
     fn addr(name: usize) -> PeerAddr {
@@ -296,14 +297,8 @@ mod tests {
             let seed = std::env::var("ANNOUNCED_SEED")
                 .map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
             println!("ANNOUNCED_SEED={seed}");
-            let settings = Settings {
-                lifetime_ms: 1 << 20,
-                peer_ids: false,
-                peers_max: u64::MAX,
-                torrents_max: u64::MAX,
-            };
             let mut swarm = Swarm {
-                store: Store::new(settings, seed),
+                store: Store::new(StoreSettings { peer_ids: false }, seed),
                 peers,
                 encrypted,
                 rng: fastrand::Rng::with_seed(seed),
@@ -329,7 +324,7 @@ mod tests {
                 want_crypto_flags: false,
             };
             self.store.enter(
-                &Newcomer::unlisted(&announce),
+                &Newcomer::without_list(&announce),
                 open_at(Millis(0)),
                 &mut self.rng,
                 chosen,

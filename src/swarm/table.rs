@@ -12,10 +12,10 @@
 //! on average is not seen to have 128; one that is full refuses, which is answered like a peer past
 //! the cap.
 
-use super::room;
-use super::rules::Rules;
-use super::run::{Class, Peer, RUN_MAX, Run, wire};
-use super::state::Stamp;
+use crate::swarm::room;
+use crate::swarm::rules::Rules;
+use crate::swarm::run::{Class, Peer, RUN_MAX, Run, wire};
+use crate::swarm::state::Expiry;
 
 /// More peers a bucket than this: split one.
 pub(super) const LOAD_MAX: usize = 32;
@@ -83,12 +83,12 @@ impl<const SLOT: usize> Table<SLOT> {
         &mut self,
         bucket: usize,
         class: Class,
-        now: Stamp,
+        expiry: Expiry,
         rules: &Rules,
     ) -> usize {
         let run = &mut self.buckets[bucket];
         let looked_at = run.len();
-        let gone = run.expire(rules.ages, now, rules.ids);
+        let gone = run.expire(expiry, rules.ids);
         self.len -= gone;
         looked_at + if gone > 0 { self.merge(class, rules.ids) } else { 0 }
     }
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_table_grows_and_shrinks_by_one_bucket_at_a_time() {
-        let rules = Rules::new(1 << 20, false, 7);
+        let rules = Rules::new(false, 7);
         let mut table = Table::new();
         for name in 0..5000 {
             let buckets = table.buckets().len();

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{FullScrape as WhoMayAsk, Networks};
+use crate::config::{FullScrape as WhoMayAsk, Live, Networks};
 #[cfg(test)]
 use crate::ids::{Crypto, Event, InfoHash, PeerAddr, PeerId};
 use crate::ids::{Millis, Ticket};
@@ -16,9 +16,9 @@ use crate::ids::{Millis, Ticket};
 use crate::listing::{Listing, Verdict};
 use crate::registry::{self, Mailboxes, PoolSettings, Registry, Wake};
 use crate::server::{Connection, Limits, Next, Round};
-use crate::swarm::{self, Store};
 #[cfg(test)]
 use crate::swarm::{Announcement, Chosen, Newcomer};
+use crate::swarm::{Store, StoreSettings};
 #[cfg(test)]
 use crate::tests::announcement::open_at;
 use crate::tracker::{Desk, FullScrape, FullScrapeSettings, Outbox, Policy, Tracker, Turn};
@@ -48,19 +48,13 @@ pub fn policy() -> Policy {
         crypto_flags: false,
         peer_ids: true,
         scrape_interval_s: 1_800,
+        swarm: Live::default().swarm,
     }
 }
 
-/// Empty swarms that live as long as `policy` says.
+/// Empty swarms, with peer ids or not as `policy` says.
 pub fn store(policy: &Policy, seed: u64) -> Arc<Store> {
-    let lifetime_ms = u64::from(policy.max_interval_s + policy.min_interval_s) * 1_000;
-    let swarms = swarm::Settings {
-        lifetime_ms,
-        peer_ids: policy.peer_ids,
-        peers_max: 1 << 20,
-        torrents_max: 1 << 20,
-    };
-    Arc::new(Store::new(swarms, seed))
+    Arc::new(Store::new(StoreSettings { peer_ids: policy.peer_ids }, seed))
 }
 
 /// A full scrape that nobody may ask for, and so no thread that makes it.

@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules from the bottom up: a file may name its own and those before it.
-const LAYERS: [&str; 11] = [
+const LAYERS: [&str; 12] = [
     "ids",
+    "bounds",
     "config",
     "listing",
     "state_directory",

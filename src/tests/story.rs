@@ -411,19 +411,22 @@ fn a_scrape_shows_what_is_there_and_says_so_when_nothing_is() {
 
 #[test]
 fn a_peer_outlives_the_time_it_is_told_to_come_back_in_unlike_the_php_trackers() {
-    let mut site = Site::new(exact());
-    let mut sweep = Sweep::new(0, 1);
+    let mut site = Site::new(policy());
+    let (mut sweep, limits) = (Sweep::new(0, 1), *site.tracker.swarm_limits());
+    let interval_ms = u64::from(policy().max_interval_s) * 1_000;
+    assert!(limits.lifetime_ms > interval_ms, "it may come late");
     site.announce("9.9.9.1", SEED);
-    for second in 1..=13 {
-        site.now = Millis(1_000 + second * 1_000);
-        site.tracker.store().sweep(&mut sweep, site.now);
-    }
-    assert_eq!(site.tracker.store().totals().peers, 1, "heard of 13 s ago, and 5 + 9 are its life");
-    for second in 14..=16 {
-        site.now = Millis(1_000 + second * 1_000);
-        site.tracker.store().sweep(&mut sweep, site.now);
-    }
-    assert_eq!(site.tracker.store().totals().peers, 0);
+    let begin = site.now;
+    let mut sweep_until = |end_ms| {
+        while site.now < begin.plus(end_ms) {
+            site.now = site.now.plus(1_000);
+            site.tracker.store().sweep(&mut sweep, site.now, &limits);
+        }
+        site.tracker.store().totals().peers()
+    };
+    assert_eq!(sweep_until(limits.lifetime_ms), 1, "it has not lived its time");
+    // Two units of age, 16 s each, and a round of the sweep, a 64th of its life.
+    assert_eq!(sweep_until(limits.lifetime_ms * 65 / 64 + 33_000), 0, "its time is over");
 }
 
 #[test]

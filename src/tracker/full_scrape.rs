@@ -468,7 +468,7 @@ mod tests {
             want_crypto_flags: false,
         };
         store.enter(
-            &Newcomer::unlisted(&announcement),
+            &Newcomer::without_list(&announcement),
             open_at(Millis(0)),
             &mut fastrand::Rng::with_seed(7),
             &mut Chosen::new(),
