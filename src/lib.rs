@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`ids`] | the small values all pass around | has logic |
 //! | [`bounds`] | limits that several modules must agree on | has logic |
+//! | [`mailbox`] | where answers from other threads wait for their worker | looks into them |
 //! | [`config`] | the settings, their defaults and reasons | reads a clock or a socket |
 //! | [`listing`] | what a database says of a torrent, in one vocabulary | asks, decides who is served |
 //! | [`state_directory`] | the lock on what outlives the process, files replaced whole, checksums | knows what is in a file |
@@ -28,6 +29,8 @@
 pub mod ids;
 
 pub mod bounds;
+
+pub mod mailbox;
 
 pub mod config;
 

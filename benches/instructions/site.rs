@@ -123,8 +123,8 @@ impl Site {
 }
 
 /// Verdicts that outlive the count, and no threads that look up: [`Site::look_up`] does their work.
-fn registry_settings() -> registry::Settings {
-    registry::Settings {
+fn registry_settings() -> registry::RegistrySettings {
+    registry::RegistrySettings {
         cache_ttl_ms: VERDICT_MS_MAX,
         cache_bytes_max: 256 << 20,
         pool: PoolSettings { threads: 0, queue_max: 1_000 },

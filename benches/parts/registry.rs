@@ -7,7 +7,9 @@ use std::time::Duration;
 use announced::ids::{InfoHash, Millis, Ticket};
 use announced::listing::{Listing, Record};
 use announced::registry::database::DatabaseError;
-use announced::registry::{Backend, Databases, Mailboxes, PoolSettings, Registry, Settings};
+use announced::registry::{
+    Backend, Databases, Mailboxes, PoolSettings, Registry, RegistrySettings,
+};
 use announced::swarm::{Store, StoreSettings};
 use criterion::{Criterion, Throughput};
 use fastrand::Rng;
@@ -41,7 +43,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
 
 /// A registry that knows the first [`TORRENTS`] torrents.
 fn listing() -> std::io::Result<Registry> {
-    let settings = Settings {
+    let settings = RegistrySettings {
         cache_ttl_ms: 1 << 40,
         cache_bytes_max: 1 << 30,
         pool: PoolSettings { threads: 0, queue_max: TORRENTS as usize },

@@ -220,7 +220,12 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, WrongListen> {
 
 /// Serde's two halves for a list of addresses to listen on.
 pub(super) mod listen_addresses {
-    use super::*;
+    use std::net::SocketAddr;
+
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::config::value::listen_address;
 
     pub(in crate::config) fn serialize<S: Serializer>(
         addresses: &[SocketAddr],

@@ -25,10 +25,13 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use crate::ids::InfoHash;
+use crate::mailbox::Clock;
 use crate::registry::database::{BATCH_ROWS_MAX, Batch, Counted, DatabaseError, Ledger, NodeId};
+use crate::registry::databases::Databases;
 use crate::registry::health::{Backoff, Health, Part};
+use crate::registry::settings::RegistrySettings;
+use crate::registry::state_file::StateFile;
 use crate::registry::verdicts::Verdicts;
-use crate::registry::{Clock, Databases, Settings, StateFile};
 use crate::swarm::{Owed, Walk};
 
 /// How often the verdicts are saved.
@@ -78,7 +81,7 @@ enum Stage {
 
 impl Flusher {
     pub(super) fn start(
-        settings: &Settings,
+        settings: &RegistrySettings,
         open: &Arc<Databases>,
         verdicts: Arc<Verdicts>,
         health: Arc<Health>,
@@ -141,7 +144,7 @@ impl Drop for Flusher {
 
 impl Shared {
     fn new(
-        settings: &Settings,
+        settings: &RegistrySettings,
         verdicts: Arc<Verdicts>,
         health: Arc<Health>,
         unwritten: Vec<Batch>,
@@ -370,7 +373,7 @@ mod tests {
         save_interval: Duration,
         on_write: impl Fn() -> Result<(), DatabaseError> + Clone + Send + Sync + 'static,
     ) -> Flusher {
-        let settings = Settings {
+        let settings = RegistrySettings {
             flush_interval: Duration::from_millis(1),
             state_file: Some(state_file.clone()),
             ..harness::registry_settings()

@@ -10,7 +10,7 @@
 //!
 //! Never: decides what to do without an answer.
 //!
-//! Limits: hashes queued ([`Settings::queue_max`]), tickets that wait ([`WAITERS_PER_QUEUED`] times
+//! Limits: hashes queued ([`PoolSettings::queue_max`]), tickets that wait ([`WAITERS_PER_QUEUED`] times
 //! that): past either, the request is refused at once. A ticket whose connection has gone stays
 //! until its hash is answered, and counts until then.
 
@@ -27,25 +27,19 @@ use smallvec::SmallVec;
 
 use crate::ids::{InfoHash, Millis, Ticket};
 use crate::listing::Record;
+use crate::mailbox::Mailboxes;
 use crate::registry::database::{Backend, DatabaseError, LOOKUP_HASHES_MAX};
+use crate::registry::databases::OpenBackend;
 use crate::registry::health::{Backoff, Health, Part};
+use crate::registry::lookup::{Completion, LookupError};
+use crate::registry::settings::PoolSettings;
 use crate::registry::verdicts::{Asked, Heard, Verdicts};
-use crate::registry::{Completion, LookupError, Mailboxes, OpenBackend};
 
 /// Tickets that may wait, for every hash that may be queued.
 const WAITERS_PER_QUEUED: usize = 4;
 /// Asked for to find out whether the database answers: a question like any other, so that a missing
 /// table is found out too.
 const PROBE: [InfoHash; 1] = [InfoHash([0; 20])];
-
-/// How many threads ask, and how many hashes may wait for them.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// Threads, each with a database connection of its own. With none, somebody else has to ask.
-    pub threads: usize,
-    /// Hashes that may be queued.
-    pub queue_max: usize,
-}
 
 /// Handle to the threads; dropping it tells them to end. Nobody waits for the question they are at:
 /// a database that does not answer would hold up the end of the process.
@@ -109,7 +103,7 @@ impl Lookups {
 
 impl Pool {
     pub(super) fn start(
-        settings: Settings,
+        settings: PoolSettings,
         open: OpenBackend,
         mailboxes: Mailboxes<Completion>,
         verdicts: Arc<Verdicts>,

@@ -22,12 +22,13 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::ids::InfoHash;
 use crate::listing::Record;
+use crate::mailbox::Clock;
 use crate::registry::database::{
     Backend, CHANGES_MAX, Change, DatabaseError, LOOKUP_HASHES_MAX, Ledger, Row,
 };
+use crate::registry::databases::Databases;
 use crate::registry::health::{Backoff, Health, Part};
 use crate::registry::verdicts::Verdicts;
-use crate::registry::{Clock, Databases};
 use crate::swarm::Walk;
 
 /// How often changes are asked for.

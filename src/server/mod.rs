@@ -297,7 +297,7 @@ fn make_polls(workers: usize) -> io::Result<(Vec<Poll>, Vec<Wake>)> {
 
 fn make_tracker(
     config: &Config,
-    settings: &registry::Settings,
+    settings: &registry::RegistrySettings,
     databases: Option<Databases>,
     wakes: &[Wake],
 ) -> io::Result<Tracker> {
@@ -344,10 +344,10 @@ fn registry_settings(
     config: &Config,
     epoch: Instant,
     state_file: Option<StateFile>,
-) -> registry::Settings {
+) -> registry::RegistrySettings {
     let database = &config.database;
     let clock: Clock = Arc::new(move || now(epoch));
-    registry::Settings {
+    registry::RegistrySettings {
         cache_ttl_ms: millis(database.cache_ttl),
         cache_bytes_max: usize::try_from(database.cache_bytes_max).unwrap_or(usize::MAX),
         pool: PoolSettings {

@@ -70,8 +70,8 @@ pub fn no_full_scrape(store: &Arc<Store>, wakes: impl IntoIterator<Item = Wake>)
 }
 
 /// A registry that nobody but its caller asks for, and whose clock stands still.
-pub fn registry_settings() -> registry::Settings {
-    registry::Settings {
+pub fn registry_settings() -> registry::RegistrySettings {
+    registry::RegistrySettings {
         cache_ttl_ms: 30_000,
         cache_bytes_max: 1 << 20,
         pool: PoolSettings { threads: 0, queue_max: 8 },

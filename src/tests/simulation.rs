@@ -85,8 +85,11 @@ impl Site {
     fn new(seed: u64) -> Site {
         let wake: Wake = Arc::new(|| ());
         let mail = Mailboxes::new([Arc::clone(&wake)]);
-        let settings =
-            registry::Settings { cache_ttl_ms: 5_000, seed, ..harness::registry_settings() };
+        let settings = registry::RegistrySettings {
+            cache_ttl_ms: 5_000,
+            seed,
+            ..harness::registry_settings()
+        };
         let backend: OpenBackend = Box::new(|| Box::new(Fake { away: true }));
         let databases = Databases { backend, ledger: paper_ledger::away() };
         let store = harness::store(&policy(), seed);

@@ -10,8 +10,13 @@ use std::sync::Arc;
 
 use crossbeam_queue::SegQueue;
 
+use crate::ids::Millis;
+
 /// Wakes one worker's event loop; may be called from any thread, and more often than needed.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// The time by the workers' clock.
+pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
 
 /// The mailboxes of all workers, by index; clones share them.
 pub struct Mailboxes<T>(Arc<[Mailbox<T>]>);
