@@ -328,9 +328,7 @@ impl Tracker {
         let (family, wire) = (announcement.peer.family(), chosen.wire());
         let peers = match request.compact {
             true => Peers::Compact { family, wire },
-            false => {
-                Peers::Dictionary { family, wire, ids: announcement.want_ids.then(|| chosen.ids()) }
-            }
+            false => Peers::Dictionary { family, wire, ids: chosen.ids() },
         };
         // Up to a tenth less than asked for spreads clients that started together.
         let spread_s = rng.u32(0..=self.policy.max_interval_s / 10);
@@ -342,7 +340,7 @@ impl Tracker {
             min_interval_s: self.policy.min_interval_s,
             external_ip: self.policy.external_ip.then(|| announcement.peer.ip()),
             peers,
-            crypto_flags: announcement.want_crypto_flags.then(|| chosen.crypto_flags()),
+            crypto_flags: chosen.crypto_flags(),
         };
         turn.out.write(|buffer| reply::announce(&answer, request.framing, buffer));
         Answer::Done

@@ -117,7 +117,7 @@ impl Store {
                 Some(self.serve(&mut shard, at, asker, draw))
             }
             None => {
-                chosen.clear(announce.peer.family(), announce.want_crypto_flags);
+                chosen.clear(announce, self.rules.ids);
                 Some(self.begin(&mut shard, hash, newcomer, moment))
             }
         }
@@ -126,14 +126,14 @@ impl Store {
     /// Stores what a peer of a known torrent announces, and draws the peers for it.
     fn serve(&self, shard: &mut Shard, at: usize, asker: Asker<'_>, draw: Draw<'_>) -> Counts {
         let (announce, Draw { rng, chosen }) = (asker.announce, draw);
-        chosen.clear(announce.peer.family(), announce.want_crypto_flags);
+        chosen.clear(announce, self.rules.ids);
         if announce.event == Event::Stopped {
             return self.leave(shard, at, announce);
         }
         let torrent = shard.torrent_mut(at);
         torrent.books.note_activity(asker.moment.now);
         let place = self.update(torrent, asker);
-        torrent.choose(place, Want::of(announce, self.rules.ids), rng, chosen);
+        torrent.choose(place, Want::of(announce), rng, chosen);
         torrent.counts()
     }
 
@@ -351,7 +351,7 @@ mod tests {
         assert_eq!((both, chosen.wire()), (counts(1, 1, 0), [192, 0, 2, 1, 0x1a, 0xe1].as_slice()));
         assert_eq!(
             (chosen.ids(), chosen.crypto_flags()),
-            ([PeerId([b'p'; 20])].as_slice(), [1].as_slice())
+            (Some([PeerId([b'p'; 20])].as_slice()), Some([1].as_slice()))
         );
         assert_eq!(store.scrape(&LEECHER.info_hash), Some(both));
     }
