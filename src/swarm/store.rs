@@ -37,7 +37,6 @@ pub struct StoreSettings {
 }
 
 /// Who announces, and when.
-#[derive(Clone, Copy)]
 struct Asker<'a> {
     announce: &'a Announcement,
     moment: Moment<'a>,
@@ -95,7 +94,7 @@ impl Store {
             return Announced::Stale;
         }
         let (asker, draw) = (Asker { announce, moment }, Draw { rng, chosen });
-        Announced::Served(self.serve(&mut shard, at, asker, draw))
+        Announced::Served(self.serve(&mut shard, at, &asker, draw))
     }
 
     /// Like [`Store::announce`], but begins the swarm when there is none, and asks for no newer
@@ -114,7 +113,7 @@ impl Store {
             Some(at) if shard.torrent(at).books.listing() == Listing::Banned => None,
             Some(at) => {
                 let (asker, draw) = (Asker { announce, moment }, Draw { rng, chosen });
-                Some(self.serve(&mut shard, at, asker, draw))
+                Some(self.serve(&mut shard, at, &asker, draw))
             }
             None => {
                 chosen.clear(announce, self.rules.ids);
@@ -124,7 +123,7 @@ impl Store {
     }
 
     /// Stores what a peer of a known torrent announces, and draws the peers for it.
-    fn serve(&self, shard: &mut Shard, at: usize, asker: Asker<'_>, draw: Draw<'_>) -> Counts {
+    fn serve(&self, shard: &mut Shard, at: usize, asker: &Asker<'_>, draw: Draw<'_>) -> Counts {
         let (announce, Draw { rng, chosen }) = (asker.announce, draw);
         chosen.clear(announce, self.rules.ids);
         if announce.event == Event::Stopped {
@@ -233,7 +232,7 @@ impl Store {
             return nobody;
         }
         let mut torrent = Torrent::new(announce.info_hash, verdict);
-        if self.update(&mut torrent, Asker { announce, moment }).is_none() {
+        if self.update(&mut torrent, &Asker { announce, moment }).is_none() {
             self.population.release_torrents(1);
             return nobody;
         }
@@ -243,20 +242,28 @@ impl Store {
     }
 
     /// Stores what the asker says of itself, if it is known or there is room for it below the cap.
-    fn update(&self, torrent: &mut Torrent, asker: Asker<'_>) -> Option<Place> {
-        let Asker { announce, moment } = asker;
-        let (family, now) = (announce.peer.family(), Stamp::of(moment.now));
-        if let Some(rewritten) = torrent.rewrite(announce, now, &self.rules) {
-            if rewritten.has_changed_class() {
-                self.population.change_class(Kind { family, class: rewritten.place.class });
-            }
-            return Some(rewritten.place);
+    fn update(&self, torrent: &mut Torrent, asker: &Asker<'_>) -> Option<Place> {
+        let (announce, now) = (asker.announce, Stamp::of(asker.moment.now));
+        let Some(rewritten) = torrent.rewrite(announce, now, &self.rules) else {
+            return self.add(torrent, asker);
+        };
+        if rewritten.has_changed_class {
+            let (family, class) = (announce.peer.family(), rewritten.place.class);
+            self.population.change_class(Kind { family, class });
         }
-        let kind = Kind { family, class: Class::of(announce.seeder) };
+        Some(rewritten.place)
+    }
+
+    /// Adds the asker, who is not known yet. Kept out of [`Store::update`], whose usual way is
+    /// shorter without it.
+    #[inline(never)]
+    fn add(&self, torrent: &mut Torrent, asker: &Asker<'_>) -> Option<Place> {
+        let Asker { announce, moment } = *asker;
+        let kind = Kind { family: announce.peer.family(), class: Class::of(announce.seeder) };
         if !announce.listening || !self.population.admit_peer(kind, moment.limits.peers_max) {
             return None;
         }
-        let place = torrent.insert(announce, now, &self.rules);
+        let place = torrent.insert(announce, Stamp::of(moment.now), &self.rules);
         if place.is_none() {
             self.population.release_peer(kind);
         }
