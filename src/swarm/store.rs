@@ -302,22 +302,17 @@ mod tests {
     use super::*;
     use crate::config::SwarmLimits;
     use crate::ids::{Crypto, Millis, PeerAddr, PeerId};
-    use crate::tests::announcement::{LIMITS, open_at};
+    use crate::tests::announcement::{self, LIMITS, open_at};
 
     const LEECHER: Announcement = Announcement {
-        info_hash: InfoHash([1; 20]),
-        peer: PeerAddr::V4([192, 0, 2, 1, 0x1a, 0xe1]),
-        peer_id: PeerId([b'p'; 20]),
-        seeder: false,
         event: Event::Update,
-        crypto: Crypto::None,
-        listening: true,
         numwant: 50,
         want_ids: true,
         want_crypto_flags: true,
+        ..announcement::of(1, 1)
     };
     const SEEDER: Announcement =
-        Announcement { seeder: true, peer: PeerAddr::V4([192, 0, 2, 2, 0x1a, 0xe1]), ..LEECHER };
+        Announcement { seeder: true, peer: announcement::addr(2), ..LEECHER };
 
     fn store() -> Store {
         Store::new(StoreSettings { peer_ids: true }, 5)
@@ -355,7 +350,7 @@ mod tests {
             announce(&store, Announcement { crypto: Crypto::Required, ..LEECHER });
         assert_eq!((alone, chosen.wire()), (counts(0, 1, 0), [].as_slice()));
         let (both, chosen) = announce(&store, SEEDER);
-        assert_eq!((both, chosen.wire()), (counts(1, 1, 0), [192, 0, 2, 1, 0x1a, 0xe1].as_slice()));
+        assert_eq!((both, chosen.wire()), (counts(1, 1, 0), [10, 0, 0, 1, 0x1a, 0xe1].as_slice()));
         assert_eq!(
             (chosen.ids(), chosen.crypto_flags()),
             (Some([PeerId([b'p'; 20])].as_slice()), Some([1].as_slice()))
@@ -401,10 +396,10 @@ mod tests {
             (counts, chosen.count())
         };
         say(LEECHER);
-        let other = Announcement { info_hash: InfoHash([2; 20]), ..LEECHER };
+        let other = Announcement { info_hash: announcement::hash(2), ..LEECHER };
         assert_eq!(say(other).0, Counts::default(), "a torrent past the cap");
         say(SEEDER);
-        let third = Announcement { peer: PeerAddr::V4([192, 0, 2, 3, 0, 80]), ..LEECHER };
+        let third = Announcement { peer: announcement::addr(3), ..LEECHER };
         assert_eq!(say(third), (counts(1, 1, 0), 2), "a peer past the cap");
         assert_eq!(say(LEECHER).0, counts(1, 1, 0), "a stored peer is still updated");
         let totals = store.totals();
@@ -441,7 +436,7 @@ mod tests {
     fn a_banned_torrent_takes_its_peers_along() {
         let store = store();
         announce(&store, LEECHER);
-        announce(&store, Announcement { info_hash: InfoHash([2; 20]), ..SEEDER });
+        announce(&store, Announcement { info_hash: announcement::hash(2), ..SEEDER });
         let listed = Verdict { listing: Listing::Listed, ..Verdict::NO_LIST };
         store.learn(&LEECHER.info_hash, listed, || true);
         store.ban(&LEECHER.info_hash);
@@ -458,7 +453,7 @@ mod tests {
         store.for_each(|info_hash, counts| left.push((*info_hash, counts)));
         left.sort_unstable_by_key(|(info_hash, _)| *info_hash);
         let expected =
-            [(LEECHER.info_hash, Counts::default()), (InfoHash([2; 20]), counts(1, 0, 0))];
+            [(LEECHER.info_hash, Counts::default()), (announcement::hash(2), counts(1, 0, 0))];
         assert_eq!(left, expected, "who is left");
         assert_eq!(store.totals().peers(), 1, "how many are left");
         store.check_invariants();
