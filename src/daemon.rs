@@ -24,8 +24,8 @@ use crate::secrets;
 use crate::server::{ListenError, Server, Sockets, WorkerShared, affordable_connections};
 use crate::swarm::{self, Store};
 use crate::tracker::Tracker;
-use crate::wire::frame::{self, Framing, LINE_BYTES_MAX};
-use crate::wire::http::HttpFault;
+use crate::wire::http::fault::HttpFault;
+use crate::wire::http::response::{self, Framing, LINE_BYTES_MAX};
 
 /// How long writing counters to the database may take, step by step: nobody waits for it.
 #[cfg(feature = "databases")]
@@ -283,7 +283,7 @@ fn open_database(config: &Config) -> Result<(Option<Databases>, Option<StateFile
 /// What is sent to a connection that is turned away.
 fn overloaded() -> Arc<[u8]> {
     let mut answer = [0; LINE_BYTES_MAX];
-    let bytes = frame::fault(HttpFault::Overloaded, Framing::LAST, &mut answer).unwrap_or(0);
+    let bytes = response::fault(HttpFault::Overloaded, Framing::LAST, &mut answer).unwrap_or(0);
     answer[..bytes].into()
 }
 

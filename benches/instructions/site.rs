@@ -21,7 +21,7 @@ use announced::registry::{
 use announced::server::Conversation;
 use announced::swarm::{self, Store};
 use announced::tracker::{Round, Scratch, Tracker};
-use announced::wire::reply::REPLY_BYTES_MAX;
+use announced::wire::http::reply::REPLY_BYTES_MAX;
 
 use crate::away::Away;
 

@@ -20,10 +20,11 @@ use crate::tracker::{
 };
 use crate::wire::announce::AnnounceQuery;
 use crate::wire::failure::Failure;
-use crate::wire::frame::{self, Framing};
-use crate::wire::head::{Head, Method};
-use crate::wire::http::{self, HttpFault, Route};
-use crate::wire::reply::{self, AnnounceReply, Peers};
+use crate::wire::http::fault::HttpFault;
+use crate::wire::http::head::{Head, Method};
+use crate::wire::http::reply::{self, AnnounceReply, Peers};
+use crate::wire::http::response::{self, Framing};
+use crate::wire::http::route::{Route, route};
 use crate::wire::scrape::Hashes;
 
 /// How long a request waits for the full scrape to be made: seconds, with ten million torrents.
@@ -126,20 +127,20 @@ impl Http {
         match head.method {
             Method::Get | Method::Head => {}
             Method::Options => {
-                out.write(|buffer| frame::options(framing, buffer));
+                out.write(|buffer| response::options(framing, buffer));
                 return Answer::Done;
             }
             Method::Other => return fault(HttpFault::MethodNotAllowed, framing, round, out),
         }
-        match http::route(head.target) {
+        match route(head.target) {
             Route::Announce(query) => self.announce(query, Asked { client, framing }, round, out),
             Route::Scrape(query) => self.any_scrape(query, (head, client), round, out),
             Route::Index => {
-                out.write(|buffer| frame::index(framing, buffer));
+                out.write(|buffer| response::index(framing, buffer));
                 Answer::Done
             }
             Route::Robots => {
-                out.write(|buffer| frame::robots(framing, buffer));
+                out.write(|buffer| response::robots(framing, buffer));
                 Answer::Done
             }
             Route::NotFound => fault(HttpFault::NotFound, framing, round, out),
@@ -360,7 +361,7 @@ fn send_full_scrape(
         return refuse(Failure::Busy, None, framing, round, out);
     };
     let bytes = body.bytes().len() as u64;
-    out.write(|buffer| frame::full_scrape_head(framing, bytes, body.is_gzipped(), buffer));
+    out.write(|buffer| response::full_scrape_head(framing, bytes, body.is_gzipped(), buffer));
     if framing.head_only { Answer::Done } else { Answer::Body(body) }
 }
 
@@ -383,7 +384,7 @@ fn fault(
     out: &mut Output<'_>,
 ) -> Answer {
     round.scratch.counters.count(Counter::Fault);
-    out.write(|buffer| frame::fault(fault, framing, buffer));
+    out.write(|buffer| response::fault(fault, framing, buffer));
     Answer::Done
 }
 

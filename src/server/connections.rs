@@ -25,7 +25,7 @@ use crate::server::per_address::PerAddress;
 use crate::server::slots::{SlotId, Slots};
 use crate::server::stream::{Readiness, Stream};
 use crate::tracker::Round;
-use crate::wire::reply::REPLY_BYTES_MAX;
+use crate::wire::http::reply::REPLY_BYTES_MAX;
 
 /// Where the connections are, and how many there may be.
 pub struct ConnectionSettings {

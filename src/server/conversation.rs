@@ -18,9 +18,10 @@ use crate::counters::Gauge;
 use crate::frontend::{Answer, Http, LargeBody, LateAnswer, Output, Pending};
 use crate::ids::{Millis, Ticket};
 use crate::tracker::{Client, Round};
-use crate::wire::head::Head;
-use crate::wire::http::{self, HttpFault, Parsed};
-use crate::wire::reply::REPLY_BYTES_MAX;
+use crate::wire::http::fault::HttpFault;
+use crate::wire::http::head::Head;
+use crate::wire::http::reply::REPLY_BYTES_MAX;
+use crate::wire::http::request::{Parsed, parse};
 
 /// How long a lingering close waits for the peer to take note, milliseconds.
 const LINGER_MS: u64 = 2_000;
@@ -233,7 +234,7 @@ impl Conversation {
                 self.unparsed = true;
                 return input.len();
             }
-            match http::parse(input, request_bytes_max) {
+            match parse(input, request_bytes_max) {
                 Ok(Parsed::Partial) => return input.len(),
                 Ok(Parsed::Complete { head, consumed }) => {
                     input = &input[consumed..];

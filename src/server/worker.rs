@@ -31,7 +31,7 @@ use crate::server::listener::{Accepted, Listener, turn_away};
 use crate::server::slots::{OCCUPIED_MAX, SlotId};
 use crate::swarm::Sweep;
 use crate::tracker::{Round, Scratch};
-use crate::wire::reply::REPLY_BYTES_MAX;
+use crate::wire::http::reply::REPLY_BYTES_MAX;
 
 const EVENTS_MAX: usize = 1_024;
 /// The longest wait for events: deadlines are looked at once a tick.

@@ -149,7 +149,7 @@ fn databases_and_sockets_stay_in_their_files() {
     let homes = [
         ("use mysql::", "registry/database/mysql/"),
         ("rusqlite", "registry/database/sqlite.rs"),
-        ("httparse::Request", "wire/http.rs"),
+        ("httparse::Request", "wire/http/request.rs"),
     ];
     for source in sources().iter().filter(|source| !source.path.starts_with("tests")) {
         for (word, home) in homes {

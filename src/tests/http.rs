@@ -7,8 +7,10 @@ use proptest::sample::{Index, select};
 use super::clients::{REQUEST_BYTES_MAX, requests};
 use super::fuzz::http_head;
 use super::property;
-use crate::wire::head::Method;
-use crate::wire::http::{HEADERS_MAX, HttpFault, Parsed, Route, parse, route};
+use crate::wire::http::fault::HttpFault;
+use crate::wire::http::head::Method;
+use crate::wire::http::request::{HEADERS_MAX, Parsed, parse};
+use crate::wire::http::route::{Route, route};
 
 fn with_headers(count: usize) -> Vec<u8> {
     format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(count)).into_bytes()

@@ -6,7 +6,7 @@ use crate::frontend::Output;
 use crate::ids::{Millis, Ticket};
 use crate::server::Conversation;
 use crate::tests::harness::{self, SEED, TIMES, policy};
-use crate::wire::reply::REPLY_BYTES_MAX;
+use crate::wire::http::reply::REPLY_BYTES_MAX;
 
 const ANNOUNCES: usize = 10_000;
 const PEERS: usize = 500;

@@ -5,14 +5,15 @@ use serde_bencode::value::Value;
 use crate::ids::{Family, InfoHash, PeerAddr, PeerId};
 use crate::wire::bencode::Full;
 use crate::wire::failure::{Failure, Field};
-use crate::wire::frame::{
-    Framing, HEAD_BYTES_MAX, LINE_BYTES_MAX, fault, full_scrape_head, index, options, robots,
-};
-use crate::wire::http::{HttpFault, Parsed, parse};
-use crate::wire::reply::{
+use crate::wire::http::fault::HttpFault;
+use crate::wire::http::reply::{
     ANNOUNCE_BYTES_MAX, AnnounceReply, FAILURE_BYTES_MAX, PEERS_PER_REPLY_MAX, Peers,
     REPLY_BYTES_MAX, SCRAPE_BYTES_MAX, SCRAPE_ENTRY_BYTES_MAX, TEXT_BYTES_MAX, announce, failure,
     scrape,
+};
+use crate::wire::http::request::{Parsed, parse};
+use crate::wire::http::response::{
+    Framing, HEAD_BYTES_MAX, LINE_BYTES_MAX, fault, full_scrape_head, index, options, robots,
 };
 use crate::wire::scrape::ScrapeEntry;
 

@@ -24,7 +24,7 @@ use crate::tests::harness::{self, policy};
 use crate::tests::paper_ledger;
 use crate::tests::simulated_stream::{SimulatedPeer, SimulatedStream, pair};
 use crate::tracker::{Round, Scratch, Tracker};
-use crate::wire::reply::REPLY_BYTES_MAX;
+use crate::wire::http::reply::REPLY_BYTES_MAX;
 
 const RUNS: u64 = 200;
 const STEPS: usize = 600;

@@ -13,7 +13,7 @@ use crate::server::Conversation;
 use crate::swarm::Sweep;
 use crate::tests::harness::{self, REQUEST_BYTES_MAX, TIMES, policy};
 use crate::tracker::{Round, Scratch};
-use crate::wire::reply::REPLY_BYTES_MAX;
+use crate::wire::http::reply::REPLY_BYTES_MAX;
 
 /// An announce that lacks only `port` and `left`.
 const START: &str =

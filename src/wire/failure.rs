@@ -3,7 +3,7 @@
 //!
 //! Owns: the failures, their numbers and texts, and how soon a client may try again (BEP 31).
 //!
-//! Never: an HTTP fault. Those are [`HttpFault`](super::http::HttpFault), for bytes that never
+//! Never: an HTTP fault. Those are [`HttpFault`](crate::wire::http::fault::HttpFault), for bytes that never
 //! became a request; clients hide the text of a 4xx from their users, so whatever can be said here
 //! is said here.
 //!

@@ -25,7 +25,7 @@ use crate::registry::Mailboxes;
 use crate::swarm::Counts;
 use crate::tracker::Tracker;
 use crate::wire::bencode::Writer;
-use crate::wire::reply::{self, SCRAPE_ENTRY_BYTES_MAX, SCRAPE_FRAME_BYTES_MAX};
+use crate::wire::http::reply::{self, SCRAPE_ENTRY_BYTES_MAX, SCRAPE_FRAME_BYTES_MAX};
 use crate::wire::scrape::ScrapeEntry;
 
 /// An entry without a name and with small numbers.

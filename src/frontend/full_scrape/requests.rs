@@ -19,7 +19,7 @@ use crate::frontend::full_scrape::body::{LargeBody, Permit};
 use crate::frontend::full_scrape::maker::{FullScrapeMail, Maker, Order};
 use crate::ids::{Millis, Ticket};
 use crate::tracker::{Client, Tracker};
-use crate::wire::frame::Framing;
+use crate::wire::http::response::Framing;
 
 /// Addresses remembered for having asked within the interval.
 const ASKERS_MAX: usize = 4_096;

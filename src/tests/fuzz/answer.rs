@@ -13,9 +13,9 @@ use serde_bencode::value::Value;
 use crate::ids::{Family, InfoHash, PeerId};
 use crate::wire::bencode::Full;
 use crate::wire::failure::{Failure, Field};
-use crate::wire::frame::{self, Framing};
-use crate::wire::http::HttpFault;
-use crate::wire::reply::{self, AnnounceReply, PEERS_PER_REPLY_MAX, Peers};
+use crate::wire::http::fault::HttpFault;
+use crate::wire::http::reply::{self, AnnounceReply, PEERS_PER_REPLY_MAX, Peers};
+use crate::wire::http::response::{self, Framing};
 use crate::wire::scrape::HASHES_PER_SCRAPE_MAX;
 use crate::wire::scrape::ScrapeEntry;
 
@@ -126,12 +126,12 @@ impl Answer {
             Answer::Failure(failure, reason) => {
                 reply::failure(*failure, reason.as_deref(), framing, out)
             }
-            Answer::Fault(fault, _) => frame::fault(*fault, framing, out),
-            Answer::Index => frame::index(framing, out),
-            Answer::Robots => frame::robots(framing, out),
-            Answer::Options => frame::options(framing, out),
+            Answer::Fault(fault, _) => response::fault(*fault, framing, out),
+            Answer::Index => response::index(framing, out),
+            Answer::Robots => response::robots(framing, out),
+            Answer::Options => response::options(framing, out),
             Answer::FullScrapeHead { body_bytes, gzip } => {
-                frame::full_scrape_head(framing, *body_bytes, *gzip, out)
+                response::full_scrape_head(framing, *body_bytes, *gzip, out)
             }
         }
     }

@@ -1,8 +1,10 @@
 //! HTTP heads: any bytes are read without harm, and how the network cuts them changes nothing.
 
 use crate::tests::naive::naive_route;
-use crate::wire::head::Head;
-use crate::wire::http::{HttpFault, Parsed, Route, parse, route};
+use crate::wire::http::fault::HttpFault;
+use crate::wire::http::head::Head;
+use crate::wire::http::request::{Parsed, parse};
+use crate::wire::http::route::{Route, route};
 
 /// The default request limit, and one that short inputs reach.
 const REQUEST_BYTES_MAX: [usize; 2] = [8_192, 100];

@@ -17,7 +17,7 @@ use crate::swarm::Totals;
 use crate::tests::harness::{self, REQUEST_BYTES_MAX, SEED};
 use crate::tests::simulated_stream::pair;
 use crate::tracker::Round;
-use crate::wire::reply::REPLY_BYTES_MAX;
+use crate::wire::http::reply::REPLY_BYTES_MAX;
 
 const NOW: Millis = Millis(1_000);
 /// Public and private, of both families: only 10.0.0.0/8 may say `ip=`.

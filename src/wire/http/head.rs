@@ -28,7 +28,7 @@ pub struct Head<'b> {
     /// What to do.
     pub method: Method,
     /// The request target, raw: any byte but controls and DEL. It begins with no space.
-    /// [`route`](super::http::route) takes it apart.
+    /// [`route`](crate::wire::http::route::route) takes it apart.
     pub target: &'b [u8],
     /// HTTP/1.0, which closes unless it asks not to.
     pub http10: bool,

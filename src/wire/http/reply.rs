@@ -18,7 +18,7 @@ use arrayvec::ArrayString;
 use crate::ids::{Family, PEER_V4_BYTES, PEER_V6_BYTES, PeerAddr, PeerId};
 use crate::wire::bencode::{Full, Writer};
 use crate::wire::failure::{self, Failure};
-use crate::wire::frame::{self, Framing, HEAD_BYTES_MAX, LINE_BYTES_MAX};
+use crate::wire::http::response::{self, Framing, HEAD_BYTES_MAX, LINE_BYTES_MAX};
 use crate::wire::scrape::{HASHES_PER_SCRAPE_MAX, ScrapeEntry};
 
 /// Peers in one announce answer, whatever the settings say.
@@ -140,7 +140,7 @@ pub fn announce(
     framing: Framing,
     out: &mut [u8],
 ) -> Result<usize, Full> {
-    frame::ok(framing, out, |body| {
+    response::ok(framing, out, |body| {
         body.raw(b"d8:complete");
         body.int(reply.complete);
         if let Some(flags) = reply.crypto_flags {
@@ -245,7 +245,7 @@ pub fn failure(
     framing: Framing,
     out: &mut [u8],
 ) -> Result<usize, Full> {
-    frame::ok(framing, out, |body| {
+    response::ok(framing, out, |body| {
         body.raw(b"d14:failure reason");
         match reason {
             Some(reason) => body.bytes_of(&[failure.text().as_bytes(), b": ", cut(reason)]),
@@ -276,7 +276,7 @@ pub fn scrape<'a>(
     framing: Framing,
     out: &mut [u8],
 ) -> Result<usize, Full> {
-    frame::ok(Framing { any_origin: true, ..framing }, out, |body| {
+    response::ok(Framing { any_origin: true, ..framing }, out, |body| {
         let mut entries = entries.into_iter().peekable();
         begin_scrape(body, entries.peek().is_some());
         entries.for_each(|entry| write_scrape_entry(body, &entry));

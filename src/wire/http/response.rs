@@ -12,8 +12,8 @@
 //! or two.
 
 use crate::wire::bencode::{Full, Writer};
-use crate::wire::head::{Head, Method};
-use crate::wire::http::HttpFault;
+use crate::wire::http::fault::HttpFault;
+use crate::wire::http::head::{Head, Method};
 
 const STATUS_OK: &str = "HTTP/1.1 200 OK";
 const BEFORE_LENGTH: &str = "\r\nContent-Type: text/plain\r\nContent-Length: ";
