@@ -22,7 +22,7 @@ use crate::registry::{self, Databases, InUse, PoolSettings, Registry, StateFile}
 use crate::registry::{Clock, Mailboxes};
 use crate::secrets;
 use crate::server::{ListenError, Server, Sockets, WorkerShared, affordable_connections};
-use crate::swarm::{self, Store};
+use crate::swarm::{Store, StoreSettings};
 use crate::tracker::Tracker;
 use crate::wire::http::fault::HttpFault;
 use crate::wire::http::response::{self, Framing, LINE_BYTES_MAX};
@@ -122,7 +122,7 @@ impl Daemon {
         let epoch = Instant::now();
         let sockets = Sockets::open(&config.server).map_err(StartError::Listen)?;
         let live = LiveSettings::new(Live::of(config));
-        let settings = swarm::Settings { peer_ids: config.tracker.peer_ids };
+        let settings = StoreSettings { peer_ids: config.tracker.peer_ids };
         let store = Arc::new(Store::new(settings, secrets::key()?));
         let lookups = Mailboxes::new(sockets.wakes().iter().cloned());
         let registry = match databases {

@@ -19,7 +19,7 @@ use announced::registry::{
     self, Backend, Completion, Databases, Mailboxes, PoolSettings, Registry, Wake,
 };
 use announced::server::Conversation;
-use announced::swarm::{self, Store};
+use announced::swarm::{Store, StoreSettings};
 use announced::tracker::{Round, Scratch, Tracker};
 use announced::wire::http::reply::REPLY_BYTES_MAX;
 
@@ -45,7 +45,7 @@ impl Site {
     pub(crate) fn new(registered: bool) -> io::Result<Site> {
         let mut live = Live::default();
         live.policy.mode = if registered { Mode::Registered } else { Mode::Open };
-        let settings = swarm::Settings { peer_ids: true };
+        let settings = StoreSettings { peer_ids: true };
         let store = Arc::new(Store::new(settings, SEED));
         let wake: Wake = Arc::new(|| ());
         let lookups = Mailboxes::new([wake]);

@@ -4,7 +4,7 @@ use announced::config::SwarmLimits;
 use announced::ids::{Crypto, Event, InfoHash, Millis, PeerAddr, PeerId};
 use announced::listing::Served;
 use announced::swarm::{
-    Announced, Announcement, Chosen, Counts, Moment, Newcomer, Settings, Store,
+    Announced, Announcement, Chosen, Counts, Moment, Newcomer, Store, StoreSettings,
 };
 use fastrand::Rng;
 
@@ -14,7 +14,7 @@ pub(crate) const LIMITS: SwarmLimits =
 
 /// An empty store.
 pub(crate) fn store(peer_ids: bool) -> Store {
-    Store::new(Settings { peer_ids }, 7)
+    Store::new(StoreSettings { peer_ids }, 7)
 }
 
 /// What qBittorrent announces of the numbered peer in the numbered torrent; every other peer is a
@@ -58,7 +58,7 @@ impl<'s> Desk<'s> {
         match store.announce(announcement, moment, rng, chosen) {
             Announced::Served(counts) => counts,
             _ => store
-                .enter(&Newcomer::unlisted(announcement), moment, rng, chosen)
+                .enter(&Newcomer::without_list(announcement), moment, rng, chosen)
                 .unwrap_or_default(),
         }
     }

@@ -8,7 +8,7 @@ use announced::ids::{InfoHash, Millis, Ticket};
 use announced::listing::{Listing, Record};
 use announced::registry::database::DatabaseError;
 use announced::registry::{Backend, Databases, Mailboxes, PoolSettings, Registry, Settings};
-use announced::swarm::{self, Store};
+use announced::swarm::{Store, StoreSettings};
 use criterion::{Criterion, Throughput};
 use fastrand::Rng;
 
@@ -55,7 +55,7 @@ fn listing() -> std::io::Result<Registry> {
         backend: Box::new(|| Box::new(EveryOther)),
         ledger: Box::new(|| Box::new(Away)),
     };
-    let swarms = swarm::Settings { peer_ids: false };
+    let swarms = StoreSettings { peer_ids: false };
     let registry =
         Registry::start(&settings, databases, Arc::new(Store::new(swarms, 7)), Mailboxes::new([]))?;
     for torrent in 0..TORRENTS {

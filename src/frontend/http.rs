@@ -338,9 +338,9 @@ fn announce_reply<'c>(
         external_ip: served.external_ip,
         peers: match compact {
             true => Peers::Compact { family, wire },
-            false => Peers::Dictionary { family, wire, ids: served.want_ids.then(|| chosen.ids()) },
+            false => Peers::Dictionary { family, wire, ids: chosen.ids() },
         },
-        crypto_flags: served.want_crypto_flags.then(|| chosen.crypto_flags()),
+        crypto_flags: chosen.crypto_flags(),
     }
 }
 

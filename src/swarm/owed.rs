@@ -8,10 +8,11 @@
 //!
 //! Limits: the caller says how many torrents it takes at a time.
 
-use super::{Counts, Store};
 use crate::ids::{InfoHash, Millis};
 use crate::listing::Listing;
+use crate::swarm::announcement::Counts;
 use crate::swarm::books::{self, Books};
+use crate::swarm::store::Store;
 use crate::swarm::torrent::Torrent;
 use crate::swarm::walk::Walk;
 
@@ -125,14 +126,14 @@ mod tests {
     use super::*;
     use crate::ids::{Crypto, Event, PeerAddr, PeerId};
     use crate::listing::Verdict;
-    use crate::swarm::{Announcement, Chosen, Newcomer, Settings, Sweep};
+    use crate::swarm::{Announcement, Chosen, Newcomer, StoreSettings, Sweep};
     use crate::tests::announcement::{LIMITS, open_at};
 
     const LISTED: Verdict =
         Verdict { listing: Listing::Listed, downloaded: 7, fresh_until: Millis(30_000) };
 
     fn store() -> Store {
-        Store::new(Settings { peer_ids: false }, 5)
+        Store::new(StoreSettings { peer_ids: false }, 5)
     }
 
     fn say(store: &Store, torrent: u16, seeder: bool, event: Event) -> Counts {

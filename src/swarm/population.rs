@@ -9,8 +9,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-use super::run::Class;
 use crate::ids::Family;
+use crate::swarm::run::Class;
 
 /// What a store holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -12,10 +12,10 @@ use std::mem;
 
 use hashbrown::HashTable;
 
-use super::room;
-use super::rules::Rules;
-use super::torrent::Torrent;
 use crate::ids::InfoHash;
+use crate::swarm::room;
+use crate::swarm::rules::Rules;
+use crate::swarm::torrent::Torrent;
 
 /// Torrents that are allocated at once.
 const PAGE_TORRENTS: usize = 32;

@@ -16,12 +16,12 @@
 use std::hint::black_box;
 use std::mem;
 
-use super::population::PeerCounts;
-use super::state::Expiry;
-use super::torrent::Rest;
-use super::{SHARDS, Store};
 use crate::config::SwarmLimits;
 use crate::ids::{InfoHash, Millis};
+use crate::swarm::population::PeerCounts;
+use crate::swarm::state::Expiry;
+use crate::swarm::store::{SHARDS, Store};
+use crate::swarm::torrent::Rest;
 
 /// Rounds in a lifetime.
 const ROUNDS: u64 = 64;
@@ -191,14 +191,14 @@ mod tests {
     use super::*;
     use crate::ids::{Crypto, Event, PeerAddr, PeerId};
     use crate::swarm::run::RUN_MAX;
-    use crate::swarm::{Announcement, Chosen, Newcomer, Settings, Totals};
+    use crate::swarm::{Announcement, Chosen, Newcomer, StoreSettings, Totals};
     use crate::tests::announcement::{LIMITS, open_at};
 
     const LIFETIME_MS: u64 = LIMITS.lifetime_ms;
     const ROUND_MS: u64 = LIFETIME_MS / ROUNDS;
 
     fn store() -> Store {
-        Store::new(Settings { peer_ids: true }, 3)
+        Store::new(StoreSettings { peer_ids: true }, 3)
     }
 
     fn fill(store: &Store, torrents: u16, peers: u16, now: Millis) {
@@ -221,7 +221,7 @@ mod tests {
                 want_ids: false,
                 want_crypto_flags: false,
             };
-            store.enter(&Newcomer::unlisted(&announce), open_at(now), &mut rng, &mut chosen);
+            store.enter(&Newcomer::without_list(&announce), open_at(now), &mut rng, &mut chosen);
         }
     }
 

@@ -13,17 +13,17 @@
 
 use std::mem;
 
-use super::books::Books;
-use super::chosen::Chosen;
-use super::peers::{Peers, Place, Progress};
-use super::population::{Kind, PeerCounts};
-use super::rules::Rules;
-use super::run::{Class, Peer, SLOT_V4, SLOT_V6, slot};
-use super::select::{self, Want};
-use super::state::{Expiry, Stamp, State};
-use super::{Announcement, Counts};
 use crate::ids::{Event, Family, INFO_HASH_BYTES, InfoHash, PeerAddr};
 use crate::listing::Verdict;
+use crate::swarm::announcement::{Announcement, Counts};
+use crate::swarm::books::Books;
+use crate::swarm::chosen::Chosen;
+use crate::swarm::peers::{Peers, Place, Progress};
+use crate::swarm::population::{Kind, PeerCounts};
+use crate::swarm::rules::Rules;
+use crate::swarm::run::{Class, Peer, SLOT_V4, SLOT_V6, slot};
+use crate::swarm::select::{self, Want};
+use crate::swarm::state::{Expiry, Stamp, State};
 
 /// See the module.
 #[repr(align(64))]

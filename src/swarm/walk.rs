@@ -10,9 +10,10 @@
 //!
 //! Limits: [`HOLD_TORRENTS`] torrents visited under one lock.
 
-use super::torrent::Torrent;
-use super::{Counts, SHARDS, Store};
 use crate::ids::InfoHash;
+use crate::swarm::announcement::Counts;
+use crate::swarm::store::{SHARDS, Store};
+use crate::swarm::torrent::Torrent;
 
 /// Torrents visited under one lock: a cache line each, some 20 us when none of them is in the cache.
 const HOLD_TORRENTS: usize = 1024;
@@ -99,7 +100,7 @@ mod tests {
 
     use super::*;
     use crate::ids::{Crypto, Event, Millis, PeerAddr, PeerId};
-    use crate::swarm::{Announcement, Chosen, Newcomer, Settings};
+    use crate::swarm::{Announcement, Chosen, Newcomer, StoreSettings};
     use crate::tests::announcement::open_at;
 
     fn hash(torrent: u16) -> InfoHash {
@@ -122,13 +123,13 @@ mod tests {
             want_crypto_flags: false,
         };
         let (mut rng, mut chosen) = (fastrand::Rng::with_seed(1), Chosen::new());
-        store.enter(&Newcomer::unlisted(&announce), open_at(Millis(0)), &mut rng, &mut chosen);
+        store.enter(&Newcomer::without_list(&announce), open_at(Millis(0)), &mut rng, &mut chosen);
     }
 
     #[test]
     fn a_walk_meets_all_that_stay_while_others_come_and_go() {
         const TORRENTS: u16 = 20_000;
-        let store = Store::new(Settings { peer_ids: false }, 5);
+        let store = Store::new(StoreSettings { peer_ids: false }, 5);
         (0..TORRENTS).for_each(|torrent| say(&store, torrent, Event::Started));
         let (mut walk, mut met, mut at) = (Walk::default(), BTreeSet::new(), 0);
         while !walk.is_over() {
@@ -152,7 +153,7 @@ mod tests {
 
     #[test]
     fn each_torrent_is_copied_once_and_no_lock_is_held_meanwhile() {
-        let store = Store::new(Settings { peer_ids: false }, 5);
+        let store = Store::new(StoreSettings { peer_ids: false }, 5);
         (0..2_000).for_each(|torrent| say(&store, torrent, Event::Started));
         let mut seen = Vec::new();
         store.for_each(|info_hash, counts| {

@@ -15,9 +15,9 @@ use crate::ids::{Crypto, Event, InfoHash, PeerAddr, PeerId};
 #[cfg(test)]
 use crate::listing::{Listing, Verdict};
 use crate::registry::{self, Completion, Mailboxes, PoolSettings, Registry, Wake};
-use crate::swarm::{self, Store};
 #[cfg(test)]
 use crate::swarm::{Announcement, Chosen, Newcomer};
+use crate::swarm::{Store, StoreSettings};
 #[cfg(test)]
 use crate::tests::announcement::open_at;
 use crate::tracker::{Round, Scratch, Tracker};
@@ -51,7 +51,7 @@ pub fn scratch(seed: u64) -> Scratch {
 
 /// Empty swarms with peer ids.
 pub fn store(_policy: &Policy, seed: u64) -> Arc<Store> {
-    Arc::new(Store::new(swarm::Settings { peer_ids: true }, seed))
+    Arc::new(Store::new(StoreSettings { peer_ids: true }, seed))
 }
 
 /// A registry that nobody but its caller asks for, and whose clock stands still.
@@ -89,7 +89,7 @@ impl Site {
 
     /// The same with settings of the caller's.
     pub fn of(live: Live, peer_ids: bool, request_bytes_max: usize) -> Site {
-        let store = Arc::new(Store::new(swarm::Settings { peer_ids }, SEED));
+        let store = Arc::new(Store::new(StoreSettings { peer_ids }, SEED));
         let tracker = Arc::new(Tracker::new(store, Arc::new(Registry::memory())));
         Site::around(tracker, Mailboxes::new([]), live, request_bytes_max)
     }

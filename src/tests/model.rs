@@ -15,7 +15,8 @@ use std::collections;
 use crate::config::SwarmLimits;
 use crate::ids::{Crypto, Event, Family, InfoHash, Millis, PeerAddr, PeerId};
 use crate::swarm::{
-    Announcement, Chosen, Counts, Moment, Newcomer, PEERS_MAX, Settings, Store, Sweep, Totals, Walk,
+    Announcement, Chosen, Counts, Moment, Newcomer, PEERS_MAX, Store, StoreSettings, Sweep, Totals,
+    Walk,
 };
 use crate::tests::announcement::open_at;
 
@@ -145,13 +146,10 @@ impl Model {
             count.min(announce.numwant).min(PEERS_MAX),
             "number of peers for {announce:?}"
         );
-        let ids = if announce.want_ids && self.peer_ids { chosen.count() } else { 0 };
-        let flags = if announce.want_crypto_flags { chosen.count() } else { 0 };
-        assert_eq!(
-            (chosen.ids().len(), chosen.crypto_flags().len()),
-            (ids, flags),
-            "ids and flags for {announce:?}"
-        );
+        let [ids, flags] = [announce.want_ids && self.peer_ids, announce.want_crypto_flags]
+            .map(|is_wanted| is_wanted.then(|| chosen.count()));
+        assert_eq!(chosen.ids().map(<[_]>::len), ids, "ids for {announce:?}");
+        assert_eq!(chosen.crypto_flags().map(<[_]>::len), flags, "flags for {announce:?}");
         let mut wires =
             chosen.wire().chunks_exact(chosen.family().peer_bytes()).collect::<Vec<_>>();
         wires.sort_unstable();
@@ -164,12 +162,12 @@ impl Model {
                 unreachable!("{addr:?} is no peer for {announce:?}");
             };
             assert!(
-                chosen.ids().get(at).is_none_or(|id| *id == peer.peer_id),
+                chosen.ids().is_none_or(|ids| ids[at] == peer.peer_id),
                 "{addr:?} has another's id"
             );
             let flag = u8::from(peer.crypto == Crypto::Required);
             assert!(
-                chosen.crypto_flags().get(at).is_none_or(|shown| *shown == flag),
+                chosen.crypto_flags().is_none_or(|flags| flags[at] == flag),
                 "{addr:?} has another's flag"
             );
         }
@@ -207,7 +205,7 @@ impl Run {
         };
         let peer_ids = ids % 2 == 1;
         Run {
-            store: Store::new(Settings { peer_ids }, u64::from(seed)),
+            store: Store::new(StoreSettings { peer_ids }, u64::from(seed)),
             model: Model {
                 limits,
                 peer_ids,
@@ -273,7 +271,7 @@ impl Run {
 
     fn announce(&mut self, announce: Announcement) {
         let counts = self.store.enter(
-            &Newcomer::unlisted(&announce),
+            &Newcomer::without_list(&announce),
             Moment { limits: &self.model.limits, ..open_at(self.now) },
             &mut self.rng,
             &mut self.chosen,

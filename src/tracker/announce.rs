@@ -192,8 +192,6 @@ fn served(counts: Counts, announcement: &Announcement, round: &mut Round<'_>) ->
         interval_s: (policy.max_interval_s - spread_s).max(policy.min_interval_s),
         min_interval_s: policy.min_interval_s,
         external_ip: policy.external_ip.then(|| announcement.peer.ip()),
-        want_ids: announcement.want_ids,
-        want_crypto_flags: announcement.want_crypto_flags,
     }
 }
 
