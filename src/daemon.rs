@@ -18,18 +18,16 @@ use crate::config::{Config, Live, LiveSettings, Problem, Reload, millis};
 use crate::counters::{Counter, Counters, Gauge};
 use crate::frontend::{FullScrape, Http};
 use crate::ids::Millis;
-use crate::registry::{self, Databases, InUse, PoolSettings, Registry, StateFile};
+use crate::registry::{self, Databases, PoolSettings, Registry, StateFile};
 use crate::registry::{Clock, Mailboxes};
 use crate::secrets;
 use crate::server::{ListenError, Server, Sockets, WorkerShared, affordable_connections};
+use crate::state_directory::{InUse, StateDirectory};
 use crate::swarm::{Store, StoreSettings};
 use crate::tracker::Tracker;
 use crate::wire::http::fault::HttpFault;
 use crate::wire::http::response::{self, Framing, LINE_BYTES_MAX};
 
-/// How long writing counters to the database may take, step by step: nobody waits for it.
-#[cfg(feature = "databases")]
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The registry gets what the workers have left of the time for stopping, but so long at least:
 /// usually it needs a moment.
 const CLOSE_GRACE_MIN: Duration = Duration::from_secs(1);
@@ -76,6 +74,8 @@ pub struct Daemon {
     started: Config,
     current: Config,
     reported: Reported,
+    /// Whose lock is held for as long as the tracker runs.
+    _state_directory: Option<StateDirectory>,
 }
 
 /// What the last line of counters said.
@@ -96,8 +96,13 @@ impl Daemon {
         config: &Config,
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Daemon, StartError> {
-        let (databases, state_file) = open_database(config)?;
-        Daemon::launch(config, databases, state_file, worker_ended)
+        let (databases, fingerprint) = open_database(config)?.unzip();
+        let directory = StateDirectory::open(&config.server.state_directory);
+        let directory = directory.map_err(StartError::State)?;
+        let state_file = directory.clone().zip(fingerprint);
+        let state_file = state_file.map(|(directory, of)| StateFile::new(directory, of));
+        let daemon = Daemon::launch(config, databases, state_file, worker_ended)?;
+        Ok(Daemon { _state_directory: directory, ..daemon })
     }
 
     /// Like [`Daemon::start`], with a database of the caller's behind the registry, or none; nothing
@@ -157,6 +162,7 @@ impl Daemon {
             started: config.clone(),
             current: config.clone(),
             reported: Reported { at: Instant::now(), requests: 0 },
+            _state_directory: None,
         })
     }
 
@@ -259,25 +265,18 @@ fn registry_settings(
     })
 }
 
-/// How the registry comes by its connections, and where it saves what outlives the process;
-/// neither for the database `memory`.
+/// How the registry comes by its connections, and which database they lead to; none for `memory`.
 #[cfg(feature = "databases")]
-fn open_database(config: &Config) -> Result<(Option<Databases>, Option<StateFile>), StartError> {
-    use crate::registry::{Source, database::TimeLimits};
+fn open_database(
+    config: &Config,
+) -> Result<Option<(Databases, registry::Fingerprint)>, StartError> {
+    use crate::registry::Source;
     let source = Source::parse(&config.database.url).map_err(StartError::Database)?;
-    let Some(source) = source else { return Ok((None, None)) };
+    let Some(source) = source else { return Ok(None) };
     source.prepare().map_err(|error| StartError::Database(error.to_string()))?;
-    let state_file = StateFile::open(&config.server.state_directory, source.fingerprint());
-    let state_file = state_file.map_err(StartError::State)?;
-    let timeout = config.database.lookup_timeout;
-    let lookup = TimeLimits { connect: timeout, answer: timeout };
-    let write = TimeLimits { connect: WRITE_TIMEOUT, answer: WRITE_TIMEOUT };
-    let ledger = source.clone();
-    let databases = Databases {
-        backend: Box::new(move || source.backend(lookup)),
-        ledger: Box::new(move || ledger.ledger(write)),
-    };
-    Ok((Some(databases), state_file))
+    let fingerprint = source.fingerprint();
+    let databases = Databases::of(&source, config.database.lookup_timeout);
+    Ok(Some((databases, fingerprint)))
 }
 
 /// What is sent to a connection that is turned away.

@@ -11,6 +11,7 @@
 //! | [`counters`] | what any room counts | locks, allocates where it counts |
 //! | [`config`] | the settings, their defaults and reasons | reads a clock or a socket |
 //! | [`listing`] | what a database says of a torrent | asks, decides who is served |
+//! | [`state_directory`] | the lock and the files of what outlives the process | knows what is in one |
 //! | [`wire`] | bytes to values and back | allocates, locks, waits |
 //! | [`swarm`] | who is in which torrent | reads a clock, draws its own randomness |
 //! | [`registry`] | registration, bans, names, counts | decides who is served |
@@ -35,6 +36,8 @@ pub mod counters;
 pub mod config;
 
 pub mod listing;
+
+pub mod state_directory;
 
 pub mod wire;
 

@@ -352,13 +352,15 @@ mod tests {
     use super::*;
     use crate::registry::Fingerprint;
     use crate::registry::verdicts::Terms;
+    use crate::state_directory::StateDirectory;
     use crate::tests::harness;
     use crate::tests::paper_ledger::PaperLedger;
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
     fn state_file(folder: &Path) -> StateFile {
-        StateFile::open(folder, Fingerprint::of("test", b"")).unwrap().unwrap()
+        let directory = StateDirectory::open(folder).unwrap().unwrap();
+        StateFile::new(directory, Fingerprint::of("test", b""))
     }
 
     /// A thread that has one batch to write at first, and a database that takes it as `on_write`

@@ -42,14 +42,20 @@ pub use database::{Backend, Fingerprint};
 pub use database::{Source, panic_is_fenced};
 pub use mailbox::{Mailboxes, Wake};
 pub use pool::Settings as PoolSettings;
-pub use state_file::{InUse, StateFile};
+pub use state_file::StateFile;
 
 use database::Ledger;
+#[cfg(feature = "databases")]
+use database::TimeLimits;
 use flush::Flusher;
 use health::Health;
 use pool::Pool;
 use verdicts::{Terms, Verdicts, verdict};
 use watch::Watcher;
+
+/// How long writing counters to the database may take, step by step: nobody waits for it.
+#[cfg(feature = "databases")]
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a lookup brought no record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,6 +88,20 @@ pub struct Databases {
     pub backend: OpenBackend,
     /// For the rest.
     pub ledger: OpenLedger,
+}
+
+#[cfg(feature = "databases")]
+impl Databases {
+    /// Connections to `source`, of which nobody waits longer than `lookup_timeout` for a lookup.
+    pub fn of(source: &Source, lookup_timeout: Duration) -> Databases {
+        let lookup = TimeLimits { connect: lookup_timeout, answer: lookup_timeout };
+        let other = TimeLimits { connect: WRITE_TIMEOUT, answer: WRITE_TIMEOUT };
+        let (backend, ledger) = (source.clone(), source.clone());
+        Databases {
+            backend: Box::new(move || backend.backend(lookup)),
+            ledger: Box::new(move || ledger.ledger(other)),
+        }
+    }
 }
 
 /// The verdicts at hand and the way to those that are not.

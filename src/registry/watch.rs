@@ -259,14 +259,14 @@ impl Shared {
     /// Reads the list: at the start as much as there is room for, later what is known of already.
     fn read_list(&self, starting: bool, ledger: &mut dyn Ledger) -> Result<(), DatabaseError> {
         let (mut count, mut full) = (0, false);
-        let mut asked = self.verdicts.ask((self.clock)());
+        let mut asked = self.verdicts.mark((self.clock)());
         read_pages(ledger, |rows| {
             for row in rows.iter().filter(|row| starting || self.verdicts.holds(&row.info_hash)) {
                 self.verdicts.hear(&row.info_hash, &row.record(), asked);
             }
             count += rows.len();
             full = starting && !self.verdicts.has_room();
-            asked = self.verdicts.ask((self.clock)());
+            asked = self.verdicts.mark((self.clock)());
             !full && !self.orders.lock().stopping
         })?;
         if starting && !full {
@@ -310,7 +310,7 @@ impl Shared {
 
     fn ask(&self, hashes: &[InfoHash], backend: &mut dyn Backend) -> Result<(), DatabaseError> {
         for hashes in hashes.chunks(LOOKUP_HASHES_MAX) {
-            let asked = self.verdicts.ask((self.clock)());
+            let asked = self.verdicts.mark((self.clock)());
             let records = backend.lookup(hashes)?;
             hashes.iter().zip(&records).for_each(|(hash, record)| {
                 self.verdicts.hear(hash, record, asked);

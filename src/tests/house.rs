@@ -5,9 +5,24 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules from the bottom up: a file may name its own and those before it.
-const LAYERS: [&str; 16] = [
-    "ids", "bounds", "secrets", "mailbox", "counters", "config", "listing", "wire", "swarm",
-    "registry", "tracker", "frontend", "server", "daemon", "metainfo", "operator",
+const LAYERS: [&str; 17] = [
+    "ids",
+    "bounds",
+    "secrets",
+    "mailbox",
+    "counters",
+    "config",
+    "listing",
+    "state_directory",
+    "wire",
+    "swarm",
+    "registry",
+    "tracker",
+    "frontend",
+    "server",
+    "daemon",
+    "metainfo",
+    "operator",
 ];
 const LINES_BEFORE_TESTS_MAX: usize = 450;
 const HEADER_LINES_MAX: usize = 25;
@@ -115,7 +130,9 @@ fn files_are_short_enough_to_be_opened_gladly() {
 #[test]
 fn every_file_opens_with_what_it_owns() {
     for source in sources() {
-        let header = source.text.lines().take_while(|line| line.starts_with("//!")).count();
+        let header = source.text.lines().take_while(|line| line.starts_with("//!"));
+        // A row of a table is one thing to look up, not a line to read.
+        let header = header.filter(|line| !line.starts_with("//! |")).count();
         assert!(
             (1..=HEADER_LINES_MAX).contains(&header),
             "{}: a header of {header} lines",
