@@ -12,6 +12,8 @@ use announced::swarm::{Store, StoreSettings};
 use criterion::{Criterion, Throughput};
 use fastrand::Rng;
 
+use crate::away::Away;
+
 const TORRENTS: u32 = 1_000_000;
 const NOW: Millis = Millis(0);
 
@@ -44,12 +46,15 @@ fn listing() -> std::io::Result<Registry> {
         cache_bytes_max: 1 << 30,
         pool: PoolSettings { threads: 0, queue_max: TORRENTS as usize },
         seed: 7,
-        flush_interval: Duration::MAX,
+        flush_interval: Duration::from_secs(3_600),
         torrent_ttl: Duration::ZERO,
         state_file: None,
         clock: Arc::new(|| NOW),
     };
-    let databases = Databases { backend: Box::new(|| Box::new(EveryOther)), ledger: None };
+    let databases = Databases {
+        backend: Box::new(|| Box::new(EveryOther)),
+        ledger: Box::new(|| Box::new(Away)),
+    };
     let swarms = StoreSettings { peer_ids: false };
     let registry =
         Registry::start(&settings, databases, Arc::new(Store::new(swarms, 7)), Mailboxes::new([]))?;

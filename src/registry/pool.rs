@@ -231,7 +231,7 @@ impl Shared {
 
     fn ask(&self, batch: &[Question], backend: &mut dyn Backend) {
         let hashes: Vec<InfoHash> = batch.iter().map(|question| question.info_hash).collect();
-        let mark = self.verdicts.ask(Millis(0)).mark;
+        let mark = self.verdicts.recent.mark();
         let answer =
             backend.lookup(&hashes).and_then(|records| match records.len() == hashes.len() {
                 true => Ok(records),

@@ -15,8 +15,8 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::ids::{InfoHash, Millis};
 use crate::listing::{Listing, REFRESH_RETRY_MS, Record, Verdict};
-use crate::registry::cache::{Cache, Peeked};
-use crate::registry::recent::{Mark, Recent};
+use crate::registry::cache::Cache;
+use crate::registry::recent_batches::{Mark, RecentBatches};
 use crate::swarm::Store;
 
 /// Locks the cache is spread over; a power of two.
@@ -40,7 +40,7 @@ pub(super) struct Verdicts {
     shards: Box<[Mutex<Cache>]>,
     pub(super) store: Arc<Store>,
     /// What has been written to the database lately.
-    pub(super) recent: Recent,
+    pub(super) recent: RecentBatches,
     /// Whether a swarm may have begun while nobody could be asked for its verdict.
     unasked: AtomicBool,
 }
@@ -76,13 +76,13 @@ impl Verdicts {
             keys,
             shards: (0..CACHE_SHARDS).map(|_| shard()).collect(),
             store,
-            recent: Recent::default(),
+            recent: RecentBatches::default(),
             unasked: AtomicBool::new(false),
         }
     }
 
     /// Marks the time of a question; before it is put.
-    pub(super) fn ask(&self, now: Millis) -> Asked {
+    pub(super) fn mark(&self, now: Millis) -> Asked {
         Asked { at: now, mark: self.recent.mark() }
     }
 
@@ -94,12 +94,7 @@ impl Verdicts {
         now: Millis,
         of: impl FnOnce(&Record, Millis) -> T,
     ) -> Option<T> {
-        let mut cache = self.shard(hash);
-        let fresh_until = cache.fresh_until(hash);
-        match cache.peek(hash, now) {
-            Peeked::Fresh(record) => Some(of(record, fresh_until)),
-            Peeked::Stale(_) | Peeked::Miss => None,
-        }
+        self.shard(hash).peek(hash, now).map(|(record, fresh_until)| of(record, fresh_until))
     }
 
     /// What was last said of a torrent, however long ago.
@@ -294,7 +289,7 @@ mod tests {
 
         /// A question asked, answered and heard at once.
         fn look_up(&mut self, hash: InfoHash) -> Verdict {
-            let asked = self.verdicts.ask(self.now);
+            let asked = self.verdicts.mark(self.now);
             let record =
                 Record { downloaded: self.database[&hash], ..Record::plain(Listing::Listed) };
             self.verdicts.hear(&hash, &record, asked);
@@ -315,7 +310,7 @@ mod tests {
                     }
                 }
                 2 => {
-                    let (hash, asked) = (self.any(), self.verdicts.ask(self.now));
+                    let (hash, asked) = (self.any(), self.verdicts.mark(self.now));
                     self.questions.push(Question { hash, asked, read: None });
                 }
                 3 | 4 => {
@@ -410,11 +405,11 @@ mod tests {
         let hash = InfoHash([0; 20]);
         let known = Record { downloaded: 5, ..Record::plain(Listing::Listed) };
         let banned = Record { text: Some("why".into()), ..Record::plain(Listing::Banned) };
-        let [earlier, later] = [100, 200].map(|at| site.verdicts.ask(Millis(at)));
+        let [earlier, later] = [100, 200].map(|at| site.verdicts.mark(Millis(at)));
         assert_eq!(site.verdicts.hear(&hash, &banned, later), Heard::Record(banned.clone()));
         assert_eq!(site.verdicts.hear(&hash, &known, earlier), Heard::Record(banned));
         assert_eq!(
-            site.verdicts.hear(&hash, &known, site.verdicts.ask(Millis(300))),
+            site.verdicts.hear(&hash, &known, site.verdicts.mark(Millis(300))),
             Heard::Record(known)
         );
     }

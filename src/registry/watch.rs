@@ -27,7 +27,7 @@ use crate::registry::database::{
 };
 use crate::registry::health::{Backoff, Health, Part};
 use crate::registry::verdicts::Verdicts;
-use crate::registry::{Clock, Databases, bookkeeping};
+use crate::registry::{Clock, Databases};
 use crate::swarm::Walk;
 
 /// How often changes are asked for.
@@ -121,11 +121,9 @@ impl Watcher {
             clock,
         });
         let (thread, open) = (Arc::clone(&shared), Arc::clone(open));
-        thread::Builder::new().name("watch".into()).spawn(move || {
-            if let Some(ledger) = &open.ledger {
-                thread.run(ledger().as_mut(), (open.backend)().as_mut());
-            }
-        })?;
+        thread::Builder::new()
+            .name("watch".into())
+            .spawn(move || thread.run((open.ledger)().as_mut(), (open.backend)().as_mut()))?;
         Ok(Watcher(shared))
     }
 
@@ -261,14 +259,14 @@ impl Shared {
     /// Reads the list: at the start as much as there is room for, later what is known of already.
     fn read_list(&self, starting: bool, ledger: &mut dyn Ledger) -> Result<(), DatabaseError> {
         let (mut count, mut full) = (0, false);
-        let mut asked = self.verdicts.ask((self.clock)());
+        let mut asked = self.verdicts.mark((self.clock)());
         read_pages(ledger, |rows| {
             for row in rows.iter().filter(|row| starting || self.verdicts.holds(&row.info_hash)) {
-                self.verdicts.hear(&row.info_hash, &record(row), asked);
+                self.verdicts.hear(&row.info_hash, &row.record(), asked);
             }
             count += rows.len();
             full = starting && !self.verdicts.has_room();
-            asked = self.verdicts.ask((self.clock)());
+            asked = self.verdicts.mark((self.clock)());
             !full && !self.orders.lock().stopping
         })?;
         if starting && !full {
@@ -312,7 +310,7 @@ impl Shared {
 
     fn ask(&self, hashes: &[InfoHash], backend: &mut dyn Backend) -> Result<(), DatabaseError> {
         for hashes in hashes.chunks(LOOKUP_HASHES_MAX) {
-            let asked = self.verdicts.ask((self.clock)());
+            let asked = self.verdicts.mark((self.clock)());
             let records = backend.lookup(hashes)?;
             hashes.iter().zip(&records).for_each(|(hash, record)| {
                 self.verdicts.hear(hash, record, asked);
@@ -328,7 +326,7 @@ pub(super) fn read_all(
     mut f: impl FnMut(&InfoHash, &Record),
 ) -> Result<(), DatabaseError> {
     read_pages(ledger, |rows| {
-        rows.iter().for_each(|row| f(&row.info_hash, &record(row)));
+        rows.iter().for_each(|row| f(&row.info_hash, &row.record()));
         true
     })
 }
@@ -346,11 +344,6 @@ fn read_pages(
             return Ok(());
         }
     }
-}
-
-fn record(row: &Row) -> Record {
-    let reason = row.ban_reason.as_deref().unwrap_or_default();
-    bookkeeping::record(row.name.as_bytes(), row.downloaded.into(), row.banned, reason.as_bytes())
 }
 
 #[cfg(test)]
