@@ -101,6 +101,8 @@ impl Problems {
             );
             self.add("tracker.min_interval", quoted(&format_duration(tracker.min_interval)), rule);
         }
+        let bounds = MINUTE..=3 * HOUR;
+        self.duration("tracker.unregistered_interval", tracker.unregistered_interval, bounds);
         self.number(
             "tracker.numwant_max",
             tracker.numwant_max.into(),

@@ -224,9 +224,9 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::ids::{Crypto, Event, PeerAddr, PeerId};
+    use crate::ids::Event;
     use crate::swarm::{Announcement, Chosen, Counts, Newcomer, Owed, Walk};
-    use crate::tests::announcement::open_at;
+    use crate::tests::announcement::{self, open_at};
     use crate::tests::harness;
 
     const TORRENTS: u8 = 3;
@@ -250,7 +250,7 @@ mod tests {
         /// The batch that is being written: not committed, or committed, noted, and to be settled
         /// row by row.
         batch: Option<(Vec<Owed>, bool, bool)>,
-        peers: u16,
+        peers: u32,
     }
 
     impl Site {
@@ -275,19 +275,9 @@ mod tests {
         }
 
         fn say(&mut self, hash: InfoHash, seeder: bool, event: Event) -> Counts {
-            let [high, low] = self.peers.to_be_bytes();
-            let announce = Announcement {
-                info_hash: hash,
-                peer: PeerAddr::V4([10, 0, high, low, 0, 80]),
-                peer_id: PeerId([0; 20]),
-                seeder,
-                event,
-                crypto: Crypto::None,
-                listening: true,
-                numwant: 0,
-                want_ids: false,
-                want_crypto_flags: false,
-            };
+            let peer = announcement::addr(self.peers);
+            let announce =
+                Announcement { info_hash: hash, peer, seeder, event, ..announcement::of(0, 0) };
             let known = self.verdicts.peek(&hash, self.now, verdict);
             let verdict = known.unwrap_or_else(|| self.look_up(hash));
             let newcomer = Newcomer { announce: &announce, verdict };

@@ -124,10 +124,10 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{Crypto, Event, PeerAddr, PeerId};
+    use crate::ids::Event;
     use crate::listing::Verdict;
     use crate::swarm::{Announcement, Chosen, Newcomer, StoreSettings, Sweep};
-    use crate::tests::announcement::{LIMITS, open_at};
+    use crate::tests::announcement::{self, LIMITS, open_at};
 
     const LISTED: Verdict =
         Verdict { listing: Listing::Listed, downloaded: 7, fresh_until: Millis(30_000) };
@@ -137,20 +137,7 @@ mod tests {
     }
 
     fn say(store: &Store, torrent: u16, seeder: bool, event: Event) -> Counts {
-        let mut info_hash = InfoHash([0; 20]);
-        info_hash.0[..2].copy_from_slice(&torrent.to_be_bytes());
-        let announce = Announcement {
-            info_hash,
-            peer: PeerAddr::V4([192, 0, 2, 1, 0x1a, 0xe1]),
-            peer_id: PeerId([b'p'; 20]),
-            seeder,
-            event,
-            crypto: Crypto::None,
-            listening: true,
-            numwant: 0,
-            want_ids: false,
-            want_crypto_flags: false,
-        };
+        let announce = Announcement { seeder, event, ..announcement::of(torrent, 0) };
         let (mut rng, mut chosen) = (fastrand::Rng::with_seed(1), Chosen::new());
         let counts = store.enter(
             &Newcomer { announce: &announce, verdict: LISTED },
@@ -231,7 +218,7 @@ mod tests {
         });
         assert_eq!(store.totals().torrents, 0);
         say(&store, 9, true, Event::Started);
-        store.ban(&InfoHash([0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
+        store.ban(&announcement::hash(9));
         assert_eq!(
             (store.totals().torrents, store.totals().peers(), take(&store).len()),
             (1, 0, 1)

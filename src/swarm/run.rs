@@ -147,22 +147,23 @@ impl<const SLOT: usize> Run<SLOT> {
         self.slots().iter().position(|slot| wire(slot) == wire(key))
     }
 
-    /// Adds a peer that is not there yet; false when the run is full.
-    pub(super) fn insert(&mut self, class: Class, peer: &Peer<SLOT>, ids: bool) -> bool {
+    /// Adds a peer that is not there yet, and says at which position. None when the run is full.
+    pub(super) fn insert(&mut self, class: Class, peer: &Peer<SLOT>, ids: bool) -> Option<usize> {
         let (len, leechers) = (self.len(), self.part(Class::Leecher).end);
         if len == RUN_MAX {
-            return false;
+            return None;
         }
         self.reserve(1, ids);
-        match class {
+        let at = match class {
             Class::Leecher => {
                 self.copy(leechers, len, ids);
-                self.write(leechers, peer, ids);
+                leechers
             }
-            Class::Seeder => self.write(len, peer, ids),
-        }
+            Class::Seeder => len,
+        };
+        self.write(at, peer, ids);
         *self.count_mut(class) += 1;
-        true
+        Some(at)
     }
 
     /// Sees to it that `more` peers can be added without a move in between.
@@ -356,7 +357,8 @@ mod tests {
         let mut run = Run::<SLOT>::default();
         for name in 1..=40 {
             let class = Class::of(name % 2 == 0);
-            assert!(run.insert(class, &peer(name), ids));
+            let at = run.insert(class, &peer(name), ids);
+            assert_eq!(at, run.find(&key(&peer::<SLOT>(name).slot)), "where {name} is");
             let part = run.part(Class::Leecher);
             assert!(
                 names(&run, ids)[part].iter().all(|name| name % 2 == 1),
@@ -409,7 +411,7 @@ mod tests {
     fn a_full_run_refuses() {
         let mut run = Run::<SLOT_V4>::default();
         let refused = (0..=u8::MAX)
-            .filter(|name| !run.insert(Class::Seeder, &peer(*name), true))
+            .filter(|name| run.insert(Class::Seeder, &peer(*name), true).is_none())
             .collect::<Vec<_>>();
         assert_eq!((refused, run.len()), (vec![u8::MAX], RUN_MAX));
     }

@@ -37,18 +37,15 @@ pub(super) struct Want {
     pub(super) seeder: bool,
     /// Whether only peers that support encryption will do.
     pub(super) encrypted: bool,
-    /// Whether peer ids are wanted and kept.
-    pub(super) ids: bool,
 }
 
 impl Want {
-    /// What `announce` asks of a store that keeps peer ids or not.
-    pub(super) fn of(announce: &Announcement, ids_kept: bool) -> Want {
+    /// What `announce` asks for.
+    pub(super) fn of(announce: &Announcement) -> Want {
         Want {
             numwant: announce.numwant.min(PEERS_MAX),
             seeder: announce.seeder,
             encrypted: announce.crypto == Crypto::Required,
-            ids: announce.want_ids && ids_kept,
         }
     }
 }
@@ -62,9 +59,9 @@ pub(super) fn choose<const SLOT: usize>(
     chosen: &mut Chosen,
 ) {
     let numwant = want.numwant;
-    let leechers = Cycle::new(peers, Class::Leecher, asker, want.ids);
-    let seeders =
-        if want.seeder { Cycle::EMPTY } else { Cycle::new(peers, Class::Seeder, asker, want.ids) };
+    let cycle = |class| Cycle::new(peers, class, asker, chosen.want_ids());
+    let leechers = cycle(Class::Leecher);
+    let seeders = if want.seeder { Cycle::EMPTY } else { cycle(Class::Seeder) };
     let eligible = leechers.len + seeders.len;
     if numwant == 0 || eligible == 0 {
         return;
@@ -101,8 +98,8 @@ fn choose_encrypted<const SLOT: usize>(
             continue;
         }
         let mut take = |piece: Piece<'_, SLOT>| {
-            for peer in piece.peers().filter(Piece::supports_crypto) {
-                chosen.extend(peer.slots, peer.ids);
+            for (slot, id) in piece.encrypted() {
+                chosen.put(chosen.count(), slot, id);
                 if chosen.count() == numwant {
                     return ControlFlow::Break(());
                 }
@@ -118,10 +115,10 @@ fn choose_encrypted<const SLOT: usize>(
     }
     let mut seen = 0;
     let mut sample = |piece: Piece<'_, SLOT>| {
-        for peer in piece.peers().filter(Piece::supports_crypto) {
+        for (slot, id) in piece.encrypted() {
             let place = if seen < numwant { seen } else { rng.usize(0..=seen) };
             if place < numwant {
-                chosen.put(place, peer.slots, peer.ids);
+                chosen.put(place, slot, id);
             }
             seen += 1;
         }
@@ -256,28 +253,21 @@ impl<'a, const SLOT: usize> Piece<'a, SLOT> {
         }
     }
 
-    /// Its peers, one by one.
-    fn peers(self) -> impl Iterator<Item = Piece<'a, SLOT>> {
-        (0..self.slots.len()).map(move |at| self.cut(at..at + 1))
-    }
-
-    /// Whether its first peer does.
-    fn supports_crypto(&self) -> bool {
-        self.slots.first().is_some_and(|slot| state(slot).supports_crypto())
+    /// Its peers that support encryption, each with its id, if there are any.
+    fn encrypted(self) -> impl Iterator<Item = (&'a [u8; SLOT], Option<&'a [u8; PEER_ID_BYTES]>)> {
+        let peers = self.slots.iter().enumerate();
+        peers
+            .filter(|(_, slot)| state(slot).supports_crypto())
+            .map(move |(at, slot)| (slot, self.ids.get(at)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{Event, InfoHash, Millis, PeerAddr, PeerId};
+    use crate::ids::{Event, Millis};
     use crate::swarm::{Newcomer, Store, StoreSettings};
-    use crate::tests::announcement::open_at;
-
-    fn addr(name: usize) -> PeerAddr {
-        let [.., high, middle, low] = name.to_be_bytes();
-        PeerAddr::V4([10, high, middle, low, 0x1a, 0xe1])
-    }
+    use crate::tests::announcement::{self, open_at};
 
     fn name(wire: &[u8; 6]) -> usize {
         usize::from_be_bytes([0, 0, 0, 0, 0, wire[1], wire[2], wire[3]])
@@ -312,16 +302,11 @@ mod tests {
             let supported =
                 if name.is_multiple_of(self.encrypted) { Crypto::Supported } else { Crypto::None };
             let announce = Announcement {
-                info_hash: InfoHash([7; 20]),
-                peer: addr(name),
-                peer_id: PeerId([0; 20]),
                 seeder: !name.is_multiple_of(3),
                 event: Event::Update,
                 crypto: if crypto == Crypto::None { supported } else { crypto },
-                listening: true,
                 numwant,
-                want_ids: false,
-                want_crypto_flags: false,
+                ..announcement::of(7, u32::try_from(name).unwrap())
             };
             self.store.enter(
                 &Newcomer::without_list(&announce),

@@ -121,18 +121,14 @@ impl Torrent {
         rules: &Rules,
     ) -> Option<Rewritten> {
         let news = News { announce, now, rules };
-        let rewritten = match (announce.peer, &mut self.v6) {
-            (PeerAddr::V4(wire), _) => news.rewrite(&mut self.v4, &padded(&wire)),
-            (PeerAddr::V6(wire), Some(v6)) => news.rewrite(v6, &padded(&wire)),
+        let books = &mut self.books;
+        let rewritten = match (&announce.peer, &mut self.v6) {
+            (PeerAddr::V4(wire), _) => news.rewrite(&mut self.v4, &padded(wire), books),
+            (PeerAddr::V6(wire), Some(v6)) => news.rewrite(v6, &padded(wire), books),
             (PeerAddr::V6(_), None) => None,
-        }?;
-        if rewritten.is_completed {
-            self.books.count_download();
-        } else if rewritten.has_changed_class() {
-            self.books.note_change(true);
-        }
+        };
         self.check_after_change(rules);
-        Some(rewritten)
+        rewritten
     }
 
     /// Adds a peer that is not known yet. None when it could not be stored.
@@ -256,17 +252,8 @@ impl Torrent {
 pub(super) struct Rewritten {
     /// Where it is now.
     pub(super) place: Place,
-    /// What it was before.
-    class_before: Class,
-    /// Whether it has just become a seeder, for the first time that it is known.
-    is_completed: bool,
-}
-
-impl Rewritten {
     /// Whether it has become a seeder, or a leecher.
-    pub(super) fn has_changed_class(&self) -> bool {
-        self.place.class != self.class_before
-    }
+    pub(super) has_changed_class: bool,
 }
 
 /// What one announce says about its peer.
@@ -289,6 +276,7 @@ impl News<'_> {
         &self,
         peers: &mut Peers<SLOT>,
         key: &[u8; SLOT],
+        books: &mut Books,
     ) -> Option<Rewritten> {
         let class = Class::of(self.announce.seeder);
         let before = peers.find(key, class, self.rules)?;
@@ -297,7 +285,13 @@ impl News<'_> {
         let is_completed = becomes_seeder && self.announce.event == Event::Completed && !counted;
         let peer = self.peer(key, counted || is_completed);
         let place = peers.write(before, class, &peer, self.rules);
-        Some(Rewritten { place, class_before: before.class, is_completed })
+        let has_changed_class = place.class != before.class;
+        if is_completed {
+            books.count_download();
+        } else if has_changed_class {
+            books.note_change(true);
+        }
+        Some(Rewritten { place, has_changed_class })
     }
 }
 

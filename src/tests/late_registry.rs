@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 use crate::config::{Config, DatabaseUrl, FullScrape, Mode};
+use crate::counters::Counter;
+use crate::daemon::Daemon;
 use crate::ids::InfoHash;
 use crate::listing::{Listing, Record};
 use crate::registry::database::{Batch, DatabaseError};
 use crate::registry::{Backend, Databases, OpenBackend, OpenLedger};
-use crate::server::Server;
 use crate::tests::paper_ledger::{self, PaperLedger};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -59,7 +60,7 @@ fn record(hash: &InfoHash) -> Record {
     }
 }
 
-fn start(mode: Mode, settle: impl FnOnce(&mut Config)) -> (Server, Database) {
+fn start(mode: Mode, settle: impl FnOnce(&mut Config)) -> (Daemon, Database) {
     start_with(paper_ledger::away(), mode, settle)
 }
 
@@ -67,7 +68,7 @@ fn start_with(
     ledger: OpenLedger,
     mode: Mode,
     settle: impl FnOnce(&mut Config),
-) -> (Server, Database) {
+) -> (Daemon, Database) {
     let mut config = Config::default();
     config.server.listen = vec!["127.0.0.1:0".parse().unwrap()];
     config.server.workers = 1;
@@ -82,7 +83,7 @@ fn start_with(
     let backend: OpenBackend = Box::new(move || {
         Box::new(Slow { questions: ask.clone(), answers: Arc::clone(&permissions) })
     });
-    let server = Server::start_with(&config, Some(Databases { backend, ledger }), |_| ()).unwrap();
+    let server = Daemon::start_with(&config, Some(Databases { backend, ledger }), |_| ()).unwrap();
     (server, Database { questions, answers })
 }
 
@@ -109,7 +110,7 @@ impl Database {
 struct Peer(TcpStream);
 
 impl Peer {
-    fn connect(server: &Server) -> Peer {
+    fn connect(server: &Daemon) -> Peer {
         let stream = TcpStream::connect(server.addresses()[0]).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Peer(stream)
@@ -151,14 +152,12 @@ fn announce(first: u8) -> String {
     )
 }
 
-fn count(server: &Server, name: &str) -> u64 {
-    server.stats().sums().find(|(known, _)| *known == name).unwrap().1
-}
-
-fn wait_for(server: &Server, name: &str, wanted: u64) {
+/// Waits until something has been counted so often.
+fn wait_for(daemon: &Daemon, counter: Counter, wanted: u64) {
     let end = Instant::now() + PATIENCE;
-    while count(server, name) < wanted {
-        assert!(Instant::now() < end, "{name} is {} and not {wanted}", count(server, name));
+    while daemon.counters().count(counter) < wanted {
+        let counted = daemon.counters().count(counter);
+        assert!(Instant::now() < end, "{} is {counted} and not {wanted}", counter.name());
         std::thread::yield_now();
     }
 }
@@ -216,7 +215,7 @@ fn an_answer_for_a_client_that_reset_reaches_nobody() {
     stranger.send(&["/"]);
     assert!(stranger.reply().contains("announced"));
     database.answer();
-    wait_for(&server, "late answers", 1);
+    wait_for(&server, Counter::LateAnswer, 1);
     stranger.send(&["/"]);
     assert!(stranger.reply().contains("announced"));
     assert!(!stranger.has_answer());
@@ -234,7 +233,7 @@ fn what_many_wait_for_is_asked_once_and_what_has_gathered_in_one_question() {
     for (number, peer) in peers.iter_mut().enumerate() {
         peer.send(&[&announce(if number % 2 == 0 { KNOWN } else { BANNED })]);
     }
-    wait_for(&server, "parked", 21);
+    wait_for(&server, Counter::Parked, 21);
     database.answer();
     assert_eq!(database.question().len(), 2, "twenty announces for two torrents");
     database.answer();
@@ -487,7 +486,7 @@ fn a_full_queue_refuses_at_once() {
     peers[0].send(&[&announce(KNOWN)]);
     database.question();
     peers[1].send(&[&announce(BANNED)]);
-    wait_for(&server, "parked", 2);
+    wait_for(&server, Counter::Parked, 2);
     peers[2].send(&[&announce(UNKNOWN)]);
     let reply = peers[2].reply();
     assert!(reply.contains("8:retry ini") && !reply.contains('#'), "{reply}");

@@ -22,6 +22,8 @@ mod corpus;
 #[cfg(test)]
 mod databases;
 #[cfg(test)]
+mod field_requests;
+#[cfg(test)]
 mod fields;
 pub mod fuzz;
 pub mod harness;
@@ -46,8 +48,9 @@ pub(crate) mod paper_ledger;
 mod property;
 #[cfg(test)]
 mod replies;
+pub mod simulated_stream;
 #[cfg(test)]
-pub(crate) mod simulation;
+mod simulation;
 #[cfg(test)]
 mod story;
 

@@ -18,7 +18,7 @@ use crate::swarm::{
     Announcement, Chosen, Counts, Moment, Newcomer, PEERS_MAX, Store, StoreSettings, Sweep, Totals,
     Walk,
 };
-use crate::tests::announcement::open_at;
+use crate::tests::announcement::{self, open_at};
 
 /// Its 8th part is four units of age.
 const LIFETIME_MS: u64 = 32 << 14;
@@ -146,13 +146,10 @@ impl Model {
             count.min(announce.numwant).min(PEERS_MAX),
             "number of peers for {announce:?}"
         );
-        let ids = if announce.want_ids && self.peer_ids { chosen.count() } else { 0 };
-        let flags = if announce.want_crypto_flags { chosen.count() } else { 0 };
-        assert_eq!(
-            (chosen.ids().len(), chosen.crypto_flags().len()),
-            (ids, flags),
-            "ids and flags for {announce:?}"
-        );
+        let [ids, flags] = [announce.want_ids && self.peer_ids, announce.want_crypto_flags]
+            .map(|is_wanted| is_wanted.then(|| chosen.count()));
+        assert_eq!(chosen.ids().map(<[_]>::len), ids, "ids for {announce:?}");
+        assert_eq!(chosen.crypto_flags().map(<[_]>::len), flags, "flags for {announce:?}");
         let mut wires =
             chosen.wire().chunks_exact(chosen.family().peer_bytes()).collect::<Vec<_>>();
         wires.sort_unstable();
@@ -165,12 +162,12 @@ impl Model {
                 unreachable!("{addr:?} is no peer for {announce:?}");
             };
             assert!(
-                chosen.ids().get(at).is_none_or(|id| *id == peer.peer_id),
+                chosen.ids().is_none_or(|ids| ids[at] == peer.peer_id),
                 "{addr:?} has another's id"
             );
             let flag = u8::from(peer.crypto == Crypto::Required);
             assert!(
-                chosen.crypto_flags().get(at).is_none_or(|shown| *shown == flag),
+                chosen.crypto_flags().is_none_or(|flags| flags[at] == flag),
                 "{addr:?} has another's flag"
             );
         }
@@ -317,14 +314,12 @@ impl Run {
             let stranger = Announcement {
                 info_hash,
                 peer: addr(u16::from(family == Family::V6), false),
-                peer_id: PeerId([0; 20]),
                 seeder,
-                event: Event::Update,
-                crypto: Crypto::None,
                 listening: false,
                 numwant: PEERS_MAX,
                 want_ids: true,
                 want_crypto_flags: true,
+                ..announcement::of(0, 0)
             };
             self.announce(stranger);
         }
