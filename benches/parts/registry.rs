@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use announced::config::{Live, LiveSettings};
 use announced::ids::{InfoHash, Millis, Ticket};
 use announced::listing::{Listing, Record};
 use announced::registry::database::DatabaseError;
@@ -43,13 +44,14 @@ pub(crate) fn bench(criterion: &mut Criterion) {
 
 /// A registry that knows the first [`TORRENTS`] torrents.
 fn listing() -> std::io::Result<Registry> {
+    let mut live = Live::default();
+    live.registry.cache_ttl_ms = 1 << 40;
+    live.registry.flush_interval = Duration::from_secs(3_600);
     let settings = RegistrySettings {
-        cache_ttl_ms: 1 << 40,
+        live: LiveSettings::new(live),
         cache_bytes_max: 1 << 30,
         pool: PoolSettings { threads: 0, queue_max: TORRENTS as usize },
         seed: 7,
-        flush_interval: Duration::from_secs(3_600),
-        torrent_ttl: Duration::ZERO,
         state_file: None,
         clock: Arc::new(|| NOW),
     };
@@ -58,8 +60,12 @@ fn listing() -> std::io::Result<Registry> {
         ledger: Box::new(|| Box::new(Away)),
     };
     let swarms = StoreSettings { peer_ids: false };
-    let registry =
-        Registry::start(&settings, databases, Arc::new(Store::new(swarms, 7)), Mailboxes::new([]))?;
+    let registry = Registry::start(
+        &settings,
+        databases,
+        Arc::new(Store::new(swarms, 7)),
+        Mailboxes::new([], 0),
+    )?;
     for torrent in 0..TORRENTS {
         let ticket = Ticket { worker: 0, slot: 0, generation: 0 };
         let asked = registry.request(&hash(torrent), ticket, NOW);

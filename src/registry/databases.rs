@@ -4,11 +4,15 @@
 //! and makes it when it first asks something.
 
 #[cfg(feature = "databases")]
+use std::sync::Arc;
+#[cfg(feature = "databases")]
 use std::time::Duration;
 
-use crate::registry::database::{Backend, Ledger};
 #[cfg(feature = "databases")]
-use crate::registry::database::{Source, TimeLimits};
+use crate::config::LiveSettings;
+#[cfg(feature = "databases")]
+use crate::registry::database::{AskLimits, Source, TimeLimits};
+use crate::registry::database::{Backend, Ledger};
 
 /// How long writing counters to the database may take, step by step: nobody waits for it.
 #[cfg(feature = "databases")]
@@ -29,13 +33,14 @@ pub struct Databases {
 
 #[cfg(feature = "databases")]
 impl Databases {
-    /// Connections to `source`, of which nobody waits longer than `lookup_timeout` for a lookup.
-    pub fn of(source: &Source, lookup_timeout: Duration) -> Databases {
-        let lookup = TimeLimits { connect: lookup_timeout, answer: lookup_timeout };
-        let other = TimeLimits { connect: WRITE_TIMEOUT, answer: WRITE_TIMEOUT };
+    /// Connections to `source`. Lookups take no longer than the latest of `live` says.
+    pub fn of(source: &Source, live: &LiveSettings) -> Databases {
+        let (live, other) = (live.clone(), TimeLimits::both(WRITE_TIMEOUT));
         let (backend, ledger) = (source.clone(), source.clone());
+        let limits: AskLimits =
+            Arc::new(move || TimeLimits::both(live.latest().registry.lookup_timeout));
         Databases {
-            backend: Box::new(move || backend.backend(lookup)),
+            backend: Box::new(move || backend.backend(Arc::clone(&limits))),
             ledger: Box::new(move || ledger.ledger(other)),
         }
     }

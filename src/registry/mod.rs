@@ -21,6 +21,7 @@ mod cache;
 pub mod database;
 mod databases;
 mod flush;
+mod gauges;
 mod health;
 mod lookup;
 mod pool;
@@ -37,6 +38,7 @@ pub use self::database::{Backend, Fingerprint};
 #[cfg(feature = "databases")]
 pub use self::database::{Source, panic_is_fenced};
 pub use self::databases::{Databases, OpenBackend, OpenLedger};
+pub use self::gauges::RegistryGauges;
 pub use self::lookup::{Completion, LookupError};
 pub use self::registry::Registry;
 pub use self::settings::{PoolSettings, RegistrySettings};

@@ -12,6 +12,7 @@ use crate::mailbox::Mailboxes;
 use crate::registry::database::Backend;
 use crate::registry::databases::{Databases, OpenBackend};
 use crate::registry::flush::Flusher;
+use crate::registry::gauges::RegistryGauges;
 use crate::registry::health::Health;
 use crate::registry::lookup::{Completion, LookupError};
 use crate::registry::pool::Pool;
@@ -31,6 +32,7 @@ struct Listed {
     open: Arc<Databases>,
     flusher: Flusher,
     watcher: Watcher,
+    health: Arc<Health>,
 }
 
 impl Registry {
@@ -50,10 +52,10 @@ impl Registry {
         store: Arc<Store>,
         mailboxes: Mailboxes<Completion>,
     ) -> io::Result<Registry> {
-        let RegistrySettings { cache_ttl_ms: ttl_ms, cache_bytes_max: bytes_max, seed, .. } =
-            *settings;
-        let verdicts = Arc::new(Verdicts::new(Terms { ttl_ms, bytes_max, seed }, store));
-        let health = Arc::new(Health::default());
+        let RegistrySettings { cache_bytes_max: bytes_max, seed, .. } = *settings;
+        let terms = Terms { bytes_max, seed };
+        let verdicts = Arc::new(Verdicts::new(terms, settings.live.clone(), store));
+        let health = Arc::new(Health::new(Arc::clone(&settings.clock)));
         let saved = settings.state_file.as_ref().map(StateFile::load).unwrap_or_default();
         saved.records.into_iter().for_each(|(hash, record)| verdicts.recall(hash, record));
         let open = Arc::new(open);
@@ -75,9 +77,13 @@ impl Registry {
             Arc::clone(&health),
             saved.batches,
         )?;
-        let watcher =
-            Watcher::start(Arc::clone(&settings.clock), &open, Arc::clone(&verdicts), health)?;
-        Ok(Registry(Some(Listed { verdicts, pool, open, flusher, watcher })))
+        let watcher = Watcher::start(
+            Arc::clone(&settings.clock),
+            &open,
+            Arc::clone(&verdicts),
+            Arc::clone(&health),
+        )?;
+        Ok(Registry(Some(Listed { verdicts, pool, open, flusher, watcher, health })))
     }
 
     /// Puts the next question to `backend` on the caller's thread, as a thread of the pool would:
@@ -110,14 +116,14 @@ impl Registry {
         self.0.as_ref().and_then(|listed| listed.verdicts.last_known(hash))
     }
 
-    /// What a swarm is to know of a torrent that was looked up. Its downloads are those of now:
-    /// since the record was on its way a batch may have been written, and a swarm that began
-    /// and ended meanwhile.
-    pub fn verdict(&self, hash: &InfoHash, record: &Record, now: Millis) -> Verdict {
+    /// What a swarm is to know of a torrent that was looked up, and believe until `fresh_until`. Its
+    /// downloads are those of now: since the record was on its way a batch may have been written,
+    /// and a swarm that began and ended meanwhile.
+    pub fn verdict(&self, hash: &InfoHash, record: &Record, fresh_until: Millis) -> Verdict {
         let Some(Listed { verdicts, .. }) = &self.0 else { return Verdict::NO_LIST };
         let latest = verdicts.last_known(hash).filter(|latest| latest.listing == record.listing);
         let downloaded = latest.map_or(record.downloaded, |latest| latest.downloaded);
-        Verdict { downloaded, ..verdict(record, verdicts.fresh_until(now)) }
+        Verdict { downloaded, ..verdict(record, fresh_until) }
     }
 
     /// What a swarm is to know that begins while nobody can be asked.
@@ -145,6 +151,30 @@ impl Registry {
         }
     }
 
+    /// Has the live settings looked for by who would otherwise do so only after a pause.
+    pub fn look_at_settings(&self) {
+        if let Some(listed) = &self.0 {
+            listed.flusher.look_at_settings();
+        }
+    }
+
+    /// Where it stands now. Takes all its locks, one after the other: not for a worker.
+    pub fn gauges(&self) -> RegistryGauges {
+        let Some(Listed { verdicts, pool, flusher, health, .. }) = &self.0 else {
+            return RegistryGauges::default();
+        };
+        let (cache_bytes, listed) = verdicts.size();
+        let mut gauges = RegistryGauges {
+            listed,
+            cache_bytes,
+            unwritten_batches: flusher.unwritten(),
+            away_since: health.away_since(),
+            ..RegistryGauges::default()
+        };
+        pool.measure(&mut gauges);
+        gauges
+    }
+
     /// Calls `f` for every torrent that the database lists, banned ones included; when it does not
     /// answer, for those that are at hand. Blocks: not for a worker.
     pub fn for_each_listed(&self, mut f: impl FnMut(&InfoHash, &Record)) {
@@ -168,7 +198,9 @@ mod tests {
     use super::*;
     use crate::mailbox::Wake;
     use crate::registry::database::DatabaseError;
-    use crate::tests::{harness, paper_ledger};
+    use crate::registry::databases::OpenLedger;
+    use crate::tests::harness;
+    use crate::tests::paper_ledger::{self, PaperLedger};
 
     /// Lists every torrent with so many downloads.
     struct Counts(u32);
@@ -184,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_record_that_was_long_on_its_way_brings_no_old_count() {
-        let mail = Mailboxes::new([Arc::new(|| ()) as Wake]);
+        let mail = Mailboxes::new([Arc::new(|| ()) as Wake], harness::MAIL_MAX);
         let backend: OpenBackend = Box::new(|| Box::new(Counts(0)));
         let databases = Databases { backend, ledger: paper_ledger::away() };
         let registry = Registry::start(
@@ -204,5 +236,43 @@ mod tests {
             (mailed.downloaded, registry.verdict(&hash, &mailed, Millis(3)).downloaded),
             (5, 8)
         );
+    }
+
+    /// Answers nothing.
+    struct Silent;
+
+    impl Backend for Silent {
+        fn lookup(&mut self, _: &[InfoHash]) -> Result<Vec<Record>, DatabaseError> {
+            Err(DatabaseError::Away("gone".to_owned()))
+        }
+    }
+
+    #[test]
+    fn gauges_say_where_it_stands() {
+        assert_eq!(Registry::memory().gauges(), RegistryGauges::default());
+        let mail = Mailboxes::new([Arc::new(|| ()) as Wake], 1);
+        let backend: OpenBackend = Box::new(|| Box::new(Silent));
+        let ledger: OpenLedger = Box::new(|| Box::new(PaperLedger::default()));
+        let settings =
+            RegistrySettings { clock: Arc::new(|| Millis(9)), ..harness::registry_settings() };
+        let store = harness::store(&harness::policy(), 7);
+        let registry =
+            Registry::start(&settings, Databases { backend, ledger }, store, mail).unwrap();
+        let ticket = |slot| Ticket { worker: 0, slot, generation: 0 };
+        for (hash, slot) in [(1, 0), (1, 1), (2, 2)] {
+            registry.request(&InfoHash([hash; 20]), ticket(slot), Millis(1)).unwrap();
+        }
+        let gauges = registry.gauges();
+        assert_eq!((gauges.hashes_queued, gauges.requests_waiting), (2, 3));
+        registry.ask_once(&mut Counts(5));
+        let gauges = registry.gauges();
+        assert_eq!((gauges.hashes_queued, gauges.requests_waiting), (0, 0));
+        assert_eq!(gauges.listed, 2, "both are listed");
+        assert!(gauges.cache_bytes > 0, "{gauges:?}");
+        assert_eq!(gauges.answers_dropped, 2, "the mailbox has room for one of three");
+        assert_eq!(gauges.away_since, None, "the database has answered");
+        registry.request(&InfoHash([3; 20]), ticket(0), Millis(2)).unwrap();
+        registry.ask_once(&mut Silent);
+        assert_eq!(registry.gauges().away_since, Some(Millis(9)));
     }
 }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use mio::Poll;
 
+use crate::config::LiveSettings;
 use crate::frontend::LateAnswer;
 use crate::ids::{InfoHash, Millis};
 use crate::listing::{Listing, Record};
@@ -91,9 +92,11 @@ impl Simulation {
     fn new(seed: u64) -> Simulation {
         let mut rng = fastrand::Rng::with_seed(seed);
         let wake: Wake = Arc::new(|| ());
-        let mail = Mailboxes::new([wake]);
+        let mail = Mailboxes::new([wake], harness::MAIL_MAX);
+        let mut live = harness::registry_live();
+        live.registry.cache_ttl_ms = 5_000;
         let settings = registry::RegistrySettings {
-            cache_ttl_ms: 5_000,
+            live: LiveSettings::new(live.clone()),
             seed,
             ..harness::registry_settings()
         };
@@ -103,7 +106,6 @@ impl Simulation {
         let registry =
             Registry::start(&settings, databases, Arc::clone(&store), mail.clone()).unwrap();
         let tracker = Arc::new(Tracker::new(store, Arc::new(registry)));
-        let live = harness::live(policy());
         let site = harness::Site::around(tracker, mail, live, REQUEST_BYTES_MAX);
         let poll = Poll::new().unwrap();
         let settings = ConnectionSettings {

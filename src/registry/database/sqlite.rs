@@ -28,8 +28,8 @@ use crate::registry::database::numbered::{FLUSH_DAYS_KEPT, Numbered};
 use crate::registry::database::sqlite_file::Place;
 use crate::registry::database::sqlite_statement as statement;
 use crate::registry::database::traits::{
-    BATCH_ROWS_MAX, Backend, Batch, CHANGES_MAX, Change, DatabaseError, Edit, Edited, Ledger, Row,
-    TimeLimits,
+    AskLimits, BATCH_ROWS_MAX, Backend, Batch, CHANGES_MAX, Change, DatabaseError, Edit, Edited,
+    Ledger, Row,
 };
 
 /// What to do about a file whose tables are not these.
@@ -40,6 +40,8 @@ const HOUR_S: i64 = 3_600;
 /// An SQLite file.
 pub(super) struct Sqlite {
     place: Place,
+    limits: AskLimits,
+    /// How long a lock is waited for on the connection that is kept, or was tried last.
     lock_wait: Duration,
     kept: Option<Connection>,
 }
@@ -58,8 +60,8 @@ impl From<Error> for Failure {
 
 impl Sqlite {
     /// A file that has not been opened yet.
-    pub(super) fn new(path: &Path, limits: TimeLimits) -> Sqlite {
-        Sqlite { place: Place::new(path), lock_wait: limits.answer, kept: None }
+    pub(super) fn new(path: &Path, limits: AskLimits) -> Sqlite {
+        Sqlite { place: Place::new(path), lock_wait: limits().answer, limits, kept: None }
     }
 
     /// Opens the file, and makes it and its tables if they are not there.
@@ -88,13 +90,16 @@ impl Sqlite {
         self.transaction(TransactionBehavior::Immediate, steps)
     }
 
-    /// After an error the file is opened anew, and when it has been replaced.
+    /// After an error the file is opened anew, and when it has been replaced or the time limits have
+    /// changed.
     fn transaction<T>(
         &mut self,
         behavior: TransactionBehavior,
         steps: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
     ) -> Result<T, DatabaseError> {
-        let kept = self.kept.take();
+        let lock_wait = (self.limits)().answer;
+        let kept = self.kept.take().filter(|_| lock_wait == self.lock_wait);
+        self.lock_wait = lock_wait;
         let found = self.place.look().map_err(|problem| self.unfit(&problem))?;
         let connected = match kept {
             Some(kept) if found.is_same => Ok(kept),
