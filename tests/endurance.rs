@@ -150,11 +150,17 @@ fn ten_thousand_connections_announce_every_second() {
 }
 
 const SEEDS: [&[u8]; 6] = [
-    b"GET /announce?info_hash=%124Vx%9a%bc%de%f1%23Eg%89%ab%cd%ef%124Vx%9a&peer_id=-XX0001-abcdefghijkl&port=6881&uploaded=0&downloaded=0&left=0&event=started&numwant=200&compact=1 HTTP/1.1\r\nHost: t\r\n\r\n",
-    b"GET /announce?info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=-TR4060-abcdefghijkl&port=0&cryptoport=1&uploaded=0&downloaded=0&left=-1&compact=0&ip=1.2.3.4&event=stopped HTTP/1.1\r\nConnection: keep-alive\r\n\r\n",
-    b"GET /scrape?info_hash=aaaaaaaaaaaaaaaaaaaa&info_hash=%00%01%02%03%04%05%06%07%08%09abcdefghij HTTP/1.1\r\n\r\n",
+    b"GET /announce?info_hash=%124Vx%9a%bc%de%f1%23Eg%89%ab%cd%ef%124Vx%9a\
+      &peer_id=-XX0001-abcdefghijkl&port=6881&uploaded=0&downloaded=0&left=0&event=started\
+      &numwant=200&compact=1 HTTP/1.1\r\nHost: t\r\n\r\n",
+    b"GET /announce?info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=-TR4060-abcdefghijkl&port=0&cryptoport=1\
+      &uploaded=0&downloaded=0&left=-1&compact=0&ip=1.2.3.4&event=stopped HTTP/1.1\r\n\
+      Connection: keep-alive\r\n\r\n",
+    b"GET /scrape?info_hash=aaaaaaaaaaaaaaaaaaaa\
+      &info_hash=%00%01%02%03%04%05%06%07%08%09abcdefghij HTTP/1.1\r\n\r\n",
     b"GET /scrape HTTP/1.1\r\nAccept-Encoding: gzip\r\n\r\n",
-    b"HEAD http://tracker:6969/announce.php?left HTTP/1.0\nConnection: keep-alive\nX-Forwarded-For: 1.1.1.1\n\n",
+    b"HEAD http://tracker:6969/announce.php?left HTTP/1.0\nConnection: keep-alive\n\
+      X-Forwarded-For: 1.1.1.1\n\n",
     b"POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nhello",
 ];
 
