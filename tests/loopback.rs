@@ -296,7 +296,10 @@ fn a_second_tracker_on_the_same_port_is_refused() {
 
 #[test]
 fn ipv4_and_ipv6_are_served_on_one_socket_and_are_two_peers() {
-    let tracker = Tracker::start(IpAddr::V6(Ipv6Addr::UNSPECIFIED), "");
+    let tracker = Tracker::start(
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        "[tracker]\nip_parameter = [\"127.0.0.0/8\"]\n",
+    );
     let port = tracker.address.port();
     let over_v4 = get(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), &announce(6881)).dict();
     assert_eq!(over_v4.get(b"external ip".as_slice()), Some(&Value::Bytes(vec![127, 0, 0, 1])));
