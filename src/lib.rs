@@ -1,32 +1,43 @@
 //! `announced`, an announce daemon: a BitTorrent tracker for bare metal.
 //!
-//! One mio event loop a core, httparse into borrowed structs, a bencode writer over a preallocated
-//! buffer, swarms in memory, and registration and bans seen through a cache that a small thread
-//! pool keeps. Modules stand in the order of their dependencies, and imports point up this list
-//! only:
+//! Modules stand in the order of their dependencies, and imports point up this list only. The way of
+//! one announce through them is told in `docs/ARCHITECTURE.md`.
 //!
 //! | module | owns | never |
 //! |---|---|---|
 //! | [`ids`] | the small values all pass around | has logic |
+//! | [`bounds`] | limits that several modules must agree on | has logic |
+//! | [`secrets`] | the system's randomness: keys, seeds, names | makes a choice |
+//! | [`counters`] | what any room counts | locks, allocates where it counts |
 //! | [`config`] | the settings, their defaults and reasons | reads a clock or a socket |
+//! | [`listing`] | what a database says of a torrent | asks, decides who is served |
+//! | [`state_directory`] | the lock and the files of what outlives the process | knows what is in one |
 //! | [`wire`] | bytes to values and back | allocates, locks, waits |
 //! | [`swarm`] | who is in which torrent | reads a clock, draws its own randomness |
-//! | [`registry`] | registration, bans, names, counts written back; the only layer that waits | decides who is served |
-//! | [`tracker`] | the announce story and the site's policy | does I/O |
-//! | [`server`] | sockets and threads | knows the protocol |
-//! | [`metainfo`] | which torrent a .torrent file, a magnet link or a written hash means | opens a file |
-//! | [`operator`] | the `torrent` command: listing, banning, importing | touches a swarm |
+//! | [`registry`] | registration, bans, names, counts | decides who is served |
+//! | [`tracker`] | the announce story, the site's policy, in values | does I/O, knows a protocol |
+//! | [`frontend`] | the ways in, one for each protocol | owns a socket, decides |
+//! | [`server`] | sockets and threads | knows what an announce is |
+//! | `daemon` | settings to a running tracker | reads a file or a signal |
+//! | [`metainfo`] | which torrent a file, a link or a written hash means | opens a file |
+//! | [`operator`] | the `torrent` command: list, ban, import | touches a swarm |
 //!
-//! The last two stand beside the server: they are what an operator's command line needs of the
-//! database, without a tracker.
-//!
-//! The way of one announce, in four screens: `server::worker` (`Worker::run`), `server::batch`
-//! (`Batch::answer`), `tracker` (`Tracker::announce`), [`swarm::Store::announce`]. Between its read
-//! and its write nothing is allocated, formatted or logged.
+//! The last two are what an operator's command line needs of the database, without a tracker. Of
+//! all rooms only the registry and the maker of full scrapes wait for the database.
 
 pub mod ids;
 
+pub mod bounds;
+
+pub mod secrets;
+
+pub mod counters;
+
 pub mod config;
+
+pub mod listing;
+
+pub mod state_directory;
 
 pub mod wire;
 
@@ -36,7 +47,11 @@ pub mod registry;
 
 pub mod tracker;
 
+pub mod frontend;
+
 pub mod server;
+
+pub mod daemon;
 
 pub mod metainfo;
 

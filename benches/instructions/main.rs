@@ -11,6 +11,7 @@
 //! then to be lowered, by `-- --update`, so that what was won is not lost unnoticed.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its figures")]
 
+mod away;
 mod shapes;
 mod site;
 

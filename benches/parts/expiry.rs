@@ -10,7 +10,7 @@ use announced::ids::Millis;
 use announced::swarm::{Store, Sweep};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::population::{LIFETIME_MS, fill, store};
+use crate::population::{LIMITS, fill, store};
 
 const RUNS: usize = 3;
 /// A hold is due every 80 ms or so.
@@ -42,15 +42,15 @@ fn expire(torrents: u32, peers: u32, ids: bool) -> (Duration, Duration) {
     fill(&store, torrents, peers);
     let mut sweep = Sweep::new(0, 1);
     // The first call only begins: all are young.
-    store.sweep(&mut sweep, Millis(0));
+    store.sweep(&mut sweep, Millis(0), &LIMITS);
     let (mut now_ms, mut longest, mut total) = (0, Duration::ZERO, Duration::ZERO);
-    while store.totals().peers > 0 && now_ms < 3 * LIFETIME_MS {
+    while store.totals().peers() > 0 && now_ms < 3 * LIMITS.lifetime_ms {
         // Until they are old, in strides.
-        now_ms += if now_ms < LIFETIME_MS { 1_000 } else { STEP_MS };
+        now_ms += if now_ms < LIMITS.lifetime_ms { 1_000 } else { STEP_MS };
         let before = processor_time();
-        store.sweep(&mut sweep, Millis(now_ms));
+        store.sweep(&mut sweep, Millis(now_ms), &LIMITS);
         let time = processor_time().saturating_sub(before);
-        if now_ms >= LIFETIME_MS {
+        if now_ms >= LIMITS.lifetime_ms {
             (longest, total) = (longest.max(time), total + time);
         }
     }

@@ -10,6 +10,8 @@
 
 #![allow(clippy::print_stdout, reason = "a bench prints its figures")]
 
+#[path = "../instructions/away.rs"]
+mod away;
 mod clients;
 mod expiry;
 mod population;

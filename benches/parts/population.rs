@@ -1,18 +1,20 @@
 //! Peers and torrents by number, and stores full of them.
 
+use announced::config::SwarmLimits;
 use announced::ids::{Crypto, Event, InfoHash, Millis, PeerAddr, PeerId};
-use announced::swarm::{Announced, Announcement, Chosen, Counts, Newcomer, Settings, Store};
+use announced::listing::Served;
+use announced::swarm::{
+    Announced, Announcement, Chosen, Counts, Moment, Newcomer, Store, StoreSettings,
+};
 use fastrand::Rng;
 
-/// The default settings' intervals together.
-pub(crate) const LIFETIME_MS: u64 = 2_700_000;
+/// Anything that fits, for the default settings' intervals together.
+pub(crate) const LIMITS: SwarmLimits =
+    SwarmLimits { lifetime_ms: 2_700_000, peers_max: 1 << 30, torrents_max: 1 << 30 };
 
-/// An empty store for anything that fits.
+/// An empty store.
 pub(crate) fn store(peer_ids: bool) -> Store {
-    Store::new(
-        Settings { lifetime_ms: LIFETIME_MS, peer_ids, peers_max: 1 << 30, torrents_max: 1 << 30 },
-        7,
-    )
+    Store::new(StoreSettings { peer_ids }, 7)
 }
 
 /// What qBittorrent announces of the numbered peer in the numbered torrent; every other peer is a
@@ -52,11 +54,12 @@ impl<'s> Desk<'s> {
     /// One announce: the one place that knows how a store is told of it.
     pub(crate) fn announce(&mut self, announcement: &Announcement, now: Millis) -> Counts {
         let Desk { store, rng, chosen } = self;
-        match store.announce(announcement, now, rng, chosen) {
+        let moment = Moment { now, limits: &LIMITS, served: Served::OPEN };
+        match store.announce(announcement, moment, rng, chosen) {
             Announced::Served(counts) => counts,
-            _ => {
-                store.enter(&Newcomer::unlisted(announcement), now, rng, chosen).unwrap_or_default()
-            }
+            _ => store
+                .enter(&Newcomer::without_list(announcement), moment, rng, chosen)
+                .unwrap_or_default(),
         }
     }
 }

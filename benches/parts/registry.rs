@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use announced::ids::{InfoHash, Millis, Ticket};
+use announced::listing::{Listing, Record};
 use announced::registry::database::DatabaseError;
-use announced::registry::{
-    Backend, Databases, Mailboxes, PoolSettings, Record, Registry, Settings, Standing,
-};
-use announced::swarm::{self, Store};
+use announced::registry::{Backend, Databases, Mailboxes, PoolSettings, Registry, Settings};
+use announced::swarm::{Store, StoreSettings};
 use criterion::{Criterion, Throughput};
 use fastrand::Rng;
+
+use crate::away::Away;
 
 const TORRENTS: u32 = 1_000_000;
 const NOW: Millis = Millis(0);
@@ -43,17 +44,18 @@ fn listing() -> std::io::Result<Registry> {
     let settings = Settings {
         cache_ttl_ms: 1 << 40,
         cache_bytes_max: 1 << 30,
-        listed_only: true,
         pool: PoolSettings { threads: 0, queue_max: TORRENTS as usize },
         seed: 7,
-        flush_interval: Duration::MAX,
+        flush_interval: Duration::from_secs(3_600),
         torrent_ttl: Duration::ZERO,
         state_file: None,
         clock: Arc::new(|| NOW),
     };
-    let databases = Databases { backend: Box::new(|| Box::new(EveryOther)), ledger: None };
-    let swarms =
-        swarm::Settings { lifetime_ms: 1 << 21, peer_ids: false, peers_max: 1, torrents_max: 1 };
+    let databases = Databases {
+        backend: Box::new(|| Box::new(EveryOther)),
+        ledger: Box::new(|| Box::new(Away)),
+    };
+    let swarms = StoreSettings { peer_ids: false };
     let registry =
         Registry::start(&settings, databases, Arc::new(Store::new(swarms, 7)), Mailboxes::new([]))?;
     for torrent in 0..TORRENTS {
@@ -71,9 +73,9 @@ struct EveryOther;
 
 impl Backend for EveryOther {
     fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, DatabaseError> {
-        let standing =
-            |hash: &InfoHash| if hash.0[3] & 1 == 0 { Standing::Known } else { Standing::Unknown };
-        Ok(hashes.iter().map(|hash| Record::plain(standing(hash))).collect())
+        let listing =
+            |hash: &InfoHash| if hash.0[3] & 1 == 0 { Listing::Listed } else { Listing::Unlisted };
+        Ok(hashes.iter().map(|hash| Record::plain(listing(hash))).collect())
     }
 }
 

@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use announced::ids::{Family, PeerId};
 use announced::wire::announce::AnnounceQuery;
-use announced::wire::frame::Framing;
-use announced::wire::http::{Parsed, Route, parse, route};
-use announced::wire::reply::{self, AnnounceReply, Peers, REPLY_BYTES_MAX};
+use announced::wire::http::reply::{self, AnnounceReply, Peers, REPLY_BYTES_MAX};
+use announced::wire::http::request::{Parsed, parse};
+use announced::wire::http::response::Framing;
+use announced::wire::http::route::{Route, route};
 use announced::wire::scrape::Hashes;
 use criterion::{Criterion, Throughput};
 
@@ -59,7 +60,7 @@ fn scrapes(criterion: &mut Criterion) {
 
 fn replies(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("wire/reply");
-    let framing = Framing { http10: false, keep_alive: true, head_only: false };
+    let framing = Framing { keep_alive: true, ..Framing::LAST };
     let (wire, ids, mut out) =
         ([7; 200 * 6], [PeerId(*b"-qB4650-EXuLFbgw!r!_"); 200], vec![0; REPLY_BYTES_MAX]);
     for peers in [0, 50, 200] {

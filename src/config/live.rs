@@ -47,6 +47,8 @@ pub struct Policy {
     pub max_interval_s: u32,
     /// Clients are asked not to come back sooner, seconds.
     pub min_interval_s: u32,
+    /// Clients whose torrent is not registered are asked back after this, seconds.
+    pub unregistered_interval_s: u32,
     /// Clients are asked not to scrape again sooner, seconds.
     pub scrape_interval_s: u32,
     /// Peers handed out when the client names no number.
@@ -117,6 +119,7 @@ impl Live {
                 mode: tracker.mode,
                 max_interval_s: seconds(tracker.max_interval),
                 min_interval_s: seconds(tracker.min_interval),
+                unregistered_interval_s: seconds(tracker.unregistered_interval),
                 scrape_interval_s: seconds(tracker.scrape_interval),
                 numwant_default: tracker.numwant_default,
                 numwant_max: tracker.numwant_max,

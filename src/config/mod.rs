@@ -12,6 +12,7 @@
 
 mod database_url;
 mod live;
+mod reload;
 mod render;
 mod sections;
 mod source;
@@ -23,6 +24,7 @@ pub use live::{
     ConnectionTimes, FullScrapePolicy, Live, LiveReader, LiveSettings, Policy, RegistryPace,
     SwarmLimits, millis,
 };
+pub use reload::Reload;
 pub use render::default_file;
 pub use sections::{
     Config, DatabaseConfig, PEERS_PER_REPLY_MAX, PORT_DEFAULT, ServerConfig, TrackerConfig,

@@ -40,58 +40,58 @@ pub struct Config {
 pub struct ServerConfig {
     /// Addresses to listen on, each IP:PORT, :PORT or PORT. The default serves IPv6 and IPv4
     /// through one socket, or IPv4 alone where the machine has no IPv6. Port 0 lets the system
-    /// choose.
+    /// choose. Needs a restart.
     #[serde(with = "value::listen_addresses")]
     pub listen: Vec<SocketAddr>,
 
     /// Event loops, each a thread with listening sockets of its own. 0 = one per core, because a
-    /// loop never waits.
+    /// loop never waits. Needs a restart.
     pub workers: u16,
 
     /// Connections per worker; past it a new one is answered with 503 and closed. Each costs a
     /// file descriptor, so the limit on open files (ulimit -n) must be above workers x
-    /// connections_max.
+    /// connections_max. Needs a restart.
     pub connections_max: u32,
 
     /// Connections per address and worker; past it 503. 0 = no limit, because a carrier's NAT puts
-    /// thousands of clients behind one address.
+    /// thousands of clients behind one address. Needs a restart.
     pub connections_per_address_max: u32,
 
     /// Connections per listening socket that wait to be accepted. The kernel cuts it to
-    /// net.core.somaxconn (4096 by default).
+    /// net.core.somaxconn (4096 by default). Needs a restart.
     pub backlog: u16,
 
     /// How long a connection may be silent between requests before it is closed without a word.
     /// Most clients close by themselves; those that keep a connection come back only at the
-    /// next interval.
+    /// next interval. Live.
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Duration,
 
     /// How long a request may take from its first byte to its last; past it 408. Requests fit in a
-    /// packet or two, so this is for slow senders and attacks.
+    /// packet or two, so this is for slow senders and attacks. Live.
     #[serde(with = "humantime_serde")]
     pub request_timeout: Duration,
 
     /// How long an answer may wait for a client that does not read; past it the connection is
-    /// closed.
+    /// closed. Live.
     #[serde(with = "humantime_serde")]
     pub send_timeout: Duration,
 
     /// Bytes of one request, head and target together; past it 414 or 431. Transmission's scrape
-    /// of 60 torrents is 4.3 KB, and cookies from CDNs add 2 KB.
+    /// of 60 torrents is 4.3 KB, and cookies from CDNs add 2 KB. Needs a restart.
     pub request_bytes_max: u32,
 
     /// Directory for what the tracker keeps between runs; each tracker needs its own. The default
     /// is the working directory, so that trying it out leaves nothing elsewhere; a service
-    /// names its own.
+    /// names its own. Needs a restart.
     pub state_directory: PathBuf,
 
-    /// How often a line of counters is logged. "0s" = never; SIGUSR1 logs one at any time.
+    /// How often a line of counters is logged. "0s" = never; SIGUSR1 logs one at any time. Live.
     #[serde(with = "humantime_serde")]
     pub stats_interval: Duration,
 
     /// What is logged: error, warn, info or debug. Single requests are never logged. The
-    /// environment variable RUST_LOG overrides it.
+    /// environment variable RUST_LOG overrides it. Live.
     pub log_level: LogLevel,
 }
 
@@ -119,67 +119,75 @@ impl Default for ServerConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct TrackerConfig {
     /// open: any torrent is tracked unless it is banned. registered: only those that the database
-    /// lists and does not ban. The default works without listing anything.
+    /// lists and does not ban. The default works without listing anything. Live.
     pub mode: Mode,
 
     /// The least a client may wait between two announces of one torrent ("min interval" in the
     /// answer). Also part of a peer's life: one not heard of for min_interval + max_interval
-    /// is gone.
+    /// is gone. Live.
     #[serde(with = "humantime_serde")]
     pub min_interval: Duration,
 
     /// The most a client is asked to wait between two announces; the answer's "interval" is this
     /// less a random 0 to 10 %, so that clients spread out. From 1m to 3h; newTrackon lists
-    /// trackers from 5m.
+    /// trackers from 5m. Live.
     #[serde(with = "humantime_serde")]
     pub max_interval: Duration,
 
+    /// How long a client waits whose torrent is not registered (#5). Uploaders' clients announce
+    /// before the site has listed the torrent, and libtorrent obeys: with half an hour they sit
+    /// silent. Live.
+    #[serde(with = "humantime_serde")]
+    pub unregistered_interval: Duration,
+
     /// Peers handed out when a client does not say how many it wants. 50 is what the specification
-    /// names.
+    /// names. Live.
     pub numwant_default: u16,
 
     /// Most peers handed out in one answer, however many are asked for; 500 at most. libtorrent
-    /// asks for 200.
+    /// asks for 200. Live.
     pub numwant_max: u16,
 
     /// Keep peer ids, for clients that ask for the dictionary model (compact=0). They cost about
     /// 30 bytes a peer; without them such answers leave the ids out, which clients accept.
+    /// Needs a restart.
     pub peer_ids: bool,
 
     /// Tell clients the address they were seen at (BEP 24). Costs 20 bytes an answer (33 over
-    /// IPv6), and clients behind a NAT want it.
+    /// IPv6), and clients behind a NAT want it. Live.
     pub external_ip: bool,
 
     /// Networks whose clients may say with ip= which address they have: for clients behind the
     /// tracker's own NAT, such as ["192.168.0.0/16"]. Only an address that the internet routes
     /// counts. Empty, because whoever is believed can have any victim's address handed out, and
-    /// behind a proxy everybody comes from a private network.
+    /// behind a proxy everybody comes from a private network. Live.
     #[serde(deserialize_with = "value::deserialize_ip_parameter")]
     pub ip_parameter: Networks,
 
     /// Send crypto_flags to clients that ask for them. Off, because libtorrent always asks and
-    /// never reads them.
+    /// never reads them. Live.
     pub crypto_flags: bool,
 
     /// Who may scrape all torrents at once: "on" = everybody, "off" = nobody, or a list of
-    /// networks such as ["10.0.0.0/8", "::1/128"].
+    /// networks such as ["10.0.0.0/8", "::1/128"]. Live.
     pub full_scrape: FullScrape,
 
     /// How long one full scrape is shared before it is made anew, and how long an address waits
-    /// for its next. A million torrents are 90 MB, so not often.
+    /// for its next. A million torrents are 90 MB, so not often. Live.
     #[serde(with = "humantime_serde")]
     pub full_scrape_interval: Duration,
 
     /// The least a client may wait between two scrapes ("min_request_interval" in the answer).
+    /// Live.
     #[serde(with = "humantime_serde")]
     pub scrape_interval: Duration,
 
     /// Most peers kept, all torrents together; one past it is answered but not stored. A peer
-    /// costs 15 to 84 bytes, and about 30 more with its id.
+    /// costs 15 to 84 bytes, and about 30 more with its id. Live.
     pub peers_max: u64,
 
     /// Most torrents with peers; one past it is answered but not stored. An address could
-    /// otherwise fill the memory with made-up torrents.
+    /// otherwise fill the memory with made-up torrents. Live.
     pub torrents_max: u64,
 }
 
@@ -189,6 +197,7 @@ impl Default for TrackerConfig {
             mode: Mode::Open,
             min_interval: minutes(15),
             max_interval: minutes(30),
+            unregistered_interval: minutes(5),
             numwant_default: 50,
             numwant_max: 200,
             peer_ids: true,
@@ -213,38 +222,39 @@ pub struct DatabaseConfig {
     /// socket; or memory, none at all: nothing is registered or banned, and nothing outlives the
     /// process. --database wins over the environment variable ANNOUNCED_DATABASE, and that over
     /// this file; a command line can be read by every user of the machine, so a password
-    /// belongs in one of the others.
+    /// belongs in one of the others. Needs a restart.
     pub url: DatabaseUrl,
 
-    /// Threads that wait for the database, so that no event loop does.
+    /// Threads that wait for the database, so that no event loop does. Needs a restart.
     pub lookup_threads: u16,
 
     /// How long a lookup may take before the client is asked to try again later. Clients give up
-    /// after 10 to 60 seconds.
+    /// after 10 to 60 seconds. Live.
     #[serde(with = "humantime_serde")]
     pub lookup_timeout: Duration,
 
     /// Lookups that may wait for a thread; past it clients are asked to try again later, at once.
+    /// Needs a restart.
     pub lookup_queue_max: u32,
 
     /// How long an answer of the database is believed, and so how soon a change made by SQL is
     /// seen. Changes made by "announced torrent" are seen within a second, and all of them at
-    /// once on SIGHUP.
+    /// once on SIGHUP. Live.
     #[serde(with = "humantime_serde")]
     pub cache_ttl: Duration,
 
     /// Bytes of cached answers. The default is 256 MiB: about a million torrents. Those that do
-    /// not fit are looked up when asked for.
+    /// not fit are looked up when asked for. Needs a restart.
     pub cache_bytes_max: u64,
 
     /// How often counters (downloads, seeders, leechers, last activity) are written to the
     /// database. What is not written yet is lost when the tracker is killed, but not when it
-    /// is stopped.
+    /// is stopped. Live.
     #[serde(with = "humantime_serde")]
     pub flush_interval: Duration,
 
     /// Listed torrents that had no peers for so long are deleted from the database, unless they
-    /// are banned. "0s" = never.
+    /// are banned. "0s" = never. Live.
     #[serde(with = "humantime_serde")]
     pub torrent_ttl: Duration,
 }

@@ -65,6 +65,30 @@ impl Sources {
         }
     }
 
+    /// Keys that the settings file sets and that do not count, each with what overrides it.
+    pub fn overridden(&self) -> Vec<(&'static str, &'static str)> {
+        let text = self.file.as_deref().and_then(|path| read_text(path).ok()).unwrap_or_default();
+        let is_set = |(key, _): &(&'static str, _)| line_of_key(&text, key).is_some();
+        self.overriding().into_iter().filter(is_set).collect()
+    }
+
+    /// The keys that the command line and the environment give, each with where.
+    fn overriding(&self) -> Vec<(&'static str, &'static str)> {
+        let Flags { listen, workers, mode, database } = &self.flags;
+        let database = match (database, &self.environment_database) {
+            (Some(_), _) => Some("--database"),
+            (None, Some(_)) => Some("ANNOUNCED_DATABASE"),
+            (None, None) => None,
+        };
+        let given = [
+            ("server.listen", (!listen.is_empty()).then_some("--listen")),
+            ("server.workers", workers.map(|_| "--workers")),
+            ("tracker.mode", mode.map(|_| "--mode")),
+            ("database.url", database),
+        ];
+        given.into_iter().filter_map(|(key, by)| Some((key, by?))).collect()
+    }
+
     fn lay_over(&self, config: &mut Config) {
         let flags = self.flags.clone();
         if !flags.listen.is_empty() {
@@ -83,20 +107,15 @@ impl Sources {
 
     /// Where the value of a problem was written, as the beginning of its line.
     fn place(&self, problem: &Problem, text: &str) -> String {
-        let flags = &self.flags;
-        match (problem.key, &self.file) {
-            ("server.listen", _) if !flags.listen.is_empty() => "--listen: ".to_owned(),
-            ("server.workers", _) if flags.workers.is_some() => "--workers: ".to_owned(),
-            ("tracker.mode", _) if flags.mode.is_some() => "--mode: ".to_owned(),
-            ("database.url", _) if flags.database.is_some() => "--database: ".to_owned(),
-            ("database.url", _) if self.environment_database.is_some() => {
-                "ANNOUNCED_DATABASE: ".to_owned()
-            }
-            (key, Some(path)) => match line_of_key(text, key) {
+        let overriding = self.overriding();
+        let by = overriding.iter().find(|(key, _)| *key == problem.key).map(|(_, by)| *by);
+        match (by, &self.file) {
+            (Some(by), _) => format!("{by}: "),
+            (None, Some(path)) => match line_of_key(text, problem.key) {
                 Some(line) => format!("{}: line {line}: ", path.display()),
                 None => format!("{}: ", path.display()),
             },
-            (_, None) => String::new(),
+            (None, None) => String::new(),
         }
     }
 }

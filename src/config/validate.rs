@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use humantime_serde::re::humantime::format_duration;
 
+use crate::bounds::{LIFETIME_MS_MAX, VERDICT_MS_MAX};
 use crate::config::sections::{
     Config, DatabaseConfig, PEERS_PER_REPLY_MAX, ServerConfig, TrackerConfig,
 };
@@ -22,6 +23,9 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest interval, minimum or maximum: the two together are a peer's lifetime.
+const INTERVAL_MAX: Duration = Duration::from_millis(LIFETIME_MS_MAX / 2);
+const CACHE_TTL_MAX: Duration = Duration::from_millis(VERDICT_MS_MAX);
 
 /// A setting that cannot be. Shown as `section.key = value: what it must be`; a password is never
 /// part of it.
@@ -88,8 +92,8 @@ impl Problems {
     fn tracker(&mut self, tracker: &TrackerConfig) {
         // newTrackon refuses intervals outside 300 s to 3 h; below a minute a tracker only serves
         // itself to death.
-        self.duration("tracker.max_interval", tracker.max_interval, MINUTE..=3 * HOUR);
-        self.duration("tracker.min_interval", tracker.min_interval, SECOND..=3 * HOUR);
+        self.duration("tracker.max_interval", tracker.max_interval, MINUTE..=INTERVAL_MAX);
+        self.duration("tracker.min_interval", tracker.min_interval, SECOND..=INTERVAL_MAX);
         if tracker.min_interval > tracker.max_interval {
             let rule = format!(
                 "must not be above tracker.max_interval, which is {}",
@@ -97,6 +101,8 @@ impl Problems {
             );
             self.add("tracker.min_interval", quoted(&format_duration(tracker.min_interval)), rule);
         }
+        let bounds = MINUTE..=3 * HOUR;
+        self.duration("tracker.unregistered_interval", tracker.unregistered_interval, bounds);
         self.number(
             "tracker.numwant_max",
             tracker.numwant_max.into(),
@@ -121,7 +127,7 @@ impl Problems {
         self.number("database.lookup_threads", database.lookup_threads.into(), 1..=256);
         self.duration("database.lookup_timeout", database.lookup_timeout, MILLISECOND..=HOUR);
         self.number("database.lookup_queue_max", database.lookup_queue_max.into(), 1..=10_000_000);
-        self.duration("database.cache_ttl", database.cache_ttl, MILLISECOND..=12 * HOUR);
+        self.duration("database.cache_ttl", database.cache_ttl, MILLISECOND..=CACHE_TTL_MAX);
         self.number("database.cache_bytes_max", database.cache_bytes_max, 1 << 20..=1 << 40);
         self.duration("database.flush_interval", database.flush_interval, 100 * MILLISECOND..=HOUR);
         // Activity is written once an hour: what is younger than a few of those may be in use.

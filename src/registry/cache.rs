@@ -14,8 +14,7 @@ use ahash::RandomState;
 use hashbrown::HashMap;
 
 use crate::ids::{InfoHash, Millis};
-use crate::registry::{Record, Standing};
-use crate::swarm::REFRESH_RETRY_MS;
+use crate::listing::{Listing, REFRESH_RETRY_MS, Record};
 
 /// The share of the bytes that unknown hashes may take: one in so many.
 const UNKNOWN_SHARE: usize = 10;
@@ -28,18 +27,6 @@ const TEXT_HEAD_BYTES: usize = 24;
 
 /// When a verdict of an earlier run was asked for: before any question of this one.
 const RECALLED: Millis = Millis(0);
-
-/// What [`Cache::peek`] found.
-#[derive(PartialEq, Eq, Debug)]
-pub(super) enum Peeked<'c> {
-    /// A verdict within its time, or past it and being refreshed.
-    Fresh(&'c Record),
-    /// A verdict past its time: the caller waits for a newer one, and uses this if there is none to
-    /// be had.
-    Stale(&'c Record),
-    /// Nothing.
-    Miss,
-}
 
 /// One shard of the cache.
 pub(super) struct Cache {
@@ -58,21 +45,16 @@ impl Cache {
         }
     }
 
-    pub(super) fn peek(&mut self, hash: &InfoHash, now: Millis) -> Peeked<'_> {
-        let Some(entry) = self.find(hash) else {
-            return Peeked::Miss;
-        };
+    /// The record of a torrent and the end of its time. None when there is none, and, once per
+    /// [`REFRESH_RETRY_MS`], when it is past its time: whoever is told so waits for a newer one.
+    pub(super) fn peek(&mut self, hash: &InfoHash, now: Millis) -> Option<(&Record, Millis)> {
+        let entry = self.find(hash)?;
         entry.referenced = true;
-        if now < entry.stale_at {
-            return Peeked::Fresh(&entry.record);
+        if now >= entry.stale_at {
+            entry.stale_at = now.plus(REFRESH_RETRY_MS);
+            return None;
         }
-        entry.stale_at = now.plus(REFRESH_RETRY_MS);
-        Peeked::Stale(&entry.record)
-    }
-
-    /// Until when the verdict on a torrent is fresh; when there is none, never.
-    pub(super) fn fresh_until(&mut self, hash: &InfoHash) -> Millis {
-        self.find(hash).map_or(Millis(0), |entry| entry.stale_at)
+        Some((&entry.record, entry.stale_at))
     }
 
     /// Keeps the answer to a question that was asked at `asked_at`.
@@ -110,9 +92,11 @@ impl Cache {
     }
 
     fn keep(&mut self, entry: Entry) {
-        let (home, other) = match entry.record.standing {
-            Standing::Unknown => (&mut self.unknown, &mut self.listed),
-            Standing::Known | Standing::Banned => (&mut self.listed, &mut self.unknown),
+        let (home, other) = match entry.record.listing {
+            Listing::NoList | Listing::Unasked | Listing::Unlisted => {
+                (&mut self.unknown, &mut self.listed)
+            }
+            Listing::Listed | Listing::Banned => (&mut self.listed, &mut self.unknown),
         };
         other.remove(&entry.info_hash);
         home.insert(entry);
@@ -257,35 +241,41 @@ mod tests {
         InfoHash(bytes)
     }
 
+    /// What is shown of a torrent at that time.
+    fn shown(cache: &mut Cache, n: usize, now: Millis) -> Option<Record> {
+        cache.peek(&hash(n), now).map(|(record, _)| record.clone())
+    }
+
     fn known() -> Record {
-        Record::plain(Standing::Known)
+        Record::plain(Listing::Listed)
     }
 
     #[test]
     fn a_verdict_past_its_time_is_reported_stale_to_one_caller_only() {
         let mut cache = Cache::new(TTL_MS, 1 << 20);
         cache.insert(hash(1), known(), Millis(0));
-        assert_eq!(cache.peek(&hash(1), Millis(TTL_MS - 1)), Peeked::Fresh(&known()));
-        assert_eq!(cache.peek(&hash(1), Millis(TTL_MS)), Peeked::Stale(&known()));
-        assert_eq!(cache.peek(&hash(1), Millis(TTL_MS + 1)), Peeked::Fresh(&known()));
-        assert_eq!(
-            cache.peek(&hash(1), Millis(TTL_MS + REFRESH_RETRY_MS)),
-            Peeked::Stale(&known())
-        );
-        assert_eq!(cache.peek(&hash(2), Millis(0)), Peeked::Miss);
+        let until = |stale_at| Some((known(), Millis(stale_at)));
+        let rows = [
+            (TTL_MS - 1, until(TTL_MS), "it is within its time"),
+            (TTL_MS, None, "the first to ask after its time waits for a newer one"),
+            (TTL_MS + 1, until(TTL_MS + REFRESH_RETRY_MS), "the next one does not"),
+            (TTL_MS + REFRESH_RETRY_MS, None, "nothing newer has come, so one more waits"),
+        ];
+        for (now, expected, why) in rows {
+            let peeked = cache.peek(&hash(1), Millis(now));
+            assert_eq!(peeked.map(|(record, until)| (record.clone(), until)), expected, "{why}");
+        }
+        assert_eq!(cache.peek(&hash(2), Millis(0)), None, "nothing is known of it");
     }
 
     #[test]
     fn a_newer_verdict_replaces_the_older_one_on_whichever_side() {
         let mut cache = Cache::new(TTL_MS, 1 << 20);
-        cache.insert(hash(1), Record::plain(Standing::Unknown), Millis(0));
+        cache.insert(hash(1), Record::plain(Listing::Unlisted), Millis(0));
         cache.insert(hash(1), known(), Millis(1));
-        assert_eq!(cache.peek(&hash(1), Millis(2)), Peeked::Fresh(&known()));
-        cache.insert(hash(1), Record::plain(Standing::Unknown), Millis(3));
-        assert_eq!(
-            cache.peek(&hash(1), Millis(4)),
-            Peeked::Fresh(&Record::plain(Standing::Unknown))
-        );
+        assert_eq!(shown(&mut cache, 1, Millis(2)), Some(known()));
+        cache.insert(hash(1), Record::plain(Listing::Unlisted), Millis(3));
+        assert_eq!(shown(&mut cache, 1, Millis(4)), Some(Record::plain(Listing::Unlisted)));
         assert_eq!(cache.bytes(), ENTRY_BYTES);
     }
 
@@ -295,8 +285,8 @@ mod tests {
         let mut cache = Cache::new(TTL_MS, bytes_max);
         (0..80).for_each(|n| cache.insert(hash(n), known(), Millis(0)));
         (1_000..11_000)
-            .for_each(|n| cache.insert(hash(n), Record::plain(Standing::Unknown), Millis(0)));
-        assert!((0..80).all(|n| cache.peek(&hash(n), Millis(1)) == Peeked::Fresh(&known())));
+            .for_each(|n| cache.insert(hash(n), Record::plain(Listing::Unlisted), Millis(0)));
+        assert!((0..80).all(|n| shown(&mut cache, n, Millis(1)) == Some(known())));
         assert!(cache.unknown.bytes <= bytes_max / UNKNOWN_SHARE && cache.bytes() <= bytes_max);
     }
 
@@ -305,10 +295,10 @@ mod tests {
         let mut cache = Cache::new(TTL_MS, 100 * ENTRY_BYTES);
         (0..90).for_each(|n| cache.insert(hash(n), known(), Millis(0)));
         for n in 90..170 {
-            assert_eq!(cache.peek(&hash(7), Millis(1)), Peeked::Fresh(&known()));
+            assert_eq!(shown(&mut cache, 7, Millis(1)), Some(known()));
             cache.insert(hash(n), known(), Millis(1));
         }
-        assert_ne!(cache.peek(&hash(7), Millis(1)), Peeked::Miss);
+        assert_ne!(cache.peek(&hash(7), Millis(1)), None);
         assert_eq!(cache.listed.entries.len(), 90);
     }
 
@@ -316,10 +306,11 @@ mod tests {
     fn what_is_recalled_is_stale_and_forgotten_unless_it_is_heard_of() {
         let mut cache = Cache::new(TTL_MS, 1 << 20);
         (1..3).for_each(|n| cache.insert_stale(hash(n), known()));
-        assert_eq!(cache.peek(&hash(1), Millis(5)), Peeked::Stale(&known()));
+        assert_eq!(cache.peek(&hash(1), Millis(5)), None, "it is to be asked for");
+        assert_eq!(cache.last_known(&hash(1)), Some(&known()));
         cache.insert(hash(1), known(), Millis(6));
         cache.forget_recalled();
-        assert_eq!(cache.peek(&hash(1), Millis(7)), Peeked::Fresh(&known()));
+        assert_eq!(shown(&mut cache, 1, Millis(7)), Some(known()));
         assert_eq!(cache.last_known(&hash(2)), None);
     }
 
@@ -328,10 +319,10 @@ mod tests {
         let mut cache = Cache::new(TTL_MS, ENTRY_BYTES);
         cache.insert(
             hash(1),
-            Record { standing: Standing::Known, text: Some("x".repeat(700).into()), downloaded: 0 },
+            Record { listing: Listing::Listed, text: Some("x".repeat(700).into()), downloaded: 0 },
             Millis(0),
         );
-        assert_eq!(cache.peek(&hash(1), Millis(0)), Peeked::Miss);
+        assert_eq!(cache.peek(&hash(1), Millis(0)), None);
         assert_eq!(cache.bytes(), 0);
     }
 }

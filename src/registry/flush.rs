@@ -36,7 +36,7 @@ const SAVE_INTERVAL: Duration = Duration::from_secs(300);
 /// How often torrents past their time are looked for.
 const DELETE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Handle to the thread.
+/// Handle to the thread; dropping it tells it to end.
 pub(super) struct Flusher(Arc<Shared>);
 
 struct Shared {
@@ -90,11 +90,9 @@ impl Flusher {
     fn spawn(shared: Shared, open: &Arc<Databases>) -> io::Result<Flusher> {
         let shared = Arc::new(shared);
         let (thread, open) = (Arc::clone(&shared), Arc::clone(open));
-        thread::Builder::new().name("flush".into()).spawn(move || {
-            if let Some(open) = &open.ledger {
-                thread.run(open().as_mut());
-            }
-        })?;
+        thread::Builder::new()
+            .name("flush".into())
+            .spawn(move || thread.run((open.ledger)().as_mut()))?;
         Ok(Flusher(shared))
     }
 
@@ -130,6 +128,14 @@ impl Flusher {
         } else if unwritten > 0 {
             log::error!("{counters} are lost: they could be neither written nor saved");
         }
+    }
+}
+
+/// A thread that nobody has closed ends, too; what it could not write is then lost.
+impl Drop for Flusher {
+    fn drop(&mut self) {
+        self.0.desk.lock().stage = Stage::Closed;
+        self.0.changed.notify_all();
     }
 }
 
@@ -346,13 +352,15 @@ mod tests {
     use super::*;
     use crate::registry::Fingerprint;
     use crate::registry::verdicts::Terms;
+    use crate::state_directory::StateDirectory;
     use crate::tests::harness;
     use crate::tests::paper_ledger::PaperLedger;
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
     fn state_file(folder: &Path) -> StateFile {
-        StateFile::open(folder, Fingerprint::of("test", b"")).unwrap().unwrap()
+        let directory = StateDirectory::open(folder).unwrap().unwrap();
+        StateFile::new(directory, Fingerprint::of("test", b""))
     }
 
     /// A thread that has one batch to write at first, and a database that takes it as `on_write`
@@ -367,7 +375,7 @@ mod tests {
             state_file: Some(state_file.clone()),
             ..harness::registry_settings()
         };
-        let terms = Terms { ttl_ms: 30_000, bytes_max: 1 << 20, listed_only: true, seed: 7 };
+        let terms = Terms { ttl_ms: 30_000, bytes_max: 1 << 20, seed: 7 };
         let verdicts = Arc::new(Verdicts::new(terms, harness::store(&harness::policy(), 7)));
         let batch = Batch { node: NodeId([7; 16]), number: 1, rows: Vec::new() };
         let shared = Shared {
@@ -383,7 +391,7 @@ mod tests {
         };
         let databases = Databases {
             backend: Box::new(|| panic!("nothing is looked up")),
-            ledger: Some(Box::new(ledger)),
+            ledger: Box::new(ledger),
         };
         Flusher::spawn(shared, &Arc::new(databases)).unwrap()
     }

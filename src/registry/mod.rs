@@ -14,30 +14,17 @@
 //! those of an earlier run).
 //!
 //! `verdicts` is what is known, in `cache` and with the swarms; `pool` asks, `flush` writes,
-//! `watch` hears of changes; `recent` and `health` keep these three in step; `database` is what
-//! they ask of `mysql` or `sqlite`; `saved`, in a `state_file`, is what outlives the process.
+//! `watch` hears of changes; `recent_batches` and `health` keep these three in step; `database` is
+//! what they ask of MySQL or SQLite; `saved`, in a `state_file`, is what outlives the process.
 
-#[cfg_attr(
-    not(feature = "databases"),
-    expect(dead_code, reason = "most of it is for the databases")
-)]
-mod bookkeeping;
 mod cache;
 pub mod database;
 mod flush;
 mod health;
 mod mailbox;
-#[cfg(feature = "databases")]
-mod mysql;
-#[cfg(feature = "databases")]
-mod place;
 mod pool;
-mod recent;
+mod recent_batches;
 mod saved;
-#[cfg(feature = "databases")]
-mod source;
-#[cfg(feature = "databases")]
-mod sqlite;
 mod state_file;
 mod verdicts;
 mod watch;
@@ -47,52 +34,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ids::{InfoHash, Millis, Ticket};
-use crate::swarm::{Store, Verdict};
+use crate::listing::{Listing, Record, Verdict};
+use crate::swarm::Store;
 
-pub use database::Backend;
+pub use database::{Backend, Fingerprint};
+#[cfg(feature = "databases")]
+pub use database::{Source, panic_is_fenced};
 pub use mailbox::{Mailboxes, Wake};
 pub use pool::Settings as PoolSettings;
-pub use saved::Fingerprint;
-#[cfg(feature = "databases")]
-pub use source::Source;
-pub use state_file::{InUse, StateFile};
+pub use state_file::StateFile;
 
 use database::Ledger;
+#[cfg(feature = "databases")]
+use database::TimeLimits;
 use flush::Flusher;
 use health::Health;
 use pool::Pool;
 use verdicts::{Terms, Verdicts, verdict};
 use watch::Watcher;
 
-/// What the database says of a torrent, without its texts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Standing {
-    /// Listed, and not banned.
-    Known,
-    /// Not listed.
-    Unknown,
-    /// Listed as banned.
-    Banned,
-}
-
-/// All that the database says of a torrent.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Record {
-    /// Whether it is listed or banned.
-    pub standing: Standing,
-    /// Known torrents: the name shown in scrapes. Banned ones: the operator's reason. At most 765
-    /// bytes (255 characters of MySQL's utf8mb3).
-    pub text: Option<Arc<str>>,
-    /// Completed downloads, by the database's count.
-    pub downloaded: u32,
-}
-
-impl Record {
-    /// A torrent of which there is nothing more to say.
-    pub fn plain(standing: Standing) -> Record {
-        Record { standing, text: None, downloaded: 0 }
-    }
-}
+/// How long writing counters to the database may take, step by step: nobody waits for it.
+#[cfg(feature = "databases")]
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a lookup brought no record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -123,8 +86,22 @@ pub type OpenLedger = Box<dyn Fn() -> Box<dyn Ledger> + Send + Sync>;
 pub struct Databases {
     /// For lookups.
     pub backend: OpenBackend,
-    /// For the rest. Without it nothing is written, preloaded or watched.
-    pub ledger: Option<OpenLedger>,
+    /// For the rest.
+    pub ledger: OpenLedger,
+}
+
+#[cfg(feature = "databases")]
+impl Databases {
+    /// Connections to `source`, of which nobody waits longer than `lookup_timeout` for a lookup.
+    pub fn of(source: &Source, lookup_timeout: Duration) -> Databases {
+        let lookup = TimeLimits { connect: lookup_timeout, answer: lookup_timeout };
+        let other = TimeLimits { connect: WRITE_TIMEOUT, answer: WRITE_TIMEOUT };
+        let (backend, ledger) = (source.clone(), source.clone());
+        Databases {
+            backend: Box::new(move || backend.backend(lookup)),
+            ledger: Box::new(move || ledger.ledger(other)),
+        }
+    }
 }
 
 /// The verdicts at hand and the way to those that are not.
@@ -135,8 +112,8 @@ struct Listed {
     verdicts: Arc<Verdicts>,
     pool: Pool,
     open: Arc<Databases>,
-    flusher: Option<Flusher>,
-    watcher: Option<Watcher>,
+    flusher: Flusher,
+    watcher: Watcher,
 }
 
 /// The time by the workers' clock.
@@ -149,9 +126,6 @@ pub struct Settings {
     pub cache_ttl_ms: u64,
     /// Bytes all cached verdicts may take.
     pub cache_bytes_max: usize,
-    /// Whether the swarm of a torrent that is not listed is dropped, as that of a banned one
-    /// always is.
-    pub listed_only: bool,
     /// The threads and their queue.
     pub pool: PoolSettings,
     /// Key of the cache's hash.
@@ -167,7 +141,7 @@ pub struct Settings {
 }
 
 impl Registry {
-    /// The registry of the `memory` database: there is no list, so every torrent is known.
+    /// The registry of the `memory` database: there is no list.
     pub fn memory() -> Registry {
         Registry(None)
     }
@@ -183,11 +157,8 @@ impl Registry {
         store: Arc<Store>,
         mailboxes: Mailboxes<Completion>,
     ) -> io::Result<Registry> {
-        let Settings {
-            cache_ttl_ms: ttl_ms, cache_bytes_max: bytes_max, listed_only, seed, ..
-        } = *settings;
-        let verdicts =
-            Arc::new(Verdicts::new(Terms { ttl_ms, bytes_max, listed_only, seed }, store));
+        let Settings { cache_ttl_ms: ttl_ms, cache_bytes_max: bytes_max, seed, .. } = *settings;
+        let verdicts = Arc::new(Verdicts::new(Terms { ttl_ms, bytes_max, seed }, store));
         let health = Arc::new(Health::default());
         let saved = settings.state_file.as_ref().map(StateFile::load).unwrap_or_default();
         saved.records.into_iter().for_each(|(hash, record)| verdicts.recall(hash, record));
@@ -203,22 +174,15 @@ impl Registry {
             Arc::clone(&verdicts),
             Arc::clone(&health),
         )?;
-        let (mut flusher, mut watcher) = (None, None);
-        if open.ledger.is_some() {
-            flusher = Some(Flusher::start(
-                settings,
-                &open,
-                Arc::clone(&verdicts),
-                Arc::clone(&health),
-                saved.batches,
-            )?);
-            watcher = Some(Watcher::start(
-                Arc::clone(&settings.clock),
-                &open,
-                Arc::clone(&verdicts),
-                health,
-            )?);
-        }
+        let flusher = Flusher::start(
+            settings,
+            &open,
+            Arc::clone(&verdicts),
+            Arc::clone(&health),
+            saved.batches,
+        )?;
+        let watcher =
+            Watcher::start(Arc::clone(&settings.clock), &open, Arc::clone(&verdicts), health)?;
         Ok(Registry(Some(Listed { verdicts, pool, open, flusher, watcher })))
     }
 
@@ -229,28 +193,20 @@ impl Registry {
         self.0.as_ref().is_some_and(|listed| listed.pool.ask_once(backend))
     }
 
-    /// Whether there is a list at all; without one every torrent is known, and none is worth
-    /// showing before it has peers.
-    pub fn is_listing(&self) -> bool {
-        self.0.is_some()
-    }
-
-    /// What is known of a torrent without waiting, and what its swarm is to know; `None` is a miss.
+    /// What is known of a torrent without waiting, as its swarm is to know it; `None` is a miss.
     /// A verdict past its time is a miss for one caller, who asks for a newer one, and
     /// meanwhile a hit for the others.
-    pub fn peek(&self, hash: &InfoHash, now: Millis) -> Option<(Standing, Verdict)> {
+    pub fn peek(&self, hash: &InfoHash, now: Millis) -> Option<Verdict> {
         match &self.0 {
-            None => Some((Standing::Known, Verdict::NO_LIST)),
-            Some(listed) => listed
-                .verdicts
-                .peek(hash, now, |record, until| (record.standing, verdict(record, until))),
+            None => Some(Verdict::NO_LIST),
+            Some(listed) => listed.verdicts.peek(hash, now, verdict),
         }
     }
 
     /// Like [`Registry::peek`], with the name or the reason of the ban.
     pub fn record(&self, hash: &InfoHash, now: Millis) -> Option<Record> {
         match &self.0 {
-            None => Some(Record::plain(Standing::Known)),
+            None => Some(Record::plain(Listing::NoList)),
             Some(listed) => listed.verdicts.peek(hash, now, |record, _| record.clone()),
         }
     }
@@ -265,7 +221,7 @@ impl Registry {
     /// and ended meanwhile.
     pub fn verdict(&self, hash: &InfoHash, record: &Record, now: Millis) -> Verdict {
         let Some(Listed { verdicts, .. }) = &self.0 else { return Verdict::NO_LIST };
-        let latest = verdicts.last_known(hash).filter(|latest| latest.standing == record.standing);
+        let latest = verdicts.last_known(hash).filter(|latest| latest.listing == record.listing);
         let downloaded = latest.map_or(record.downloaded, |latest| latest.downloaded);
         Verdict { downloaded, ..verdict(record, verdicts.fresh_until(now)) }
     }
@@ -290,8 +246,8 @@ impl Registry {
 
     /// Has everything asked for again at once: the operator has changed something.
     pub fn reload(&self) {
-        if let Some(watcher) = self.0.as_ref().and_then(|listed| listed.watcher.as_ref()) {
-            watcher.reload();
+        if let Some(listed) = &self.0 {
+            listed.watcher.reload();
         }
     }
 
@@ -299,8 +255,7 @@ impl Registry {
     /// answer, for those that are at hand. Blocks: not for a worker.
     pub fn for_each_listed(&self, mut f: impl FnMut(&InfoHash, &Record)) {
         let Some(listed) = &self.0 else { return };
-        let read = listed.open.ledger.as_ref().map(|open| watch::read_all(open().as_mut(), &mut f));
-        if !matches!(read, Some(Ok(()))) {
+        if watch::read_all((listed.open.ledger)().as_mut(), &mut f).is_err() {
             listed.verdicts.for_each_listed(f);
         }
     }
@@ -308,8 +263,8 @@ impl Registry {
     /// Writes what is to be written, for `patience` at most, and saves what outlives the process,
     /// with what could not be written.
     pub fn close(&self, patience: Duration) {
-        if let Some(flusher) = self.0.as_ref().and_then(|listed| listed.flusher.as_ref()) {
-            flusher.close(patience);
+        if let Some(listed) = &self.0 {
+            listed.flusher.close(patience);
         }
     }
 }
@@ -317,7 +272,7 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::harness;
+    use crate::tests::{harness, paper_ledger};
 
     /// Lists every torrent with so many downloads.
     struct Counts(u32);
@@ -326,7 +281,7 @@ mod tests {
         fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, database::DatabaseError> {
             Ok(hashes
                 .iter()
-                .map(|_| Record { downloaded: self.0, ..Record::plain(Standing::Known) })
+                .map(|_| Record { downloaded: self.0, ..Record::plain(Listing::Listed) })
                 .collect())
         }
     }
@@ -334,7 +289,8 @@ mod tests {
     #[test]
     fn a_record_that_was_long_on_its_way_brings_no_old_count() {
         let mail = Mailboxes::new([Arc::new(|| ()) as Wake]);
-        let databases = Databases { backend: Box::new(|| Box::new(Counts(0))), ledger: None };
+        let backend: OpenBackend = Box::new(|| Box::new(Counts(0)));
+        let databases = Databases { backend, ledger: paper_ledger::away() };
         let registry = Registry::start(
             &harness::registry_settings(),
             databases,

@@ -26,10 +26,11 @@ use parking_lot::{Condvar, Mutex};
 use smallvec::SmallVec;
 
 use crate::ids::{InfoHash, Millis, Ticket};
+use crate::listing::Record;
 use crate::registry::database::{Backend, DatabaseError, LOOKUP_HASHES_MAX};
 use crate::registry::health::{Backoff, Health, Part};
 use crate::registry::verdicts::{Asked, Heard, Verdicts};
-use crate::registry::{Completion, LookupError, Mailboxes, OpenBackend, Record};
+use crate::registry::{Completion, LookupError, Mailboxes, OpenBackend};
 
 /// Tickets that may wait, for every hash that may be queued.
 const WAITERS_PER_QUEUED: usize = 4;
@@ -230,7 +231,7 @@ impl Shared {
 
     fn ask(&self, batch: &[Question], backend: &mut dyn Backend) {
         let hashes: Vec<InfoHash> = batch.iter().map(|question| question.info_hash).collect();
-        let mark = self.verdicts.ask(Millis(0)).mark;
+        let mark = self.verdicts.recent.mark();
         let answer =
             backend.lookup(&hashes).and_then(|records| match records.len() == hashes.len() {
                 true => Ok(records),

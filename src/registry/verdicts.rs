@@ -1,8 +1,7 @@
 //! What the database has said, at hand: in the cache, and with the swarms.
 //!
 //! Owns: where an answer goes. Whoever gets one from the database hands it to [`Verdicts::hear`],
-//! which keeps it in the cache, tells the torrent's swarm, and drops the swarm of a torrent that is
-//! banned, or not listed where only listed ones are served.
+//! which keeps it in the cache and tells the torrent's swarm.
 //!
 //! Never: asks. Answers may come in any order: one to an older question changes nothing.
 //!
@@ -15,10 +14,10 @@ use ahash::RandomState;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::ids::{InfoHash, Millis};
-use crate::registry::cache::{Cache, Peeked};
-use crate::registry::recent::{Mark, Recent};
-use crate::registry::{Record, Standing};
-use crate::swarm::{Listing, REFRESH_RETRY_MS, Store, Verdict};
+use crate::listing::{Listing, REFRESH_RETRY_MS, Record, Verdict};
+use crate::registry::cache::Cache;
+use crate::registry::recent_batches::{Mark, RecentBatches};
+use crate::swarm::Store;
 
 /// Locks the cache is spread over; a power of two.
 const CACHE_SHARDS: usize = 64;
@@ -30,8 +29,6 @@ pub(super) struct Terms {
     pub(super) ttl_ms: u64,
     /// Bytes all cached verdicts may take.
     pub(super) bytes_max: usize,
-    /// Whether a torrent that is not listed is dropped.
-    pub(super) listed_only: bool,
     /// Key of the cache's hash.
     pub(super) seed: u64,
 }
@@ -43,7 +40,7 @@ pub(super) struct Verdicts {
     shards: Box<[Mutex<Cache>]>,
     pub(super) store: Arc<Store>,
     /// What has been written to the database lately.
-    pub(super) recent: Recent,
+    pub(super) recent: RecentBatches,
     /// Whether a swarm may have begun while nobody could be asked for its verdict.
     unasked: AtomicBool,
 }
@@ -79,13 +76,13 @@ impl Verdicts {
             keys,
             shards: (0..CACHE_SHARDS).map(|_| shard()).collect(),
             store,
-            recent: Recent::default(),
+            recent: RecentBatches::default(),
             unasked: AtomicBool::new(false),
         }
     }
 
     /// Marks the time of a question; before it is put.
-    pub(super) fn ask(&self, now: Millis) -> Asked {
+    pub(super) fn mark(&self, now: Millis) -> Asked {
         Asked { at: now, mark: self.recent.mark() }
     }
 
@@ -97,12 +94,7 @@ impl Verdicts {
         now: Millis,
         of: impl FnOnce(&Record, Millis) -> T,
     ) -> Option<T> {
-        let mut cache = self.shard(hash);
-        let fresh_until = cache.fresh_until(hash);
-        match cache.peek(hash, now) {
-            Peeked::Fresh(record) => Some(of(record, fresh_until)),
-            Peeked::Stale(_) | Peeked::Miss => None,
-        }
+        self.shard(hash).peek(hash, now).map(|(record, fresh_until)| of(record, fresh_until))
     }
 
     /// What was last said of a torrent, however long ago.
@@ -139,16 +131,14 @@ impl Verdicts {
     /// Takes in an answer, and says what counts now.
     pub(super) fn hear(&self, hash: &InfoHash, record: &Record, asked: Asked) -> Heard {
         let is_current =
-            || record.standing != Standing::Known || self.recent.is_current(hash, asked.mark);
+            || record.listing != Listing::Listed || self.recent.is_current(hash, asked.mark);
         if let Some(newer) = self.shard(hash).newer(hash, asked.at) {
             return Heard::Record(newer.clone());
         }
-        match record.standing {
-            Standing::Banned => self.store.shut(hash),
-            Standing::Unknown if self.terms.listed_only => self.store.remove(hash),
-            Standing::Known | Standing::Unknown => {
-                self.store.learn(hash, verdict(record, self.fresh_until(asked.at)), is_current);
-            }
+        if record.listing == Listing::Banned {
+            self.store.ban(hash);
+        } else {
+            self.store.learn(hash, verdict(record, self.fresh_until(asked.at)), is_current);
         }
         let mut cache = self.shard(hash);
         if let Some(newer) = cache.newer(hash, asked.at) {
@@ -207,7 +197,7 @@ impl Verdicts {
     /// come twice, the better known last.
     pub(super) fn for_each_listed(&self, mut f: impl FnMut(&InfoHash, &Record)) {
         self.store.for_each_listed(|hash, downloaded| {
-            f(hash, &Record { downloaded, ..Record::plain(Standing::Known) });
+            f(hash, &Record { downloaded, ..Record::plain(Listing::Listed) });
         });
         for shard in &self.shards {
             // Copied, so that no worker waits for what `f` does: names are shared, not copied.
@@ -224,11 +214,9 @@ impl Verdicts {
     }
 }
 
-/// What a swarm is to know of a torrent that may be served.
+/// What a swarm is to know of a torrent.
 pub(super) fn verdict(record: &Record, fresh_until: Millis) -> Verdict {
-    let listing =
-        if record.standing == Standing::Known { Listing::Listed } else { Listing::Unlisted };
-    Verdict { listing, downloaded: record.downloaded, fresh_until }
+    Verdict { listing: record.listing, downloaded: record.downloaded, fresh_until }
 }
 
 #[cfg(test)]
@@ -238,6 +226,7 @@ mod tests {
     use super::*;
     use crate::ids::{Crypto, Event, PeerAddr, PeerId};
     use crate::swarm::{Announcement, Chosen, Counts, Newcomer, Owed, Walk};
+    use crate::tests::announcement::open_at;
     use crate::tests::harness;
 
     const TORRENTS: u8 = 3;
@@ -266,7 +255,7 @@ mod tests {
 
     impl Site {
         fn new(seed: u64) -> Site {
-            let terms = Terms { ttl_ms: 30_000, bytes_max: 1 << 20, listed_only: true, seed };
+            let terms = Terms { ttl_ms: 30_000, bytes_max: 1 << 20, seed };
             let listed: BTreeMap<InfoHash, u32> =
                 (0..TORRENTS).map(|n| (InfoHash([n; 20]), u32::from(n) * 100)).collect();
             Site {
@@ -304,15 +293,15 @@ mod tests {
             let newcomer = Newcomer { announce: &announce, verdict };
             self.verdicts
                 .store
-                .enter(&newcomer, self.now, &mut self.rng, &mut Chosen::new())
+                .enter(&newcomer, open_at(self.now), &mut self.rng, &mut Chosen::new())
                 .unwrap()
         }
 
         /// A question asked, answered and heard at once.
         fn look_up(&mut self, hash: InfoHash) -> Verdict {
-            let asked = self.verdicts.ask(self.now);
+            let asked = self.verdicts.mark(self.now);
             let record =
-                Record { downloaded: self.database[&hash], ..Record::plain(Standing::Known) };
+                Record { downloaded: self.database[&hash], ..Record::plain(Listing::Listed) };
             self.verdicts.hear(&hash, &record, asked);
             verdict(&record, self.verdicts.fresh_until(self.now))
         }
@@ -331,7 +320,7 @@ mod tests {
                     }
                 }
                 2 => {
-                    let (hash, asked) = (self.any(), self.verdicts.ask(self.now));
+                    let (hash, asked) = (self.any(), self.verdicts.mark(self.now));
                     self.questions.push(Question { hash, asked, read: None });
                 }
                 3 | 4 => {
@@ -352,7 +341,7 @@ mod tests {
                 return;
             };
             let Question { hash, asked, read } = self.questions.swap_remove(at);
-            let record = Record { downloaded: read.unwrap(), ..Record::plain(Standing::Known) };
+            let record = Record { downloaded: read.unwrap(), ..Record::plain(Listing::Listed) };
             if self.verdicts.hear(&hash, &record, asked) == Heard::Again {
                 self.look_up(hash);
             }
@@ -424,13 +413,13 @@ mod tests {
     fn of_answers_that_come_out_of_order_the_one_to_the_latest_question_counts() {
         let site = Site::new(7);
         let hash = InfoHash([0; 20]);
-        let known = Record { downloaded: 5, ..Record::plain(Standing::Known) };
-        let banned = Record { text: Some("why".into()), ..Record::plain(Standing::Banned) };
-        let [earlier, later] = [100, 200].map(|at| site.verdicts.ask(Millis(at)));
+        let known = Record { downloaded: 5, ..Record::plain(Listing::Listed) };
+        let banned = Record { text: Some("why".into()), ..Record::plain(Listing::Banned) };
+        let [earlier, later] = [100, 200].map(|at| site.verdicts.mark(Millis(at)));
         assert_eq!(site.verdicts.hear(&hash, &banned, later), Heard::Record(banned.clone()));
         assert_eq!(site.verdicts.hear(&hash, &known, earlier), Heard::Record(banned));
         assert_eq!(
-            site.verdicts.hear(&hash, &known, site.verdicts.ask(Millis(300))),
+            site.verdicts.hear(&hash, &known, site.verdicts.mark(Millis(300))),
             Heard::Record(known)
         );
     }

@@ -21,12 +21,13 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use crate::ids::InfoHash;
+use crate::listing::Record;
 use crate::registry::database::{
     Backend, CHANGES_MAX, Change, DatabaseError, LOOKUP_HASHES_MAX, Ledger, Row,
 };
 use crate::registry::health::{Backoff, Health, Part};
 use crate::registry::verdicts::Verdicts;
-use crate::registry::{Clock, Databases, Record, bookkeeping};
+use crate::registry::{Clock, Databases};
 use crate::swarm::Walk;
 
 /// How often changes are asked for.
@@ -120,11 +121,9 @@ impl Watcher {
             clock,
         });
         let (thread, open) = (Arc::clone(&shared), Arc::clone(open));
-        thread::Builder::new().name("watch".into()).spawn(move || {
-            if let Some(ledger) = &open.ledger {
-                thread.run(ledger().as_mut(), (open.backend)().as_mut());
-            }
-        })?;
+        thread::Builder::new()
+            .name("watch".into())
+            .spawn(move || thread.run((open.ledger)().as_mut(), (open.backend)().as_mut()))?;
         Ok(Watcher(shared))
     }
 
@@ -260,14 +259,14 @@ impl Shared {
     /// Reads the list: at the start as much as there is room for, later what is known of already.
     fn read_list(&self, starting: bool, ledger: &mut dyn Ledger) -> Result<(), DatabaseError> {
         let (mut count, mut full) = (0, false);
-        let mut asked = self.verdicts.ask((self.clock)());
+        let mut asked = self.verdicts.mark((self.clock)());
         read_pages(ledger, |rows| {
             for row in rows.iter().filter(|row| starting || self.verdicts.holds(&row.info_hash)) {
-                self.verdicts.hear(&row.info_hash, &record(row), asked);
+                self.verdicts.hear(&row.info_hash, &row.record(), asked);
             }
             count += rows.len();
             full = starting && !self.verdicts.has_room();
-            asked = self.verdicts.ask((self.clock)());
+            asked = self.verdicts.mark((self.clock)());
             !full && !self.orders.lock().stopping
         })?;
         if starting && !full {
@@ -311,7 +310,7 @@ impl Shared {
 
     fn ask(&self, hashes: &[InfoHash], backend: &mut dyn Backend) -> Result<(), DatabaseError> {
         for hashes in hashes.chunks(LOOKUP_HASHES_MAX) {
-            let asked = self.verdicts.ask((self.clock)());
+            let asked = self.verdicts.mark((self.clock)());
             let records = backend.lookup(hashes)?;
             hashes.iter().zip(&records).for_each(|(hash, record)| {
                 self.verdicts.hear(hash, record, asked);
@@ -327,7 +326,7 @@ pub(super) fn read_all(
     mut f: impl FnMut(&InfoHash, &Record),
 ) -> Result<(), DatabaseError> {
     read_pages(ledger, |rows| {
-        rows.iter().for_each(|row| f(&row.info_hash, &record(row)));
+        rows.iter().for_each(|row| f(&row.info_hash, &row.record()));
         true
     })
 }
@@ -347,16 +346,11 @@ fn read_pages(
     }
 }
 
-fn record(row: &Row) -> Record {
-    let reason = row.ban_reason.as_deref().unwrap_or_default();
-    bookkeeping::record(row.name.as_bytes(), row.downloaded.into(), row.banned, reason.as_bytes())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ids::Millis;
-    use crate::registry::Standing;
+    use crate::listing::Listing;
     use crate::registry::verdicts::Terms;
     use crate::tests::harness;
     use crate::tests::paper_ledger::{PaperLedger, row};
@@ -364,12 +358,12 @@ mod tests {
     const HASH: InfoHash = InfoHash([9; 20]);
 
     /// What the database says of every torrent, or that it does not answer.
-    struct Says(Option<Standing>);
+    struct Says(Option<Listing>);
 
     impl Backend for Says {
         fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, DatabaseError> {
-            let standing = self.0.ok_or_else(|| DatabaseError::Away("gone".to_owned()))?;
-            Ok(hashes.iter().map(|_| Record::plain(standing)).collect())
+            let listing = self.0.ok_or_else(|| DatabaseError::Away("gone".to_owned()))?;
+            Ok(hashes.iter().map(|_| Record::plain(listing)).collect())
         }
     }
 
@@ -382,7 +376,7 @@ mod tests {
 
     impl Desk {
         fn new() -> Desk {
-            let terms = Terms { ttl_ms: 30_000, bytes_max: 1 << 20, listed_only: true, seed: 1 };
+            let terms = Terms { ttl_ms: 30_000, bytes_max: 1 << 20, seed: 1 };
             let shared = Shared {
                 orders: Mutex::default(),
                 changed: Condvar::new(),
@@ -396,16 +390,16 @@ mod tests {
                 ledger: PaperLedger::of(vec![row(HASH)]),
             };
             assert_eq!(desk.round(None), Ok(true));
-            assert_eq!(desk.standing(), Some(Standing::Known));
+            assert_eq!(desk.listing(), Some(Listing::Listed));
             desk
         }
 
-        fn round(&mut self, says: Option<Standing>) -> Result<bool, DatabaseError> {
+        fn round(&mut self, says: Option<Listing>) -> Result<bool, DatabaseError> {
             self.shared.round(&mut self.progress, &mut self.ledger, &mut Says(says))
         }
 
-        fn standing(&self) -> Option<Standing> {
-            self.shared.verdicts.last_known(&HASH).map(|record| record.standing)
+        fn listing(&self) -> Option<Listing> {
+            self.shared.verdicts.last_known(&HASH).map(|record| record.listing)
         }
 
         fn tell(&mut self, number: u64) {
@@ -417,16 +411,16 @@ mod tests {
     fn a_change_is_looked_up_until_that_has_worked_and_once_more() {
         let mut desk = Desk::new();
         desk.tell(1);
-        assert!(desk.round(None).is_err() && desk.standing() == Some(Standing::Known));
-        assert_eq!(desk.round(Some(Standing::Banned)), Ok(false));
-        assert_eq!(desk.standing(), Some(Standing::Banned));
+        assert!(desk.round(None).is_err() && desk.listing() == Some(Listing::Listed));
+        assert_eq!(desk.round(Some(Listing::Banned)), Ok(false));
+        assert_eq!(desk.listing(), Some(Listing::Banned));
         // An answer of before the change may still be on its way: the second look sets it right.
         for (due, _) in &mut desk.progress.again {
             *due = Instant::now();
         }
         assert_eq!(
-            (desk.round(Some(Standing::Known)), desk.standing()),
-            (Ok(false), Some(Standing::Known))
+            (desk.round(Some(Listing::Listed)), desk.listing()),
+            (Ok(false), Some(Listing::Listed))
         );
         assert!(desk.progress.again.is_empty());
     }
@@ -442,20 +436,20 @@ mod tests {
     fn a_table_of_changes_that_begins_anew_is_noticed_and_everything_read_again() {
         let mut desk = Desk::new();
         desk.tell(700);
-        assert_eq!(desk.round(Some(Standing::Known)), Ok(false));
+        assert_eq!(desk.round(Some(Listing::Listed)), Ok(false));
         desk.ledger.changes.clear();
         desk.ledger.rows[0].banned = true;
         let rounds =
-            (0..QUIET_POLLS).map(|_| desk.round(Some(Standing::Known))).collect::<Vec<_>>();
+            (0..QUIET_POLLS).map(|_| desk.round(Some(Listing::Listed))).collect::<Vec<_>>();
         assert_eq!(rounds.last(), Some(&Ok(true)));
         assert_eq!(
-            (desk.round(Some(Standing::Known)), desk.standing()),
-            (Ok(false), Some(Standing::Banned))
+            (desk.round(Some(Listing::Listed)), desk.listing()),
+            (Ok(false), Some(Listing::Banned))
         );
         desk.tell(1);
         assert_eq!(
-            (desk.round(Some(Standing::Known)), desk.standing()),
-            (Ok(false), Some(Standing::Known))
+            (desk.round(Some(Listing::Listed)), desk.listing()),
+            (Ok(false), Some(Listing::Listed))
         );
     }
 
@@ -463,12 +457,12 @@ mod tests {
     fn what_an_earlier_run_knew_and_the_list_does_not_hold_is_forgotten() {
         let mut desk = Desk::new();
         let other = InfoHash([3; 20]);
-        desk.shared.verdicts.recall(other, Record::plain(Standing::Known));
+        desk.shared.verdicts.recall(other, Record::plain(Listing::Listed));
         desk.progress = Progress::default();
         assert_eq!(desk.round(None), Ok(true));
         assert_eq!(
-            (desk.standing(), desk.shared.verdicts.last_known(&other)),
-            (Some(Standing::Known), None)
+            (desk.listing(), desk.shared.verdicts.last_known(&other)),
+            (Some(Listing::Listed), None)
         );
     }
 
@@ -482,7 +476,7 @@ mod tests {
         harness::begin_unasked(&desk.shared.verdicts.store, HASH);
         desk.shared.verdicts.unasked(Millis(1_000));
         assert!(desk.round(None).is_err());
-        assert_eq!(desk.round(Some(Standing::Known)), Ok(false));
+        assert_eq!(desk.round(Some(Listing::Listed)), Ok(false));
         let mut unasked = Vec::new();
         desk.shared.verdicts.store.find_unasked(&mut Walk::default(), 9, &mut unasked);
         assert!(unasked.is_empty() && !desk.shared.verdicts.take_unasked());

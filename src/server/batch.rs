@@ -12,11 +12,12 @@
 
 use std::ops::Range;
 
-use crate::server::connection::Round;
-use crate::server::resident::{Bench, Resident, Shared};
+use crate::frontend::{Http, Output};
+use crate::server::connection::Connection;
 use crate::server::slots::{SlotId, Slots};
-use crate::tracker::{Outbox, Turn};
-use crate::wire::reply::REPLY_BYTES_MAX;
+use crate::server::stream::Stream;
+use crate::tracker::Round;
+use crate::wire::http::reply::REPLY_BYTES_MAX;
 
 /// Connections of a batch: beyond some dozens there is nothing more to win, and those who were read
 /// first wait for the others.
@@ -49,7 +50,8 @@ impl Batch {
     /// An empty batch of requests of at most so many bytes.
     pub(super) fn new(request_bytes_max: usize) -> Batch {
         let input = vec![0; request_bytes_max + INPUT_BYTES].into();
-        Batch { input, input_bytes: 0, request_bytes_max, entries: Vec::with_capacity(BATCH_MAX) }
+        let entries = Vec::with_capacity(BATCH_MAX);
+        Batch { input, input_bytes: 0, request_bytes_max, entries }
     }
 
     /// Whether another connection has no room.
@@ -60,9 +62,9 @@ impl Batch {
 
     /// Reads from a connection, if that is what it waits for and nothing is left over from before;
     /// whether it is part of the batch now. The batch is not full.
-    pub(super) fn take(&mut self, id: SlotId, resident: &mut Resident) -> bool {
+    pub(super) fn take<S: Stream>(&mut self, id: SlotId, connection: &mut Connection<S>) -> bool {
         let room = &mut self.input[self.input_bytes..][..self.request_bytes_max];
-        let Some(bytes) = resident.read_ahead(room) else { return false };
+        let Some(bytes) = connection.read_ahead(room) else { return false };
         let input = self.input_bytes..self.input_bytes + bytes;
         self.input_bytes = input.end;
         self.entries.push(Entry { id, input, output: 0..0, broken: false });
@@ -70,11 +72,12 @@ impl Batch {
     }
 
     /// Answers all that has been read, and sends the answers.
-    pub(super) fn answer(
+    pub(super) fn answer<S: Stream>(
         &mut self,
-        slots: &mut Slots<Resident>,
-        bench: &mut Bench,
-        shared: &Shared<'_>,
+        slots: &mut Slots<Connection<S>>,
+        output: &mut [u8],
+        http: &Http,
+        round: &mut Round<'_>,
     ) {
         let Batch { input, entries, .. } = self;
         let mut rest = entries.as_mut_slice();
@@ -82,36 +85,33 @@ impl Batch {
             let mut output_bytes = 0;
             let mut answered = 0;
             while answered < rest.len()
-                && output_bytes < OUTPUT_BYTES.min(bench.output.len() - REPLY_BYTES_MAX)
+                && output_bytes < OUTPUT_BYTES
+                && output.len() - output_bytes >= REPLY_BYTES_MAX
             {
                 let entry = &mut rest[answered];
                 answered += 1;
-                let Some(resident) = slots.find(entry.id) else { continue };
-                let Bench { desk, output, now, .. } = &mut *bench;
-                let turn = Turn { now: *now, desk, out: Outbox::new(&mut output[output_bytes..]) };
-                let mut round = Round { tracker: shared.tracker, turn, limits: shared.limits };
-                resident.connection.receive(&input[entry.input.clone()], &mut round);
-                entry.output = output_bytes..output_bytes + round.turn.out.filled().len();
+                let Some(connection) = slots.find(entry.id) else { continue };
+                let mut out = Output::new(&mut output[output_bytes..]);
+                let input = &input[entry.input.clone()];
+                connection.conversation.receive(input, http, round, &mut out);
+                entry.output = output_bytes..output_bytes + out.filled().len();
                 output_bytes = entry.output.end;
             }
             let (done, others) = rest.split_at_mut(answered);
             for entry in done {
-                let Some(resident) = slots.find(entry.id) else { continue };
-                let answers = &bench.output[entry.output.clone()];
-                entry.broken = resident.send(answers, bench.now, shared.limits).is_some();
+                let Some(connection) = slots.find(entry.id) else { continue };
+                entry.broken = connection.send(&output[entry.output.clone()], round).is_err();
             }
             rest = others;
         }
     }
 
-    /// The connection at a position and whether it is broken, none behind the last.
-    pub(super) fn connection(&self, at: usize) -> Option<(SlotId, bool)> {
-        self.entries.get(at).map(|entry| (entry.id, entry.broken))
-    }
-
-    /// Forgets all.
-    pub(super) fn clear(&mut self) {
-        self.input_bytes = 0;
-        self.entries.clear();
+    /// Takes one of the connections out, with whether it is broken; the last first.
+    pub(super) fn pop(&mut self) -> Option<(SlotId, bool)> {
+        let popped = self.entries.pop().map(|entry| (entry.id, entry.broken));
+        if popped.is_none() {
+            self.input_bytes = 0;
+        }
+        popped
     }
 }

@@ -12,13 +12,13 @@ use crate::ids::Millis;
 use crate::server::slots::SlotId;
 
 /// Width of one bucket: deadlines are met within this much, never early.
-pub(super) const TICK_MS: u64 = 100;
+pub(in crate::server) const TICK_MS: u64 = 100;
 /// Buckets of the wheel; a deadline further away is looked at once a turn.
 const BUCKETS: usize = 512;
 
 /// What is kept with a connection for the wheel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Scheduled(u64);
+pub(in crate::server) struct Scheduled(u64);
 
 impl Default for Scheduled {
     /// Not in the wheel yet.
@@ -28,7 +28,7 @@ impl Default for Scheduled {
 }
 
 /// The wheel.
-pub(super) struct Deadlines {
+pub(in crate::server) struct Deadlines {
     buckets: Vec<Vec<(SlotId, u64)>>,
     /// The next tick to look at.
     next_tick: u64,
@@ -36,12 +36,17 @@ pub(super) struct Deadlines {
 
 impl Deadlines {
     /// An empty wheel that starts turning at `now`.
-    pub(super) fn new(now: Millis) -> Deadlines {
+    pub(in crate::server) fn new(now: Millis) -> Deadlines {
         Deadlines { buckets: vec![Vec::new(); BUCKETS], next_tick: now.0 / TICK_MS }
     }
 
     /// Sees to it that `slot` comes up no later than the tick after `deadline`.
-    pub(super) fn set(&mut self, slot: SlotId, deadline: Millis, scheduled: &mut Scheduled) {
+    pub(in crate::server) fn set(
+        &mut self,
+        slot: SlotId,
+        deadline: Millis,
+        scheduled: &mut Scheduled,
+    ) {
         let tick = self.tick_of(deadline);
         if scheduled.0 < self.next_tick || tick < scheduled.0 {
             scheduled.0 = tick;
@@ -51,7 +56,11 @@ impl Deadlines {
 
     /// Takes the entries of every tick that has passed by `now` into `due`; [`Scheduled::is`] tells
     /// a live one from a dead one. Whether a tick has passed at all.
-    pub(super) fn take_due(&mut self, now: Millis, due: &mut Vec<(SlotId, u64)>) -> bool {
+    pub(in crate::server) fn take_due(
+        &mut self,
+        now: Millis,
+        due: &mut Vec<(SlotId, u64)>,
+    ) -> bool {
         let past = now.0 / TICK_MS;
         // After a long pause every bucket is due, once.
         let first = self.next_tick.max(past.saturating_sub(BUCKETS as u64));
@@ -76,7 +85,7 @@ impl Deadlines {
 
 impl Scheduled {
     /// Whether an entry that came up for `tick` is the connection's live one.
-    pub(super) fn is(self, tick: u64) -> bool {
+    pub(in crate::server) fn is(self, tick: u64) -> bool {
         self.0 == tick
     }
 }

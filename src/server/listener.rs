@@ -24,37 +24,37 @@ use crate::server::sockopt;
 const DEFER_ACCEPT_S: i32 = 5;
 /// Bytes of a request that are read before its connection is turned away: the default limit of a
 /// whole one.
-const FAREWELL_READ_BYTES: usize = 8 * 1024;
+const TURN_AWAY_READ_BYTES: usize = 8 * 1024;
 
 /// How a listening socket is to be opened.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Options {
+pub(in crate::server) struct ListenerOptions {
     /// Address and port; port 0 lets the kernel choose.
-    pub(super) address: SocketAddr,
+    pub(in crate::server) address: SocketAddr,
     /// An IPv6 socket that leaves IPv4 alone, because another one serves it.
-    pub(super) only_v6: bool,
+    pub(in crate::server) only_v6: bool,
     /// Connections the kernel queues (bounded by net.core.somaxconn too).
-    pub(super) backlog: i32,
+    pub(in crate::server) backlog: i32,
 }
 
 /// Binds without SO_REUSEPORT and lets go again: fails when anybody else holds the port.
 ///
 /// # Errors
 /// What bind says, `AddrInUse` above all.
-pub(super) fn probe(options: &Options) -> io::Result<()> {
+pub(in crate::server) fn probe(options: &ListenerOptions) -> io::Result<()> {
     socket(options)?.bind(&options.address.into())
 }
 
 /// Whether this machine has no IPv6 at all, and `address` is the unspecified one: then IPv4's
 /// serves instead.
-pub(super) fn without_ipv6(address: SocketAddr) -> Option<SocketAddr> {
+pub(in crate::server) fn without_ipv6(address: SocketAddr) -> Option<SocketAddr> {
     let unspecified = address.is_ipv6() && address.ip().is_unspecified();
     let absent =
         unspecified && Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP)).is_err();
     absent.then(|| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port()))
 }
 
-fn socket(options: &Options) -> io::Result<Socket> {
+fn socket(options: &ListenerOptions) -> io::Result<Socket> {
     let socket =
         Socket::new(Domain::for_address(options.address), Type::STREAM, Some(Protocol::TCP))?;
     if options.address.is_ipv6() {
@@ -66,7 +66,7 @@ fn socket(options: &Options) -> io::Result<Socket> {
 
 /// What [`Listener::accept`] came to.
 #[derive(Debug)]
-pub(super) enum Accepted {
+pub(in crate::server) enum Accepted {
     /// A connection and its peer.
     Connection(TcpStream, SocketAddr),
     /// Nobody is waiting: the next edge will tell.
@@ -79,9 +79,9 @@ pub(super) enum Accepted {
 }
 
 /// One listening socket of one worker.
-pub(super) struct Listener {
+pub(in crate::server) struct Listener {
     /// For the poll's registry.
-    pub(super) socket: TcpListener,
+    pub(in crate::server) socket: TcpListener,
     spare: Option<File>,
 }
 
@@ -90,7 +90,7 @@ impl Listener {
     ///
     /// # Errors
     /// What the system says.
-    pub(super) fn open(options: &Options) -> io::Result<Listener> {
+    pub(in crate::server) fn open(options: &ListenerOptions) -> io::Result<Listener> {
         let socket = socket(options)?;
         socket.set_reuse_port(true)?;
         // Accepted sockets inherit it: without it an answer waits for the acknowledgement of the
@@ -107,31 +107,31 @@ impl Listener {
     ///
     /// # Errors
     /// What getsockname says.
-    pub(super) fn address(&self) -> io::Result<SocketAddr> {
+    pub(in crate::server) fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
     /// Takes one connection. Connections that died while queued are passed over.
-    pub(super) fn accept(&mut self, farewell: &[u8]) -> Accepted {
+    pub(in crate::server) fn accept(&mut self, answer: &[u8]) -> Accepted {
         loop {
             match self.socket.accept() {
                 Ok((stream, peer)) => return Accepted::Connection(stream, peer),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Accepted::Drained,
-                Err(error) if out_of_descriptors(&error) => return self.turn_away(farewell),
+                Err(error) if out_of_descriptors(&error) => return self.turn_away(answer),
                 Err(error) if of_one_connection(&error) => {}
                 Err(_) => return Accepted::Exhausted,
             }
         }
     }
 
-    fn turn_away(&mut self, farewell: &[u8]) -> Accepted {
+    fn turn_away(&mut self, answer: &[u8]) -> Accepted {
         if self.spare.take().is_none() {
             self.spare = spare_descriptor();
             return Accepted::Exhausted;
         }
         let outcome = match self.socket.accept() {
             Ok((stream, _)) => {
-                turn_away(stream, farewell);
+                turn_away(stream, answer);
                 Accepted::TurnedAway
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Accepted::Drained,
@@ -144,10 +144,10 @@ impl Listener {
 
 /// Tells a connection to come back later and closes it. What has arrived is read first: closing
 /// over unread bytes resets the connection, and the reset would overtake the answer.
-pub(super) fn turn_away(mut stream: TcpStream, farewell: &[u8]) {
-    let _ = stream.read(&mut [0; FAREWELL_READ_BYTES]);
+pub(in crate::server) fn turn_away(mut stream: TcpStream, answer: &[u8]) {
+    let _ = stream.read(&mut [0; TURN_AWAY_READ_BYTES]);
     // Best effort: whoever it is must come back later either way.
-    let _ = stream.write(farewell);
+    let _ = stream.write(answer);
     let _ = stream.shutdown(Shutdown::Both);
 }
 

@@ -8,20 +8,20 @@ use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
 /// One worker's count of its connections by address.
-pub(super) struct PerAddress {
+pub(in crate::server) struct PerAddress {
     counts: HashMap<IpAddr, usize, RandomState>,
     connections_max: usize,
 }
 
 impl PerAddress {
     /// At most `connections_max` of an address; 0 for no limit.
-    pub(super) fn new(connections_max: usize) -> PerAddress {
+    pub(in crate::server) fn new(connections_max: usize) -> PerAddress {
         PerAddress { counts: HashMap::default(), connections_max }
     }
 
     /// Counts one more connection of `ip`; false, and nothing counted, when it has as many as it
     /// may.
-    pub(super) fn admit(&mut self, ip: IpAddr) -> bool {
+    pub(in crate::server) fn admit(&mut self, ip: IpAddr) -> bool {
         if self.connections_max == 0 {
             return true;
         }
@@ -32,7 +32,7 @@ impl PerAddress {
     }
 
     /// A connection that was admitted is over.
-    pub(super) fn leave(&mut self, ip: IpAddr) {
+    pub(in crate::server) fn leave(&mut self, ip: IpAddr) {
         if let Entry::Occupied(mut count) = self.counts.entry(ip) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {

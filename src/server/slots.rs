@@ -7,7 +7,7 @@
 use mio::Token;
 
 /// More than a process can have descriptors, and small enough for an index of 32 bits.
-pub(super) const OCCUPIED_MAX: usize = 1 << 30;
+pub(in crate::server) const OCCUPIED_MAX: usize = 1 << 30;
 
 /// Where a connection lives: index and generation together name it for good.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -20,12 +20,12 @@ pub struct SlotId {
 
 impl SlotId {
     /// The connection's token at the poll.
-    pub(super) fn token(self) -> Token {
+    pub(in crate::server) fn token(self) -> Token {
         Token(((self.generation as usize) << 32) | self.index as usize)
     }
 
     /// The slot of a connection's token; `None` for the others, whose lower half no slot reaches.
-    pub(super) fn of(token: Token) -> Option<SlotId> {
+    pub(in crate::server) fn of(token: Token) -> Option<SlotId> {
         let index = u32::try_from(token.0 & u32::MAX as usize).ok()?;
         let generation = u32::try_from(token.0 >> 32).ok()?;
         ((index as usize) < OCCUPIED_MAX).then_some(SlotId { index, generation })
@@ -60,28 +60,23 @@ impl<T> Slots<T> {
         self.len() == 0
     }
 
-    /// Whether [`Slots::insert_with`] would refuse.
+    /// Whether there is no vacant slot.
     pub fn is_full(&self) -> bool {
         self.len() >= self.occupied_max
     }
 
-    /// Gives a slot to the occupant that `occupant` makes for it; `None` when the slab is full.
-    pub fn insert_with(&mut self, occupant: impl FnOnce(SlotId) -> T) -> Option<SlotId> {
+    /// The slot that the next occupant gets; none when the slab is full.
+    pub fn vacant(&mut self) -> Option<VacantSlot<'_, T>> {
         if self.is_full() {
             return None;
         }
-        let index = match self.free.pop() {
-            Some(index) => index,
-            None => {
-                self.slots.push(Slot { generation: 0, occupant: None });
-                // `occupied_max` fits 32 bits, so the position does.
-                u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
-            }
+        let index = match self.free.last() {
+            Some(index) => *index,
+            // `occupied_max` fits 32 bits, so the position does.
+            None => u32::try_from(self.slots.len()).unwrap_or(u32::MAX),
         };
-        let slot = &mut self.slots[index as usize];
-        let id = SlotId { index, generation: slot.generation };
-        slot.occupant = Some(occupant(id));
-        Some(id)
+        let generation = self.slots.get(index as usize).map_or(0, |slot| slot.generation);
+        Some(VacantSlot { slots: self, id: SlotId { index, generation } })
     }
 
     /// The occupant, unless it has left.
@@ -112,27 +107,67 @@ impl<T> Slots<T> {
     }
 }
 
+/// A slot that is about to be occupied; dropped, it stays vacant.
+pub struct VacantSlot<'s, T> {
+    slots: &'s mut Slots<T>,
+    id: SlotId,
+}
+
+impl<T> VacantSlot<'_, T> {
+    /// What the occupant will be known by.
+    pub fn id(&self) -> SlotId {
+        self.id
+    }
+
+    /// Gives the slot to `occupant`.
+    pub fn insert(self, occupant: T) {
+        let SlotId { index, generation } = self.id;
+        if self.slots.free.pop().is_none() {
+            self.slots.slots.push(Slot { generation, occupant: None });
+        }
+        self.slots.slots[index as usize].occupant = Some(occupant);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn insert<T>(slots: &mut Slots<T>, occupant: T) -> Option<SlotId> {
+        let vacant = slots.vacant()?;
+        let id = vacant.id();
+        vacant.insert(occupant);
+        Some(id)
+    }
+
     #[test]
     fn a_slot_given_out_again_does_not_answer_to_its_former_name() {
         let mut slots = Slots::new(2);
-        let first = slots.insert_with(|_| "first").unwrap();
+        let first = insert(&mut slots, "first").unwrap();
         assert_eq!(slots.remove(first), Some("first"));
-        let second = slots.insert_with(|_| "second").unwrap();
-        assert_eq!((second.index, slots.find(first).is_none()), (first.index, true));
-        assert_eq!(slots.remove(first), None);
+        let second = insert(&mut slots, "second").unwrap();
+        assert_eq!(second.index, first.index, "the slot is given out again");
+        assert_eq!(slots.find(first), None, "by its former name");
+        assert_eq!(slots.remove(first), None, "by its former name");
         assert_eq!(slots.find(second).copied(), Some("second"));
     }
 
     #[test]
     fn a_full_slab_takes_nobody_until_somebody_leaves() {
         let mut slots = Slots::new(1);
-        let only = slots.insert_with(|id| id).unwrap();
-        assert_eq!((slots.insert_with(|id| id), slots.is_full(), slots.len()), (None, true, 1));
-        assert_eq!(slots.remove(only), Some(only));
-        assert_eq!((slots.insert_with(|id| id).is_some(), slots.ids().count()), (true, 1));
+        let only = insert(&mut slots, "only").unwrap();
+        assert!(slots.is_full() && slots.len() == 1);
+        assert_eq!(insert(&mut slots, "one too many"), None);
+        assert_eq!(slots.remove(only), Some("only"));
+        assert!(insert(&mut slots, "next").is_some());
+        assert_eq!(slots.ids().count(), 1);
+    }
+
+    #[test]
+    fn a_vacant_slot_that_is_not_taken_stays_vacant() {
+        let mut slots = Slots::new(1);
+        let offered = slots.vacant().map(|vacant| vacant.id());
+        assert!(slots.is_empty());
+        assert_eq!(insert(&mut slots, "one"), offered);
     }
 }

@@ -1,7 +1,8 @@
-//! The event loop: one a core, sharing nothing with the others but the tracker.
+//! The event loop: one for each core, sharing nothing with the others but the tracker.
 //!
-//! Owns: its listeners, its connections, their batch, and one buffer to answer from.
-//! [`Worker::run`] is the whole loop.
+//! Owns: its listeners, its connections, its scratch memory and counters. [`Worker::run`] is the
+//! whole loop: wait for events, read the clock and the settings once, attend to each event, answer
+//! what was read, go on with what was left over, accept, and look at deadlines and expiry.
 //!
 //! mio is edge-triggered: what is not followed to its end in one round (a full accept queue, a
 //! connection with much to say) goes on a list and is gone on with in the next; the loop never
@@ -15,69 +16,70 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use mio::event::Event as Readiness;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-use crate::ids::{Millis, Ticket, canonical};
-use crate::server::batch::Batch;
-use crate::server::connection::{Connection, Limits};
-use crate::server::deadline::{Deadlines, TICK_MS};
+use crate::config::{LiveReader, LiveSettings, millis};
+use crate::counters::{Counter, Counters, Gauge};
+use crate::frontend::{Http, LateAnswer};
+use crate::ids::{Millis, canonical};
+use crate::registry::Completion;
+use crate::registry::Mailboxes;
+use crate::server::connections::{ConnectionSettings, Connections, Refused};
+use crate::server::deadline::TICK_MS;
 use crate::server::listener::{Accepted, Listener, turn_away};
-use crate::server::per_address::PerAddress;
-use crate::server::resident::{Bench, Fate, Resident, Shared};
-use crate::server::slots::{OCCUPIED_MAX, SlotId, Slots};
-use crate::server::stats::{Counter, Event, Stats};
+use crate::server::slots::{OCCUPIED_MAX, SlotId};
 use crate::swarm::Sweep;
-use crate::tracker::{Completion, Desk, Tracker};
-use crate::wire::reply::REPLY_BYTES_MAX;
+use crate::tracker::{Round, Scratch};
+use crate::wire::http::reply::REPLY_BYTES_MAX;
 
 const EVENTS_MAX: usize = 1_024;
 /// The longest wait for events: deadlines are looked at once a tick.
 const TICK: Duration = Duration::from_millis(TICK_MS);
 /// Connections accepted from one listener before others get their turn.
 const ACCEPTS_PER_ROUND_MAX: usize = 256;
-/// After so long without a connection turned away or kept waiting the crowd is over, milliseconds.
-const CROWD_OVER_MS: u64 = 10_000;
+/// After so long without a connection turned away or kept waiting there is room again,
+/// milliseconds.
+const CROWDED_MS: u64 = 10_000;
 /// Answers of one connection in one step: room for hundreds of ordinary ones, and always for the
 /// largest.
 const OUTPUT_BYTES: usize = 2 * REPLY_BYTES_MAX;
 
 /// The waker's token. Listeners count down from it; a connection's is its slot, whose index stays
 /// below [`OCCUPIED_MAX`].
-pub(super) const WAKER: Token = Token(usize::MAX);
+pub(in crate::server) const WAKER: Token = Token(usize::MAX);
 /// Listeners a worker may have: tokens below the waker's that no slot ever has.
 const LISTENERS_MAX: usize = 1 << 16;
 const _: () = assert!(OCCUPIED_MAX < u32::MAX as usize - LISTENERS_MAX && usize::BITS == 64);
 
-/// What all workers are given alike.
+/// What all workers share.
 #[derive(Clone)]
-pub(super) struct Common {
-    pub(super) tracker: Arc<Tracker>,
-    pub(super) limits: Limits,
-    /// How many workers there are.
-    pub(super) workers: usize,
-    /// Where each publishes its counters.
-    pub(super) stats: Stats,
+pub struct WorkerShared {
+    /// Answers requests.
+    pub http: Arc<Http>,
+    /// Where the registry's answers come.
+    pub lookups: Mailboxes<Completion>,
+    /// The settings that may change.
+    pub live: LiveSettings,
+    /// Where what is counted is summed.
+    pub counters: Counters,
     /// Connections of one worker.
-    pub(super) connections_max: usize,
+    pub connections_max: usize,
     /// Connections of one address to one worker; 0 for no limit.
-    pub(super) per_address_max: usize,
-    /// Whether to stop.
-    pub(super) stop: Arc<Stop>,
+    pub per_address_max: usize,
     /// What time is counted from.
-    pub(super) epoch: Instant,
+    pub epoch: Instant,
     /// Sent to a connection that is turned away.
-    pub(super) farewell: Arc<[u8]>,
+    pub overloaded: Arc<[u8]>,
 }
 
 /// Tells the workers to stop; whoever begins it calls their wakers then.
 #[derive(Default)]
-pub(super) struct Stop(OnceLock<Instant>);
+pub(in crate::server) struct Stop(OnceLock<Instant>);
 
 impl Stop {
     /// Has the workers stop: what is being answered then has `grace` to be answered.
-    pub(super) fn begin(&self, grace: Duration) {
+    pub(in crate::server) fn begin(&self, grace: Duration) {
         self.0.get_or_init(|| Instant::now() + grace);
     }
 
@@ -87,69 +89,78 @@ impl Stop {
     }
 }
 
+/// What one worker is given beside what all share.
+pub(in crate::server) struct Own {
+    /// Its index, and how many workers there are.
+    pub(in crate::server) index: u16,
+    pub(in crate::server) workers: usize,
+    /// Where its waker is registered already.
+    pub(in crate::server) poll: Poll,
+    pub(in crate::server) listeners: Vec<Listener>,
+    /// What its choices follow from; nobody must be able to guess it.
+    pub(in crate::server) seed: u64,
+}
+
 /// One worker; see the module.
-pub(super) struct Worker {
-    common: Common,
+pub(in crate::server) struct Worker {
+    shared: WorkerShared,
+    stop: Arc<Stop>,
     index: u16,
     poll: Poll,
     listeners: Vec<Listener>,
-    /// Listeners that may have more to accept.
+    /// Listeners that may have more to accept, by position.
     listening: Vec<usize>,
+    /// The list that `listening` is exchanged for, so that no round allocates.
+    spare_positions: Vec<usize>,
     /// Listeners that could accept nothing for want of descriptors or memory: tried again at the
     /// next tick.
     exhausted: Vec<usize>,
-    slots: Slots<Resident>,
-    /// Connections that can go on.
-    busy: Vec<SlotId>,
-    deadlines: Deadlines,
-    due: Vec<(SlotId, u64)>,
-    per_address: PerAddress,
+    connections: Connections<TcpStream>,
+    scratch: Scratch,
+    live: LiveReader,
+    now: Millis,
     sweep: Sweep,
-    batch: Batch,
-    bench: Bench,
-    counter: Counter,
     /// When a connection was last turned away or kept waiting, while that goes on.
     crowded_at: Option<Millis>,
 }
 
 impl Worker {
-    /// A worker over `poll`, where its waker is registered already.
-    pub(super) fn new(
-        common: Common,
-        index: u16,
-        poll: Poll,
-        mut listeners: Vec<Listener>,
+    /// A worker over its poll and its listeners.
+    ///
+    /// # Errors
+    /// When the poll cannot watch a listener.
+    pub(in crate::server) fn new(
+        shared: WorkerShared,
+        own: Own,
+        stop: Arc<Stop>,
     ) -> io::Result<Worker> {
+        let Own { index, workers, poll, mut listeners, seed } = own;
         for (position, listener) in listeners.iter_mut().enumerate().take(LISTENERS_MAX) {
-            poll.registry().register(
-                &mut listener.socket,
-                Token(WAKER.0 - 1 - position),
-                Interest::READABLE,
-            )?;
+            let token = Token(WAKER.0 - 1 - position);
+            poll.registry().register(&mut listener.socket, token, Interest::READABLE)?;
         }
-        let bench = Bench {
-            desk: Desk::new(fastrand::u64(..)),
-            input: vec![0; common.limits.request_bytes_max].into(),
-            output: vec![0; OUTPUT_BYTES].into(),
-            now: Millis::default(),
+        let settings = ConnectionSettings {
+            worker: index,
+            connections_max: shared.connections_max,
+            per_address_max: shared.per_address_max,
+            output_bytes: OUTPUT_BYTES,
         };
+        let watched = poll.registry().try_clone()?;
         Ok(Worker {
-            listening: (0..listeners.len()).collect(),
-            exhausted: Vec::new(),
-            slots: Slots::new(common.connections_max),
-            busy: Vec::new(),
-            deadlines: Deadlines::new(bench.now),
-            due: Vec::new(),
-            per_address: PerAddress::new(common.per_address_max),
-            sweep: Sweep::new(usize::from(index), common.workers),
-            counter: Counter::new(common.stats.clone(), usize::from(index)),
-            batch: Batch::new(common.limits.request_bytes_max),
-            common,
+            stop,
             index,
+            listening: (0..listeners.len()).collect(),
+            spare_positions: Vec::new(),
+            exhausted: Vec::new(),
+            connections: Connections::new(&settings, Arc::clone(&shared.http), watched),
+            scratch: Scratch::new(seed, shared.counters.local()),
+            live: shared.live.reader(),
+            now: Millis::default(),
+            sweep: Sweep::new(usize::from(index), workers),
+            crowded_at: None,
+            shared,
             poll,
             listeners,
-            bench,
-            crowded_at: None,
         })
     }
 
@@ -157,157 +168,94 @@ impl Worker {
     ///
     /// # Errors
     /// When the poll fails: there is no going on then.
-    pub(super) fn run(mut self) -> io::Result<()> {
+    pub(in crate::server) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         loop {
-            match self.common.stop.deadline() {
+            match self.stop.deadline() {
                 None => self.round(&mut events, TICK)?,
                 Some(deadline) => return self.finish(&mut events, deadline),
             }
         }
     }
 
-    fn round(&mut self, events: &mut Events, patience: Duration) -> io::Result<()> {
-        self.wait(events, patience)?;
+    fn round(&mut self, events: &mut Events, wait: Duration) -> io::Result<()> {
+        self.wait(events, wait)?;
         for event in events.iter() {
             match event.token() {
-                WAKER => self.take_completions(),
+                WAKER => self.take_late_answers(),
                 token => match SlotId::of(token) {
-                    Some(id) => self.ready(id, event),
-                    None => self.hear(WAKER.0 - 1 - token.0),
+                    Some(id) => {
+                        let (connections, mut round) = self.lend();
+                        connections.ready(id, event.into(), &mut round);
+                    }
+                    None => self.note_listener(WAKER.0 - 1 - token.0),
                 },
             }
         }
-        self.answer_batch();
-        self.go_on();
+        let (connections, mut round) = self.lend();
+        connections.answer_batch(&mut round);
+        connections.go_on(&mut round);
         self.accept();
         self.housekeep();
         Ok(())
     }
 
-    /// Waits for events, for `patience` at most, and not at all while there is work left over; then
-    /// reads the clock.
-    fn wait(&mut self, events: &mut Events, patience: Duration) -> io::Result<()> {
-        let idle = self.busy.is_empty() && self.listening.is_empty();
-        let timeout = if idle { patience } else { Duration::ZERO };
-        match self.poll.poll(events, Some(timeout)) {
+    /// Waits for events, for `wait` at most, and not at all while there is work left over; then
+    /// reads the clock and looks for newer settings.
+    fn wait(&mut self, events: &mut Events, wait: Duration) -> io::Result<()> {
+        let idle = !self.connections.can_go_on() && self.listening.is_empty();
+        match self.poll.poll(events, Some(if idle { wait } else { Duration::ZERO })) {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
-            _ => self.bench.now = super::now(self.common.epoch),
+            _ => self.now = Millis(millis(self.shared.epoch.elapsed())),
         }
+        self.live.look();
         Ok(())
     }
 
-    /// A connection's socket has something to tell.
-    fn ready(&mut self, id: SlotId, event: &Readiness) {
-        match self.slots.find(id).map(|resident| resident.note(event)) {
-            Some(true) => self.gather(id),
-            Some(false) => self.close(id),
-            None => {}
+    /// The connections, and this round to serve them in.
+    fn lend(&mut self) -> (&mut Connections<TcpStream>, Round<'_>) {
+        let Worker { connections, scratch, live, now, .. } = self;
+        (connections, Round { now: *now, live: live.seen(), scratch })
+    }
+
+    fn take_late_answers(&mut self) {
+        while let Some(late) = self.next_late_answer() {
+            let (connections, mut round) = self.lend();
+            connections.complete(late, &mut round);
         }
     }
 
-    /// Reads from a connection, to answer it with others; one with something else to do goes its
-    /// own way.
-    fn gather(&mut self, id: SlotId) {
-        if self.batch.is_full() {
-            self.answer_batch();
-        }
-        let Some(resident) = self.slots.find(id) else { return };
-        if !self.batch.take(id, resident) {
-            self.advance(id);
-        }
-    }
-
-    fn answer_batch(&mut self) {
-        let shared = Shared { tracker: &self.common.tracker, limits: &self.common.limits };
-        self.batch.answer(&mut self.slots, &mut self.bench, &shared);
-        for at in 0.. {
-            match self.batch.connection(at) {
-                None => break,
-                Some((id, true)) => self.close(id),
-                Some((id, false)) => self.advance(id),
-            }
-        }
-        self.batch.clear();
-    }
-
-    fn take_completions(&mut self) {
-        // A completion that comes too late may be for a connection that has been read from since.
-        self.answer_batch();
-        while let Some(completion) = self.common.tracker.next_completion(self.index) {
-            self.complete(completion);
-        }
-    }
-
-    fn complete(&mut self, completion: Completion) {
-        let Ticket { slot, generation, .. } = completion.ticket();
-        let id = SlotId { index: slot, generation };
-        let shared = Shared { tracker: &self.common.tracker, limits: &self.common.limits };
-        let Some(resident) = self.slots.find(id) else { return self.counter.count(Event::Late) };
-        match resident.in_round(&mut self.bench, &shared, |connection, _, round| {
-            connection.complete(completion, round);
-        }) {
-            Some(_) => self.close(id),
-            None => self.advance(id),
-        }
-    }
-
-    /// Takes a connection as far as it comes.
-    fn advance(&mut self, id: SlotId) {
-        let shared = Shared { tracker: &self.common.tracker, limits: &self.common.limits };
-        let Some(resident) = self.slots.find(id) else { return };
-        match resident.advance(&mut self.bench, &shared) {
-            Fate::Over => self.close(id),
-            Fate::Busy => {
-                if !std::mem::replace(&mut resident.listed, true) {
-                    self.busy.push(id);
-                }
-            }
-            Fate::Blocked => {
-                self.deadlines.set(id, resident.connection.deadline(), &mut resident.scheduled);
-                if resident.register(self.poll.registry(), id.token()).is_err() {
-                    self.close(id);
-                }
-            }
-        }
-    }
-
-    fn close(&mut self, id: SlotId) {
-        if let Some(resident) = self.slots.remove(id) {
-            self.per_address.leave(resident.ip);
-        }
-    }
-
-    fn go_on(&mut self) {
-        for id in std::mem::take(&mut self.busy) {
-            if let Some(resident) = self.slots.find(id) {
-                resident.listed = false;
-                self.advance(id);
-            }
-        }
+    fn next_late_answer(&self) -> Option<LateAnswer> {
+        let lookup = self.shared.lookups.take(self.index).map(LateAnswer::Lookup);
+        lookup.or_else(|| self.shared.http.take_full_scrape(self.index))
     }
 
     /// A listener has something to tell. One that is on a list already will be turned to all the
     /// same.
-    fn hear(&mut self, position: usize) {
+    fn note_listener(&mut self, position: usize) {
         if !self.listening.contains(&position) && !self.exhausted.contains(&position) {
             self.listening.push(position);
         }
     }
 
     fn accept(&mut self) {
-        for position in std::mem::take(&mut self.listening) {
-            self.accept_from(position);
-        }
-        self.answer_batch();
+        let spare = std::mem::take(&mut self.spare_positions);
+        let mut listening = std::mem::replace(&mut self.listening, spare);
+        listening.drain(..).for_each(|position| self.accept_from(position));
+        self.spare_positions = listening;
+        let (connections, mut round) = self.lend();
+        connections.answer_batch(&mut round);
     }
 
     fn accept_from(&mut self, position: usize) {
         for _ in 0..ACCEPTS_PER_ROUND_MAX {
             let Some(listener) = self.listeners.get_mut(position) else { return };
-            match listener.accept(&self.common.farewell) {
-                Accepted::Connection(stream, peer) => self.welcome(stream, canonical(peer.ip())),
-                Accepted::TurnedAway => self.note_turned_away("out of file descriptors"),
+            match listener.accept(&self.shared.overloaded) {
+                Accepted::Connection(stream, peer) => self.take_in(stream, canonical(peer.ip())),
+                Accepted::TurnedAway => {
+                    self.scratch.counters.count(Counter::TurnedAway);
+                    self.note_crowd("out of file descriptors");
+                }
                 Accepted::Drained => return,
                 Accepted::Exhausted => {
                     self.note_crowd("out of file descriptors or memory");
@@ -318,43 +266,26 @@ impl Worker {
         self.listening.push(position);
     }
 
-    fn welcome(&mut self, stream: TcpStream, ip: IpAddr) {
-        self.counter.count(Event::Accepted);
-        if self.slots.is_full() {
-            self.note_turned_away("as many connections as connections_max allows");
-            return turn_away(stream, &self.common.farewell);
+    fn take_in(&mut self, stream: TcpStream, ip: IpAddr) {
+        self.scratch.counters.count(Counter::Accepted);
+        let (connections, mut round) = self.lend();
+        let Err((stream, why)) = connections.accept(stream, ip, &mut round) else { return };
+        self.scratch.counters.count(Counter::TurnedAway);
+        if why == Refused::Full {
+            self.note_crowd("as many connections as connections_max allows");
         }
-        if !self.per_address.admit(ip) {
-            self.counter.count(Event::TurnedAway);
-            return turn_away(stream, &self.common.farewell);
-        }
-        let (worker, now, limits) = (self.index, self.bench.now, &self.common.limits);
-        let resident = |SlotId { index: slot, generation }| {
-            Resident::new(
-                stream,
-                ip,
-                Connection::new(ip, Ticket { worker, slot, generation }, now, limits),
-            )
-        };
-        if let Some(id) = self.slots.insert_with(resident) {
-            self.gather(id);
-        }
-    }
-
-    fn note_turned_away(&mut self, why: &str) {
-        self.counter.count(Event::TurnedAway);
-        self.note_crowd(why);
+        turn_away(stream, &self.shared.overloaded);
     }
 
     /// Connections are turned away or kept waiting: logged once for as long as it goes on.
     fn note_crowd(&mut self, why: &str) {
-        if self.crowded_at.replace(self.bench.now).is_none() {
+        if self.crowded_at.replace(self.now).is_none() {
             log::warn!("worker {} turns connections away: {why}", self.index);
         }
     }
 
     fn note_end_of_crowd(&mut self) {
-        if self.crowded_at.is_some_and(|at| self.bench.now.since(at) > CROWD_OVER_MS) {
+        if self.crowded_at.is_some_and(|at| self.now.since(at) > CROWDED_MS) {
             self.crowded_at = None;
             log::info!("worker {} has room for connections again", self.index);
         }
@@ -362,61 +293,39 @@ impl Worker {
 
     /// Once a round: what time has brought, and the counters.
     fn housekeep(&mut self) {
-        if self.deadlines.take_due(self.bench.now, &mut self.due) {
-            for (id, tick) in std::mem::take(&mut self.due) {
-                self.check_deadline(id, tick);
-            }
+        let (connections, mut round) = self.lend();
+        if connections.check_deadlines(&mut round) {
             self.listening.append(&mut self.exhausted);
             self.note_end_of_crowd();
         }
-        self.common.tracker.store().sweep(&mut self.sweep, self.bench.now);
-        self.counter.publish(&self.bench.desk.tally);
-    }
-
-    fn check_deadline(&mut self, id: SlotId, tick: u64) {
-        let shared = Shared { tracker: &self.common.tracker, limits: &self.common.limits };
-        let Some(resident) = self.slots.find(id).filter(|resident| resident.scheduled.is(tick))
-        else {
-            return;
-        };
-        if resident.connection.deadline() > self.bench.now {
-            return self.deadlines.set(id, resident.connection.deadline(), &mut resident.scheduled);
-        }
-        self.counter.count(Event::TimedOut);
-        match resident
-            .in_round(&mut self.bench, &shared, |connection, _, round| connection.expire(round))
-        {
-            Some(_) => self.close(id),
-            None => self.advance(id),
-        }
+        let limits = &self.live.seen().swarm;
+        self.shared.http.tracker().store().sweep(&mut self.sweep, self.now, limits);
+        self.scratch.counters.set(Gauge::OpenConnections, self.connections.len());
+        self.scratch.counters.publish();
     }
 
     /// Stops accepting, after those who are queued already, answers what has arrived, and closes
-    /// what is not being answered then; the rest has until the grace is over.
+    /// what is not being answered then; the rest has until `deadline`.
     fn finish(&mut self, events: &mut Events, deadline: Instant) -> io::Result<()> {
         self.listening = (0..self.listeners.len()).collect();
         while !self.listening.is_empty() && Instant::now() < deadline {
             self.accept();
         }
         self.listeners.clear();
-        // Each of these rounds brings the next of those that had something to tell when it was told
-        // to stop.
-        for _ in 0..=self.slots.len() / EVENTS_MAX {
+        // One round attends to EVENTS_MAX connections at most, and any of them may have had a
+        // request waiting in its socket when the stop was asked for.
+        for _ in 0..=self.connections.len() / EVENTS_MAX {
             self.round(events, Duration::ZERO)?;
         }
         while Instant::now() < deadline {
-            let ids: Vec<SlotId> = self.slots.ids().collect();
-            for id in ids {
-                if self.slots.find(id).is_some_and(|resident| !resident.connection.is_answering()) {
-                    self.close(id);
-                }
-            }
-            if self.slots.is_empty() {
+            let (connections, mut round) = self.lend();
+            connections.close_idle(&mut round);
+            if connections.is_empty() {
                 break;
             }
             self.round(events, TICK)?;
         }
-        self.counter.publish(&self.bench.desk.tally);
+        self.scratch.counters.publish();
         Ok(())
     }
 }
@@ -427,27 +336,30 @@ mod tests {
     use crate::tests::harness;
 
     fn worker() -> Worker {
-        let common = Common {
-            tracker: Arc::new(harness::tracker(harness::policy())),
-            limits: harness::LIMITS,
-            workers: 1,
-            stats: Stats::new(1),
+        let site = harness::Site::new(harness::policy());
+        let shared = WorkerShared {
+            http: Arc::clone(&site.http),
+            lookups: site.lookups.clone(),
+            live: LiveSettings::new(site.live.clone()),
+            counters: Counters::default(),
             connections_max: 1,
             per_address_max: 0,
-            stop: Arc::default(),
             epoch: Instant::now(),
-            farewell: Arc::default(),
+            overloaded: Arc::default(),
         };
-        Worker::new(common, 0, Poll::new().unwrap(), Vec::new()).unwrap()
+        let poll = Poll::new().unwrap();
+        let own = Own { index: 0, workers: 1, poll, listeners: Vec::new(), seed: 7 };
+        Worker::new(shared, own, Arc::default()).unwrap()
     }
 
     #[test]
     fn a_listener_is_listed_once_however_often_it_tells() {
         let mut worker = worker();
-        (0..3).for_each(|_| worker.hear(0));
+        (0..3).for_each(|_| worker.note_listener(0));
         assert_eq!(worker.listening, [0]);
         worker.exhausted.append(&mut worker.listening);
-        (0..3).for_each(|_| worker.hear(0));
-        assert_eq!((worker.listening, worker.exhausted), (vec![], vec![0]));
+        (0..3).for_each(|_| worker.note_listener(0));
+        assert!(worker.listening.is_empty(), "an exhausted one waits for the tick");
+        assert_eq!(worker.exhausted, [0]);
     }
 }

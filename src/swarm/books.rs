@@ -12,15 +12,15 @@
 //! without announces is gone sooner, unless it is owed to a database that cannot be written to:
 //! after 18 hours of that an old verdict may be believed for as long again.
 
-use super::Verdict;
+use crate::bounds::{LIFETIME_MS_MAX, VERDICT_MS_MAX};
 use crate::ids::Millis;
+use crate::listing::{Listing, REFRESH_RETRY_MS, Verdict};
 
-/// The listing in its two bits, the flags, the hour, the time.
-const LISTING_MASK: u32 = 0b11;
-const SHUT: u32 = 1 << 2;
-const DIRTY: u32 = 1 << 3;
-const ACTIVE: u32 = 1 << 4;
-const TAKEN: u32 = 1 << 5;
+/// The listing's number, the flags, the hour, the time.
+const LISTING_MASK: u32 = (1 << Listing::BITS) - 1;
+const DIRTY: u32 = 1 << Listing::BITS;
+const ACTIVE: u32 = DIRTY << 1;
+const TAKEN: u32 = ACTIVE << 1;
 const HOUR_SHIFT: u32 = 6;
 const HOUR_MASK: u32 = 0b11_1111 << HOUR_SHIFT;
 const TIME_SHIFT: u32 = 12;
@@ -31,32 +31,11 @@ const HOUR_MS_SHIFT: u32 = 22;
 /// A unit of time is 2^7 ms.
 const TIME_MS_SHIFT: u32 = 7;
 
-/// The longest time that a verdict may be believed for, milliseconds; see the module's limits.
-pub const VERDICT_MS_MAX: u64 = 12 * 3_600_000;
-/// The longest life of a peer, and so of a swarm without announces: twice the longest interval of 3
-/// h.
-const SILENT_MS_MAX: u64 = 6 * 3_600_000;
+/// A verdict lasts for less than half of the times there are, and so does a swarm without announces.
 const _: () = assert!(
     VERDICT_MS_MAX < 1 << (TIME_BITS - 1 + TIME_MS_SHIFT)
-        && SILENT_MS_MAX < 1 << (TIME_BITS - 1 + TIME_MS_SHIFT)
+        && LIFETIME_MS_MAX < 1 << (TIME_BITS - 1 + TIME_MS_SHIFT)
 );
-
-/// After a stale verdict was reported to one caller, the time until the next one is told, should no
-/// newer one have come by then.
-pub(crate) const REFRESH_RETRY_MS: u64 = 1_000;
-
-/// What is known of a torrent's registration.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Listing {
-    /// There is no list: nothing to ask, nothing to write.
-    NoList,
-    /// The list could not be asked so far.
-    Unasked,
-    /// Not listed: what is counted stays in memory.
-    Unlisted,
-    /// Listed: what is counted is written back.
-    Listed,
-}
 
 /// See the module.
 #[derive(Clone, Copy, Debug)]
@@ -96,29 +75,28 @@ impl Books {
     /// Takes over what the database says; its count only when that is known to hold what has been
     /// written.
     pub(super) fn learn(&mut self, verdict: Verdict, count_is_current: impl FnOnce() -> bool) {
-        let newly_listed = verdict.listing == Listing::Listed && self.listing() != Listing::Listed;
+        let newly_listed = verdict.listing == Listing::Listed
+            && !matches!(self.listing(), Listing::Listed | Listing::Banned);
         if verdict.listing == Listing::Listed && self.marks & TAKEN == 0 && count_is_current() {
             self.written = verdict.downloaded;
         }
         self.set_verdict(verdict);
-        self.marks &= !SHUT;
         if newly_listed {
             self.marks |= DIRTY | ACTIVE;
         }
     }
 
     fn set_verdict(&mut self, verdict: Verdict) {
-        self.marks = self.marks & !LISTING_MASK | verdict.listing as u32;
+        self.set_listing(verdict.listing);
         self.set_fresh_until(verdict.fresh_until);
     }
 
     pub(super) fn listing(&self) -> Listing {
-        match self.marks & LISTING_MASK {
-            0 => Listing::NoList,
-            1 => Listing::Unasked,
-            2 => Listing::Unlisted,
-            _ => Listing::Listed,
-        }
+        Listing::of_number(self.marks & LISTING_MASK)
+    }
+
+    fn set_listing(&mut self, listing: Listing) {
+        self.marks = self.marks & !LISTING_MASK | listing.number();
     }
 
     /// Whether the verdict is past its time; true for one announcer at a time, who waits for a
@@ -146,16 +124,13 @@ impl Books {
         self.marks = self.marks & ((1 << TIME_SHIFT) - 1) | time(until) << TIME_SHIFT;
     }
 
-    /// Whether nobody is let in: the torrent is banned, and its books are kept only until they are
-    /// written.
-    pub(super) fn is_shut(&self) -> bool {
-        self.marks & SHUT != 0
-    }
-
-    /// The database bans the torrent. So it lists it, and what was counted is owed to it.
-    pub(super) fn shut(&mut self) {
-        let dirty = if self.unwritten > 0 { DIRTY } else { 0 };
-        self.marks = self.marks & !LISTING_MASK | Listing::Listed as u32 | SHUT | dirty;
+    /// The database bans the torrent. What was counted is owed to it as if it listed it; then the
+    /// books need not be kept.
+    pub(super) fn ban(&mut self) {
+        if self.unwritten > 0 {
+            self.marks |= DIRTY;
+        }
+        self.set_listing(Listing::Banned);
     }
 
     /// A completion.
@@ -181,14 +156,17 @@ impl Books {
         match self.listing() {
             Listing::NoList | Listing::Unlisted => self.marks & TAKEN != 0,
             Listing::Unasked => self.unwritten > 0,
-            Listing::Listed => self.marks & (DIRTY | TAKEN) != 0 || self.unwritten > 0,
+            Listing::Listed | Listing::Banned => {
+                self.marks & (DIRTY | TAKEN) != 0 || self.unwritten > 0
+            }
         }
     }
 
     /// What is to be written, unless nothing is or an earlier batch is under way. It counts as
     /// under way until [`Books::settle`].
     pub(super) fn take_owed(&mut self, now: Millis) -> Option<Owed> {
-        if self.listing() != Listing::Listed || self.marks & (DIRTY | TAKEN) != DIRTY {
+        let is_written = matches!(self.listing(), Listing::Listed | Listing::Banned);
+        if !is_written || self.marks & (DIRTY | TAKEN) != DIRTY {
             return None;
         }
         let owed = Owed { downloads: self.unwritten, active: self.marks & ACTIVE != 0 };
@@ -265,14 +243,15 @@ mod tests {
         for listing in [Listing::Unasked, Listing::Unlisted, Listing::Listed] {
             let mut books = Books::new(Verdict { listing, ..listed(0, 0) });
             books.count_download();
-            books.shut();
+            books.ban();
             assert_eq!(
                 books.take_owed(Millis(0)).map(|owed| owed.downloads),
                 Some(1),
                 "{listing:?}"
             );
             books.settle(1);
-            assert!(books.is_shut() && !books.owes(), "{listing:?}");
+            assert_eq!(books.listing(), Listing::Banned, "{listing:?}");
+            assert!(!books.owes(), "{listing:?}");
         }
     }
 

@@ -7,8 +7,9 @@
 //!
 //! Limits: [`PEERS_MAX`] peers; whatever numwant says, there are no more.
 
-use super::run::{state, wire};
-use crate::ids::{Family, PEER_ID_BYTES, PEER_V4_BYTES, PEER_V6_BYTES, PeerId};
+use crate::ids::{Family, PEER_ID_BYTES, PEER_V6_BYTES, PeerId};
+use crate::swarm::announcement::Announcement;
+use crate::swarm::run::{STATE_BYTES, state, wire};
 
 /// The most peers of one answer.
 pub const PEERS_MAX: usize = 500;
@@ -17,9 +18,9 @@ pub const PEERS_MAX: usize = 500;
 pub struct Chosen {
     family: Family,
     count: usize,
+    want_ids: bool,
     want_crypto_flags: bool,
     wire: Box<[u8]>,
-    ids_count: usize,
     ids: Box<[PeerId]>,
     crypto_flags: Box<[u8]>,
 }
@@ -30,9 +31,9 @@ impl Chosen {
         Chosen {
             family: Family::V4,
             count: 0,
+            want_ids: false,
             want_crypto_flags: false,
             wire: vec![0; PEERS_MAX * PEER_V6_BYTES].into_boxed_slice(),
-            ids_count: 0,
             ids: vec![PeerId([0; PEER_ID_BYTES]); PEERS_MAX].into_boxed_slice(),
             crypto_flags: vec![0; PEERS_MAX].into_boxed_slice(),
         }
@@ -53,33 +54,40 @@ impl Chosen {
         self.wire.get(..self.count * self.family.peer_bytes()).unwrap_or_default()
     }
 
-    /// The peer ids in the same order; empty when they were not asked for or are not kept.
-    pub fn ids(&self) -> &[PeerId] {
-        self.ids.get(..self.ids_count).unwrap_or_default()
+    /// The peer ids in the same order; none when they were not asked for or are not kept.
+    pub fn ids(&self) -> Option<&[PeerId]> {
+        self.want_ids.then(|| self.ids.get(..self.count).unwrap_or_default())
     }
 
-    /// One byte a peer in the same order, 1 for a peer that requires encryption; empty when they
+    /// One byte a peer in the same order, 1 for a peer that requires encryption; none when they
     /// were not asked for.
-    pub fn crypto_flags(&self) -> &[u8] {
-        let count = if self.want_crypto_flags { self.count } else { 0 };
-        self.crypto_flags.get(..count).unwrap_or_default()
+    pub fn crypto_flags(&self) -> Option<&[u8]> {
+        self.want_crypto_flags.then(|| self.crypto_flags.get(..self.count).unwrap_or_default())
     }
 
-    /// Forgets the last answer.
-    pub(super) fn clear(&mut self, family: Family, want_crypto_flags: bool) {
-        (self.family, self.want_crypto_flags) = (family, want_crypto_flags);
-        (self.count, self.ids_count) = (0, 0);
+    /// Whether [`Chosen::ids`] are wanted and kept.
+    pub(super) fn want_ids(&self) -> bool {
+        self.want_ids
     }
 
-    /// Appends as many peers as there is room for; `ids` is empty where none are kept or wanted.
+    /// Forgets the last answer; the next is for `announce`, of a store that keeps peer ids or not.
+    pub(super) fn clear(&mut self, announce: &Announcement, ids_kept: bool) {
+        self.family = announce.peer.family();
+        self.count = 0;
+        self.want_ids = announce.want_ids && ids_kept;
+        self.want_crypto_flags = announce.want_crypto_flags;
+    }
+
+    /// Appends as many peers as there is room for. There are as many `ids` where they are wanted,
+    /// none elsewhere.
     pub(super) fn extend<const SLOT: usize>(
         &mut self,
         slots: &[[u8; SLOT]],
         ids: &[[u8; PEER_ID_BYTES]],
     ) {
         let slots = &slots[..slots.len().min(PEERS_MAX - self.count)];
-        let peer_bytes = if SLOT == super::run::SLOT_V4 { PEER_V4_BYTES } else { PEER_V6_BYTES };
-        let places = self.wire[self.count * peer_bytes..].chunks_exact_mut(peer_bytes);
+        let places =
+            self.wire[self.count * wire_bytes::<SLOT>()..].chunks_exact_mut(wire_bytes::<SLOT>());
         for (place, slot) in places.zip(slots) {
             place.copy_from_slice(wire(slot));
         }
@@ -88,26 +96,33 @@ impl Chosen {
                 *flag = u8::from(state(slot).requires_crypto());
             }
         }
-        self.count += slots.len();
-        let ids = &ids[..ids.len().min(PEERS_MAX - self.ids_count)];
-        for (place, id) in self.ids[self.ids_count..].iter_mut().zip(ids) {
+        for (place, id) in self.ids[self.count..].iter_mut().zip(ids) {
             *place = PeerId(*id);
         }
-        self.ids_count += ids.len();
+        self.count += slots.len();
     }
 
-    /// Puts one peer in the place of an earlier one, or at the end.
+    /// Puts one peer in the place of an earlier one, or behind the last. There is an id where they
+    /// are wanted.
     pub(super) fn put<const SLOT: usize>(
         &mut self,
         place: usize,
-        slot: &[[u8; SLOT]],
-        id: &[[u8; PEER_ID_BYTES]],
+        slot: &[u8; SLOT],
+        id: Option<&[u8; PEER_ID_BYTES]>,
     ) {
-        let (count, ids_count) = (self.count, self.ids_count);
-        (self.count, self.ids_count) = (place, place.min(ids_count));
-        self.extend(slot, id);
-        (self.count, self.ids_count) = (self.count.max(count), self.ids_count.max(ids_count));
+        let peer_bytes = wire_bytes::<SLOT>();
+        self.wire[place * peer_bytes..][..peer_bytes].copy_from_slice(wire(slot));
+        self.crypto_flags[place] = u8::from(state(slot).requires_crypto());
+        if let Some(id) = id {
+            self.ids[place] = PeerId(*id);
+        }
+        self.count = self.count.max(place + 1);
     }
+}
+
+/// Bytes of a slot that go out.
+const fn wire_bytes<const SLOT: usize>() -> usize {
+    SLOT - STATE_BYTES
 }
 
 impl Default for Chosen {

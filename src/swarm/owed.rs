@@ -1,37 +1,20 @@
-//! What the database is to be told: found by walking the shards, as nothing is noted anywhere else.
+//! What the database is to be told, and what it is to be asked: found by walking all torrents, as
+//! nothing is noted anywhere else.
 //!
-//! Owns: a walk that looks at every torrent once, a little under each lock, and takes what is owed.
-//! A torrent that was taken stays in memory until it is settled, and is not taken again before.
+//! Owns: the taking of what is owed. A torrent that was taken stays in memory until it is settled,
+//! and is not taken again before.
 //!
-//! Never: writes anything; `registry::flush` does.
+//! Never: writes or asks anything; `registry` does.
 //!
-//! Limits: [`HOLD_TORRENTS`] torrents looked at under one lock; the caller says how many it takes
-//! at a time. A torrent that is moved by the removal of another may be missed, and is met by the
-//! next walk.
+//! Limits: the caller says how many torrents it takes at a time.
 
-use super::{Counts, SHARDS, Store};
 use crate::ids::{InfoHash, Millis};
-use crate::swarm::Listing;
+use crate::listing::Listing;
+use crate::swarm::announcement::Counts;
 use crate::swarm::books::{self, Books};
+use crate::swarm::store::Store;
 use crate::swarm::torrent::Torrent;
-
-/// Torrents looked at under one lock: a cache line each, some 20 us when none of them is in the
-/// cache.
-const HOLD_TORRENTS: usize = 1024;
-
-/// Where a walk over all torrents has come.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Walk {
-    shard: usize,
-    at: usize,
-}
-
-impl Walk {
-    /// Whether every torrent has been looked at.
-    pub fn is_over(&self) -> bool {
-        self.shard >= SHARDS
-    }
-}
+use crate::swarm::walk::Walk;
 
 /// What is owed of one torrent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,7 +68,7 @@ impl Store {
     ) {
         let full = found.len() + room;
         self.walk(walk, |torrent| {
-            if !torrent.books.is_shut() && is_wanted(&torrent.books) {
+            if torrent.books.listing() != Listing::Banned && is_wanted(&torrent.books) {
                 found.push(torrent.info_hash);
             }
             found.len() < full
@@ -100,19 +83,14 @@ impl Store {
         });
     }
 
-    /// Calls `f` for every torrent that the database lists and that is not shut, with the
-    /// database's count of its downloads. No lock is held then.
-    pub fn for_each_listed(&self, mut f: impl FnMut(&InfoHash, u32)) {
-        let (mut walk, mut copied) = (Walk::default(), Vec::with_capacity(HOLD_TORRENTS));
-        while !walk.is_over() {
-            self.hold_walk(&mut walk, |torrent| {
-                if torrent.books.listing() == Listing::Listed && !torrent.books.is_shut() {
-                    copied.push((torrent.info_hash, torrent.books.written()));
-                }
-                true
-            });
-            copied.drain(..).for_each(|(hash, downloads)| f(&hash, downloads));
-        }
+    /// Calls `f` for every torrent that the database lists and does not ban, with the database's
+    /// count of its downloads. No lock is held then.
+    pub fn for_each_listed(&self, f: impl FnMut(&InfoHash, u32)) {
+        let count = |torrent: &Torrent| {
+            let is_listed = torrent.books.listing() == Listing::Listed;
+            is_listed.then(|| torrent.books.written())
+        };
+        self.for_each_copy(count, f);
     }
 
     /// Whether a torrent is in memory.
@@ -141,49 +119,21 @@ impl Store {
             self.forget_if_disposable(&mut shard, at);
         }
     }
-
-    /// Goes on with a walk, a hold at a time, until `f` has had enough.
-    fn walk(&self, walk: &mut Walk, mut f: impl FnMut(&mut Torrent) -> bool) {
-        while !walk.is_over() && self.hold_walk(walk, &mut f) {}
-    }
-
-    /// Goes on with a walk under one lock, once; false when `f` has had enough.
-    fn hold_walk(&self, walk: &mut Walk, mut f: impl FnMut(&mut Torrent) -> bool) -> bool {
-        let Some(line) = self.shards.get(walk.shard) else { return false };
-        let mut shard = line.0.lock();
-        let end = shard.len().min(walk.at.saturating_add(HOLD_TORRENTS));
-        while walk.at < end {
-            walk.at += 1;
-            if !f(shard.torrent_mut(walk.at - 1)) {
-                return false;
-            }
-        }
-        if walk.at >= shard.len() {
-            *walk = Walk { shard: walk.shard + 1, at: 0 };
-        }
-        true
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ids::{Crypto, Event, PeerAddr, PeerId};
-    use crate::swarm::{Announcement, Chosen, Newcomer, Settings, Sweep, Verdict};
+    use crate::listing::Verdict;
+    use crate::swarm::{Announcement, Chosen, Newcomer, StoreSettings, Sweep};
+    use crate::tests::announcement::{LIMITS, open_at};
 
     const LISTED: Verdict =
         Verdict { listing: Listing::Listed, downloaded: 7, fresh_until: Millis(30_000) };
 
     fn store() -> Store {
-        Store::new(
-            Settings {
-                lifetime_ms: 60_000,
-                peer_ids: false,
-                peers_max: 1 << 20,
-                torrents_max: 1 << 20,
-            },
-            5,
-        )
+        Store::new(StoreSettings { peer_ids: false }, 5)
     }
 
     fn say(store: &Store, torrent: u16, seeder: bool, event: Event) -> Counts {
@@ -204,7 +154,7 @@ mod tests {
         let (mut rng, mut chosen) = (fastrand::Rng::with_seed(1), Chosen::new());
         let counts = store.enter(
             &Newcomer { announce: &announce, verdict: LISTED },
-            Millis(0),
+            open_at(Millis(0)),
             &mut rng,
             &mut chosen,
         );
@@ -258,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn expired_and_shut_torrents_are_written_before_they_go() {
+    fn expired_and_banned_torrents_are_written_before_they_go() {
         let store = store();
         for torrent in 0..3_000 {
             say(&store, torrent, true, Event::Started);
@@ -266,11 +216,10 @@ mod tests {
         take(&store).iter().for_each(|owed| {
             store.settle(&owed.info_hash, 0);
         });
-        store.sweep(&mut Sweep::new(0, 1), Millis(0));
         let mut sweep = Sweep::new(0, 1);
-        store.sweep(&mut sweep, Millis(1));
-        store.sweep(&mut sweep, Millis(200_000));
-        assert_eq!((store.totals().torrents, store.totals().peers), (3_000, 0));
+        store.sweep(&mut sweep, Millis(1), &LIMITS);
+        store.sweep(&mut sweep, Millis(2 * LIMITS.lifetime_ms), &LIMITS);
+        assert_eq!((store.totals().torrents, store.totals().peers()), (3_000, 0));
         let taken = take(&store);
         assert!(
             taken.len() == 3_000
@@ -282,8 +231,11 @@ mod tests {
         });
         assert_eq!(store.totals().torrents, 0);
         say(&store, 9, true, Event::Started);
-        store.shut(&InfoHash([0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
-        assert_eq!((store.totals().torrents, store.totals().peers, take(&store).len()), (1, 0, 1));
+        store.ban(&InfoHash([0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
+        assert_eq!(
+            (store.totals().torrents, store.totals().peers(), take(&store).len()),
+            (1, 0, 1)
+        );
     }
 
     #[test]

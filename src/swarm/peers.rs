@@ -7,10 +7,10 @@
 //!
 //! Never: counts beyond its own peers, reads a clock, or hands out a peer (see `select`).
 
-use super::rules::Rules;
-use super::run::{Class, Peer, Run, SLOT_V4, SLOT_V6, key, state, wire};
-use super::state::{Stamp, State};
-use super::table::Table;
+use crate::swarm::rules::Rules;
+use crate::swarm::run::{Class, Peer, Run, SLOT_V4, SLOT_V6, state, wire};
+use crate::swarm::state::{Expiry, State};
+use crate::swarm::table::Table;
 
 /// The most peers in one run.
 const FEW_MAX: usize = 64;
@@ -143,11 +143,11 @@ impl<const SLOT: usize> Peers<SLOT> {
         {
             *self = Peers::many(run, rules);
         }
-        let stored = match self {
-            Peers::Few(run) => run.insert(class, peer, rules.ids),
-            Peers::Many(many) => many.table_mut(class).insert(class, peer, rules),
+        let (bucket, at) = match self {
+            Peers::Few(run) => (0, run.insert(class, peer, rules.ids)?),
+            Peers::Many(many) => many.table_mut(class).insert(class, peer, rules)?,
         };
-        if stored { self.find(&key(&peer.slot), class, rules) } else { None }
+        Some(Place { class, bucket, at })
     }
 
     /// Overwrites a peer with its newer self, of the class it has now, and says where it went.
@@ -170,14 +170,19 @@ impl<const SLOT: usize> Peers<SLOT> {
             }
             Peers::Many(many) => {
                 // A full bucket refuses the peer, which then stays among the class it was of.
-                let moved =
-                    class != place.class && many.table_mut(class).insert(class, peer, rules);
-                if !moved {
-                    many.table_mut(place.class).write(place.bucket, place.at, peer, rules.ids);
-                    return place;
+                if class != place.class
+                    && let Some((bucket, at)) = many.table_mut(class).insert(class, peer, rules)
+                {
+                    many.table_mut(place.class).remove(
+                        place.bucket,
+                        place.at,
+                        place.class,
+                        rules.ids,
+                    );
+                    return Place { class, bucket, at };
                 }
-                many.table_mut(place.class).remove(place.bucket, place.at, place.class, rules.ids);
-                self.find(&key(&peer.slot), class, rules).unwrap_or(place)
+                many.table_mut(place.class).write(place.bucket, place.at, peer, rules.ids);
+                place
             }
         }
     }
@@ -202,16 +207,16 @@ impl<const SLOT: usize> Peers<SLOT> {
         &mut self,
         from: Progress,
         budget: &mut usize,
-        now: Stamp,
+        expiry: Expiry,
         rules: &Rules,
     ) -> Option<Progress> {
         let left = match self {
             Peers::Few(run) => {
                 *budget = budget.saturating_sub(run.len());
-                run.expire(rules.ages, now, rules.ids);
+                run.expire(expiry, rules.ids);
                 None
             }
-            Peers::Many(many) => many.expire(from, budget, now, rules),
+            Peers::Many(many) => many.expire(from, budget, expiry, rules),
         };
         self.fit(rules);
         left
@@ -272,7 +277,7 @@ impl<const SLOT: usize> Many<SLOT> {
         &mut self,
         from: Progress,
         budget: &mut usize,
-        now: Stamp,
+        expiry: Expiry,
         rules: &Rules,
     ) -> Option<Progress> {
         let Progress { mut class, mut buckets } = from;
@@ -281,7 +286,7 @@ impl<const SLOT: usize> Many<SLOT> {
             buckets = buckets.min(table.buckets().len());
             while buckets > 0 && *budget > 0 {
                 buckets -= 1;
-                let touched = table.expire(buckets, class, now, rules);
+                let touched = table.expire(buckets, class, expiry, rules);
                 *budget = budget.saturating_sub(touched + 1);
                 buckets = buckets.min(table.buckets().len());
             }

@@ -1,5 +1,5 @@
-//! What holds for every swarm of a store: the keys of its hashes, its unit of age, and whether peer
-//! ids are kept.
+//! What holds for every swarm of a store from its begin: the keys of its hashes, and whether peer ids
+//! are kept.
 //!
 //! Info hashes, ports and (through `ip=`) addresses are chosen by strangers, who could pile them up
 //! in one place of a table whose hash they know. So both hashes are keyed, with keys that follow
@@ -9,13 +9,10 @@ use std::hash::{BuildHasher, Hasher};
 
 use ahash::RandomState;
 
-use super::state::Ages;
 use crate::ids::InfoHash;
 
 /// See the module.
 pub(super) struct Rules {
-    /// The unit of age.
-    pub(super) ages: Ages,
     /// Whether peer ids are kept beside the peers.
     pub(super) ids: bool,
     torrent_keys: RandomState,
@@ -23,13 +20,12 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// The rules of a store whose peers live `lifetime_ms` milliseconds; every key derives from
-    /// `seed`.
-    pub(super) fn new(lifetime_ms: u64, ids: bool, seed: u64) -> Rules {
+    /// Every key derives from `seed`.
+    pub(super) fn new(ids: bool, seed: u64) -> Rules {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut keys =
             || RandomState::with_seeds(rng.u64(..), rng.u64(..), rng.u64(..), rng.u64(..));
-        Rules { ages: Ages::new(lifetime_ms), ids, torrent_keys: keys(), peer_keys: keys() }
+        Rules { ids, torrent_keys: keys(), peer_keys: keys() }
     }
 
     /// The hash that finds a torrent.

@@ -18,11 +18,12 @@
 
 use std::ops::{ControlFlow, Range};
 
-use super::chosen::{Chosen, PEERS_MAX};
-use super::peers::{Peers, Place};
-use super::run::{Class, Run, state};
-use super::{Announcement, table};
 use crate::ids::{Crypto, PEER_ID_BYTES};
+use crate::swarm::announcement::Announcement;
+use crate::swarm::chosen::{Chosen, PEERS_MAX};
+use crate::swarm::peers::{Peers, Place};
+use crate::swarm::run::{Class, Run, state};
+use crate::swarm::table;
 
 /// Draws of a start before something surer but slower is done.
 const DRAWS_MAX: usize = 64;
@@ -36,18 +37,15 @@ pub(super) struct Want {
     pub(super) seeder: bool,
     /// Whether only peers that support encryption will do.
     pub(super) encrypted: bool,
-    /// Whether peer ids are wanted and kept.
-    pub(super) ids: bool,
 }
 
 impl Want {
-    /// What `announce` asks of a store that keeps peer ids or not.
-    pub(super) fn of(announce: &Announcement, ids_kept: bool) -> Want {
+    /// What `announce` asks for.
+    pub(super) fn of(announce: &Announcement) -> Want {
         Want {
             numwant: announce.numwant.min(PEERS_MAX),
             seeder: announce.seeder,
             encrypted: announce.crypto == Crypto::Required,
-            ids: announce.want_ids && ids_kept,
         }
     }
 }
@@ -61,9 +59,9 @@ pub(super) fn choose<const SLOT: usize>(
     chosen: &mut Chosen,
 ) {
     let numwant = want.numwant;
-    let leechers = Cycle::new(peers, Class::Leecher, asker, want.ids);
-    let seeders =
-        if want.seeder { Cycle::EMPTY } else { Cycle::new(peers, Class::Seeder, asker, want.ids) };
+    let cycle = |class| Cycle::new(peers, class, asker, chosen.want_ids());
+    let leechers = cycle(Class::Leecher);
+    let seeders = if want.seeder { Cycle::EMPTY } else { cycle(Class::Seeder) };
     let eligible = leechers.len + seeders.len;
     if numwant == 0 || eligible == 0 {
         return;
@@ -100,8 +98,8 @@ fn choose_encrypted<const SLOT: usize>(
             continue;
         }
         let mut take = |piece: Piece<'_, SLOT>| {
-            for peer in piece.peers().filter(Piece::supports_crypto) {
-                chosen.extend(peer.slots, peer.ids);
+            for (slot, id) in piece.encrypted() {
+                chosen.put(chosen.count(), slot, id);
                 if chosen.count() == numwant {
                     return ControlFlow::Break(());
                 }
@@ -117,10 +115,10 @@ fn choose_encrypted<const SLOT: usize>(
     }
     let mut seen = 0;
     let mut sample = |piece: Piece<'_, SLOT>| {
-        for peer in piece.peers().filter(Piece::supports_crypto) {
+        for (slot, id) in piece.encrypted() {
             let place = if seen < numwant { seen } else { rng.usize(0..=seen) };
             if place < numwant {
-                chosen.put(place, peer.slots, peer.ids);
+                chosen.put(place, slot, id);
             }
             seen += 1;
         }
@@ -255,14 +253,12 @@ impl<'a, const SLOT: usize> Piece<'a, SLOT> {
         }
     }
 
-    /// Its peers, one by one.
-    fn peers(self) -> impl Iterator<Item = Piece<'a, SLOT>> {
-        (0..self.slots.len()).map(move |at| self.cut(at..at + 1))
-    }
-
-    /// Whether its first peer does.
-    fn supports_crypto(&self) -> bool {
-        self.slots.first().is_some_and(|slot| state(slot).supports_crypto())
+    /// Its peers that support encryption, each with its id, if there are any.
+    fn encrypted(self) -> impl Iterator<Item = (&'a [u8; SLOT], Option<&'a [u8; PEER_ID_BYTES]>)> {
+        let peers = self.slots.iter().enumerate();
+        peers
+            .filter(|(_, slot)| state(slot).supports_crypto())
+            .map(move |(at, slot)| (slot, self.ids.get(at)))
     }
 }
 
@@ -270,7 +266,8 @@ impl<'a, const SLOT: usize> Piece<'a, SLOT> {
 mod tests {
     use super::*;
     use crate::ids::{Event, InfoHash, Millis, PeerAddr, PeerId};
-    use crate::swarm::{Newcomer, Settings, Store};
+    use crate::swarm::{Newcomer, Store, StoreSettings};
+    use crate::tests::announcement::open_at;
 
     fn addr(name: usize) -> PeerAddr {
         let [.., high, middle, low] = name.to_be_bytes();
@@ -295,14 +292,8 @@ mod tests {
             let seed = std::env::var("ANNOUNCED_SEED")
                 .map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
             println!("ANNOUNCED_SEED={seed}");
-            let settings = Settings {
-                lifetime_ms: 1 << 20,
-                peer_ids: false,
-                peers_max: u64::MAX,
-                torrents_max: u64::MAX,
-            };
             let mut swarm = Swarm {
-                store: Store::new(settings, seed),
+                store: Store::new(StoreSettings { peer_ids: false }, seed),
                 peers,
                 encrypted,
                 rng: fastrand::Rng::with_seed(seed),
@@ -327,7 +318,12 @@ mod tests {
                 want_ids: false,
                 want_crypto_flags: false,
             };
-            self.store.enter(&Newcomer::unlisted(&announce), Millis(0), &mut self.rng, chosen);
+            self.store.enter(
+                &Newcomer::without_list(&announce),
+                open_at(Millis(0)),
+                &mut self.rng,
+                chosen,
+            );
         }
 
         /// Asks `draws` times as peer `asker`. Panics unless each eligible peer came equally often,

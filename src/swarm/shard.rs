@@ -12,10 +12,10 @@ use std::mem;
 
 use hashbrown::HashTable;
 
-use super::room;
-use super::rules::Rules;
-use super::torrent::Torrent;
 use crate::ids::InfoHash;
+use crate::swarm::room;
+use crate::swarm::rules::Rules;
+use crate::swarm::torrent::Torrent;
 
 /// Torrents that are allocated at once.
 const PAGE_TORRENTS: usize = 32;
@@ -142,8 +142,10 @@ fn position(at: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{Crypto, Event, PeerAddr, PeerId};
-    use crate::swarm::{Announcement, Verdict};
+    use crate::ids::{Crypto, Event, Millis, PeerAddr, PeerId};
+    use crate::listing::Verdict;
+    use crate::swarm::Announcement;
+    use crate::swarm::state::Stamp;
 
     fn torrent(name: u16, rules: &Rules) -> Torrent {
         let [high, low] = name.to_be_bytes();
@@ -162,13 +164,13 @@ mod tests {
             want_ids: false,
             want_crypto_flags: false,
         };
-        torrent.update(&announce, rules.ages.stamp(crate::ids::Millis(0)), rules, || true);
+        torrent.insert(&announce, Stamp::of(Millis(0)), rules);
         torrent
     }
 
     #[test]
     fn the_last_torrent_takes_the_place_of_a_removed_one() {
-        let rules = Rules::new(1 << 20, false, 9);
+        let rules = Rules::new(false, 9);
         let mut shard = Shard::default();
         for name in 0..300 {
             let torrent = torrent(name, &rules);

@@ -1,15 +1,16 @@
 //! The two bytes beside a peer's address: when it was last heard of, and what it said of
 //! encryption.
 //!
-//! Owns: the bits of [`State`], and [`Ages`], the arithmetic between a clock and the twelve bits of
-//! age they have room for.
+//! Owns: the bits of [`State`], and the arithmetic between a clock and the twelve bits of age they
+//! have room for.
 //!
-//! Limits: a unit of age is the least power of two of milliseconds of which [`AGE_UNITS_MAX`] make
-//! a lifetime, so a stamp is one shift and a peer is kept at most 1/480 of a lifetime too long,
-//! never too short. Twelve bits hold 4096 units. A peer that a sweep has just missed, then a pause
-//! of a little less than a lifetime (longer ones clear the swarms), then a whole round: 2 +
-//! 3/64 lifetimes, 3 930 units, are still told from a fresh peer.
+//! Limits: a unit of age is 2^14 ms, 16 s, whatever the lifetime of peers, so that it may change
+//! while they live. A stamp is one shift, and a peer is kept at most two units too long, never too
+//! short. Twelve bits hold 4096 units. A peer that a sweep has just missed, then a pause of a little
+//! less than a lifetime (longer ones clear the swarms), then a whole round: 2 + 3/64 lifetimes are
+//! still told from a fresh peer.
 
+use crate::bounds::LIFETIME_MS_MAX;
 use crate::ids::{Crypto, Millis};
 
 const STAMP_BITS: u32 = 12;
@@ -18,42 +19,43 @@ const COUNTED: u16 = 1 << STAMP_BITS;
 const SUPPORTS_CRYPTO: u16 = COUNTED << 1;
 const REQUIRES_CRYPTO: u16 = SUPPORTS_CRYPTO << 1;
 
-/// The most units of age that a lifetime is cut into.
-const AGE_UNITS_MAX: u64 = 1920;
+/// A unit of age is `1 << UNIT_MS_SHIFT` milliseconds.
+const UNIT_MS_SHIFT: u32 = 14;
+/// The longest lifetime in units.
+const UNITS_MAX: u64 = LIFETIME_MS_MAX.div_ceil(1 << UNIT_MS_SHIFT);
+const _: () = assert!(UNITS_MAX * (2 * 64 + 3) / 64 + 2 < 1 << STAMP_BITS);
 
 /// A point in time in units of age, modulo 4096.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Stamp(u16);
 
-/// How the clock of one store is cut into units of age.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ages {
-    /// A unit is `1 << unit_shift` milliseconds.
-    unit_shift: u32,
-    /// A peer older than this many units is gone; at most [`AGE_UNITS_MAX`].
-    units_max: u16,
-}
-
-impl Ages {
-    /// The units for peers that live `lifetime_ms` milliseconds after they were last heard of.
-    pub(super) fn new(lifetime_ms: u64) -> Ages {
-        let unit_ms = lifetime_ms.div_ceil(AGE_UNITS_MAX).next_power_of_two();
-        let units = lifetime_ms.div_ceil(unit_ms);
-        Ages {
-            unit_shift: unit_ms.trailing_zeros(),
-            units_max: u16::try_from(units).unwrap_or(STAMP_MASK / 2),
-        }
-    }
-
+impl Stamp {
     /// The stamp of a peer that is heard of now.
     #[expect(clippy::cast_possible_truncation, reason = "the mask leaves twelve bits")]
-    pub(super) fn stamp(self, now: Millis) -> Stamp {
-        Stamp((now.0 >> self.unit_shift) as u16 & STAMP_MASK)
+    pub(super) fn of(now: Millis) -> Stamp {
+        Stamp((now.0 >> UNIT_MS_SHIFT) as u16 & STAMP_MASK)
+    }
+}
+
+/// Which peers have lived their time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Expiry {
+    now: Stamp,
+    /// A peer older than this many units is gone; at most [`UNITS_MAX`].
+    lifetime_units: u16,
+}
+
+impl Expiry {
+    /// Those that were last heard of more than `lifetime_ms` before `now`; at most
+    /// [`LIFETIME_MS_MAX`].
+    pub(super) fn new(now: Millis, lifetime_ms: u64) -> Expiry {
+        let units = lifetime_ms.div_ceil(1 << UNIT_MS_SHIFT).min(UNITS_MAX);
+        Expiry { now: Stamp::of(now), lifetime_units: units as u16 }
     }
 
-    /// Whether a peer of this state has lived its time at `now`.
-    pub(super) fn is_over(self, state: State, now: Stamp) -> bool {
-        (now.0.wrapping_sub(state.0) & STAMP_MASK) > self.units_max
+    /// Whether a peer of this state has.
+    pub(super) fn is_over(self, state: State) -> bool {
+        (self.now.0.wrapping_sub(state.0) & STAMP_MASK) > self.lifetime_units
     }
 }
 
@@ -102,26 +104,24 @@ impl State {
 mod tests {
     use super::*;
 
-    const LIFETIME_MS: u64 = 2_700_000;
+    const UNIT_MS: u64 = 1 << UNIT_MS_SHIFT;
 
-    fn is_over(ages: Ages, heard_ms: u64, now_ms: u64) -> bool {
-        let state = State::new(ages.stamp(Millis(heard_ms)), Crypto::Required, true);
-        ages.is_over(state, ages.stamp(Millis(now_ms)))
+    fn is_over(lifetime_ms: u64, heard_ms: u64, now_ms: u64) -> bool {
+        let state = State::new(Stamp::of(Millis(heard_ms)), Crypto::Required, true);
+        Expiry::new(Millis(now_ms), lifetime_ms).is_over(state)
     }
 
     #[test]
     fn a_peer_lives_its_lifetime_and_at_most_two_units_more_wherever_the_stamps_wrap() {
-        for lifetime_ms in [1, 1919, 1920, 1921, 60_000, LIFETIME_MS, 86_400_000] {
-            let ages = Ages::new(lifetime_ms);
-            let unit_ms = 1 << ages.unit_shift;
-            for heard_ms in (0..10_000).map(|step| step * unit_ms + step % unit_ms) {
+        for lifetime_ms in [1, UNIT_MS, UNIT_MS + 1, 61_000, 2_700_000, LIFETIME_MS_MAX] {
+            for heard_ms in (0..10_000).map(|step| step * UNIT_MS + step % UNIT_MS) {
                 assert!(
-                    !is_over(ages, heard_ms, heard_ms + lifetime_ms),
-                    "{lifetime_ms} ms, heard at {heard_ms}"
+                    !is_over(lifetime_ms, heard_ms, heard_ms + lifetime_ms),
+                    "{lifetime_ms} ms, heard at {heard_ms}: it has not lived its time"
                 );
                 assert!(
-                    is_over(ages, heard_ms, heard_ms + lifetime_ms + 2 * unit_ms),
-                    "{lifetime_ms} ms, heard at {heard_ms}"
+                    is_over(lifetime_ms, heard_ms, heard_ms + lifetime_ms + 2 * UNIT_MS),
+                    "{lifetime_ms} ms, heard at {heard_ms}: it has"
                 );
             }
         }
@@ -129,21 +129,16 @@ mod tests {
 
     #[test]
     fn a_peer_missed_by_a_round_before_and_after_a_pause_is_still_old() {
-        for lifetime_ms in (1920..=2 * 1920).chain([LIFETIME_MS]) {
+        for lifetime_ms in [61_000, 2_700_000, LIFETIME_MS_MAX - 1, LIFETIME_MS_MAX] {
             let latest_ms = 2 * lifetime_ms + lifetime_ms * 3 / 64;
-            assert!(
-                is_over(Ages::new(lifetime_ms), 12_345, 12_345 + latest_ms),
-                "{lifetime_ms} ms"
-            );
+            assert!(is_over(lifetime_ms, 12_345, 12_345 + latest_ms), "{lifetime_ms} ms");
         }
     }
 
     #[test]
-    fn a_unit_is_at_most_a_960th_of_a_lifetime() {
-        for lifetime_ms in [1920, 1921, 3000, 3840, 3841, LIFETIME_MS] {
-            let ages = Ages::new(lifetime_ms);
-            assert!((960..=1920).contains(&ages.units_max), "{lifetime_ms} ms: {ages:?}");
-        }
+    fn a_shorter_lifetime_counts_for_peers_that_were_heard_of_under_a_longer_one() {
+        let latest_ms = 2 * LIFETIME_MS_MAX + LIFETIME_MS_MAX * 3 / 64;
+        assert!(is_over(61_000, 12_345, 12_345 + latest_ms), "its age has not wrapped");
     }
 
     #[test]

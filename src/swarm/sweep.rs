@@ -1,11 +1,11 @@
 //! Expiry, a little at a time.
 //!
 //! Owns: where one worker's walk over its share of the shards has come. A round takes a 64th of the
-//! peers' lifetime; each call does the part of it that is due by the clock, measured in work rather
-//! than in shards, so that a swarm of millions is not met all at once. Shards are locked for
-//! [`HOLD_UNITS`] of work at a time and walked backwards, so that what a removal moves up has
-//! been seen; in a large swarm a hold ends between two buckets and the next goes on there, if the
-//! swarm is still in its place.
+//! lifetime that peers had when it began; each call does the part of it that is due by the clock,
+//! measured in work rather than in shards, so that a swarm of millions is not met all at once.
+//! Shards are locked for [`HOLD_UNITS`] of work at a time and walked backwards, so that what a
+//! removal moves up has been seen; in a large swarm a hold ends between two buckets and the next
+//! goes on there, if the swarm is still in its place.
 //!
 //! Never: reads a clock, or sleeps. Workers share no state here: each has its own `Sweep`.
 //!
@@ -16,9 +16,12 @@
 use std::hint::black_box;
 use std::mem;
 
-use super::torrent::Rest;
-use super::{SHARDS, Store};
+use crate::config::SwarmLimits;
 use crate::ids::{InfoHash, Millis};
+use crate::swarm::population::PeerCounts;
+use crate::swarm::state::Expiry;
+use crate::swarm::store::{SHARDS, Store};
+use crate::swarm::torrent::Rest;
 
 /// Rounds in a lifetime.
 const ROUNDS: u64 = 64;
@@ -48,6 +51,9 @@ pub struct Sweep {
     done: u64,
     /// The most work that a round would have been since this one began.
     round_units: u64,
+    /// What the round takes, whatever becomes of the lifetime meanwhile: a shorter one must not have
+    /// all of it done at once.
+    round_ms: u64,
 }
 
 impl Sweep {
@@ -64,12 +70,14 @@ impl Sweep {
             called: Millis(0),
             done: 0,
             round_units: 0,
+            round_ms: 1,
         }
     }
 
-    fn begin(&mut self, began: Millis) {
+    fn begin(&mut self, began: Millis, round_ms: u64) {
         (self.shard, self.torrents, self.rest) = (self.worker, usize::MAX, None);
         (self.began, self.done, self.round_units) = (Some(began), 0, 0);
+        self.round_ms = round_ms;
     }
 
     /// Work that should be done by `now`, begun a new round if it is time. A round that was late
@@ -79,16 +87,17 @@ impl Sweep {
     fn due(&mut self, now: Millis, round_ms: u64, units: u64) -> u64 {
         let full_round_ago = Millis(now.0.saturating_sub(round_ms));
         match self.began {
-            None => self.begin(full_round_ago),
-            Some(began) if self.shard >= SHARDS && now.since(began) >= round_ms => {
-                self.begin(began.plus(round_ms).max(full_round_ago));
+            None => self.begin(full_round_ago, round_ms),
+            Some(began) if self.shard >= SHARDS && now.since(began) >= self.round_ms => {
+                self.begin(began.plus(self.round_ms).max(full_round_ago), round_ms);
             }
             Some(_) => {}
         }
         self.round_units = self.round_units.max(units);
         let elapsed_ms = self.began.map_or(0, |began| now.since(began));
         // An eighth ahead of the clock: holds and buckets cost a little beside the peers in them.
-        self.round_units.saturating_add(self.round_units / 8).saturating_mul(elapsed_ms) / round_ms
+        self.round_units.saturating_add(self.round_units / 8).saturating_mul(elapsed_ms)
+            / self.round_ms
     }
 
     fn next_shard(&mut self) {
@@ -99,25 +108,26 @@ impl Sweep {
 impl Store {
     /// Forgets the peers of one worker's share that have lived their time, as far as that is due at
     /// `now`.
-    pub fn sweep(&self, sweep: &mut Sweep, now: Millis) {
+    pub fn sweep(&self, sweep: &mut Sweep, now: Millis, limits: &SwarmLimits) {
+        let round_ms = (limits.lifetime_ms / ROUNDS).max(1);
         let away_ms = now.since(mem::replace(&mut sweep.called, now));
-        if away_ms >= self.lifetime_ms && sweep.began.is_some() {
+        if away_ms >= limits.lifetime_ms && sweep.began.is_some() {
             (sweep.worker..SHARDS).step_by(sweep.workers).for_each(|shard| self.clear(shard));
-            return sweep.begin(now);
+            return sweep.begin(now, round_ms);
         }
         let totals = self.totals();
-        let units = totals.peers + totals.torrents * TORRENT_UNITS as u64 + SHARDS as u64;
-        let due = sweep.due(now, (self.lifetime_ms / ROUNDS).max(1), units);
+        let units = totals.peers() + totals.torrents * TORRENT_UNITS as u64 + SHARDS as u64;
+        let due = sweep.due(now, round_ms, units);
+        let expiry = Expiry::new(now, limits.lifetime_ms);
         while sweep.done < due && sweep.shard < SHARDS {
-            sweep.done += self.hold(sweep, now) as u64;
+            sweep.done += self.hold(sweep, expiry) as u64;
             tidy_heap();
         }
     }
 
     /// One hold of one lock: at most about [`HOLD_UNITS`] of work. Says how much it was.
-    pub(super) fn hold(&self, sweep: &mut Sweep, now: Millis) -> usize {
-        let now = self.rules.ages.stamp(now);
-        let (mut peers_gone, mut torrents_gone) = (0, 0);
+    fn hold(&self, sweep: &mut Sweep, expiry: Expiry) -> usize {
+        let (mut peers_gone, mut torrents_gone) = (PeerCounts::default(), 0);
         let mut budget = HOLD_UNITS;
         let mut shard = self.shards[sweep.shard].0.lock();
         sweep.torrents = sweep.torrents.min(shard.len());
@@ -128,14 +138,14 @@ impl Store {
                 Some((info_hash, rest)) if info_hash == torrent.info_hash => rest,
                 _ => Rest::ALL,
             };
-            let peers = torrent.len();
-            if let Some(rest) = torrent.expire(rest, &mut budget, now, &self.rules) {
+            let peers = torrent.peer_counts();
+            if let Some(rest) = torrent.expire(rest, &mut budget, expiry, &self.rules) {
                 sweep.rest = Some((torrent.info_hash, rest));
             } else {
                 sweep.torrents = at;
             }
             budget = budget.saturating_sub(TORRENT_UNITS);
-            peers_gone += peers - torrent.len();
+            peers_gone.add_gone(peers, torrent.peer_counts());
             if torrent.is_disposable() {
                 shard.remove(at, &self.rules);
                 (torrents_gone, sweep.torrents) = (torrents_gone + 1, at);
@@ -145,26 +155,26 @@ impl Store {
         if sweep.torrents == 0 {
             sweep.next_shard();
         }
-        self.peers.release(peers_gone);
-        self.torrents.release(torrents_gone);
+        self.population.release_peers(peers_gone);
+        self.population.release_torrents(torrents_gone);
         HOLD_UNITS - budget + 1
     }
 
     /// Lets all peers of a shard go, and all torrents whose books are settled.
     fn clear(&self, shard: usize) {
-        let (mut peers_gone, mut torrents_gone) = (0, 0);
+        let (mut peers_gone, mut torrents_gone) = (PeerCounts::default(), 0);
         let mut shard = self.shards[shard].0.lock();
         for at in (0..shard.len()).rev() {
             let torrent = shard.torrent_mut(at);
-            peers_gone += torrent.vacate().len();
+            peers_gone.add_gone(torrent.vacate().peer_counts(), PeerCounts::default());
             if torrent.is_disposable() {
                 shard.remove(at, &self.rules);
                 torrents_gone += 1;
             }
         }
         drop(shard);
-        self.peers.release(peers_gone);
-        self.torrents.release(torrents_gone);
+        self.population.release_peers(peers_gone);
+        self.population.release_torrents(torrents_gone);
     }
 }
 
@@ -181,21 +191,14 @@ mod tests {
     use super::*;
     use crate::ids::{Crypto, Event, PeerAddr, PeerId};
     use crate::swarm::run::RUN_MAX;
-    use crate::swarm::{Announcement, Chosen, Newcomer, Settings, Totals};
+    use crate::swarm::{Announcement, Chosen, Newcomer, StoreSettings, Totals};
+    use crate::tests::announcement::{LIMITS, open_at};
 
-    const LIFETIME_MS: u64 = 1 << 20;
+    const LIFETIME_MS: u64 = LIMITS.lifetime_ms;
     const ROUND_MS: u64 = LIFETIME_MS / ROUNDS;
 
     fn store() -> Store {
-        Store::new(
-            Settings {
-                lifetime_ms: LIFETIME_MS,
-                peer_ids: true,
-                peers_max: u64::MAX,
-                torrents_max: u64::MAX,
-            },
-            3,
-        )
+        Store::new(StoreSettings { peer_ids: true }, 3)
     }
 
     fn fill(store: &Store, torrents: u16, peers: u16, now: Millis) {
@@ -218,7 +221,7 @@ mod tests {
                 want_ids: false,
                 want_crypto_flags: false,
             };
-            store.enter(&Newcomer::unlisted(&announce), now, &mut rng, &mut chosen);
+            store.enter(&Newcomer::without_list(&announce), open_at(now), &mut rng, &mut chosen);
         }
     }
 
@@ -227,12 +230,13 @@ mod tests {
         let store = store();
         fill(&store, 1, 30_000, Millis(0));
         let mut sweep = Sweep::new(0, 1);
-        sweep.begin(Millis(0));
-        let (mut holds, mut peers) = (0, store.totals().peers);
+        sweep.begin(Millis(0), ROUND_MS);
+        let (mut holds, mut peers) = (0, store.totals().peers());
         while sweep.shard < SHARDS {
-            let units = store.hold(&mut sweep, Millis(2 * LIFETIME_MS - 1));
+            let units =
+                store.hold(&mut sweep, Expiry::new(Millis(2 * LIFETIME_MS - 1), LIFETIME_MS));
             assert!(units <= HOLD_UNITS + RUN_MAX + TORRENT_UNITS, "{units} units");
-            let gone = peers - store.totals().peers;
+            let gone = peers - store.totals().peers();
             assert!(gone <= (HOLD_UNITS + RUN_MAX) as u64, "{gone} peers in one hold");
             holds += u32::from(gone > 0);
             peers -= gone;
@@ -249,12 +253,12 @@ mod tests {
         fill(&store, 1, 20_000, Millis(0));
         fill(&store, 1, 500, Millis(LIFETIME_MS));
         let mut sweep = Sweep::new(0, 1);
-        sweep.begin(Millis(0));
-        let mut units = 0;
+        sweep.begin(Millis(0), ROUND_MS);
+        let (mut units, now) = (0, Millis(LIFETIME_MS + LIFETIME_MS / 4));
         while sweep.shard < SHARDS {
-            units += store.hold(&mut sweep, Millis(LIFETIME_MS + LIFETIME_MS / 4));
+            units += store.hold(&mut sweep, Expiry::new(now, LIFETIME_MS));
         }
-        assert_eq!(store.totals(), Totals { torrents: 1, peers: 500 });
+        assert_eq!((store.totals().torrents, store.totals().peers()), (1, 500));
         assert!(units < 25_000, "{units} units for 20 000 peers");
     }
 
@@ -265,14 +269,14 @@ mod tests {
         fill(&store, 1, 20_000, Millis(0));
         let mut sweep = Sweep::new(0, 1);
         let mut calls_done_max = 0;
-        sweep.begin(from);
+        sweep.begin(from, ROUND_MS);
         sweep.called = from;
         for now in (0..=ROUND_MS).map(|ms| from.plus(ms)) {
             let done = sweep.done;
-            store.sweep(&mut sweep, now);
+            store.sweep(&mut sweep, now, &LIMITS);
             calls_done_max = calls_done_max.max(sweep.done.saturating_sub(done));
             let again = (sweep.shard, sweep.done);
-            store.sweep(&mut sweep, now);
+            store.sweep(&mut sweep, now, &LIMITS);
             assert_eq!((sweep.shard, sweep.done), again, "nothing is due twice");
             assert!(now > from || sweep.done == 0, "nothing is due at once");
         }
@@ -285,7 +289,7 @@ mod tests {
             calls_done_max <= (HOLD_UNITS + RUN_MAX + TORRENT_UNITS) as u64,
             "{calls_done_max} units in one call"
         );
-        assert_eq!(store.totals().peers, if gone { 0 } else { 34_995 });
+        assert_eq!(store.totals().peers(), if gone { 0 } else { 34_995 });
     }
 
     #[test]
@@ -295,13 +299,33 @@ mod tests {
     }
 
     #[test]
+    fn a_shorter_lifetime_counts_from_the_next_round_and_does_not_hurry_this_one() {
+        let store = store();
+        fill(&store, 3000, 5, Millis(0));
+        let (long, mut sweep) =
+            (SwarmLimits { lifetime_ms: 16 * LIFETIME_MS, ..LIMITS }, Sweep::new(0, 1));
+        sweep.begin(Millis(0), 16 * ROUND_MS);
+        (0..8).for_each(|step| store.sweep(&mut sweep, Millis(step * ROUND_MS), &long));
+        let (done, mut now) = (sweep.done, Millis(7 * ROUND_MS + 1));
+        store.sweep(&mut sweep, now, &LIMITS);
+        let hurried = sweep.done - done;
+        assert!(hurried <= (HOLD_UNITS + TORRENT_UNITS) as u64, "{hurried} units in a millisecond");
+        assert_eq!(store.totals().peers(), 15_000, "nobody has lived the shorter time");
+        while now.0 < LIFETIME_MS + 4 * ROUND_MS {
+            now = now.plus(1_000);
+            store.sweep(&mut sweep, now, &LIMITS);
+        }
+        assert_eq!(store.totals(), Totals::default(), "all have lived it");
+    }
+
+    #[test]
     fn workers_share_the_shards() {
         let store = store();
         fill(&store, 4000, 1, Millis(0));
         let mut left = vec![4000];
         for worker in 0..3 {
-            store.sweep(&mut Sweep::new(worker, 3), Millis(LIFETIME_MS + ROUND_MS));
-            left.push(store.totals().peers);
+            store.sweep(&mut Sweep::new(worker, 3), Millis(LIFETIME_MS + ROUND_MS), &LIMITS);
+            left.push(store.totals().peers());
         }
         assert!(
             left.windows(2).all(|pair| (1100..1600).contains(&(pair[0] - pair[1]))),
@@ -313,13 +337,14 @@ mod tests {
     #[test]
     fn after_a_pause_of_a_lifetime_everybody_is_gone_whatever_the_stamps_say() {
         let store = store();
-        let wrapped = Millis(4096 * (LIFETIME_MS / 1024));
+        // As many units of age as a stamp tells apart.
+        let wrapped = Millis(4096 << 14);
         fill(&store, 50, 100, Millis(0));
         let mut sweep = Sweep::new(0, 1);
-        store.sweep(&mut sweep, Millis(0));
-        store.sweep(&mut Sweep::new(0, 1), wrapped);
-        assert_eq!(store.totals().peers, 5000, "the stamps look fresh");
-        store.sweep(&mut sweep, wrapped);
+        store.sweep(&mut sweep, Millis(0), &LIMITS);
+        store.sweep(&mut Sweep::new(0, 1), wrapped, &LIMITS);
+        assert_eq!(store.totals().peers(), 5000, "the stamps look fresh");
+        store.sweep(&mut sweep, wrapped, &LIMITS);
         assert_eq!(store.totals(), Totals::default());
         store.check_invariants();
     }

@@ -13,15 +13,17 @@
 
 use std::mem;
 
-use super::books::Books;
-use super::chosen::Chosen;
-use super::peers::{Peers, Place, Progress};
-use super::rules::Rules;
-use super::run::{Class, Peer, SLOT_V4, SLOT_V6, slot};
-use super::select::{self, Want};
-use super::state::{Stamp, State};
-use super::{Announcement, Counts, Verdict};
 use crate::ids::{Event, Family, INFO_HASH_BYTES, InfoHash, PeerAddr};
+use crate::listing::Verdict;
+use crate::swarm::announcement::{Announcement, Counts};
+use crate::swarm::books::Books;
+use crate::swarm::chosen::Chosen;
+use crate::swarm::peers::{Peers, Place, Progress};
+use crate::swarm::population::{Kind, PeerCounts};
+use crate::swarm::rules::Rules;
+use crate::swarm::run::{Class, Peer, SLOT_V4, SLOT_V6, slot};
+use crate::swarm::select::{self, Want};
+use crate::swarm::state::{Expiry, Stamp, State};
 
 /// See the module.
 #[repr(align(64))]
@@ -64,19 +66,31 @@ impl Torrent {
         self.v4.len() + self.v6.as_ref().map_or(0, |peers| peers.len())
     }
 
+    /// All peers, by kind.
+    pub(super) fn peer_counts(&self) -> PeerCounts {
+        let mut counts = PeerCounts::default();
+        for class in [Class::Leecher, Class::Seeder] {
+            counts.add(Kind { family: Family::V4, class }, self.v4.count(class));
+            if let Some(v6) = &self.v6 {
+                counts.add(Kind { family: Family::V6, class }, v6.count(class));
+            }
+        }
+        counts
+    }
+
     /// Whether nothing would be lost with it.
     pub(super) fn is_disposable(&self) -> bool {
         self.len() == 0 && !self.books.owes()
     }
 
-    /// Lets all peers go, and nobody in until the books are opened again. What is given back is to
-    /// be dropped outside the lock.
-    pub(super) fn shut(&mut self) -> Torrent {
-        self.books.shut();
+    /// The torrent is banned: lets all peers go. What is given back is to be dropped outside the
+    /// lock.
+    pub(super) fn ban(&mut self) -> Torrent {
+        self.books.ban();
         self.vacate()
     }
 
-    /// Lets all peers go; see [`Torrent::shut`].
+    /// Lets all peers go; see [`Torrent::ban`].
     pub(super) fn vacate(&mut self) -> Torrent {
         if self.len() > 0 {
             self.books.note_change(false);
@@ -99,35 +113,53 @@ impl Torrent {
         }
     }
 
-    /// Stores what a peer announces. `admit` is asked before a peer is added; None is a peer that
-    /// is not stored.
-    pub(super) fn update(
+    /// Rewrites a peer that is known as it announces itself now.
+    pub(super) fn rewrite(
         &mut self,
         announce: &Announcement,
         now: Stamp,
         rules: &Rules,
-        admit: impl FnOnce() -> bool,
+    ) -> Option<Rewritten> {
+        let news = News { announce, now, rules };
+        let rewritten = match (announce.peer, &mut self.v6) {
+            (PeerAddr::V4(wire), _) => news.rewrite(&mut self.v4, &padded(&wire)),
+            (PeerAddr::V6(wire), Some(v6)) => news.rewrite(v6, &padded(&wire)),
+            (PeerAddr::V6(_), None) => None,
+        }?;
+        if rewritten.is_completed {
+            self.books.count_download();
+        } else if rewritten.has_changed_class() {
+            self.books.note_change(true);
+        }
+        self.check_after_change(rules);
+        Some(rewritten)
+    }
+
+    /// Adds a peer that is not known yet. None when it could not be stored.
+    pub(super) fn insert(
+        &mut self,
+        announce: &Announcement,
+        now: Stamp,
+        rules: &Rules,
     ) -> Option<Place> {
         let news = News { announce, now, rules };
-        let (place, change) = match announce.peer {
-            PeerAddr::V4(wire) => news.apply(&mut self.v4, padded(&wire), admit),
+        let class = Class::of(announce.seeder);
+        let place = match announce.peer {
+            PeerAddr::V4(wire) => self.v4.insert(class, &news.peer(&padded(&wire), false), rules),
             PeerAddr::V6(wire) => {
-                let result = news.apply(self.v6.get_or_insert_default(), padded(&wire), admit);
-                self.fit();
-                result
+                let v6 = self.v6.get_or_insert_default();
+                v6.insert(class, &news.peer(&padded(&wire), false), rules)
             }
         };
-        match change {
-            Change::None => {}
-            Change::Counts => self.books.note_change(true),
-            Change::Completed => self.books.count_download(),
+        self.fit();
+        if place.is_some() {
+            self.books.note_change(true);
         }
         self.check_after_change(rules);
         place
     }
 
-    /// Chooses peers of the family of `chosen`, for an asker that [`Torrent::update`] has put at
-    /// `asker`.
+    /// Chooses peers of the family of `chosen`, for an asker that is stored at `asker`.
     pub(super) fn choose(
         &self,
         asker: Option<Place>,
@@ -142,15 +174,15 @@ impl Torrent {
         }
     }
 
-    /// Forgets a peer that leaves; false when it was not known.
-    pub(super) fn leave(&mut self, peer: &PeerAddr, likely: Class, rules: &Rules) -> bool {
+    /// Forgets a peer that leaves. Says what it was, None when it was not known.
+    pub(super) fn leave(&mut self, peer: &PeerAddr, likely: Class, rules: &Rules) -> Option<Class> {
         let left = match (peer, &mut self.v6) {
             (PeerAddr::V4(wire), _) => leave(&mut self.v4, &padded(wire), likely, rules),
             (PeerAddr::V6(wire), Some(v6)) => leave(v6, &padded(wire), likely, rules),
-            (PeerAddr::V6(_), None) => false,
+            (PeerAddr::V6(_), None) => None,
         };
         self.fit();
-        if left {
+        if left.is_some() {
             self.books.note_change(true);
         }
         self.check_after_change(rules);
@@ -163,11 +195,11 @@ impl Torrent {
         &mut self,
         rest: Rest,
         budget: &mut usize,
-        now: Stamp,
+        expiry: Expiry,
         rules: &Rules,
     ) -> Option<Rest> {
         let peers = self.len();
-        let rest = self.expire_families(rest, budget, now, rules);
+        let rest = self.expire_families(rest, budget, expiry, rules);
         if self.len() < peers {
             self.books.note_change(false);
         }
@@ -180,19 +212,19 @@ impl Torrent {
         &mut self,
         rest: Rest,
         budget: &mut usize,
-        now: Stamp,
+        expiry: Expiry,
         rules: &Rules,
     ) -> Option<Rest> {
         let mut progress = rest.progress;
         if rest.family == Family::V6 {
             if let Some(v6) = &mut self.v6
-                && let Some(progress) = v6.expire(progress, budget, now, rules)
+                && let Some(progress) = v6.expire(progress, budget, expiry, rules)
             {
                 return Some(Rest { family: Family::V6, progress });
             }
             progress = Progress::START;
         }
-        let rest = self.v4.expire(progress, budget, now, rules);
+        let rest = self.v4.expire(progress, budget, expiry, rules);
         rest.map(|progress| Rest { family: Family::V4, progress })
     }
 
@@ -219,15 +251,22 @@ impl Torrent {
     }
 }
 
-/// What an announce has changed in the counts of its torrent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Change {
-    /// Nothing.
-    None,
-    /// Seeders or leechers.
-    Counts,
-    /// Those, and the completions.
-    Completed,
+/// A peer that was known, after an announce.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rewritten {
+    /// Where it is now.
+    pub(super) place: Place,
+    /// What it was before.
+    class_before: Class,
+    /// Whether it has just become a seeder, for the first time that it is known.
+    is_completed: bool,
+}
+
+impl Rewritten {
+    /// Whether it has become a seeder, or a leecher.
+    pub(super) fn has_changed_class(&self) -> bool {
+        self.place.class != self.class_before
+    }
 }
 
 /// What one announce says about its peer.
@@ -238,36 +277,27 @@ struct News<'a> {
 }
 
 impl News<'_> {
-    /// Stores the peer whose address is in `key`. Gives its place, and what that changed.
-    fn apply<const SLOT: usize>(
+    /// The peer, whose address is in `key`.
+    fn peer<const SLOT: usize>(&self, key: &[u8; SLOT], counted: bool) -> Peer<SLOT> {
+        Peer {
+            slot: slot(key, State::new(self.now, self.announce.crypto, counted)),
+            id: self.announce.peer_id.0,
+        }
+    }
+
+    fn rewrite<const SLOT: usize>(
         &self,
         peers: &mut Peers<SLOT>,
-        key: [u8; SLOT],
-        admit: impl FnOnce() -> bool,
-    ) -> (Option<Place>, Change) {
+        key: &[u8; SLOT],
+    ) -> Option<Rewritten> {
         let class = Class::of(self.announce.seeder);
-        let peer = |counted| Peer {
-            slot: slot(&key, State::new(self.now, self.announce.crypto, counted)),
-            id: self.announce.peer_id.0,
-        };
-        match peers.find(&key, class, self.rules) {
-            Some(place) => {
-                let counted = peers.state(place).is_counted();
-                let becomes_seeder = place.class == Class::Leecher && class == Class::Seeder;
-                let completed =
-                    becomes_seeder && self.announce.event == Event::Completed && !counted;
-                let change = match completed {
-                    true => Change::Completed,
-                    false if place.class != class => Change::Counts,
-                    false => Change::None,
-                };
-                (Some(peers.write(place, class, &peer(counted || completed), self.rules)), change)
-            }
-            None if self.announce.listening && admit() => {
-                (peers.insert(class, &peer(false), self.rules), Change::Counts)
-            }
-            None => (None, Change::None),
-        }
+        let before = peers.find(key, class, self.rules)?;
+        let counted = peers.state(before).is_counted();
+        let becomes_seeder = before.class == Class::Leecher && class == Class::Seeder;
+        let is_completed = becomes_seeder && self.announce.event == Event::Completed && !counted;
+        let peer = self.peer(key, counted || is_completed);
+        let place = peers.write(before, class, &peer, self.rules);
+        Some(Rewritten { place, class_before: before.class, is_completed })
     }
 }
 
@@ -276,12 +306,10 @@ fn leave<const SLOT: usize>(
     key: &[u8; SLOT],
     likely: Class,
     rules: &Rules,
-) -> bool {
-    let place = peers.find(key, likely, rules);
-    if let Some(place) = place {
-        peers.remove(place, rules);
-    }
-    place.is_some()
+) -> Option<Class> {
+    let place = peers.find(key, likely, rules)?;
+    peers.remove(place, rules);
+    Some(place.class)
 }
 
 /// A wire address followed by the zeros of an empty state.

@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::ids::{Crypto, Event, InfoHash, PeerId};
 use crate::wire::announce::{Announce, AnnounceQuery};
-use crate::wire::head::Method;
-use crate::wire::http::{Parsed, Route, parse, route};
+use crate::wire::http::head::Method;
+use crate::wire::http::request::{Parsed, parse};
+use crate::wire::http::route::{Route, route};
 use crate::wire::scrape::Hashes;
 
 /// The default request limit.
@@ -190,7 +191,7 @@ const ROWS: &[Row] = &[
         keep_alive: false,
         accepts_gzip: true,
         announce: Announce {
-            info_hash: InfoHash(*b"a++aaaaaaaaaaaaaaaaa"),
+            info_hash: InfoHash(*b"a +aaaaaaaaaaaaaaaaa"),
             peer_id: PeerId(*b"-qB4390-aaaaaaaaaaaa"),
             seeder: true,
             event: Event::Update,

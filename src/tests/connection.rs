@@ -2,7 +2,7 @@
 
 use crate::ids::Millis;
 use crate::server::Next;
-use crate::tests::harness::LIMITS;
+use crate::tests::harness::{REQUEST_BYTES_MAX, TIMES};
 use crate::tests::story::{Site, exact};
 
 /// What the connection says at its deadline, and at the peer's half-close, when `bytes` are the
@@ -10,12 +10,12 @@ use crate::tests::story::{Site, exact};
 fn last_words(bytes: &[u8]) -> [String; 2] {
     let mut site = Site::new(exact());
     let mut connection = site.connect("9.9.9.1");
-    site.in_round(|round| connection.receive(bytes, round));
-    let at_half_close = site.in_round(|round| connection.end_of_input(round));
+    site.in_round(|http, round, out| connection.receive(bytes, http, round, out));
+    let at_half_close = site.in_round(|http, round, out| connection.end_of_input(http, round, out));
     let mut connection = site.connect("9.9.9.1");
-    site.in_round(|round| connection.receive(bytes, round));
+    site.in_round(|http, round, out| connection.receive(bytes, http, round, out));
     site.now = connection.deadline();
-    let at_deadline = site.in_round(|round| connection.expire(round));
+    let at_deadline = site.in_round(|http, round, out| connection.expire(http, round, out));
     [at_deadline, at_half_close].map(|said| said.lines().next().unwrap_or_default().to_owned())
 }
 
@@ -42,11 +42,13 @@ fn an_empty_line_leaves_the_connection_idle_and_a_request_its_whole_time() {
     let mut site = Site::new(exact());
     let mut connection = site.connect("9.9.9.1");
     let begun = site.now;
-    site.in_round(|round| connection.receive(b"GET / HTTP/1.1\r\n\r\n\r\n", round));
-    assert_eq!(connection.deadline(), begun.plus(LIMITS.idle_ms));
+    site.in_round(|http, round, out| {
+        connection.receive(b"GET / HTTP/1.1\r\n\r\n\r\n", http, round, out);
+    });
+    assert_eq!(connection.deadline(), begun.plus(TIMES.idle_ms));
     site.now = Millis(50_000);
-    site.in_round(|round| connection.receive(b"\r\nG", round));
-    assert_eq!(connection.deadline(), Millis(50_000).plus(LIMITS.request_ms));
+    site.in_round(|http, round, out| connection.receive(b"\r\nG", http, round, out));
+    assert_eq!(connection.deadline(), Millis(50_000).plus(TIMES.request_ms));
 }
 
 #[test]
@@ -54,8 +56,8 @@ fn a_close_lingers_over_what_may_be_unread() {
     let close = "GET / HTTP/1.1\r\nConnection: close\r\nX: ";
     let of = |bytes: usize| format!("{close}{}\r\n\r\n", "x".repeat(bytes - close.len() - 4));
     let rows = [
-        ("all is read", of(LIMITS.request_bytes_max - 1), Next::Close),
-        ("the read was full", of(LIMITS.request_bytes_max), Next::ShutDown),
+        ("all is read", of(REQUEST_BYTES_MAX - 1), Next::Close),
+        ("the read was full", of(REQUEST_BYTES_MAX), Next::ShutDown),
         ("more was read", of(100) + "GET", Next::ShutDown),
         ("a body", "GET / HTTP/1.1\r\nContent-Length: 1\r\n\r\n".to_owned(), Next::ShutDown),
         ("not HTTP", "\x16".to_owned(), Next::ShutDown),
@@ -63,7 +65,7 @@ fn a_close_lingers_over_what_may_be_unread() {
     for (name, request, expected) in rows {
         let mut site = Site::new(exact());
         let mut connection = site.connect("9.9.9.1");
-        site.in_round(|round| connection.receive(request.as_bytes(), round));
+        site.in_round(|http, round, out| connection.receive(request.as_bytes(), http, round, out));
         assert_eq!(connection.next(), expected, "{name}");
     }
 }
@@ -72,7 +74,7 @@ fn a_close_lingers_over_what_may_be_unread() {
 fn lingering_ends_after_64_kib_or_2_s() {
     let mut site = Site::new(exact());
     let mut connection = site.connect("9.9.9.1");
-    site.in_round(|round| connection.receive(b"\x16", round));
+    site.in_round(|http, round, out| connection.receive(b"\x16", http, round, out));
     connection.start_draining(site.now);
     connection.drained(64 * 1024);
     assert_eq!((connection.next(), connection.deadline()), (Next::Drain, site.now.plus(2_000)));
@@ -80,9 +82,9 @@ fn lingering_ends_after_64_kib_or_2_s() {
     assert_eq!(connection.next(), Next::Close);
 
     let mut connection = site.connect("9.9.9.1");
-    site.in_round(|round| connection.receive(b"\x16", round));
+    site.in_round(|http, round, out| connection.receive(b"\x16", http, round, out));
     connection.start_draining(site.now);
-    assert_eq!(site.in_round(|round| connection.expire(round)), "");
+    assert_eq!(site.in_round(|http, round, out| connection.expire(http, round, out)), "");
     assert_eq!(connection.next(), Next::Close);
 }
 
@@ -91,8 +93,13 @@ fn http_1_0_stays_only_when_asked_to() {
     for (header, expected) in [("", Next::Close), ("Connection: keep-alive\r\n", Next::Read)] {
         let mut site = Site::new(exact());
         let mut connection = site.connect("9.9.9.1");
-        site.in_round(|round| {
-            connection.receive(format!("GET / HTTP/1.0\r\n{header}\r\n").as_bytes(), round);
+        site.in_round(|http, round, out| {
+            connection.receive(
+                format!("GET / HTTP/1.0\r\n{header}\r\n").as_bytes(),
+                http,
+                round,
+                out,
+            );
         });
         assert_eq!(connection.next(), expected, "{header}");
     }

@@ -9,10 +9,11 @@ use super::{fuzz, model};
 
 type Body = fn(&[u8]);
 
-const TARGETS: [(&str, Body); 7] = [
+const TARGETS: [(&str, Body); 8] = [
     ("announce_query", fuzz::announce_query),
     ("connection_split", fuzz::connection_split),
     ("http_head", fuzz::http_head),
+    ("proxy_preface", fuzz::proxy_preface),
     ("reply_decode", fuzz::reply_decode),
     ("scrape_query", fuzz::scrape_query),
     ("store_ops", model::run_operations),

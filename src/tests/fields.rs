@@ -1,7 +1,7 @@
 //! Every trap in the fields of an announce, by name.
 
 use super::naive::{WHOLE, naive_announce};
-use crate::ids::{Crypto, Event};
+use crate::ids::{Crypto, Event, InfoHash, PeerId};
 use crate::wire::announce::{Announce, AnnounceQuery};
 use crate::wire::failure::{Failure, Field};
 
@@ -49,7 +49,55 @@ fn the_first_missing_field_is_named_before_anything_else_is_wrong() {
 fn failures_come_in_the_order_of_their_numbers() {
     assert_eq!(read("port=0&peer_id=x&info_hash=x"), Err(Failure::InfoHashLength));
     assert_eq!(read("port=0&peer_id=x"), Err(Failure::PeerIdLength));
-    assert_eq!(read("port=0"), Err(Failure::PortInvalid));
+    assert_eq!(read("port=0"), Err(Failure::PortZero));
+}
+
+#[test]
+fn a_query_without_an_info_hash_is_read_again_with_question_marks() {
+    let announce = |query: &str| {
+        let announce = AnnounceQuery::parse(query.as_bytes()).announce();
+        assert_eq!(announce, naive_announce(query.as_bytes()), "{query}");
+        announce
+    };
+    let whole = announce(WHOLE);
+    assert!(whole.is_ok(), "{whole:?}");
+    for query in [
+        format!("passkey=K?{WHOLE}"),
+        format!("K?{WHOLE}&event=paused"),
+        format!("a=1&passkey=K??{WHOLE}?b=2"),
+        WHOLE.replace("info_hash=", "passkey=K?info_hash=").replace("&port", "?port"),
+    ] {
+        assert_eq!(announce(&query), whole, "{query}");
+    }
+    let first = format!("port=1&passkey=K?{WHOLE}");
+    assert_eq!(announce(&first).map(|announce| announce.port), Ok(1), "of two the first counts");
+    let with_mark = WHOLE.replace("aaaaaaaaaaaaaaaaaaaa", "aaaaaaaaaaaaaaaaaaa?");
+    assert_eq!(
+        announce(&with_mark).map(|announce| announce.info_hash),
+        Ok(InfoHash(*b"aaaaaaaaaaaaaaaaaaa?")),
+        "a question mark is a byte like others when the info hash is where it should be"
+    );
+    assert_eq!(announce("passkey=K?infohash=x"), Err(Failure::MissingField(Field::InfoHash)));
+    assert_eq!(
+        announce(&format!("info_hash&passkey=K?{WHOLE}")),
+        Err(Failure::InfoHashLength),
+        "an empty one is there"
+    );
+}
+
+#[test]
+fn a_plus_is_a_space() {
+    let hash = |value: &str| {
+        let announce = read(&format!("info_hash={value}"));
+        announce.map(|announce| announce.info_hash)
+    };
+    assert_eq!(hash("+aaaaaaaaaaaaaaaaaa+"), Ok(InfoHash(*b" aaaaaaaaaaaaaaaaaa ")));
+    assert_eq!(hash("+%2B%2baaaaaaaaaaaaaaaa%20"), Ok(InfoHash(*b" ++aaaaaaaaaaaaaaaa ")));
+    assert_eq!(hash("%61+aaaaaaaaaaaaaaaaaa"), Ok(InfoHash(*b"a aaaaaaaaaaaaaaaaaa")));
+    assert_eq!(
+        read("peer_id=-XX+001-abcdefghijkl").map(|announce| announce.peer_id),
+        Ok(PeerId(*b"-XX 001-abcdefghijkl"))
+    );
 }
 
 #[test]
@@ -61,7 +109,10 @@ fn a_port_is_1_to_65535_and_cryptoport_stands_in_for_it() {
         ("port=0&cryptoport=6882", Ok(6882)),
         ("port=x&cryptoport=6882", Ok(6882)),
         ("cryptoport=6882", Ok(6882)),
-        ("cryptoport=0", Err(Failure::PortInvalid)),
+        ("port=0", Err(Failure::PortZero)),
+        ("port=000", Err(Failure::PortZero)),
+        ("port=%30", Err(Failure::PortZero)),
+        ("cryptoport=0", Err(Failure::PortZero)),
         ("port=65536", Err(Failure::PortInvalid)),
         ("port=72417", Err(Failure::PortInvalid)),
         ("port=4294974177", Err(Failure::PortInvalid)),

@@ -1,74 +1,57 @@
-//! A site without sockets: what tests and fuzz targets put around the tracker and around a
-//! connection's state machine.
+//! A site without sockets: what tests and fuzz targets put around the tracker and its frontends.
 //!
 //! Time is an argument, randomness follows from [`SEED`] or the caller's, and the registry is the
 //! caller's or the `memory` one, so that the same input has the same answer.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{FullScrape as WhoMayAsk, Networks};
+use crate::config::{ConnectionTimes, FullScrape as WhoMayAsk, Live, LiveSettings, Mode, Policy};
+use crate::counters::Counters;
+use crate::frontend::{FullScrape, Http};
+use crate::ids::Millis;
 #[cfg(test)]
 use crate::ids::{Crypto, Event, InfoHash, PeerAddr, PeerId};
-use crate::ids::{Millis, Ticket};
-use crate::registry::{self, Mailboxes, PoolSettings, Registry, Wake};
-use crate::server::{Connection, Limits, Next, Round};
-use crate::swarm::{self, Store};
 #[cfg(test)]
-use crate::swarm::{Announcement, Chosen, Listing, Newcomer, Verdict};
-use crate::tracker::{Desk, FullScrape, FullScrapeSettings, Outbox, Policy, Tracker, Turn};
+use crate::listing::{Listing, Verdict};
+use crate::registry::{self, Completion, Mailboxes, PoolSettings, Registry, Wake};
+#[cfg(test)]
+use crate::swarm::{Announcement, Chosen, Newcomer};
+use crate::swarm::{Store, StoreSettings};
+#[cfg(test)]
+use crate::tests::announcement::open_at;
+use crate::tracker::{Round, Scratch, Tracker};
 
 /// Makes every choice where the caller has no seed of its own.
 pub const SEED: u64 = 7;
 
-/// The limits of the default settings.
-pub const LIMITS: Limits = Limits {
-    request_bytes_max: 8_192,
-    idle_ms: 60_000,
-    request_ms: 10_000,
-    send_ms: 15_000,
-    lookup_ms: 2_000,
-};
+/// The request limit of the default settings.
+pub const REQUEST_BYTES_MAX: usize = 8_192;
+
+/// The times of the default settings, but for idle connections.
+pub const TIMES: ConnectionTimes =
+    ConnectionTimes { idle_ms: 60_000, request_ms: 10_000, send_ms: 15_000, lookup_ms: 2_000 };
 
 /// The default policy in registered mode.
 pub fn policy() -> Policy {
-    Policy {
-        registered_only: true,
-        max_interval_s: 1_800,
-        min_interval_s: 900,
-        numwant_default: 50,
-        numwant_max: 200,
-        external_ip: true,
-        ip_parameter: Networks::default(),
-        crypto_flags: false,
-        peer_ids: true,
-        scrape_interval_s: 1_800,
-    }
+    Policy { mode: Mode::Registered, ..Live::default().policy }
 }
 
-/// Empty swarms that live as long as `policy` says.
-pub fn store(policy: &Policy, seed: u64) -> Arc<Store> {
-    let lifetime_ms = u64::from(policy.max_interval_s + policy.min_interval_s) * 1_000;
-    let swarms = swarm::Settings {
-        lifetime_ms,
-        peer_ids: policy.peer_ids,
-        peers_max: 1 << 20,
-        torrents_max: 1 << 20,
-    };
-    Arc::new(Store::new(swarms, seed))
+/// The default settings with a policy, and a full scrape that nobody may ask for.
+pub fn live(policy: Policy) -> Live {
+    let mut live = Live { policy, connection_times: TIMES, ..Live::default() };
+    live.full_scrape.who = WhoMayAsk::Off;
+    live
 }
 
-/// A full scrape that nobody may ask for, and so no thread that makes it.
-pub fn no_full_scrape(store: &Arc<Store>, wakes: impl IntoIterator<Item = Wake>) -> FullScrape {
-    let settings = FullScrapeSettings {
-        who: WhoMayAsk::Off,
-        interval_ms: 60_000,
-        scrape_interval_s: 1_800,
-        listed_only: policy().registered_only,
-    };
-    FullScrape::start(settings, store, &Arc::new(Registry::memory()), Mailboxes::new(wakes))
-        .unwrap()
+/// Scratch memory of a worker that publishes to nobody.
+pub fn scratch(seed: u64) -> Scratch {
+    Scratch::new(seed, Counters::default().local())
+}
+
+/// Empty swarms with peer ids.
+pub fn store(_policy: &Policy, seed: u64) -> Arc<Store> {
+    Arc::new(Store::new(StoreSettings { peer_ids: true }, seed))
 }
 
 /// A registry that nobody but its caller asks for, and whose clock stands still.
@@ -76,10 +59,9 @@ pub fn registry_settings() -> registry::Settings {
     registry::Settings {
         cache_ttl_ms: 30_000,
         cache_bytes_max: 1 << 20,
-        listed_only: true,
         pool: PoolSettings { threads: 0, queue_max: 8 },
         seed: SEED,
-        flush_interval: Duration::MAX,
+        flush_interval: Duration::from_secs(3_600),
         torrent_ttl: Duration::ZERO,
         state_file: None,
         clock: Arc::new(|| Millis(0)),
@@ -87,10 +69,50 @@ pub fn registry_settings() -> registry::Settings {
 }
 
 /// A tracker that knows every torrent and has no peers.
-pub fn tracker(policy: Policy) -> Tracker {
-    let store = store(&policy, SEED);
-    let full_scrape = no_full_scrape(&store, []);
-    Tracker::new(policy, store, Arc::new(Registry::memory()), Mailboxes::new([]), full_scrape)
+pub fn tracker(policy: &Policy) -> Arc<Tracker> {
+    Arc::new(Tracker::new(store(policy, SEED), Arc::new(Registry::memory())))
+}
+
+/// A tracker with its HTTP frontend, and the settings they work by.
+pub struct Site {
+    pub tracker: Arc<Tracker>,
+    pub http: Arc<Http>,
+    pub lookups: Mailboxes<Completion>,
+    pub live: Live,
+}
+
+impl Site {
+    /// A tracker that knows every torrent and has no peers.
+    pub fn new(policy: Policy) -> Site {
+        Site::of(live(policy), true, REQUEST_BYTES_MAX)
+    }
+
+    /// The same with settings of the caller's.
+    pub fn of(live: Live, peer_ids: bool, request_bytes_max: usize) -> Site {
+        let store = Arc::new(Store::new(StoreSettings { peer_ids }, SEED));
+        let tracker = Arc::new(Tracker::new(store, Arc::new(Registry::memory())));
+        Site::around(tracker, Mailboxes::new([]), live, request_bytes_max)
+    }
+
+    /// A site around a tracker of the caller's, whose lookups come back by `lookups`.
+    pub fn around(
+        tracker: Arc<Tracker>,
+        lookups: Mailboxes<Completion>,
+        live: Live,
+        request_bytes_max: usize,
+    ) -> Site {
+        let wake: Wake = Arc::new(|| ());
+        let settings = LiveSettings::new(live.clone());
+        let mail = Mailboxes::new([wake]);
+        let full_scrape = FullScrape::without_thread(&tracker, settings, mail);
+        let http = Arc::new(Http::new(Arc::clone(&tracker), full_scrape, request_bytes_max));
+        Site { tracker, http, lookups, live }
+    }
+
+    /// A worker's round.
+    pub fn round<'r>(&'r self, now: Millis, scratch: &'r mut Scratch) -> Round<'r> {
+        Round { now, live: &self.live, scratch }
+    }
 }
 
 /// A leecher begins the swarm of a torrent that nobody could be asked for.
@@ -110,93 +132,10 @@ pub(crate) fn begin_unasked(store: &Store, info_hash: InfoHash) {
     };
     let verdict = Verdict { listing: Listing::Unasked, ..Verdict::NO_LIST };
     let newcomer = Newcomer { announce: &announce, verdict };
-    store.enter(&newcomer, Millis(0), &mut fastrand::Rng::with_seed(SEED), &mut Chosen::new());
-}
-
-/// What a worker lends to the connection it serves.
-pub struct Bench<'b> {
-    pub tracker: &'b Tracker,
-    pub desk: &'b mut Desk,
-    pub output: &'b mut [u8],
-    pub now: Millis,
-    pub limits: &'b Limits,
-}
-
-/// A connection and its peer, as `server::resident` keeps a connection and its socket.
-pub struct Seat {
-    pub connection: Connection,
-    /// What has arrived and is not read yet.
-    pub inbound: Vec<u8>,
-    /// Nothing arrives behind `inbound`.
-    pub end_of_input: bool,
-    /// Bytes the peer's window still takes.
-    pub window: usize,
-    /// What the peer has been sent.
-    pub sent: Vec<u8>,
-}
-
-impl Seat {
-    /// A connection from `ip` through which nothing has passed yet; its peer's window is closed.
-    pub fn new(ip: IpAddr, ticket: Ticket, now: Millis, limits: &Limits) -> Seat {
-        let connection = Connection::new(ip, ticket, now, limits);
-        Seat { connection, inbound: Vec::new(), end_of_input: false, window: 0, sent: Vec::new() }
-    }
-
-    /// What `server::resident` does, over buffers: goes on until the connection blocks (false) or
-    /// is over (true).
-    pub fn advance(&mut self, bench: &mut Bench<'_>) -> bool {
-        loop {
-            match self.connection.next() {
-                Next::Write => {
-                    let bytes = self.connection.unsent().len().min(self.window);
-                    if bytes == 0 {
-                        return false;
-                    }
-                    self.sent.extend_from_slice(&self.connection.unsent()[..bytes]);
-                    self.window -= bytes;
-                    self.connection.sent(bytes, bench.now, bench.limits);
-                }
-                Next::Parse => {
-                    let input = self.connection.tail().to_vec();
-                    self.in_round(bench, |connection, round| connection.receive(&input, round));
-                }
-                Next::Read if !self.inbound.is_empty() => {
-                    let mut input = self.connection.tail().to_vec();
-                    let bytes =
-                        self.inbound.len().min(bench.limits.request_bytes_max - input.len());
-                    input.extend(self.inbound.drain(..bytes));
-                    self.in_round(bench, |connection, round| connection.receive(&input, round));
-                }
-                Next::Read if self.end_of_input => {
-                    self.in_round(bench, |connection, round| connection.end_of_input(round));
-                }
-                Next::Read | Next::Wait => return false,
-                Next::ShutDown => self.connection.start_draining(bench.now),
-                Next::Drain => {
-                    let bytes = self.inbound.drain(..).count();
-                    self.connection.drained(bytes);
-                    return self.end_of_input;
-                }
-                Next::Close => return true,
-            }
-        }
-    }
-
-    /// Lets `work` write answers, then sends what the window takes.
-    pub fn in_round(
-        &mut self,
-        bench: &mut Bench<'_>,
-        work: impl FnOnce(&mut Connection, &mut Round<'_>),
-    ) {
-        let turn = Turn { now: bench.now, desk: bench.desk, out: Outbox::new(bench.output) };
-        let mut round = Round { tracker: bench.tracker, turn, limits: bench.limits };
-        work(&mut self.connection, &mut round);
-        let answers = round.turn.out.filled();
-        let bytes = if self.connection.may_send_now() { answers.len().min(self.window) } else { 0 };
-        self.sent.extend_from_slice(&answers[..bytes]);
-        self.window -= bytes;
-        if bytes < answers.len() {
-            self.connection.keep_unsent(&answers[bytes..], bench.now, bench.limits);
-        }
-    }
+    store.enter(
+        &newcomer,
+        open_at(Millis(0)),
+        &mut fastrand::Rng::with_seed(SEED),
+        &mut Chosen::new(),
+    );
 }

@@ -5,8 +5,25 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules from the bottom up: a file may name its own and those before it.
-const LAYERS: [&str; 9] =
-    ["ids", "config", "wire", "swarm", "registry", "tracker", "server", "metainfo", "operator"];
+const LAYERS: [&str; 17] = [
+    "ids",
+    "bounds",
+    "secrets",
+    "mailbox",
+    "counters",
+    "config",
+    "listing",
+    "state_directory",
+    "wire",
+    "swarm",
+    "registry",
+    "tracker",
+    "frontend",
+    "server",
+    "daemon",
+    "metainfo",
+    "operator",
+];
 const LINES_BEFORE_TESTS_MAX: usize = 450;
 const HEADER_LINES_MAX: usize = 25;
 
@@ -113,7 +130,9 @@ fn files_are_short_enough_to_be_opened_gladly() {
 #[test]
 fn every_file_opens_with_what_it_owns() {
     for source in sources() {
-        let header = source.text.lines().take_while(|line| line.starts_with("//!")).count();
+        let header = source.text.lines().take_while(|line| line.starts_with("//!"));
+        // A row of a table is one thing to look up, not a line to read.
+        let header = header.filter(|line| !line.starts_with("//! |")).count();
         assert!(
             (1..=HEADER_LINES_MAX).contains(&header),
             "{}: a header of {header} lines",
@@ -126,7 +145,7 @@ fn every_file_opens_with_what_it_owns() {
 fn only_the_program_prints_and_only_sockopt_is_unsafe() {
     let printing = ["println!", "eprintln!", "print!", "eprint!", "dbg!"];
     for source in sources().iter().filter(|source| !source.path.starts_with("tests")) {
-        let main = source.path.ends_with("main.rs");
+        let main = source.path.starts_with("bin");
         for line in source.body().lines().filter(|line| is_code(line)) {
             assert!(
                 main || !printing.iter().any(|word| line.contains(word)),
@@ -145,9 +164,9 @@ fn only_the_program_prints_and_only_sockopt_is_unsafe() {
 #[test]
 fn databases_and_sockets_stay_in_their_files() {
     let homes = [
-        ("use mysql::", "registry/mysql/"),
-        ("rusqlite", "registry/sqlite.rs"),
-        ("httparse::Request", "wire/http.rs"),
+        ("use mysql::", "registry/database/mysql/"),
+        ("rusqlite", "registry/database/sqlite.rs"),
+        ("httparse::Request", "wire/http/request.rs"),
     ];
     for source in sources().iter().filter(|source| !source.path.starts_with("tests")) {
         for (word, home) in homes {

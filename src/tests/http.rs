@@ -5,9 +5,12 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use super::clients::{REQUEST_BYTES_MAX, requests};
+use super::fuzz::http_head;
 use super::property;
-use crate::wire::head::Method;
-use crate::wire::http::{HEADERS_MAX, HttpFault, Parsed, Route, parse, route};
+use crate::wire::http::fault::HttpFault;
+use crate::wire::http::head::Method;
+use crate::wire::http::request::{HEADERS_MAX, Parsed, parse};
+use crate::wire::http::route::{Route, route};
 
 fn with_headers(count: usize) -> Vec<u8> {
     format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(count)).into_bytes()
@@ -51,7 +54,15 @@ fn requests_are_taken_when_they_are_unusual_but_clear() {
             false,
         ),
         (b"get / HTTP/1.1\r\n\r\n", Method::Other, b"/", false),
-        (b"OPTIONS * HTTP/1.1\r\n\r\n", Method::Other, b"*", false),
+        (b"OPTIONS * HTTP/1.1\r\n\r\n", Method::Options, b"*", false),
+        (b"OPTIONS / HTTP/1.0\r\n\r\n", Method::Options, b"/", true),
+        (b"options / HTTP/1.0\r\n\r\n", Method::Other, b"/", true),
+        (b"GET /a b HTTP/1.1\r\n\r\n", Method::Get, b"/a b", false),
+        (b"GET /announce ?a=1 HTTP/1.1\r\n\r\n", Method::Get, b"/announce ?a=1", false),
+        (b"GET /a  HTTP/1.0\nA: b\n\n", Method::Get, b"/a ", true),
+        (b"GET /a HTTP/1.1 HTTP/1.1\r\n\r\n", Method::Get, b"/a HTTP/1.1", false),
+        (b"GET /a HTTP/2.0 b HTTP/1.1\r\n\r\n", Method::Get, b"/a HTTP/2.0 b", false),
+        (b"\r\n\nGET /\xff \xc3\xa9 HTTP/1.1\r\n\r\n", Method::Get, b"/\xff \xc3\xa9", false),
         (b"GET /?\"<>\\^`{|} HTTP/1.1\r\n\r\n", Method::Get, b"/?\"<>\\^`{|}", false),
         (b"GET /\xc3\xa9 HTTP/1.1\r\n\r\n", Method::Get, b"/\xc3\xa9", false),
         (b"GET /\xff HTTP/1.1\r\n\r\n", Method::Get, b"/\xff", false),
@@ -76,7 +87,20 @@ fn requests_are_taken_when_they_are_unusual_but_clear() {
 #[test]
 fn what_is_not_http_is_a_bad_request() {
     let rows: &[&[u8]] = &[
-        b"GET /a b HTTP/1.1\r\n\r\n",
+        b"GET /a b\x00 HTTP/1.1\r\n\r\n",
+        b"GET /a b\tc HTTP/1.1\r\n\r\n",
+        b"GET /a b\r HTTP/1.1\r\n\r\n",
+        b"GET /a b\x7f HTTP/1.1\r\n\r\n",
+        b"GET /a b HTTP/1.1 \r\n\r\n",
+        b"GET /a b HTTP/1.2\r\n\r\n",
+        b"GET /a b\r\n\r\n",
+        b"GET /a bHTTP/1.1\r\n\r\n",
+        b"GET  /a b HTTP/1.1\r\n\r\n",
+        b"G(T /a b HTTP/1.1\r\n\r\n",
+        b"GET /a b HTTP/1.1\r\nno colon\r\n\r\n",
+        b"GET /a b HTTP/1.1\r\nA: b\rc\r\n\r\n",
+        b"\rGET / HTTP/1.1\r\n\r\n",
+        b"\r\rGET / HTTP/1.1\r\n\r\n",
         b"GET /a\x00b HTTP/1.1\r\n\r\n",
         b"GET /a\tb HTTP/1.1\r\n\r\n",
         b"GET /a\x7fb HTTP/1.1\r\n\r\n",
@@ -96,7 +120,6 @@ fn what_is_not_http_is_a_bad_request() {
         b"GET / HTTP/1.1\r\nA: b\r\n folded\r\n\r\n",
         b"GET / HTTP/1.1\r\nA: \x01\r\n\r\n",
         b"GET /\xff\x00 HTTP/1.1\r\n\r\n",
-        b"GET /\xff  HTTP/1.1\r\n\r\n",
         b"GET /\xff HTTP/1.2\r\n\r\n",
         b"GET /\xff HTTP/1.1 \r\n\r\n",
         b"GET /\xff HTTP/1.1\rX",
@@ -124,6 +147,8 @@ fn the_limit_says_whether_the_target_or_the_headers_are_too_long() {
         [b"GET /announce?".as_slice(), &[b'a'; 10_000], b" HTTP/1.1\r\n\r\n"].concat();
     let long_raw_target =
         [b"GET /announce?".as_slice(), &[0xff; 10_000], b" HTTP/1.1\r\n\r\n"].concat();
+    let long_target_of_spaces =
+        [b"GET /announce?".as_slice(), &[b' '; 10_000], b" HTTP/1.1\r\n\r\n"].concat();
     let long_header =
         [b"GET / HTTP/1.1\r\nCookie: ".as_slice(), &[b'a'; 10_000], b"\r\n\r\n"].concat();
     let target_larger_than_header = [
@@ -141,6 +166,7 @@ fn the_limit_says_whether_the_target_or_the_headers_are_too_long() {
     for (request, expected) in [
         (&long_target, HttpFault::TargetTooLong),
         (&long_raw_target, HttpFault::TargetTooLong),
+        (&long_target_of_spaces, HttpFault::TargetTooLong),
         (&long_target_after_empty_line, HttpFault::TargetTooLong),
         (&empty_lines, HttpFault::TargetTooLong),
         (&target_larger_than_header, HttpFault::TargetTooLong),
@@ -217,50 +243,84 @@ fn no_cut_changes_an_outcome() {
     });
 }
 
+/// Targets and where they lead.
+const TARGETS: &[(&[u8], Route<'_>)] = &[
+    (b"/announce?a=1", Route::Announce(b"a=1")),
+    (b"/announce", Route::Announce(b"")),
+    (b"/announce.php?a=1", Route::Announce(b"a=1")),
+    (b"//announce?a=1", Route::Announce(b"a=1")),
+    (b"/0123456789abcdef/announce?a=1", Route::Announce(b"a=1")),
+    (b"/scrape/announce", Route::Announce(b"")),
+    (b"/announce/", Route::Announce(b"")),
+    (b"/announce/?a=1", Route::Announce(b"a=1")),
+    (b"/announce/0123456789abcdef?a=1", Route::Announce(b"a=1")),
+    (b"/announce.php/0123456789abcdef/x/?a=1", Route::Announce(b"a=1")),
+    (b"/any/announceStrange/path/?a=1", Route::Announce(b"a=1")),
+    (b"http://tracker.example/announce/0123456789abcdef", Route::Announce(b"")),
+    (b"/announce ?a=1", Route::Announce(b"a=1")),
+    (b"/announce#x?a=1", Route::Announce(b"a=1")),
+    (b"/announce?a=1#x", Route::Announce(b"a=1")),
+    (b"/announce?a=1&left=0#x#y?z=/", Route::Announce(b"a=1&left=0")),
+    (b"/announce?a=1&#x", Route::Announce(b"a=1&")),
+    (b"/announce?a=#1&b=2", Route::Announce(b"a=#1&b=2")),
+    (b"/announce?#x", Route::Announce(b"")),
+    (b"/?passkey=K?info_hash=x", Route::Announce(b"passkey=K?info_hash=x")),
+    (b"/announce?a=/scrape", Route::Announce(b"a=/scrape")),
+    (b"/announce?a=1?b=2", Route::Announce(b"a=1?b=2")),
+    (b"/announce??a=1", Route::Announce(b"a=1")),
+    (b"http://tracker.example/announce?a=1", Route::Announce(b"a=1")),
+    (b"HTTP://tracker.example:6969/x/announce", Route::Announce(b"")),
+    (b"https://tracker.example/announce", Route::Announce(b"")),
+    (b"http://announce.example?info_hash=x", Route::Announce(b"info_hash=x")),
+    (b"/?a=1&info_hash=x", Route::Announce(b"a=1&info_hash=x")),
+    (b"?info_hash=x", Route::Announce(b"info_hash=x")),
+    (b"/?info_hash", Route::Announce(b"info_hash")),
+    (b"/scrape?a=1", Route::Scrape(b"a=1")),
+    (b"/scrape.php", Route::Scrape(b"")),
+    (b"/announce/scrape?a=1", Route::Scrape(b"a=1")),
+    (b"/scrape/", Route::Scrape(b"")),
+    (b"/scrape/0123456789abcdef?a=1#x", Route::Scrape(b"a=1")),
+    (b"/scrape.php/0123456789abcdef", Route::Scrape(b"")),
+    (b"/announce/scrape/0123456789abcdef", Route::Scrape(b"")),
+    (b"/scrape/announce/0123456789abcdef", Route::Announce(b"")),
+    (b"/robots.txt", Route::Robots),
+    (b"/robots.txt?a=1", Route::Robots),
+    (b"/robots.txt#x", Route::Robots),
+    (b"http://tracker.example/robots.txt", Route::Robots),
+    (b"/?#x", Route::Index),
+    (b"/#x", Route::Index),
+    (b"http://h/scrape", Route::Scrape(b"")),
+    (b"/", Route::Index),
+    (b"/?", Route::Index),
+    (b"http://announce.example", Route::Index),
+    (b"http://tracker.example/", Route::Index),
+    (b"/?a=1", Route::NotFound),
+    (b"/?xinfo_hash=x", Route::NotFound),
+    (b"/favicon.ico", Route::NotFound),
+    (b"/ANNOUNCE", Route::NotFound),
+    (b"/Announce", Route::NotFound),
+    (b"/%61nnounce", Route::NotFound),
+    (b"/Scrape/announc", Route::NotFound),
+    (b"/x/robots.txt", Route::NotFound),
+    (b"/?passkey=K?infohash=x", Route::NotFound),
+    (b"/xannounce", Route::NotFound),
+    (b"/x?info_hash=x", Route::NotFound),
+    (b"*", Route::NotFound),
+    (b"announce", Route::NotFound),
+    (b"tracker.example:80", Route::NotFound),
+    (b"ftp://tracker.example/announce", Route::NotFound),
+    (b"http:/announce", Route::NotFound),
+    (b"", Route::NotFound),
+    (b"/\xff\xfe", Route::NotFound),
+];
+
 #[test]
-fn targets_lead_where_their_last_segment_says() {
-    let rows: &[(&[u8], Route<'_>)] = &[
-        (b"/announce?a=1", Route::Announce(b"a=1")),
-        (b"/announce", Route::Announce(b"")),
-        (b"/announce.php?a=1", Route::Announce(b"a=1")),
-        (b"//announce?a=1", Route::Announce(b"a=1")),
-        (b"/0123456789abcdef/announce?a=1", Route::Announce(b"a=1")),
-        (b"/scrape/announce", Route::Announce(b"")),
-        (b"/announce?a=/scrape", Route::Announce(b"a=/scrape")),
-        (b"/announce?a=1?b=2", Route::Announce(b"a=1?b=2")),
-        (b"/announce??a=1", Route::Announce(b"a=1")),
-        (b"http://tracker.example/announce?a=1", Route::Announce(b"a=1")),
-        (b"HTTP://tracker.example:6969/x/announce", Route::Announce(b"")),
-        (b"https://tracker.example/announce", Route::Announce(b"")),
-        (b"http://announce.example?info_hash=x", Route::Announce(b"info_hash=x")),
-        (b"/?a=1&info_hash=x", Route::Announce(b"a=1&info_hash=x")),
-        (b"?info_hash=x", Route::Announce(b"info_hash=x")),
-        (b"/?info_hash", Route::Announce(b"info_hash")),
-        (b"/scrape?a=1", Route::Scrape(b"a=1")),
-        (b"/scrape.php", Route::Scrape(b"")),
-        (b"/announce/scrape?a=1", Route::Scrape(b"a=1")),
-        (b"http://h/scrape", Route::Scrape(b"")),
-        (b"/", Route::Index),
-        (b"/?", Route::Index),
-        (b"http://announce.example", Route::Index),
-        (b"http://tracker.example/", Route::Index),
-        (b"/?a=1", Route::NotFound),
-        (b"/?xinfo_hash=x", Route::NotFound),
-        (b"/favicon.ico", Route::NotFound),
-        (b"/announce/", Route::NotFound),
-        (b"/Announce", Route::NotFound),
-        (b"/xannounce", Route::NotFound),
-        (b"/x?info_hash=x", Route::NotFound),
-        (b"*", Route::NotFound),
-        (b"announce", Route::NotFound),
-        (b"tracker.example:80", Route::NotFound),
-        (b"ftp://tracker.example/announce", Route::NotFound),
-        (b"http:/announce", Route::NotFound),
-        (b"", Route::NotFound),
-        (b"/\xff\xfe", Route::NotFound),
-    ];
-    for (target, expected) in rows {
+fn targets_lead_where_their_segments_say() {
+    for (target, expected) in TARGETS {
         assert_eq!(route(target), *expected, "{}", target.escape_ascii());
+        if !target.is_empty() {
+            http_head(&[b"GET ", *target, b" HTTP/1.1\r\n\r\n"].concat());
+        }
     }
 }
 

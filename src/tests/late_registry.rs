@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use crate::config::{Config, DatabaseUrl, Mode};
+use crate::config::{Config, DatabaseUrl, FullScrape, Mode};
+use crate::counters::Counter;
+use crate::daemon::Daemon;
 use crate::ids::InfoHash;
+use crate::listing::{Listing, Record};
 use crate::registry::database::{Batch, DatabaseError};
-use crate::registry::{Backend, Databases, OpenBackend, OpenLedger, Record, Standing};
-use crate::server::Server;
-use crate::tests::paper_ledger::PaperLedger;
+use crate::registry::{Backend, Databases, OpenBackend, OpenLedger};
+use crate::tests::paper_ledger::{self, PaperLedger};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -27,45 +29,46 @@ const REASON: &str = "a takedown notice";
 /// The test's side of the database: told of every question, and asked for permission to answer it.
 struct Database {
     questions: Receiver<Vec<InfoHash>>,
-    answers: Sender<Result<(), DatabaseError>>,
+    answers: Sender<Answer>,
 }
+
+/// What the database answers: [`record`], or the same of all torrents in the question.
+type Answer = Result<Option<Listing>, DatabaseError>;
 
 /// The pool's side.
 struct Slow {
     questions: Sender<Vec<InfoHash>>,
-    answers: Arc<Mutex<Receiver<Result<(), DatabaseError>>>>,
+    answers: Arc<Mutex<Receiver<Answer>>>,
 }
 
 impl Backend for Slow {
     fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, DatabaseError> {
         // The test may have ended: then nobody cares.
         let _ = self.questions.send(hashes.to_vec());
-        self.answers
-            .lock()
-            .unwrap()
-            .recv()
-            .unwrap_or(Err(DatabaseError::Away("the test is over".to_owned())))?;
-        Ok(hashes.iter().map(record).collect())
+        let answer = self.answers.lock().unwrap().recv();
+        let listing = answer.unwrap_or(Err(DatabaseError::Away("the test is over".to_owned())))?;
+        let answer = |hash| listing.map_or_else(|| record(hash), Record::plain);
+        Ok(hashes.iter().map(answer).collect())
     }
 }
 
 fn record(hash: &InfoHash) -> Record {
     match hash.0[0] {
-        KNOWN => Record { standing: Standing::Known, text: Some("Demo".into()), downloaded: 0 },
-        BANNED => Record { standing: Standing::Banned, text: Some(REASON.into()), downloaded: 0 },
-        _ => Record::plain(Standing::Unknown),
+        KNOWN => Record { listing: Listing::Listed, text: Some("Demo".into()), downloaded: 0 },
+        BANNED => Record { listing: Listing::Banned, text: Some(REASON.into()), downloaded: 0 },
+        _ => Record::plain(Listing::Unlisted),
     }
 }
 
-fn start(mode: Mode, settle: impl FnOnce(&mut Config)) -> (Server, Database) {
-    start_with(None, mode, settle)
+fn start(mode: Mode, settle: impl FnOnce(&mut Config)) -> (Daemon, Database) {
+    start_with(paper_ledger::away(), mode, settle)
 }
 
 fn start_with(
-    ledger: Option<OpenLedger>,
+    ledger: OpenLedger,
     mode: Mode,
     settle: impl FnOnce(&mut Config),
-) -> (Server, Database) {
+) -> (Daemon, Database) {
     let mut config = Config::default();
     config.server.listen = vec!["127.0.0.1:0".parse().unwrap()];
     config.server.workers = 1;
@@ -80,7 +83,7 @@ fn start_with(
     let backend: OpenBackend = Box::new(move || {
         Box::new(Slow { questions: ask.clone(), answers: Arc::clone(&permissions) })
     });
-    let server = Server::start_with(&config, Some(Databases { backend, ledger }), |_| ()).unwrap();
+    let server = Daemon::start_with(&config, Some(Databases { backend, ledger }), |_| ()).unwrap();
     (server, Database { questions, answers })
 }
 
@@ -91,14 +94,23 @@ impl Database {
     }
 
     fn answer(&self) {
-        self.answers.send(Ok(())).unwrap();
+        self.answers.send(Ok(None)).unwrap();
+    }
+
+    /// Says the same of all torrents in the question.
+    fn answer_with(&self, listing: Listing) {
+        self.answers.send(Ok(Some(listing))).unwrap();
+    }
+
+    fn fail(&self) {
+        self.answers.send(Err(DatabaseError::Away("gone away".to_owned()))).unwrap();
     }
 }
 
 struct Peer(TcpStream);
 
 impl Peer {
-    fn connect(server: &Server) -> Peer {
+    fn connect(server: &Daemon) -> Peer {
         let stream = TcpStream::connect(server.addresses()[0]).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Peer(stream)
@@ -140,14 +152,12 @@ fn announce(first: u8) -> String {
     )
 }
 
-fn count(server: &Server, name: &str) -> u64 {
-    server.stats().sums().find(|(known, _)| *known == name).unwrap().1
-}
-
-fn wait_for(server: &Server, name: &str, wanted: u64) {
+/// Waits until something has been counted so often.
+fn wait_for(daemon: &Daemon, counter: Counter, wanted: u64) {
     let end = Instant::now() + PATIENCE;
-    while count(server, name) < wanted {
-        assert!(Instant::now() < end, "{name} is {} and not {wanted}", count(server, name));
+    while daemon.counters().count(counter) < wanted {
+        let counted = daemon.counters().count(counter);
+        assert!(Instant::now() < end, "{} is {counted} and not {wanted}", counter.name());
         std::thread::yield_now();
     }
 }
@@ -205,7 +215,7 @@ fn an_answer_for_a_client_that_reset_reaches_nobody() {
     stranger.send(&["/"]);
     assert!(stranger.reply().contains("announced"));
     database.answer();
-    wait_for(&server, "late answers", 1);
+    wait_for(&server, Counter::LateAnswer, 1);
     stranger.send(&["/"]);
     assert!(stranger.reply().contains("announced"));
     assert!(!stranger.has_answer());
@@ -223,7 +233,7 @@ fn what_many_wait_for_is_asked_once_and_what_has_gathered_in_one_question() {
     for (number, peer) in peers.iter_mut().enumerate() {
         peer.send(&[&announce(if number % 2 == 0 { KNOWN } else { BANNED })]);
     }
-    wait_for(&server, "parked", 21);
+    wait_for(&server, Counter::Parked, 21);
     database.answer();
     assert_eq!(database.question().len(), 2, "twenty announces for two torrents");
     database.answer();
@@ -317,7 +327,7 @@ fn a_database_that_fails_is_told_at_once_and_until_it_answers_again_nobody_waits
         let mut peer = Peer::connect(&server);
         peer.send(&[&announce(KNOWN)]);
         database.question();
-        database.answers.send(Err(DatabaseError::Away("gone away".to_owned()))).unwrap();
+        database.fail();
         let reply = peer.reply();
         assert!(reply.contains(expected) && !reply.contains('#'), "{mode}: {reply}");
         // The thread that found out tries again by itself, and has not been answered yet.
@@ -347,17 +357,17 @@ fn a_database_that_fails_is_told_at_once_and_until_it_answers_again_nobody_waits
     }
 }
 
-/// Announces again and again; the last time the verdict is past its time, and the database has been
-/// asked.
-fn announce_until_asked(peer: &mut Peer, hash: u8, database: &Database) {
+/// Sends a request again and again; the last time the verdict is past its time, and the database has
+/// been asked.
+fn send_until_asked(peer: &mut Peer, target: &str, database: &Database) {
     let end = Instant::now() + PATIENCE;
-    loop {
+    peer.send(&[target]);
+    while database.questions.recv_timeout(Duration::from_millis(1)).is_err() {
         assert!(Instant::now() < end, "the verdict never grows stale");
-        peer.send(&[&announce(hash)]);
-        if database.questions.recv_timeout(Duration::from_millis(20)).is_ok() {
-            return;
+        if peer.has_answer() {
+            peer.reply();
+            peer.send(&[target]);
         }
-        peer.reply();
     }
 }
 
@@ -371,7 +381,7 @@ fn a_verdict_past_its_time_is_asked_for_before_it_counts_again_and_others_do_not
         database.question();
         database.answer();
         let told = first.reply();
-        announce_until_asked(&mut first, hash, &database);
+        send_until_asked(&mut first, &announce(hash), &database);
         assert!(!first.has_answer(), "{told}");
         second.send(&[&announce(hash)]);
         assert_eq!(
@@ -397,8 +407,8 @@ fn a_verdict_past_its_time_counts_when_no_newer_one_is_to_be_had() {
         database.answer();
         peer.reply();
     }
-    announce_until_asked(&mut peer, KNOWN, &database);
-    database.answers.send(Err(DatabaseError::Away("gone away".to_owned()))).unwrap();
+    send_until_asked(&mut peer, &announce(KNOWN), &database);
+    database.fail();
     assert!(peer.reply().contains("8:completei0e"));
     peer.send(&[
         &announce(BANNED),
@@ -411,13 +421,72 @@ fn a_verdict_past_its_time_counts_when_no_newer_one_is_to_be_had() {
 }
 
 #[test]
+fn a_torrent_taken_off_the_list_is_not_shown_and_its_peers_are_there_when_it_is_listed_again() {
+    let (server, database) = start(Mode::Registered, |config| {
+        config.database.cache_ttl = Duration::from_millis(1);
+        config.tracker.full_scrape = FullScrape::On;
+    });
+    let mut peer = Peer::connect(&server);
+    peer.send(&[&announce(KNOWN)]);
+    database.question();
+    database.answer();
+    assert!(peer.reply().contains("10:incompletei1e"), "while it is listed");
+    send_until_asked(&mut peer, &announce(KNOWN), &database);
+    database.answer_with(Listing::Unlisted);
+    assert!(peer.reply().contains("#5"), "it is not listed any more");
+    send_until_asked(&mut peer, "/scrape?info_hash=kaaaaaaaaaaaaaaaaaaa", &database);
+    database.answer_with(Listing::Unlisted);
+    assert!(peer.reply().contains("5:filesde"), "a scrape does not show it");
+    peer.send(&["/scrape"]);
+    assert!(!peer.reply().contains("kaaaaaaa"), "a full scrape does not show it");
+    let mut other = Peer::connect(&server);
+    send_until_asked(&mut other, &announce(KNOWN), &database);
+    database.answer();
+    let again = other.reply();
+    assert!(again.contains("10:incompletei1e"), "it is listed again: {again}");
+    drop(database);
+    server.stop_and_join(PATIENCE).unwrap();
+}
+
+#[test]
+fn a_swarm_outlives_its_record_in_the_cache_and_knows_whether_it_may_be_served() {
+    let (server, database) = start(Mode::Registered, |config| {
+        config.database.cache_ttl = Duration::from_millis(1);
+        config.database.cache_bytes_max = 0;
+    });
+    let mut peer = Peer::connect(&server);
+    peer.send(&[&announce(KNOWN)]);
+    database.question();
+    database.answer();
+    assert!(peer.reply().contains("10:incompletei1e"), "while it is listed");
+    for (listing, expected) in [
+        (Listing::Listed, "10:incompletei1e"),
+        (Listing::Unlisted, "8:retry ini"),
+        (Listing::Banned, "#6"),
+    ] {
+        send_until_asked(&mut peer, &announce(KNOWN), &database);
+        database.answer_with(listing);
+        peer.reply();
+        send_until_asked(&mut peer, &announce(KNOWN), &database);
+        database.fail();
+        let reply = peer.reply();
+        assert!(reply.contains(expected), "{listing:?}, and the database is away: {reply}");
+        // The thread that found out tries again by itself.
+        database.question();
+        database.answer();
+    }
+    drop(database);
+    server.stop_and_join(PATIENCE).unwrap();
+}
+
+#[test]
 fn a_full_queue_refuses_at_once() {
     let (server, database) = start(Mode::Registered, |config| config.database.lookup_queue_max = 1);
     let mut peers: Vec<Peer> = (0..3).map(|_| Peer::connect(&server)).collect();
     peers[0].send(&[&announce(KNOWN)]);
     database.question();
     peers[1].send(&[&announce(BANNED)]);
-    wait_for(&server, "parked", 2);
+    wait_for(&server, Counter::Parked, 2);
     peers[2].send(&[&announce(UNKNOWN)]);
     let reply = peers[2].reply();
     assert!(reply.contains("8:retry ini") && !reply.contains('#'), "{reply}");
@@ -470,7 +539,7 @@ fn answers_and_counters_share_the_time_for_stopping() {
         };
         Box::new(PaperLedger { on_write: Some(Box::new(never)), ..PaperLedger::default() })
     });
-    let (server, database) = start_with(Some(ledger), Mode::Registered, |config| {
+    let (server, database) = start_with(ledger, Mode::Registered, |config| {
         config.database.flush_interval = Duration::from_secs(1);
     });
     let mut peer = Peer::connect(&server);

@@ -10,6 +10,7 @@
     reason = "a failing test says so by a panic"
 )]
 
+pub mod announcement;
 #[cfg(test)]
 mod client_replies;
 #[cfg(test)]
@@ -20,6 +21,8 @@ mod connection;
 mod corpus;
 #[cfg(test)]
 mod databases;
+#[cfg(test)]
+mod field_requests;
 #[cfg(test)]
 mod fields;
 pub mod fuzz;
@@ -45,8 +48,9 @@ pub(crate) mod paper_ledger;
 mod property;
 #[cfg(test)]
 mod replies;
+pub mod simulated_stream;
 #[cfg(test)]
-pub(crate) mod simulation;
+mod simulation;
 #[cfg(test)]
 mod story;
 

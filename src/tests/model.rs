@@ -12,13 +12,16 @@
 
 use std::collections;
 
+use crate::config::SwarmLimits;
 use crate::ids::{Crypto, Event, Family, InfoHash, Millis, PeerAddr, PeerId};
 use crate::swarm::{
-    Announcement, Chosen, Counts, Newcomer, PEERS_MAX, Settings, Store, Sweep, Totals,
+    Announcement, Chosen, Counts, Moment, Newcomer, PEERS_MAX, Store, StoreSettings, Sweep, Totals,
+    Walk,
 };
+use crate::tests::announcement::open_at;
 
-/// Long enough for its 8th part to be far more than two units of age.
-const LIFETIME_MS: u64 = 80_000;
+/// Its 8th part is four units of age.
+const LIFETIME_MS: u64 = 32 << 14;
 const STEP_MS: u64 = LIFETIME_MS / 8;
 
 /// Bytes that one operation reads.
@@ -57,7 +60,8 @@ impl ModelTorrent {
 }
 
 struct Model {
-    settings: Settings,
+    limits: SwarmLimits,
+    peer_ids: bool,
     torrents: HashMap<InfoHash, ModelTorrent>,
     peers: u64,
 }
@@ -66,9 +70,9 @@ impl Model {
     fn announce(&mut self, announce: &Announcement, now: Millis) -> Counts {
         let torrents = self.torrents.len() as u64;
         let is_new = !self.torrents.contains_key(&announce.info_hash);
-        let may_store = announce.listening && self.peers < self.settings.peers_max;
+        let may_store = announce.listening && self.peers < self.limits.peers_max;
         let may_begin =
-            may_store && announce.event != Event::Stopped && torrents < self.settings.torrents_max;
+            may_store && announce.event != Event::Stopped && torrents < self.limits.torrents_max;
         if is_new && !may_begin {
             return Counts::default();
         }
@@ -97,7 +101,7 @@ impl Model {
 
     fn expire(&mut self, now: Millis) {
         for torrent in self.torrents.values_mut() {
-            torrent.peers.retain(|_, peer| now.since(peer.heard) <= self.settings.lifetime_ms);
+            torrent.peers.retain(|_, peer| now.since(peer.heard) <= self.limits.lifetime_ms);
         }
         self.forget_empty();
     }
@@ -110,6 +114,19 @@ impl Model {
     fn forget_empty(&mut self) {
         self.torrents.retain(|_, torrent| !torrent.peers.is_empty());
         self.peers = self.torrents.values().map(|torrent| torrent.peers.len() as u64).sum();
+    }
+
+    fn totals(&self) -> Totals {
+        let mut totals = Totals { torrents: self.torrents.len() as u64, ..Totals::default() };
+        for (addr, peer) in self.torrents.values().flat_map(|torrent| &torrent.peers) {
+            *match (addr.family(), peer.seeder) {
+                (Family::V4, true) => &mut totals.seeders_v4,
+                (Family::V4, false) => &mut totals.leechers_v4,
+                (Family::V6, true) => &mut totals.seeders_v6,
+                (Family::V6, false) => &mut totals.leechers_v6,
+            } += 1;
+        }
+        totals
     }
 
     /// Panics unless `chosen` is a fair answer to `announce`: what is in it, not how it was drawn.
@@ -129,13 +146,10 @@ impl Model {
             count.min(announce.numwant).min(PEERS_MAX),
             "number of peers for {announce:?}"
         );
-        let ids = if announce.want_ids && self.settings.peer_ids { chosen.count() } else { 0 };
-        let flags = if announce.want_crypto_flags { chosen.count() } else { 0 };
-        assert_eq!(
-            (chosen.ids().len(), chosen.crypto_flags().len()),
-            (ids, flags),
-            "ids and flags for {announce:?}"
-        );
+        let [ids, flags] = [announce.want_ids && self.peer_ids, announce.want_crypto_flags]
+            .map(|is_wanted| is_wanted.then(|| chosen.count()));
+        assert_eq!(chosen.ids().map(<[_]>::len), ids, "ids for {announce:?}");
+        assert_eq!(chosen.crypto_flags().map(<[_]>::len), flags, "flags for {announce:?}");
         let mut wires =
             chosen.wire().chunks_exact(chosen.family().peer_bytes()).collect::<Vec<_>>();
         wires.sort_unstable();
@@ -148,12 +162,12 @@ impl Model {
                 unreachable!("{addr:?} is no peer for {announce:?}");
             };
             assert!(
-                chosen.ids().get(at).is_none_or(|id| *id == peer.peer_id),
+                chosen.ids().is_none_or(|ids| ids[at] == peer.peer_id),
                 "{addr:?} has another's id"
             );
             let flag = u8::from(peer.crypto == Crypto::Required);
             assert!(
-                chosen.crypto_flags().get(at).is_none_or(|shown| *shown == flag),
+                chosen.crypto_flags().is_none_or(|flags| flags[at] == flag),
                 "{addr:?} has another's flag"
             );
         }
@@ -184,16 +198,17 @@ struct Run {
 impl Run {
     fn new([seed, caps, torrents, peers, ids, lifetime]: [u8; OPERATION_BYTES]) -> Run {
         let cap = |choice: u8, cap: u64| if choice.is_multiple_of(4) { cap } else { u64::MAX };
-        let settings = Settings {
+        let limits = SwarmLimits {
             lifetime_ms: LIFETIME_MS + u64::from(lifetime % 2) * 321,
-            peer_ids: ids % 2 == 1,
             peers_max: cap(caps, 150),
             torrents_max: cap(caps / 4, 3),
         };
+        let peer_ids = ids % 2 == 1;
         Run {
-            store: Store::new(settings, u64::from(seed)),
+            store: Store::new(StoreSettings { peer_ids }, u64::from(seed)),
             model: Model {
-                settings,
+                limits,
+                peer_ids,
                 torrents: HashMap::with_hasher(ahash::RandomState::with_seed(1)),
                 peers: 0,
             },
@@ -217,10 +232,7 @@ impl Run {
             ),
             250 => self.expire(if flags < 2 { LIFETIME_MS + STEP_MS } else { STEP_MS }),
             251 => self.shrinking = flags.is_multiple_of(2),
-            252 if flags < 64 => {
-                self.store.remove(&info_hash);
-                self.model.remove(&info_hash);
-            }
+            252 if flags < 64 => self.ban(&info_hash),
             253 if flags < 4 => self.store.check_invariants(),
             254 if flags < 64 => self.compare_peers(info_hash),
             _ if flags < 16 => self.compare_torrents(),
@@ -259,8 +271,8 @@ impl Run {
 
     fn announce(&mut self, announce: Announcement) {
         let counts = self.store.enter(
-            &Newcomer::unlisted(&announce),
-            self.now,
+            &Newcomer::without_list(&announce),
+            Moment { limits: &self.model.limits, ..open_at(self.now) },
             &mut self.rng,
             &mut self.chosen,
         );
@@ -272,10 +284,24 @@ impl Run {
         self.model.judge(&announce, &self.chosen);
     }
 
+    /// Bans a torrent, and has written what that leaves to be written, so that nothing is left.
+    fn ban(&mut self, info_hash: &InfoHash) {
+        self.store.ban(info_hash);
+        let (mut walk, mut taken) = (Walk::default(), Vec::new());
+        while !walk.is_over() {
+            self.store.take_owed(&mut walk, self.now, usize::MAX, &mut taken);
+        }
+        for owed in &taken {
+            self.store.settle(&owed.info_hash, owed.downloads);
+            self.store.forget_settled(&owed.info_hash);
+        }
+        self.model.remove(info_hash);
+    }
+
     /// Lets time pass; the first call of a fresh sweep is a whole round.
     fn expire(&mut self, ms: u64) {
         self.now = self.now.plus(ms);
-        self.store.sweep(&mut Sweep::new(0, 1), self.now);
+        self.store.sweep(&mut Sweep::new(0, 1), self.now, &self.model.limits);
         self.model.expire(self.now);
         self.compare_torrents();
     }
@@ -312,10 +338,7 @@ impl Run {
             );
         });
         assert_eq!(torrents, self.model.torrents.len());
-        assert_eq!(
-            self.store.totals(),
-            Totals { torrents: torrents as u64, peers: self.model.peers }
-        );
+        assert_eq!(self.store.totals(), self.model.totals());
     }
 }
 

@@ -7,10 +7,11 @@ use crate::ids::{Crypto, Event, InfoHash, PeerId};
 use crate::wire::announce::Announce;
 use crate::wire::failure::{Failure, Field};
 
+type Pair = (Vec<u8>, Vec<u8>);
+
 /// Rule by rule, over owned bytes.
 pub fn naive_announce(query: &[u8]) -> Result<Announce, Failure> {
-    let pairs: Vec<(Vec<u8>, Vec<u8>)> =
-        query.split(|byte| *byte == b'&').map(naive_pair).collect();
+    let pairs = naive_pairs(query);
     let sent = |key: &str| {
         pairs.iter().find(|(sent, _)| sent == key.as_bytes()).map(|(_, value)| value.clone())
     };
@@ -30,7 +31,10 @@ pub fn naive_announce(query: &[u8]) -> Result<Announce, Failure> {
     let info_hash = InfoHash(twenty("info_hash").ok_or(Failure::InfoHashLength)?);
     let peer_id = PeerId(twenty("peer_id").ok_or(Failure::PeerIdLength)?);
     let port_key = if sent("cryptoport").is_some() { "cryptoport" } else { "port" };
-    let port = decoded(port_key).and_then(naive_decimal).filter(|port| (1..=65535).contains(port));
+    let port = match decoded(port_key).and_then(naive_decimal) {
+        Some(0) => return Err(Failure::PortZero),
+        port => port.filter(|port| *port <= 65535),
+    };
     let is =
         |key: &str, value: &str| decoded(key).is_some_and(|decoded| decoded == value.as_bytes());
     let event = decoded("event").map(|value| String::from_utf8_lossy(&value).to_ascii_lowercase());
@@ -64,18 +68,83 @@ pub fn naive_announce(query: &[u8]) -> Result<Announce, Failure> {
 }
 
 /// The first hundred different hashes, in ascending order; what follows the hundredth may be
-/// anything.
+/// anything. None is a scrape of everything, unless something looks as if a hash was meant.
 pub fn naive_hashes(query: &[u8]) -> Result<Option<Vec<InfoHash>>, Failure> {
     let mut hashes = BTreeSet::new();
-    let pairs = query.split(|byte| *byte == b'&').map(naive_pair);
-    for (_, value) in pairs.filter(|(key, _)| key == b"info_hash") {
+    let pairs = naive_pairs(query);
+    for (_, value) in pairs.iter().filter(|(key, _)| key == b"info_hash") {
         if hashes.len() == 100 {
             break;
         }
-        let hash = naive_decode(&value).and_then(|value| <[u8; 20]>::try_from(value).ok());
+        let hash = naive_decode(value).and_then(|value| <[u8; 20]>::try_from(value).ok());
         hashes.insert(InfoHash(hash.ok_or(Failure::InfoHashLength)?));
     }
-    Ok((!hashes.is_empty()).then(|| hashes.into_iter().collect()))
+    let looks_like_one = |(key, value): &Pair| {
+        let named = String::from_utf8_lossy(key).to_ascii_lowercase().contains("hash");
+        let decoded = naive_decode(value).is_some_and(|decoded| decoded.len() == 20);
+        named || decoded && value.contains(&b'%')
+    };
+    match hashes.is_empty() {
+        true if pairs.iter().any(looks_like_one) => Err(Failure::MissingField(Field::InfoHash)),
+        true => Ok(None),
+        false => Ok(Some(hashes.into_iter().collect())),
+    }
+}
+
+/// What a target leads to, by name, and its query.
+pub fn naive_route(target: &[u8]) -> (&'static str, Vec<u8>) {
+    let mut target = target.to_vec();
+    if !target.starts_with(b"/") && !target.starts_with(b"?") {
+        let text: Vec<u8> = target.to_ascii_lowercase();
+        let Some(scheme) =
+            ["http://", "https://"].into_iter().find(|s| text.starts_with(s.as_bytes()))
+        else {
+            return ("not found", vec![]);
+        };
+        target.drain(..scheme.len());
+        while !target.is_empty() && !target.starts_with(b"/") && !target.starts_with(b"?") {
+            target.remove(0);
+        }
+    }
+    let question_mark = target.iter().position(|byte| *byte == b'?').unwrap_or(target.len());
+    let mut query = target.split_off(question_mark);
+    while query.starts_with(b"?") {
+        query.remove(0);
+    }
+    let last_pair = query.iter().rposition(|byte| *byte == b'&').map_or(0, |at| at + 1);
+    if let Some(at) = query[last_pair..].iter().position(|byte| *byte == b'#') {
+        query.truncate(last_pair + at);
+    }
+    let segments: Vec<&[u8]> = target.split(|byte| *byte == b'/').collect();
+    let begins = |segment: &&&[u8], word: &str| segment.starts_with(word.as_bytes());
+    let decisive = segments
+        .iter()
+        .rev()
+        .find(|segment| begins(segment, "announce") || begins(segment, "scrape"));
+    if let Some(segment) = decisive {
+        return (if segment.starts_with(b"a") { "announce" } else { "scrape" }, query);
+    }
+    let last = target.iter().rposition(|byte| *byte == b'&').map_or(0, |at| at + 1);
+    if let Some(at) = target[last..].iter().position(|byte| *byte == b'#') {
+        target.truncate(last + at);
+    }
+    let is_root = target.is_empty() || target == b"/";
+    let has_hash = naive_pairs(&query).iter().any(|(key, _)| key == b"info_hash");
+    match (is_root, query.is_empty(), has_hash) {
+        (true, true, _) => ("index", vec![]),
+        (true, false, true) => ("announce", query),
+        _ if target == b"/robots.txt" => ("robots", vec![]),
+        _ => ("not found", vec![]),
+    }
+}
+
+/// Split on `&`, and without an info hash on `?` as well.
+fn naive_pairs(query: &[u8]) -> Vec<Pair> {
+    let pairs: Vec<Pair> = query.split(|byte| *byte == b'&').map(naive_pair).collect();
+    if pairs.iter().any(|(key, _)| key == b"info_hash") {
+        return pairs;
+    }
+    query.split(|byte| *byte == b'&' || *byte == b'?').map(naive_pair).collect()
 }
 
 fn naive_pair(pair: &[u8]) -> (Vec<u8>, Vec<u8>) {
@@ -94,7 +163,7 @@ fn naive_decode(value: &[u8]) -> Option<Vec<u8>> {
             decoded.push(u8::from_str_radix(str::from_utf8(escape).unwrap(), 16).unwrap());
             at += 3;
         } else {
-            decoded.push(value[at]);
+            decoded.push(if value[at] == b'+' { b' ' } else { value[at] });
             at += 1;
         }
     }

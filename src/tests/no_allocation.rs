@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use crate::frontend::Output;
 use crate::ids::{Millis, Ticket};
-use crate::server::{Connection, Round};
-use crate::tests::harness::{self, LIMITS, SEED, policy};
-use crate::tracker::{Desk, Outbox, Turn};
-use crate::wire::reply::REPLY_BYTES_MAX;
+use crate::server::Conversation;
+use crate::tests::harness::{self, SEED, TIMES, policy};
+use crate::wire::http::reply::REPLY_BYTES_MAX;
 
 const ANNOUNCES: usize = 10_000;
 const PEERS: usize = 500;
@@ -26,18 +26,17 @@ fn request(number: usize) -> Vec<u8> {
 
 #[test]
 fn ten_thousand_keep_alive_announces_allocate_nothing() {
-    let (tracker, mut desk, mut output) =
-        (harness::tracker(policy()), Desk::new(SEED), vec![0; 2 * REPLY_BYTES_MAX]);
+    let (site, mut scratch) = (harness::Site::new(policy()), harness::scratch(SEED));
+    let mut output = vec![0; 2 * REPLY_BYTES_MAX];
+    let ip = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
     let ticket = Ticket { worker: 0, slot: 0, generation: 0 };
-    let mut connection =
-        Connection::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), ticket, Millis(0), &LIMITS);
+    let mut conversation = Conversation::new(ip, ticket, Millis(0), &TIMES);
     let requests: Vec<Vec<u8>> = (0..PEERS).map(request).collect();
     let mut announce = |number: usize| {
-        let turn =
-            Turn { now: Millis(number as u64), desk: &mut desk, out: Outbox::new(&mut output) };
-        let mut round = Round { tracker: &tracker, turn, limits: &LIMITS };
-        connection.receive(&requests[number % PEERS], &mut round);
-        round.turn.out.filled().len()
+        let mut out = Output::new(&mut output);
+        let mut round = site.round(Millis(number as u64), &mut scratch);
+        conversation.receive(&requests[number % PEERS], &site.http, &mut round, &mut out);
+        out.filled().len()
     };
     // Everybody joins first: that is where memory is taken.
     (0..PEERS).for_each(|number| assert!(announce(number) > 0));
@@ -46,5 +45,6 @@ fn ten_thousand_keep_alive_announces_allocate_nothing() {
         answer_bytes = (PEERS..PEERS + ANNOUNCES).map(&mut announce).sum();
     });
     assert!(answer_bytes > ANNOUNCES * 1_200, "answers of 200 peers: {answer_bytes} bytes");
-    assert_eq!((allocations.count_total, allocations.bytes_total), (0, 0));
+    assert_eq!(allocations.count_total, 0, "allocations");
+    assert_eq!(allocations.bytes_total, 0, "bytes allocated");
 }

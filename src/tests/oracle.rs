@@ -9,7 +9,7 @@ use super::property;
 use crate::wire::announce::AnnounceQuery;
 
 /// All keys that mean something, some that do not, and the empty one.
-const KEYS: &str = "info_hash peer_id port uploaded downloaded left event numwant compact \
+const KEYS: &str = "info_hash K?info_hash peer_id port uploaded downloaded left event numwant compact \
                     no_peer_id ip cryptoport supportcrypto requirecrypto key trackerid ipv6 Port \
                     %70ort ";
 
@@ -18,7 +18,7 @@ const VALUES: &str = "0 1 00 01 -1 +1 %30 %31 %3 % %zz %%30 6881 %36881 65535 65
                       4294967295 4294967296 16384 9223372036854775807 18446744073709551616 \
                       99999999999999999999999999999999999999999999999999 started %53TARTED \
                       Completed stopped stoppedx paused empty none 192.0.2.1 2001%3adb8::1 \
-                      ::ffff:192.0.2.1 None 192.0.2.1.5 fe80::1%251 a=b ? ";
+                      ::ffff:192.0.2.1 None 192.0.2.1.5 fe80::1%251 a=b + 6881+ ? ";
 
 /// A value a client may send, or nearly: a number, a word, 20 bytes escaped in one way or another,
 /// or anything.

@@ -1,6 +1,7 @@
 //! A list of torrents on paper: a [`Ledger`] for tests of those who write and read one.
 
 use crate::ids::InfoHash;
+use crate::registry::OpenLedger;
 use crate::registry::database::{
     BATCH_ROWS_MAX, Batch, Change, DatabaseError, Edit, Edited, Ledger, Row,
 };
@@ -22,6 +23,12 @@ pub(crate) struct PaperLedger {
     pub(crate) changes: Vec<Change>,
     /// What comes of writing counters; `None`: they are taken.
     pub(crate) on_write: Option<OnWrite>,
+}
+
+/// Opens ledgers that are away for ever: nothing is read and nothing is heard of by itself, and only
+/// lookups are answered.
+pub(crate) fn away() -> OpenLedger {
+    Box::new(|| Box::new(PaperLedger { calls_left: Some(0), ..PaperLedger::default() }))
 }
 
 /// A torrent of which nothing is known but its hash.

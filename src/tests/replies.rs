@@ -5,16 +5,20 @@ use serde_bencode::value::Value;
 use crate::ids::{Family, InfoHash, PeerAddr, PeerId};
 use crate::wire::bencode::Full;
 use crate::wire::failure::{Failure, Field};
-use crate::wire::frame::{Framing, HEAD_BYTES_MAX, LINE_BYTES_MAX, fault, full_scrape_head, index};
-use crate::wire::http::{HttpFault, Parsed, parse};
-use crate::wire::reply::{
+use crate::wire::http::fault::HttpFault;
+use crate::wire::http::reply::{
     ANNOUNCE_BYTES_MAX, AnnounceReply, FAILURE_BYTES_MAX, PEERS_PER_REPLY_MAX, Peers,
-    REPLY_BYTES_MAX, SCRAPE_BYTES_MAX, SCRAPE_ENTRY_BYTES_MAX, ScrapeEntry, TEXT_BYTES_MAX,
-    announce, failure, scrape,
+    REPLY_BYTES_MAX, SCRAPE_BYTES_MAX, SCRAPE_ENTRY_BYTES_MAX, TEXT_BYTES_MAX, announce, failure,
+    scrape,
 };
+use crate::wire::http::request::{Parsed, parse};
+use crate::wire::http::response::{
+    Framing, HEAD_BYTES_MAX, LINE_BYTES_MAX, fault, full_scrape_head, index, options, robots,
+};
+use crate::wire::scrape::ScrapeEntry;
 
-const CLOSING: Framing = Framing { http10: false, keep_alive: false, head_only: false };
-const KEEPING: Framing = Framing { http10: false, keep_alive: true, head_only: false };
+const CLOSING: Framing = Framing::LAST;
+const KEEPING: Framing = Framing { keep_alive: true, ..CLOSING };
 
 const EMPTY: AnnounceReply<'_> = AnnounceReply {
     complete: 0,
@@ -139,63 +143,63 @@ fn the_dictionary_model_writes_ipv6_as_text_and_has_no_peers6() {
     assert!(answer.ends_with("5:peersld2:ip11:2001:db8::14:porti6881eeee"), "{answer}");
 }
 
+/// A failure, the reason behind it, its text, interval and `retry in`.
+type FailureRow = (Failure, Option<&'static str>, &'static str, u32, &'static str);
+
+const FAILURES: &[FailureRow] = &[
+    (
+        Failure::MissingField(Field::Left),
+        None,
+        "37:#1 the required field left is missing",
+        1800,
+        "5:never",
+    ),
+    (Failure::InfoHashLength, None, "37:#2 the info_hash is not 20 bytes long", 1800, "5:never"),
+    (Failure::PeerIdLength, None, "35:#3 the peer_id is not 20 bytes long", 1800, "5:never"),
+    (Failure::PortInvalid, None, "43:#4 the port is not a number from 1 to 65535", 1800, "5:never"),
+    (Failure::PortZero, None, "43:#4 the port is not a number from 1 to 65535", 300, "i5e"),
+    (
+        Failure::NotRegistered { retry_s: 300 },
+        None,
+        "51:#5 this torrent is not registered with this tracker",
+        300,
+        "i5e",
+    ),
+    (
+        Failure::NotRegistered { retry_s: 90 },
+        None,
+        "51:#5 this torrent is not registered with this tracker",
+        90,
+        "i2e",
+    ),
+    (Failure::Banned, None, "43:#6 this torrent is banned from this tracker", 1800, "i30e"),
+    (
+        Failure::Banned,
+        Some("spam"),
+        "49:#6 this torrent is banned from this tracker: spam",
+        1800,
+        "i30e",
+    ),
+    (
+        Failure::FullScrapeOff,
+        None,
+        "52:full scrapes are not offered here: name the torrents",
+        1800,
+        "i30e",
+    ),
+    (
+        Failure::Unavailable,
+        None,
+        "54:the tracker's database is away, please try again later",
+        300,
+        "i5e",
+    ),
+    (Failure::Busy, None, "49:the tracker is overloaded, please try again later", 300, "i5e"),
+];
+
 #[test]
 fn failures_carry_the_intervals_and_when_to_retry() {
-    let rows = [
-        (
-            Failure::MissingField(Field::Left),
-            None,
-            "37:#1 the required field left is missing",
-            1800,
-            "5:never",
-        ),
-        (
-            Failure::InfoHashLength,
-            None,
-            "37:#2 the info_hash is not 20 bytes long",
-            1800,
-            "5:never",
-        ),
-        (Failure::PeerIdLength, None, "35:#3 the peer_id is not 20 bytes long", 1800, "5:never"),
-        (
-            Failure::PortInvalid,
-            None,
-            "43:#4 the port is not a number from 1 to 65535",
-            1800,
-            "5:never",
-        ),
-        (
-            Failure::NotRegistered,
-            None,
-            "51:#5 this torrent is not registered with this tracker",
-            1800,
-            "i30e",
-        ),
-        (Failure::Banned, None, "43:#6 this torrent is banned from this tracker", 1800, "i30e"),
-        (
-            Failure::Banned,
-            Some("spam"),
-            "49:#6 this torrent is banned from this tracker: spam",
-            1800,
-            "i30e",
-        ),
-        (
-            Failure::FullScrapeOff,
-            None,
-            "52:full scrapes are not offered here: name the torrents",
-            1800,
-            "i30e",
-        ),
-        (
-            Failure::Unavailable,
-            None,
-            "54:the tracker's database is away, please try again later",
-            300,
-            "i5e",
-        ),
-        (Failure::Busy, None, "49:the tracker is overloaded, please try again later", 300, "i5e"),
-    ];
-    for (refused, reason, text, interval_s, retry) in rows {
+    for (refused, reason, text, interval_s, retry) in FAILURES.iter().copied() {
         let answer = shown(|out| failure(refused, reason.map(str::as_bytes), CLOSING, out))
             .replace("\\'", "'");
         let body = answer.split_once("\n\n").unwrap().1;
@@ -231,7 +235,7 @@ fn a_scrape_tells_of_each_torrent_and_when_to_ask_again() {
     ];
     let expected = format!(
         "HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: \
-         206\n\nd5:filesd20:{}d8:completei0e10:downloadedi0e10:incompletei0ee20:{}d8:\
+         206\nAccess-Control-Allow-Origin: *\n\nd5:filesd20:{}d8:completei0e10:downloadedi0e10:incompletei0ee20:{}d8:\
          completei1e10:downloadedi22e10:incompletei333e4:name6:debianee5:flagsd20:\
          min_request_intervali1800eee",
         "a".repeat(20),
@@ -260,7 +264,7 @@ fn the_connection_header_says_only_what_the_version_does_not() {
         (true, true, "\nConnection: keep-alive\n\n"),
         (true, false, "\nConnection: close\n\n"),
     ] {
-        let framing = Framing { http10, keep_alive, head_only: true };
+        let framing = Framing { http10, keep_alive, head_only: true, ..CLOSING };
         let head = shown(|out| announce(&EMPTY, framing, out));
         assert_eq!(
             head,
@@ -283,6 +287,36 @@ fn framing_follows_the_request() {
         framing(b"GET / HTTP/1.0\nConnection: keep-alive\n\n"),
         Framing { http10: true, ..KEEPING }
     );
+    for header in ["Via: 1.1 varnish", "Forwarded: for=x", "x-forwarded-for: x", "X-Real-IP: x"] {
+        let request = format!("GET / HTTP/1.1\r\n{header}\r\n\r\n").into_bytes();
+        let Ok(Parsed::Complete { head, .. }) = parse(&request, 8192) else { panic!("{header}") };
+        assert_eq!(Framing::of(&head), Framing { proxied: true, ..KEEPING }, "{header}");
+        let scraped = Framing { proxied: true, any_origin: true, ..KEEPING };
+        assert_eq!(Framing::of_scrape(&head), scraped, "{header}");
+    }
+}
+
+#[test]
+fn caches_and_browsers_are_told_what_they_may_do_with_an_answer() {
+    let (no_store, any_origin) = ("Cache-Control: no-store\n", "Access-Control-Allow-Origin: *\n");
+    for (proxied, scrape_too, expected) in [
+        (false, false, String::new()),
+        (true, false, no_store.to_owned()),
+        (false, true, any_origin.to_owned()),
+        (true, true, format!("{no_store}{any_origin}")),
+    ] {
+        for (http10, connection) in [(false, ""), (true, "Connection: keep-alive\n")] {
+            let framing = Framing { http10, proxied, any_origin: scrape_too, ..KEEPING };
+            let answer = shown(|out| failure(Failure::Busy, None, framing, out));
+            let head = answer.split_once("\n\n").unwrap().0.to_owned() + "\n";
+            let rest =
+                head.split_once("Content-Length: 119\n").unwrap_or_else(|| panic!("{head}")).1;
+            assert_eq!(rest, expected.clone() + connection, "{framing:?}");
+        }
+    }
+    let scraped = shown(|out| scrape([], 1800, Framing { proxied: true, ..CLOSING }, out));
+    let expected = format!("\n{no_store}{any_origin}Connection: close\n\n");
+    assert!(scraped.contains(&expected), "a scrape says so by itself: {scraped}");
 }
 
 #[test]
@@ -323,7 +357,7 @@ fn faults_are_a_line_of_text_and_close() {
     let rows = [
         (HttpFault::BadRequest, "400 Bad Request"),
         (HttpFault::NotFound, "404 Not Found"),
-        (HttpFault::MethodNotAllowed, "405 Method Not Allowed\nAllow: GET, HEAD"),
+        (HttpFault::MethodNotAllowed, "405 Method Not Allowed\nAllow: GET, HEAD, OPTIONS"),
         (HttpFault::Timeout, "408 Request Timeout"),
         (HttpFault::TargetTooLong, "414 Request-URI Too Long"),
         (HttpFault::HeadersTooLarge, "431 Request Header Fields Too Large"),
@@ -362,19 +396,51 @@ fn the_index_names_the_program() {
 }
 
 #[test]
+fn search_engines_are_asked_to_stay_away_and_options_names_the_methods() {
+    let answer = shown(|out| robots(KEEPING, &mut out[..LINE_BYTES_MAX]));
+    let head = "HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: 26\n\n";
+    assert_eq!(answer, format!("{head}User-agent: *\\nDisallow: /\\n"));
+    let answer = shown(|out| options(CLOSING, &mut out[..LINE_BYTES_MAX]));
+    assert_eq!(
+        answer,
+        "HTTP/1.1 200 OK\nAllow: GET, HEAD, OPTIONS\nContent-Type: text/plain\nContent-Length: \
+         0\nConnection: close\n\n"
+    );
+}
+
+#[test]
+fn every_line_of_text_fits_its_bound_with_the_longest_head() {
+    let framing = Framing { http10: true, proxied: true, any_origin: true, ..KEEPING };
+    let mut out = [0; LINE_BYTES_MAX];
+    assert!(index(framing, &mut out).is_ok(), "the index");
+    assert!(robots(framing, &mut out).is_ok(), "robots.txt");
+    assert!(options(framing, &mut out).is_ok(), "OPTIONS");
+    assert!(fault(HttpFault::MethodNotAllowed, framing, &mut out).is_ok(), "405");
+    assert!(fault(HttpFault::HeadersTooLarge, framing, &mut out).is_ok(), "431");
+}
+
+#[test]
 fn the_head_of_a_full_scrape_takes_any_length() {
     let head = |length, gzip| {
         let mut out = [0; HEAD_BYTES_MAX];
-        let written =
-            full_scrape_head(Framing { http10: true, ..KEEPING }, length, gzip, &mut out).unwrap();
+        let framing = Framing { http10: true, proxied: gzip, ..KEEPING };
+        let written = full_scrape_head(framing, length, gzip, &mut out).unwrap();
         (String::from_utf8(out[..written].to_vec()).unwrap().replace("\r\n", "\n"), written)
     };
     let start = "HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: ";
-    assert_eq!(head(90_000_000, false).0, format!("{start}90000000\nConnection: keep-alive\n\n"));
+    let (vary, any_origin) = ("Vary: Accept-Encoding\n", "Access-Control-Allow-Origin: *\n");
+    assert_eq!(
+        head(90_000_000, false).0,
+        format!("{start}90000000\n{vary}{any_origin}Connection: keep-alive\n\n")
+    );
     let (largest, written) = head(u64::MAX, true);
     assert_eq!(
         largest,
-        format!("{start}{}\nContent-Encoding: gzip\nConnection: keep-alive\n\n", u64::MAX)
+        format!(
+            "{start}{}\nContent-Encoding: gzip\n{vary}Cache-Control: no-store\n{any_origin}\
+             Connection: keep-alive\n\n",
+            u64::MAX
+        )
     );
     assert_eq!(written, HEAD_BYTES_MAX);
     assert_eq!(full_scrape_head(KEEPING, 1, true, &mut [0; 20]), Err(Full));
@@ -382,7 +448,7 @@ fn the_head_of_a_full_scrape_takes_any_length() {
 
 #[test]
 fn the_largest_answers_fit_their_bounds_closely() {
-    let framing = Framing { http10: true, ..KEEPING };
+    let framing = Framing { http10: true, proxied: true, any_origin: true, ..KEEPING };
     let mut out = vec![0; 2 * REPLY_BYTES_MAX];
 
     let wire: Vec<u8> = vec![0xff; PEERS_PER_REPLY_MAX * 18];

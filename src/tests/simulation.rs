@@ -1,29 +1,35 @@
 //! A simulated site: seeded clients, a network that cuts and stalls as it likes, a registry that
-//! answers late, wrongly timed or not at all, and a clock that somebody turns. Connection, tracker,
-//! registry, swarms and slots are the real ones; only the sockets are not.
+//! answers late, wrongly timed or not at all, and a clock that somebody turns. Everything from a
+//! worker's connections down is the real thing; only the sockets are not.
 //!
 //! Every client has a torrent of its own, so what it must be told follows from its own requests
 //! alone, whatever happens to the others. Checked: each gets the answers to its requests, in their
 //! order, and nothing else; one that resets gets nothing more, and whoever has its slot next gets
-//! nothing of its; a late answer finds nobody.
+//! nothing of its; a late answer finds nobody; no edge of the poll is lost.
 //!
 //! `ANNOUNCED_SEED=n` replays one run.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use crate::ids::{InfoHash, Millis, Ticket};
+use mio::Poll;
+
+use crate::frontend::LateAnswer;
+use crate::ids::{InfoHash, Millis};
+use crate::listing::{Listing, Record};
 use crate::registry::database::DatabaseError;
-use crate::registry::{self, Backend, Databases, Mailboxes, Record, Registry, Standing, Wake};
-use crate::server::{Connection, Limits, Next, Round, SlotId, Slots};
-use crate::tests::harness::{self, Bench, Seat, no_full_scrape, policy};
-use crate::tracker::{Desk, Tracker};
-use crate::wire::reply::REPLY_BYTES_MAX;
+use crate::registry::{self, Backend, Databases, Mailboxes, OpenBackend, Registry, Wake};
+use crate::server::{ConnectionSettings, Connections, Readiness, SlotId};
+use crate::tests::harness::{self, policy};
+use crate::tests::paper_ledger;
+use crate::tests::simulated_stream::{SimulatedPeer, SimulatedStream, pair};
+use crate::tracker::{Round, Scratch, Tracker};
+use crate::wire::http::reply::REPLY_BYTES_MAX;
 
 const RUNS: u64 = 200;
 const STEPS: usize = 600;
 const CLIENTS_MAX: usize = 6;
-const LIMITS: Limits = Limits { request_bytes_max: 1_024, ..harness::LIMITS };
+const REQUEST_BYTES_MAX: usize = 1_024;
 
 /// What a client asks, and so what it is to be told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,11 +42,11 @@ enum Ask {
 }
 
 /// What the registry says of a torrent: its first byte decides.
-fn standing(hash: &InfoHash) -> Standing {
+fn listing(hash: &InfoHash) -> Listing {
     match hash.0[0] % 3 {
-        0 => Standing::Known,
-        1 => Standing::Unknown,
-        _ => Standing::Banned,
+        0 => Listing::Listed,
+        1 => Listing::Unlisted,
+        _ => Listing::Banned,
     }
 }
 
@@ -53,7 +59,7 @@ impl Backend for Fake {
     fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, DatabaseError> {
         match self.away {
             true => Err(DatabaseError::Away("away".to_owned())),
-            false => Ok(hashes.iter().map(|hash| Record::plain(standing(hash))).collect()),
+            false => Ok(hashes.iter().map(|hash| Record::plain(listing(hash))).collect()),
         }
     }
 }
@@ -61,6 +67,7 @@ impl Backend for Fake {
 /// One client, and both directions of its connection.
 struct Client {
     slot: SlotId,
+    peer: SimulatedPeer,
     torrent: InfoHash,
     /// What it has asked in full, in order.
     asked: Vec<Ask>,
@@ -69,36 +76,49 @@ struct Client {
     half_closed: bool,
 }
 
-struct Site {
+struct Simulation {
     rng: fastrand::Rng,
     now: Millis,
-    tracker: Tracker,
-    desk: Desk,
-    slots: Slots<Seat>,
+    site: harness::Site,
+    scratch: Scratch,
+    connections: Connections<SimulatedStream>,
     clients: Vec<Client>,
     torrents: u32,
+    _poll: Poll,
 }
 
-impl Site {
-    fn new(seed: u64) -> Site {
+impl Simulation {
+    fn new(seed: u64) -> Simulation {
+        let mut rng = fastrand::Rng::with_seed(seed);
         let wake: Wake = Arc::new(|| ());
-        let mail = Mailboxes::new([Arc::clone(&wake)]);
+        let mail = Mailboxes::new([wake]);
         let settings =
             registry::Settings { cache_ttl_ms: 5_000, seed, ..harness::registry_settings() };
-        let databases =
-            Databases { backend: Box::new(|| Box::new(Fake { away: true })), ledger: None };
+        let backend: OpenBackend = Box::new(|| Box::new(Fake { away: true }));
+        let databases = Databases { backend, ledger: paper_ledger::away() };
         let store = harness::store(&policy(), seed);
         let registry =
             Registry::start(&settings, databases, Arc::clone(&store), mail.clone()).unwrap();
-        let full_scrape = no_full_scrape(&store, [wake]);
-        Site {
-            rng: fastrand::Rng::with_seed(seed),
+        let tracker = Arc::new(Tracker::new(store, Arc::new(registry)));
+        let live = harness::live(policy());
+        let site = harness::Site::around(tracker, mail, live, REQUEST_BYTES_MAX);
+        let poll = Poll::new().unwrap();
+        let settings = ConnectionSettings {
+            worker: 0,
+            connections_max: CLIENTS_MAX,
+            per_address_max: 0,
+            output_bytes: REPLY_BYTES_MAX + rng.usize(..4_096),
+        };
+        let watched = poll.registry().try_clone().unwrap();
+        Simulation {
             now: Millis(1_000),
-            tracker: Tracker::new(policy(), store, Arc::new(registry), mail, full_scrape),
-            desk: Desk::new(seed),
-            slots: Slots::new(CLIENTS_MAX),
+            connections: Connections::new(&settings, Arc::clone(&site.http), watched),
+            site,
+            scratch: harness::scratch(seed),
             clients: Vec::new(),
             torrents: 0,
+            rng,
+            _poll: poll,
         }
     }
 
@@ -106,27 +126,38 @@ impl Site {
         match self.rng.u8(0..100) {
             0..10 => self.connect(),
             10..35 => self.ask(),
-            35..65 => self.deliver(),
-            65..85 => self.open_window(),
+            35..60 => self.deliver(),
+            60..75 => self.open_window(),
+            75..85 => self.poll(),
             85..93 => self.answer_lookups(),
-            93..95 => self.pass(u64::from(self.rng.clone().u16(..3_000))),
+            93..95 => {
+                let ms = self.rng.u64(..3_000);
+                self.pass(ms);
+            }
             95..97 => self.half_close(),
             97..99 => self.reset(),
             _ => self.pass(0),
         }
+        self.forget_closed();
+    }
+
+    /// The connections, and a round to serve them in.
+    fn lend(&mut self) -> (&mut Connections<SimulatedStream>, Round<'_>) {
+        let round = self.site.round(self.now, &mut self.scratch);
+        (&mut self.connections, round)
     }
 
     fn connect(&mut self) {
-        let (now, ip) = (self.now, IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
-        let seat = |SlotId { index: slot, generation }| {
-            Seat::new(ip, Ticket { worker: 0, slot, generation }, now, &LIMITS)
-        };
-        let Some(slot) = self.slots.insert_with(seat) else { return };
+        let (stream, peer) = pair();
+        let ip = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+        let (connections, mut round) = self.lend();
+        let Ok(slot) = connections.accept(stream, ip, &mut round) else { return };
         self.torrents += 1;
         let mut torrent = InfoHash([self.rng.u8(..); 20]);
         torrent.0[1..5].copy_from_slice(&self.torrents.to_be_bytes());
         self.clients.push(Client {
             slot,
+            peer,
             torrent,
             asked: Vec::new(),
             outbound: Vec::new(),
@@ -158,8 +189,8 @@ impl Site {
         let port = client.asked.len() + 1;
         let request = match ask {
             Ask::Announce => format!(
-                "GET /announce?info_hash={hash}&peer_id=-XX0001-abcdefghijkl&port={port}&\
-                 uploaded=0&downloaded=0&left=1 HTTP/1.1\r\n\r\n"
+                "GET /announce?info_hash={hash}&peer_id=-XX0001-abcdefghijkl&port={port}\
+                 &uploaded=0&downloaded=0&left=1 HTTP/1.1\r\n\r\n"
             ),
             Ask::Scrape => format!("GET /scrape?info_hash={hash} HTTP/1.1\r\n\r\n"),
             Ask::Index => "GET / HTTP/1.1\r\n\r\n".to_owned(),
@@ -173,24 +204,33 @@ impl Site {
         let Some(at) = self.pick() else { return };
         let client = &mut self.clients[at];
         let bytes = self.rng.usize(..=client.outbound.len());
-        let slot = client.slot;
         let arriving: Vec<u8> = client.outbound.drain(..bytes).collect();
-        let ended = client.half_closed && client.outbound.is_empty();
-        if let Some(seat) = self.slots.find(slot) {
-            seat.inbound.extend(arriving);
-            seat.end_of_input |= ended;
-        }
-        self.advance(slot);
+        let is_last = client.half_closed && client.outbound.is_empty();
+        client.peer.deliver(&arriving, is_last);
     }
 
     /// A client reads some of what has been sent to it.
     fn open_window(&mut self) {
         let Some(at) = self.pick() else { return };
-        let (slot, bytes) = (self.clients[at].slot, self.rng.usize(..600));
-        if let Some(seat) = self.slots.find(slot) {
-            seat.window += bytes;
+        self.clients[at].peer.open_window(self.rng.usize(..600));
+    }
+
+    /// One turn of a worker's loop: the poll tells of some edges, what was read is answered, and who
+    /// can go on does.
+    fn poll(&mut self) {
+        let mut events: Vec<(SlotId, Readiness)> = Vec::new();
+        for client in &self.clients {
+            if self.rng.u8(..4) > 0 {
+                events.extend(client.peer.take_event().map(|event| (client.slot, event)));
+            }
         }
-        self.advance(slot);
+        self.rng.shuffle(&mut events);
+        let (connections, mut round) = self.lend();
+        for (slot, readiness) in events {
+            connections.ready(slot, readiness, &mut round);
+        }
+        connections.answer_batch(&mut round);
+        connections.go_on(&mut round);
     }
 
     fn half_close(&mut self) {
@@ -198,93 +238,53 @@ impl Site {
         self.clients[at].half_closed = true;
     }
 
+    /// A client resets its connection, which the poll tells of.
     fn reset(&mut self) {
         let Some(at) = self.pick() else { return };
         let client = self.clients.swap_remove(at);
-        if let Some(seat) = self.slots.remove(client.slot) {
-            check(&client, &seat.sent, false);
-        }
+        let readiness = Readiness { readable: true, read_closed: true, broken: true };
+        let (connections, mut round) = self.lend();
+        connections.ready(client.slot, readiness, &mut round);
+        assert!(client.peer.is_closed(), "a connection that was reset is still there");
+        check(&client, &client.peer.sent(), false);
     }
 
     fn answer_lookups(&mut self) {
         let mut backend = Fake { away: self.rng.u8(0..8) == 0 };
-        self.tracker.registry().ask_once(&mut backend);
-        while let Some(completion) = self.tracker.next_completion(0) {
-            let Ticket { slot, generation, .. } = completion.ticket();
-            let slot = SlotId { index: slot, generation };
-            self.in_round(slot, |connection, round| connection.complete(completion, round));
-            self.advance(slot);
+        self.site.tracker.registry().ask_once(&mut backend);
+        while let Some(completion) = self.site.lookups.take(0) {
+            let (connections, mut round) = self.lend();
+            connections.complete(LateAnswer::Lookup(completion), &mut round);
         }
     }
 
     fn pass(&mut self, ms: u64) {
         self.now = self.now.plus(ms);
-        let slots: Vec<SlotId> = self.slots.ids().collect();
-        for slot in slots {
-            let now = self.now;
-            if self.slots.find(slot).is_some_and(|seat| seat.connection.deadline() <= now) {
-                self.in_round(slot, |connection, round| connection.expire(round));
-                self.advance(slot);
-            }
+        let (connections, mut round) = self.lend();
+        connections.check_deadlines(&mut round);
+    }
+
+    /// The clients of connections that the tracker has closed see what was sent before.
+    fn forget_closed(&mut self) {
+        for client in self.clients.extract_if(.., |client| client.peer.is_closed()) {
+            check(&client, &client.peer.sent(), false);
         }
-    }
-
-    fn advance(&mut self, slot: SlotId) {
-        if self.at_bench(slot, |seat, bench| seat.advance(bench)) == Some(true) {
-            self.close(slot);
-        }
-    }
-
-    fn in_round(&mut self, slot: SlotId, work: impl FnOnce(&mut Connection, &mut Round<'_>)) {
-        self.at_bench(slot, |seat, bench| seat.in_round(bench, work));
-    }
-
-    fn at_bench<T>(
-        &mut self,
-        slot: SlotId,
-        work: impl FnOnce(&mut Seat, &mut Bench<'_>) -> T,
-    ) -> Option<T> {
-        let mut output = vec![0; REPLY_BYTES_MAX + self.rng.usize(..4_096)];
-        let seat = self.slots.find(slot)?;
-        let Site { tracker, desk, now, .. } = self;
-        Some(work(
-            seat,
-            &mut Bench { tracker, desk, output: &mut output, now: *now, limits: &LIMITS },
-        ))
-    }
-
-    /// The tracker closes: the client sees what was sent before.
-    fn close(&mut self, slot: SlotId) {
-        let seat = self.slots.remove(slot).unwrap();
-        let at = self.clients.iter().position(|client| client.slot == slot).unwrap();
-        let client = self.clients.swap_remove(at);
-        check(&client, &seat.sent, false);
     }
 
     /// Everything arrives, everything is answered, nobody is left waiting.
     fn settle(&mut self) {
         for _ in 0..100 {
-            for at in 0..self.clients.len() {
-                let Some(client) = self.clients.get_mut(at) else { break };
-                let (slot, arriving) = (client.slot, std::mem::take(&mut client.outbound));
-                let ended = client.half_closed;
-                if let Some(seat) = self.slots.find(slot) {
-                    seat.inbound.extend(arriving);
-                    seat.end_of_input |= ended;
-                    seat.window = 1 << 30;
-                }
-                self.advance(slot);
+            for client in &mut self.clients {
+                let arriving = std::mem::take(&mut client.outbound);
+                client.peer.deliver(&arriving, client.half_closed);
+                client.peer.open_window(1 << 30);
             }
+            self.poll();
             self.answer_lookups();
+            self.forget_closed();
         }
         for client in std::mem::take(&mut self.clients) {
-            let seat = self.slots.remove(client.slot).unwrap();
-            assert!(
-                matches!(seat.connection.next(), Next::Read | Next::Drain),
-                "{:?} at the end",
-                seat.connection.next()
-            );
-            check(&client, &seat.sent, true);
+            check(&client, &client.peer.sent(), true);
         }
     }
 }
@@ -303,15 +303,15 @@ fn check(client: &Client, sent: &[u8], all: bool) {
         let Some(ask) = client.asked.get(place) else { panic!("a reply too many: {reply}") };
         let whole = place < replies.len() - 1 || all;
         let is_temporary = reply.contains("the tracker");
-        let expected = match (ask, standing(&client.torrent)) {
+        let expected = match (ask, listing(&client.torrent)) {
             _ if !whole || is_temporary && *ask != Ask::Index => String::new(),
-            (Ask::Announce, Standing::Known) => {
+            (Ask::Announce, Listing::Listed) => {
                 announced += 1;
                 format!("10:incompletei{announced}e")
             }
-            (Ask::Announce, Standing::Unknown) => "#5".to_owned(),
-            (Ask::Announce, Standing::Banned) => "#6".to_owned(),
-            (Ask::Scrape, Standing::Known) => format!("10:incompletei{announced}e"),
+            (Ask::Announce, Listing::Banned) => "#6".to_owned(),
+            (Ask::Announce, _) => "#5".to_owned(),
+            (Ask::Scrape, Listing::Listed) => format!("10:incompletei{announced}e"),
             (Ask::Scrape, _) => "5:filesde5:flags".to_owned(),
             (Ask::Index, _) => "announced".to_owned(),
             (Ask::Garbage, _) => "Bad Request".to_owned(),
@@ -330,12 +330,12 @@ fn check(client: &Client, sent: &[u8], all: bool) {
 }
 
 fn run(seed: u64) {
-    let mut site = Site::new(seed);
+    let mut simulation = Simulation::new(seed);
     for _ in 0..STEPS {
-        site.step();
+        simulation.step();
     }
-    site.settle();
-    site.tracker.store().check_invariants();
+    simulation.settle();
+    simulation.site.tracker.store().check_invariants();
 }
 
 #[test]

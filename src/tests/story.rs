@@ -6,52 +6,60 @@
 
 use std::net::IpAddr;
 
-use crate::config::Networks;
+use crate::config::{Mode, Networks, Policy};
+use crate::frontend::{Http, Output};
 use crate::ids::{Millis, Ticket};
-use crate::server::{Connection, Round};
+use crate::server::Conversation;
 use crate::swarm::Sweep;
-use crate::tests::harness::{self, LIMITS, policy};
-use crate::tracker::{Desk, Outbox, Policy, Tracker, Turn};
-use crate::wire::reply::REPLY_BYTES_MAX;
+use crate::tests::harness::{self, REQUEST_BYTES_MAX, TIMES, policy};
+use crate::tracker::{Round, Scratch};
+use crate::wire::http::reply::REPLY_BYTES_MAX;
 
 /// An announce that lacks only `port` and `left`.
 const START: &str =
     "/announce?info_hash=hhhhhhhhhhhhhhhhhhhh&peer_id=-XX0001-abcdefghijkl&uploaded=0&downloaded=0";
 
-/// A tracker without a database, and one worker's desk.
+/// A tracker without a database, and one worker's scratch.
 pub(super) struct Site {
-    tracker: Tracker,
-    desk: Desk,
+    site: harness::Site,
+    scratch: Scratch,
     pub(super) now: Millis,
 }
 
 impl Site {
     pub(super) fn new(policy: Policy) -> Site {
-        Site {
-            tracker: harness::tracker(policy),
-            desk: Desk::new(harness::SEED),
-            now: Millis(1_000),
-        }
+        Site::of(harness::Site::new(policy))
     }
 
-    pub(super) fn connect(&self, from: &str) -> Connection {
+    fn without_peer_ids(policy: Policy) -> Site {
+        Site::of(harness::Site::of(harness::live(policy), false, REQUEST_BYTES_MAX))
+    }
+
+    fn of(site: harness::Site) -> Site {
+        Site { site, scratch: harness::scratch(harness::SEED), now: Millis(1_000) }
+    }
+
+    pub(super) fn connect(&self, from: &str) -> Conversation {
         let ip: IpAddr = from.parse().unwrap();
-        Connection::new(ip, Ticket { worker: 0, slot: 0, generation: 0 }, self.now, &LIMITS)
+        Conversation::new(ip, Ticket { worker: 0, slot: 0, generation: 0 }, self.now, &TIMES)
     }
 
-    /// Everything that is sent when `work` is done to a connection.
-    pub(super) fn in_round(&mut self, work: impl FnOnce(&mut Round<'_>)) -> String {
+    /// Everything that is sent when `work` is done to a conversation.
+    pub(super) fn in_round(
+        &mut self,
+        work: impl FnOnce(&Http, &mut Round<'_>, &mut Output<'_>),
+    ) -> String {
         let mut output = vec![0; 4 * REPLY_BYTES_MAX];
-        let turn = Turn { now: self.now, desk: &mut self.desk, out: Outbox::new(&mut output) };
-        let mut round = Round { tracker: &self.tracker, turn, limits: &LIMITS };
-        work(&mut round);
-        round.turn.out.filled().escape_ascii().to_string().replace("\\r\\n", "\n")
+        let mut out = Output::new(&mut output);
+        let mut round = self.site.round(self.now, &mut self.scratch);
+        work(&self.site.http, &mut round, &mut out);
+        out.filled().escape_ascii().to_string().replace("\\r\\n", "\n")
     }
 
     /// Everything that is sent back when `from` sends `bytes`.
     pub(super) fn exchange(&mut self, from: &str, bytes: &[u8]) -> String {
         let mut connection = self.connect(from);
-        self.in_round(|round| connection.receive(bytes, round))
+        self.in_round(|http, round, out| connection.receive(bytes, http, round, out))
     }
 
     fn get(&mut self, from: &str, target: &str) -> String {
@@ -72,13 +80,7 @@ impl Site {
 
 pub(super) fn exact() -> Policy {
     let ip_parameter = vec!["192.168.0.0/16".parse().unwrap()].into();
-    Policy {
-        registered_only: false,
-        max_interval_s: 9,
-        min_interval_s: 5,
-        ip_parameter,
-        ..policy()
-    }
+    Policy { mode: Mode::Open, max_interval_s: 9, min_interval_s: 5, ip_parameter, ..policy() }
 }
 
 const LEECH: &str = "&port=6881&left=1";
@@ -175,9 +177,16 @@ const ROWS: &[Row] = &[
          intervali5e5:peers6:\\t\\t\\t\\x01\\x1a\\xe1e",
     ),
     (
-        "port 0 is #4",
+        "port 0 is #4, and passes: the client does not listen yet",
         &[],
         ("A", "&port=0&left=1"),
+        "d14:failure reason43:#4 the port is not a number from 1 to 655358:intervali300e12:min \
+         intervali300e8:retry ini5ee",
+    ),
+    (
+        "a port that is no number is #4 for good",
+        &[],
+        ("A", "&port=x&left=1"),
         "d14:failure reason43:#4 the port is not a number from 1 to 655358:intervali1800e12:min \
          intervali1800e8:retry in5:nevere",
     ),
@@ -282,7 +291,7 @@ fn announces_are_answered_to_the_byte() {
             site.announce(&address(from), rest);
         }
         assert_eq!(site.announce(&address(from), last), *expected, "{name}");
-        site.tracker.store().check_invariants();
+        site.site.tracker.store().check_invariants();
     }
 }
 
@@ -385,7 +394,7 @@ fn every_path_that_real_clients_use_leads_somewhere() {
         assert!(reply.contains("d8:completei0e"), "{path}: {reply}");
     }
     for (target, status) in
-        [("/", "200 OK"), ("/favicon.ico", "404 Not Found"), ("/announcement/x", "404 Not Found")]
+        [("/", "200 OK"), ("/favicon.ico", "404 Not Found"), ("/ANNOUNCE", "404 Not Found")]
     {
         assert!(
             site.get("9.9.9.1", target).starts_with(&format!("HTTP/1.1 {status}\n")),
@@ -411,19 +420,22 @@ fn a_scrape_shows_what_is_there_and_says_so_when_nothing_is() {
 
 #[test]
 fn a_peer_outlives_the_time_it_is_told_to_come_back_in_unlike_the_php_trackers() {
-    let mut site = Site::new(exact());
-    let mut sweep = Sweep::new(0, 1);
+    let mut site = Site::new(policy());
+    let (mut sweep, limits) = (Sweep::new(0, 1), site.site.live.swarm);
+    let interval_ms = u64::from(policy().max_interval_s) * 1_000;
+    assert!(limits.lifetime_ms > interval_ms, "it may come late");
     site.announce("9.9.9.1", SEED);
-    for second in 1..=13 {
-        site.now = Millis(1_000 + second * 1_000);
-        site.tracker.store().sweep(&mut sweep, site.now);
-    }
-    assert_eq!(site.tracker.store().totals().peers, 1, "heard of 13 s ago, and 5 + 9 are its life");
-    for second in 14..=16 {
-        site.now = Millis(1_000 + second * 1_000);
-        site.tracker.store().sweep(&mut sweep, site.now);
-    }
-    assert_eq!(site.tracker.store().totals().peers, 0);
+    let begin = site.now;
+    let mut sweep_until = |end_ms| {
+        while site.now < begin.plus(end_ms) {
+            site.now = site.now.plus(1_000);
+            site.site.tracker.store().sweep(&mut sweep, site.now, &limits);
+        }
+        site.site.tracker.store().totals().peers()
+    };
+    assert_eq!(sweep_until(limits.lifetime_ms), 1, "it has not lived its time");
+    // Two units of age, 16 s each, and a round of the sweep, a 64th of its life.
+    assert_eq!(sweep_until(limits.lifetime_ms * 65 / 64 + 33_000), 0, "its time is over");
 }
 
 #[test]
@@ -449,7 +461,7 @@ fn settings_change_the_answers() {
             site.announce("9.9.9.1", &format!("&port={port}&left=0{extra}"));
         }
     };
-    let rows: [(&str, Policy, &str, &str, &str); 8] = [
+    let rows: [(&str, Policy, &str, &str, &str); 7] = [
         (
             "above the maximum is the maximum",
             Policy { numwant_max: 2, ..exact() },
@@ -478,13 +490,6 @@ fn settings_change_the_answers() {
             "10:incomplete",
             "external ip",
         ),
-        (
-            "no peer ids",
-            Policy { peer_ids: false, ..exact() },
-            "&compact=0",
-            "d2:ip7:9.9.9.14:porti257ee",
-            "peer id",
-        ),
         ("crypto_flags are off", exact(), "&supportcrypto=1", "5:peers18:", "crypto_flags"),
         (
             "requirecrypto narrows all the same",
@@ -510,6 +515,14 @@ fn settings_change_the_answers() {
 }
 
 #[test]
+fn without_peer_ids_dictionaries_go_without() {
+    let mut site = Site::without_peer_ids(exact());
+    site.announce("9.9.9.1", "&port=257&left=0");
+    let body = site.announce("9.9.9.2", "&port=6881&left=1&compact=0");
+    assert!(body.contains("d2:ip7:9.9.9.14:porti257ee") && !body.contains("peer id"), "{body}");
+}
+
+#[test]
 fn an_unknown_path_does_not_cost_the_pipeline_its_rest() {
     let mut site = Site::new(exact());
     let replies = site.exchange(
@@ -527,7 +540,7 @@ fn an_unknown_path_does_not_cost_the_pipeline_its_rest() {
 
 #[test]
 fn the_interval_is_spread_over_a_tenth_below_the_maximum() {
-    let mut site = Site::new(Policy { registered_only: false, ..policy() });
+    let mut site = Site::new(Policy { mode: Mode::Open, ..policy() });
     let interval =
         |answer: String| answer.split("8:intervali").nth(1)?.split('e').next()?.parse::<u32>().ok();
     let intervals: Vec<u32> =

@@ -6,148 +6,148 @@
 
 use smallvec::SmallVec;
 
+use crate::config::Live;
+use crate::counters::Counter;
 use crate::ids::{InfoHash, Ticket};
-use crate::registry::{self, LookupError, Record, Standing};
+use crate::listing::{Listing, Record};
+use crate::registry::{Completion, LookupError};
 use crate::swarm::Counts;
-use crate::tracker::{Answer, Client, Parked, Tallied, Tracker, Turn, temporary};
-use crate::wire::frame::Framing;
-use crate::wire::head::Head;
-use crate::wire::reply::{self, ScrapeEntry};
-use crate::wire::scrape::Hashes;
+use crate::tracker::announce::{Tracker, is_registered, served_listings, temporary};
+use crate::tracker::round::{Client, Round};
+use crate::wire::failure::Failure;
+use crate::wire::scrape::{Hashes, ScrapeEntry};
+
+/// What became of a scrape.
+pub enum Scraped {
+    /// [`Tracker::entries`] gives what it shows.
+    Ready(Torrents),
+    /// It is refused.
+    Refused(Failure),
+    /// The registry has to ask the database. [`Tracker::resume_scrape`] or
+    /// [`Tracker::give_up_scrape`] goes on from here.
+    Wait(WaitingScrape),
+}
 
 /// A scrape that waits for the registry.
-pub struct ParkedScrape {
-    torrents: Torrents,
-    framing: Framing,
-}
+pub struct WaitingScrape(Torrents);
 
 /// The torrents of one scrape in the order of their hashes, each with the registry's word once it
 /// has spoken. Most scrapes name one.
-type Torrents = SmallVec<[(InfoHash, Option<Record>); 2]>;
+pub struct Torrents(SmallVec<[(InfoHash, Option<Record>); 2]>);
 
 impl Tracker {
-    pub(super) fn scrape(
-        &self,
-        query: &[u8],
-        head: &Head<'_>,
-        client: Client,
-        turn: &mut Turn<'_>,
-    ) -> Answer {
-        let hashes = match Hashes::parse(query) {
-            Ok(None) => return self.full_scrape(head, client, turn),
-            Ok(Some(hashes)) => hashes,
-            Err(failure) => return self.refuse(failure, None, Framing::of(head), turn),
-        };
-        turn.desk.tally.count(Tallied::Scrape);
-        let torrents = hashes
-            .as_slice()
-            .iter()
-            .map(|hash| (*hash, self.registry.record(hash, turn.now)))
-            .collect();
-        let scrape = ParkedScrape { torrents, framing: Framing::of(head) };
-        match self.request_missing(&scrape, client.ticket, turn) {
-            Ok(true) => self.answer_scrape(&scrape, turn),
+    /// Answers one scrape.
+    pub fn scrape(&self, hashes: &Hashes, client: Client, round: &mut Round<'_>) -> Scraped {
+        let record = |hash: &InfoHash| (*hash, self.registry.record(hash, round.now));
+        let torrents = Torrents(hashes.as_slice().iter().map(record).collect());
+        match self.request_missing(&torrents, client.ticket, round) {
+            Ok(true) => Scraped::Ready(torrents),
             Ok(false) => {
-                turn.desk.tally.count(Tallied::Parked);
-                Answer::Wait(Box::new(Parked::Scrape(scrape)))
+                round.scratch.counters.count(Counter::Parked);
+                Scraped::Wait(WaitingScrape(torrents))
             }
-            Err(error) => self.scrape_without_records(scrape, error, turn),
+            Err(error) => self.scrape_without_records(torrents, error, round.live),
         }
     }
 
     /// Asks for the records that are not at hand; whether there was none to ask for. A scrape that
-    /// is refused half-way is answered at once, and what comes later for its ticket finds
-    /// nobody waiting for it.
+    /// is refused half-way is answered at once, and what comes later for its ticket finds nobody
+    /// waiting for it.
     fn request_missing(
         &self,
-        scrape: &ParkedScrape,
+        torrents: &Torrents,
         ticket: Ticket,
-        turn: &Turn<'_>,
+        round: &Round<'_>,
     ) -> Result<bool, LookupError> {
         let mut complete = true;
-        for (hash, _) in scrape.torrents.iter().filter(|(_, record)| record.is_none()) {
+        for (hash, _) in torrents.0.iter().filter(|(_, record)| record.is_none()) {
             complete = false;
-            self.registry.request(hash, ticket, turn.now)?;
+            self.registry.request(hash, ticket, round.now)?;
         }
         Ok(complete)
     }
 
-    pub(super) fn resume_scrape(
+    /// Goes on with a scrape that waited. An answer that it did not wait for changes nothing.
+    pub fn resume_scrape(
         &self,
-        mut scrape: ParkedScrape,
-        lookup: registry::Completion,
-        turn: &mut Turn<'_>,
-    ) -> Answer {
-        let Ok(position) =
-            scrape.torrents.binary_search_by_key(&lookup.info_hash, |(hash, _)| *hash)
-        else {
-            return Answer::Wait(Box::new(Parked::Scrape(scrape)));
-        };
-        match lookup.outcome {
-            Ok(record) => scrape.torrents[position].1 = Some(record),
-            Err(error) => return self.scrape_without_records(scrape, error, turn),
+        waiting: WaitingScrape,
+        completion: Completion,
+        round: &mut Round<'_>,
+    ) -> Scraped {
+        let WaitingScrape(mut torrents) = waiting;
+        let place = torrents.0.binary_search_by_key(&completion.info_hash, |(hash, _)| *hash);
+        let Ok(place) = place else { return Scraped::Wait(WaitingScrape(torrents)) };
+        match completion.outcome {
+            Ok(record) => torrents.0[place].1 = Some(record),
+            Err(error) => return self.scrape_without_records(torrents, error, round.live),
         }
-        match scrape.torrents.iter().all(|(_, record)| record.is_some()) {
-            true => self.answer_scrape(&scrape, turn),
-            false => Answer::Wait(Box::new(Parked::Scrape(scrape))),
+        match torrents.0.iter().all(|(_, record)| record.is_some()) {
+            true => Scraped::Ready(torrents),
+            false => Scraped::Wait(WaitingScrape(torrents)),
         }
+    }
+
+    /// The time of a scrape that waited is up: answers without what it waited for.
+    pub fn give_up_scrape(&self, waiting: WaitingScrape, round: &mut Round<'_>) -> Scraped {
+        round.scratch.counters.count(Counter::GivenUp);
+        self.scrape_without_records(waiting.0, LookupError::Unavailable, round.live)
     }
 
     /// The registry cannot tell: what it said last counts, however old. An open tracker shows the
-    /// rest without names; a registered one shows those it knows of, and asks to come back if
-    /// that is none.
-    pub(super) fn scrape_without_records(
+    /// rest without names; a registered one shows those it knows of, and asks to come back if that
+    /// is none.
+    fn scrape_without_records(
         &self,
-        mut scrape: ParkedScrape,
+        mut torrents: Torrents,
         error: LookupError,
-        turn: &mut Turn<'_>,
-    ) -> Answer {
-        for (hash, record) in scrape.torrents.iter_mut().filter(|(_, record)| record.is_none()) {
+        live: &Live,
+    ) -> Scraped {
+        for (hash, record) in torrents.0.iter_mut().filter(|(_, record)| record.is_none()) {
             *record = self.registry.last_known(hash);
         }
-        match self.policy.registered_only
-            && scrape.torrents.iter().all(|(_, record)| record.is_none())
-        {
-            true => self.refuse(temporary(error), None, scrape.framing, turn),
-            false => self.answer_scrape(&scrape, turn),
+        let nothing_known = torrents.0.iter().all(|(_, record)| record.is_none());
+        match is_registered(live) && nothing_known {
+            true => Scraped::Refused(temporary(error)),
+            false => Scraped::Ready(torrents),
         }
     }
 
-    fn answer_scrape(&self, scrape: &ParkedScrape, turn: &mut Turn<'_>) -> Answer {
-        let entries = scrape
-            .torrents
-            .iter()
-            .filter_map(|(hash, record)| self.scrape_entry(hash, record.as_ref()));
-        let interval_s = self.policy.scrape_interval_s;
-        turn.out.write(|buffer| reply::scrape(entries, interval_s, scrape.framing, buffer));
-        Answer::Done
+    /// What a scrape shows, ascending by hash.
+    pub fn entries<'t>(
+        &'t self,
+        torrents: &'t Torrents,
+        live: &'t Live,
+    ) -> impl Iterator<Item = ScrapeEntry<'t>> {
+        let entry = |(hash, record): &'t (InfoHash, Option<Record>)| {
+            self.entry(hash, record.as_ref(), live)
+        };
+        torrents.0.iter().filter_map(entry)
     }
 
-    fn scrape_entry<'r>(
+    fn entry<'t>(
         &self,
         hash: &InfoHash,
-        record: Option<&'r Record>,
-    ) -> Option<ScrapeEntry<'r>> {
-        let standing = record.map_or(Standing::Unknown, |record| record.standing);
-        let counts = match (standing, self.store.scrape(hash)) {
-            (Standing::Banned, _) => return None,
-            (Standing::Unknown, _) if self.policy.registered_only => return None,
-            (_, Some(counts)) => counts,
-            (Standing::Known, None) if self.registry.is_listing() => Counts {
-                downloaded: record.map_or(0, |record| record.downloaded),
-                ..Counts::default()
-            },
-            (Standing::Known | Standing::Unknown, None) => return None,
+        record: Option<&'t Record>,
+        live: &Live,
+    ) -> Option<ScrapeEntry<'t>> {
+        let listing = record.map_or(Listing::Unlisted, |record| record.listing);
+        if !served_listings(live).contains(listing) {
+            return None;
+        }
+        let counts = match (self.store.scrape(hash), record) {
+            (Some(counts), _) => counts,
+            (None, Some(record)) if listing == Listing::Listed => {
+                Counts { downloaded: record.downloaded, ..Counts::default() }
+            }
+            (None, _) => return None,
         };
-        let name = record
-            .filter(|record| record.standing == Standing::Known)
-            .and_then(|record| record.text.as_deref());
+        let name = record.filter(|_| listing == Listing::Listed);
         Some(ScrapeEntry {
             hash: *hash,
             complete: counts.complete,
             downloaded: counts.downloaded,
             incomplete: counts.incomplete,
-            name: name.map(str::as_bytes),
+            name: name.and_then(|record| record.text.as_deref()).map(str::as_bytes),
         })
     }
 }

@@ -18,7 +18,9 @@ use arrayvec::ArrayVec;
 
 use crate::ids::{Crypto, Event, InfoHash, PeerId};
 use crate::wire::failure::{Failure, Field};
-use crate::wire::query::{decode_at_most, decode_decimal, decode_exact, pairs, value_of};
+use crate::wire::query::{
+    decode_at_most, decode_decimal, decode_exact, pairs, pairs_behind_question_marks, value_of,
+};
 
 /// The port libtorrent sends when it does not listen.
 pub const PORT_NOT_LISTENING: u16 = 1;
@@ -93,10 +95,20 @@ pub struct Announce {
 }
 
 impl<'b> AnnounceQuery<'b> {
-    /// Picks the fields out of a query; cannot fail.
+    /// Picks the fields out of a query; cannot fail. Without an `info_hash` it is read again with
+    /// `?` separating as well.
     pub fn parse(query: &'b [u8]) -> AnnounceQuery<'b> {
+        let fields = AnnounceQuery::pick(pairs(query));
+        match fields.info_hash {
+            Some(_) => fields,
+            None => pairs_behind_question_marks(query).map_or(fields, AnnounceQuery::pick),
+        }
+    }
+
+    #[inline]
+    fn pick(pairs: impl Iterator<Item = &'b [u8]>) -> AnnounceQuery<'b> {
         let mut fields = AnnounceQuery::default();
-        for pair in pairs(query) {
+        for pair in pairs {
             // As many letters as tell the known keys apart: then one comparison is enough.
             let (field, value) = match pair {
                 [b'i', b'n', ..] => (&mut fields.info_hash, value_of(pair, b"info_hash")),
@@ -136,7 +148,7 @@ impl<'b> AnnounceQuery<'b> {
         Ok(Announce {
             info_hash: InfoHash(decode_exact(info_hash).ok_or(Failure::InfoHashLength)?),
             peer_id: PeerId(decode_exact(peer_id).ok_or(Failure::PeerIdLength)?),
-            port: decode_port(self.cryptoport.unwrap_or(port)).ok_or(Failure::PortInvalid)?,
+            port: decode_port(self.cryptoport.unwrap_or(port))?,
             seeder: decode_exact(left) == Some(*b"0"),
             event: self.event.map_or(Event::Update, decode_event),
             numwant: self
@@ -167,8 +179,12 @@ fn is_one(field: Option<&[u8]>) -> bool {
     field.and_then(decode_exact) == Some(*b"1")
 }
 
-fn decode_port(value: &[u8]) -> Option<u16> {
-    decode_decimal(value).and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0)
+fn decode_port(value: &[u8]) -> Result<u16, Failure> {
+    match decode_decimal(value).and_then(|port| u16::try_from(port).ok()) {
+        Some(0) => Err(Failure::PortZero),
+        Some(port) => Ok(port),
+        None => Err(Failure::PortInvalid),
+    }
 }
 
 /// Any case; what is not one of the three is a regular update: empty, `empty`, `none`, and `paused`

@@ -3,7 +3,7 @@
 //!
 //! Owns: the failures, their numbers and texts, and how soon a client may try again (BEP 31).
 //!
-//! Never: an HTTP fault. Those are [`HttpFault`](super::http::HttpFault), for bytes that never
+//! Never: an HTTP fault. Those are [`HttpFault`](crate::wire::http::fault::HttpFault), for bytes that never
 //! became a request; clients hide the text of a 4xx from their users, so whatever can be said here
 //! is said here.
 //!
@@ -21,8 +21,13 @@ pub enum Failure {
     PeerIdLength,
     /// #4: the port is not 1 to 65535.
     PortInvalid,
+    /// #4: the port is 0. Clients that do not listen yet send it, and listen soon.
+    PortZero,
     /// #5: only listed torrents are tracked, and this one is not.
-    NotRegistered,
+    NotRegistered {
+        /// How long the client is to wait, seconds: a setting.
+        retry_s: u32,
+    },
     /// #6: the operator has banned the torrent.
     Banned,
     /// The database is away and nothing is known about the torrent.
@@ -54,11 +59,11 @@ pub enum Field {
 
 /// The longest of all [`Failure::text`]s, in bytes.
 pub const TEXT_BYTES_MAX: usize = 64;
-/// How long a client waits after a failure that only an operator ends: #5, #6 (an unban must be
+/// How long a client waits after a failure that only an operator ends: #6 (an unban must be
 /// noticed), full scrapes that are off.
-const LISTING_RETRY_MINUTES: u32 = 30;
+const LISTING_RETRY_S: u32 = 30 * 60;
 /// How long a client waits for what passes by itself.
-const PASSING_RETRY_MINUTES: u32 = 5;
+const PASSING_RETRY_S: u32 = 5 * 60;
 
 impl Failure {
     /// The text for `failure reason`, at most [`TEXT_BYTES_MAX`] bytes.
@@ -74,8 +79,10 @@ impl Failure {
             Failure::MissingField(Field::Left) => "#1 the required field left is missing",
             Failure::InfoHashLength => "#2 the info_hash is not 20 bytes long",
             Failure::PeerIdLength => "#3 the peer_id is not 20 bytes long",
-            Failure::PortInvalid => "#4 the port is not a number from 1 to 65535",
-            Failure::NotRegistered => "#5 this torrent is not registered with this tracker",
+            Failure::PortInvalid | Failure::PortZero => {
+                "#4 the port is not a number from 1 to 65535"
+            }
+            Failure::NotRegistered { .. } => "#5 this torrent is not registered with this tracker",
             Failure::Banned => "#6 this torrent is banned from this tracker",
             Failure::Unavailable => "the tracker's database is away, please try again later",
             Failure::Busy => "the tracker is overloaded, please try again later",
@@ -86,27 +93,31 @@ impl Failure {
         }
     }
 
-    /// Minutes after which the same request may succeed (BEP 31 `retry in`); none when it never
-    /// will.
+    /// Minutes after which the same request may succeed (BEP 31 `retry in`), no less than
+    /// [`Failure::interval_s`]; none when it never will.
     pub fn retry_minutes(self) -> Option<u32> {
-        match self {
-            Failure::MissingField(_)
-            | Failure::InfoHashLength
-            | Failure::PeerIdLength
-            | Failure::PortInvalid => None,
-            Failure::NotRegistered | Failure::Banned | Failure::FullScrapeOff => {
-                Some(LISTING_RETRY_MINUTES)
-            }
-            Failure::Unavailable | Failure::Busy | Failure::FullScrapeTooSoon => {
-                Some(PASSING_RETRY_MINUTES)
-            }
-        }
+        self.retry_s().map(|retry_s| retry_s.div_ceil(60))
     }
 
     /// Seconds for `interval` and `min interval`: rTorrent reads them inside failures and knows no
     /// `retry in`.
     pub fn interval_s(self) -> u32 {
-        60 * self.retry_minutes().unwrap_or(LISTING_RETRY_MINUTES)
+        self.retry_s().unwrap_or(LISTING_RETRY_S)
+    }
+
+    fn retry_s(self) -> Option<u32> {
+        match self {
+            Failure::MissingField(_)
+            | Failure::InfoHashLength
+            | Failure::PeerIdLength
+            | Failure::PortInvalid => None,
+            Failure::NotRegistered { retry_s } => Some(retry_s),
+            Failure::Banned | Failure::FullScrapeOff => Some(LISTING_RETRY_S),
+            Failure::PortZero
+            | Failure::Unavailable
+            | Failure::Busy
+            | Failure::FullScrapeTooSoon => Some(PASSING_RETRY_S),
+        }
     }
 }
 
@@ -126,7 +137,8 @@ mod tests {
             (Failure::InfoHashLength, "#2 "),
             (Failure::PeerIdLength, "#3 "),
             (Failure::PortInvalid, "#4 "),
-            (Failure::NotRegistered, "#5 "),
+            (Failure::PortZero, "#4 "),
+            (Failure::NotRegistered { retry_s: 300 }, "#5 "),
             (Failure::Banned, "#6 "),
             (Failure::Unavailable, "the "),
             (Failure::Busy, "the "),
@@ -136,6 +148,26 @@ mod tests {
         for (failure, start) in rows {
             assert!(failure.text().starts_with(start), "{failure:?}");
             assert!(failure.text().len() <= TEXT_BYTES_MAX, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn what_never_succeeds_says_so_and_a_wait_is_never_rounded_down() {
+        let rows = [
+            (Failure::MissingField(Field::Port), None, 1_800),
+            (Failure::InfoHashLength, None, 1_800),
+            (Failure::PeerIdLength, None, 1_800),
+            (Failure::PortInvalid, None, 1_800),
+            (Failure::PortZero, Some(5), 300),
+            (Failure::NotRegistered { retry_s: 300 }, Some(5), 300),
+            (Failure::NotRegistered { retry_s: 90 }, Some(2), 90),
+            (Failure::NotRegistered { retry_s: 1_800 }, Some(30), 1_800),
+            (Failure::Banned, Some(30), 1_800),
+            (Failure::Busy, Some(5), 300),
+        ];
+        for (failure, minutes, interval_s) in rows {
+            assert_eq!(failure.retry_minutes(), minutes, "{failure:?}");
+            assert_eq!(failure.interval_s(), interval_s, "{failure:?}");
         }
     }
 }

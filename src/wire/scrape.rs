@@ -9,8 +9,8 @@
 use arrayvec::ArrayVec;
 
 use crate::ids::InfoHash;
-use crate::wire::failure::Failure;
-use crate::wire::query::{decode_exact, pairs, value_of};
+use crate::wire::failure::{Failure, Field};
+use crate::wire::query::{decode_exact, pairs, pairs_behind_question_marks, split_once, value_of};
 
 /// Torrents answered in one scrape: about what a request of 8 KiB holds with every byte of every
 /// hash escaped.
@@ -21,14 +21,41 @@ pub const HASHES_PER_SCRAPE_MAX: usize = 100;
 pub struct Hashes(ArrayVec<InfoHash, HASHES_PER_SCRAPE_MAX>);
 
 impl Hashes {
-    /// The hashes of a scrape's query. None when it names none: the full scrape, of every torrent
-    /// there is.
+    /// The hashes of a scrape's query. None when it asks for none: the full scrape, of every torrent
+    /// there is. Without an `info_hash` a query is read again with `?` separating as well.
     ///
     /// # Errors
-    /// [`Failure::InfoHashLength`] when one of the hashes that count is not 20 bytes.
+    /// [`Failure::InfoHashLength`] when one of the hashes that count is not 20 bytes;
+    /// [`Failure::MissingField`] when there is none, but something that was meant to be one
+    /// (`?infohash=…`): 70 MB of full scrape are not what was asked for.
     pub fn parse(query: &[u8]) -> Result<Option<Hashes>, Failure> {
+        if let Some(hashes) = Hashes::pick(pairs(query))? {
+            return Ok(Some(hashes));
+        }
+        match pairs_behind_question_marks(query) {
+            Some(pairs) => Hashes::pick_or_all(pairs),
+            None => Hashes::pick_or_all(pairs(query)),
+        }
+    }
+
+    /// None when nothing looks as if a hash was meant.
+    fn pick_or_all<'q>(
+        pairs: impl Iterator<Item = &'q [u8]> + Clone,
+    ) -> Result<Option<Hashes>, Failure> {
+        if let Some(hashes) = Hashes::pick(pairs.clone())? {
+            return Ok(Some(hashes));
+        }
+        for pair in pairs {
+            if is_meant_as_hash(pair) {
+                return Err(Failure::MissingField(Field::InfoHash));
+            }
+        }
+        Ok(None)
+    }
+
+    fn pick<'q>(pairs: impl Iterator<Item = &'q [u8]>) -> Result<Option<Hashes>, Failure> {
         let mut hashes: ArrayVec<InfoHash, HASHES_PER_SCRAPE_MAX> = ArrayVec::new();
-        for value in pairs(query).filter_map(|pair| value_of(pair, b"info_hash")) {
+        for value in pairs.filter_map(|pair| value_of(pair, b"info_hash")) {
             if hashes.is_full() {
                 break;
             }
@@ -44,6 +71,31 @@ impl Hashes {
     pub fn as_slice(&self) -> &[InfoHash] {
         &self.0
     }
+}
+
+/// Whether a pair that is no `info_hash` was meant to be one: `hash` is in its key (`infohash`,
+/// `Info_Hash`, `info_hash[]`, `hash`), or its value is 20 bytes of which some are escaped. What
+/// sites write there (`passkey`, `authkey`, `uid`, something against caches) is neither.
+fn is_meant_as_hash(pair: &[u8]) -> bool {
+    let (key, value) = split_once(pair, b'=').unwrap_or((pair, b""));
+    let names_a_hash = key.windows(4).any(|word| word.eq_ignore_ascii_case(b"hash"));
+    names_a_hash || (value.contains(&b'%') && decode_exact::<20>(value).is_some())
+}
+
+/// One torrent in the answer to a scrape.
+#[derive(Clone, Copy, Debug)]
+pub struct ScrapeEntry<'a> {
+    /// Which torrent.
+    pub hash: InfoHash,
+    /// Seeders.
+    pub complete: u32,
+    /// Completed downloads, ever.
+    pub downloaded: u32,
+    /// Leechers.
+    pub incomplete: u32,
+    /// Its name where one is known, at most [`TEXT_BYTES_MAX`](crate::wire::http::reply::TEXT_BYTES_MAX)
+    /// bytes of it.
+    pub name: Option<&'a [u8]>,
 }
 
 #[cfg(test)]
@@ -63,9 +115,54 @@ mod tests {
 
     #[test]
     fn a_scrape_without_a_hash_is_a_full_scrape() {
-        for query in ["", "passkey=x", "&&", "hash=aaaaaaaaaaaaaaaaaaaa"] {
+        for query in [
+            "",
+            "&&",
+            "passkey=0123456789abcdef0123456789abcdef",
+            "passkey=K?uid=1",
+            "authkey=da39a3ee5e6b4b0d3255bfef95601890afd80709&uid=1",
+            "key=aaaaaaaaaaaaaaaaaaaa",
+            "_=1712000000000",
+            "has=h",
+        ] {
             assert_eq!(Hashes::parse(query.as_bytes()), Ok(None), "{query}");
         }
+    }
+
+    #[test]
+    fn a_misspelt_hash_does_not_ask_for_every_torrent() {
+        for query in [
+            "infohash=aaaaaaaaaaaaaaaaaaaa",
+            "info-hash=aaaaaaaaaaaaaaaaaaaa",
+            "INFO_HASH=aaaaaaaaaaaaaaaaaaaa",
+            "info_hash[]=aaaaaaaaaaaaaaaaaaaa",
+            "info_hash%5B%5D=aaaaaaaaaaaaaaaaaaaa",
+            "info%5Fhash=aaaaaaaaaaaaaaaaaaaa",
+            "hash=da39a3ee5e6b4b0d3255bfef95601890afd80709",
+            "hash",
+            "hashes=",
+            "passkey=K&InfoHash=x",
+            "passkey=K?infohash=aaaaaaaaaaaaaaaaaaaa",
+            "ih=%01aaaaaaaaaaaaaaaaaaa",
+            "xt=%02%e9%b0%01%02%03%04%05%06%07%08%09%0a%0b%0c%0d%0e%0f%10%11",
+        ] {
+            let expected = Err(Failure::MissingField(Field::InfoHash));
+            assert_eq!(Hashes::parse(query.as_bytes()), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_hash_behind_a_second_question_mark_is_found() {
+        let found = |query: &str| {
+            Hashes::parse(query.as_bytes()).map(|found| found.unwrap().as_slice().to_vec())
+        };
+        assert_eq!(found("passkey=K?info_hash=aaaaaaaaaaaaaaaaaaaa"), Ok(hashes([b'a'])));
+        assert_eq!(found("K?info_hash=aaaaaaaaaaaaaaaaaaaa&x?y"), Ok(hashes([b'a'])));
+        assert_eq!(
+            found("info_hash=aaaaaaaaaaaaaaaaaaa?&a=?"),
+            Ok(vec![InfoHash(*b"aaaaaaaaaaaaaaaaaaa?")])
+        );
+        assert_eq!(found("passkey=K?info_hash=short"), Err(Failure::InfoHashLength));
     }
 
     #[test]

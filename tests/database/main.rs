@@ -42,6 +42,7 @@ mod downloads;
 mod faults;
 mod flood;
 mod load;
+mod login;
 #[path = "../support/mariadb.rs"]
 mod mariadb;
 mod peer;

@@ -239,6 +239,15 @@ impl Schema {
         self.run(&format!("ALTER USER {}@'127.0.0.1' IDENTIFIED BY '{password}'", self.name));
     }
 
+    /// Has the account log in by MariaDB's ed25519, with the same password.
+    pub(crate) fn log_in_by_ed25519(&self) {
+        self.run("INSTALL PLUGIN IF NOT EXISTS ed25519 SONAME 'auth_ed25519'");
+        self.run(&format!(
+            "ALTER USER {}@'127.0.0.1' IDENTIFIED VIA ed25519 USING PASSWORD('{PASSWORD}')",
+            self.name
+        ));
+    }
+
     /// Ends the connections that trackers have; how many there were.
     pub(crate) fn kill_connections(&self) -> usize {
         let mut connection = self.connect();

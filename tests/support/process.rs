@@ -115,13 +115,24 @@ impl Running {
     /// The first line on standard output, past or to come, of which `pick` makes something.
     #[track_caller]
     pub(crate) fn wait_line<T>(&self, what: &str, pick: impl Fn(&str) -> Option<T>) -> T {
+        self.wait_in(Stream::Out, what, pick)
+    }
+
+    /// The first line on standard error, past or to come, of which `pick` makes something.
+    #[track_caller]
+    pub(crate) fn wait_log<T>(&self, what: &str, pick: impl Fn(&str) -> Option<T>) -> T {
+        self.wait_in(Stream::Err, what, pick)
+    }
+
+    #[track_caller]
+    fn wait_in<T>(&self, of: Stream, what: &str, pick: impl Fn(&str) -> Option<T>) -> T {
         let mut found = None;
         let waiting =
             self.output.changed.wait_timeout_while(self.output.lock(), PATIENCE, |transcript| {
                 found = transcript
                     .lines
                     .iter()
-                    .filter(|(stream, _)| *stream == Stream::Out)
+                    .filter(|(stream, _)| *stream == of)
                     .find_map(|(_, line)| pick(line));
                 found.is_none() && transcript.streams_open > 0
             });

@@ -109,6 +109,13 @@ impl Tracker {
         )
     }
 
+    /// Waits for a line of the log that contains `words`.
+    #[track_caller]
+    pub(crate) fn wait_log(&self, words: &str) {
+        let what = format!("a log line with {words:?}");
+        self.running.wait_log(&what, |line| line.contains(words).then_some(()));
+    }
+
     /// Sends the tracker a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         self.running.signal(signal);

@@ -1,16 +1,16 @@
 //! What every database does alike, and what the PHP tracker's tables do less.
 
 use super::*;
+use crate::listing::{Listing, Record};
 use crate::registry::database::{
     BATCH_ROWS_MAX, Change, DatabaseError, Edit, Edited, LOOKUP_HASHES_MAX,
 };
-use crate::registry::{Record, Standing};
 
 const WEEK_S: u64 = 7 * 86_400;
 
 fn known(name: &str, downloaded: u32) -> Record {
     let text = (!name.is_empty()).then(|| name.into());
-    Record { standing: Standing::Known, text, downloaded }
+    Record { listing: Listing::Listed, text, downloaded }
 }
 
 fn ban(hash: InfoHash, reason: Option<&str>) -> Edit {
@@ -38,8 +38,8 @@ fn a_lookup_answers_for_every_hash_in_order() {
         };
         let mut backend = site.backend();
         assert_eq!(backend.lookup(&[]), Ok(Vec::new()));
-        let unknown = Record::plain(Standing::Unknown);
-        let banned = Record { standing: Standing::Banned, text: None, downloaded: u32::MAX };
+        let unknown = Record::plain(Listing::Unlisted);
+        let banned = Record { listing: Listing::Banned, text: None, downloaded: u32::MAX };
         let asked = [hash(9), hash(3), hash(1), hash(2), hash(1), hash(0)];
         let expected =
             vec![unknown.clone(), banned, known(name, 0), known("", 0), known(name, 0), unknown];
@@ -57,8 +57,8 @@ fn a_lookup_answers_for_every_hash_in_order() {
         assert_eq!(
             records
                 .iter()
-                .map(|record| record.standing)
-                .filter(|standing| *standing == Standing::Unknown)
+                .map(|record| record.listing)
+                .filter(|listing| *listing == Listing::Unlisted)
                 .count(),
             253
         );
@@ -315,7 +315,7 @@ fn edits_are_made_and_told_of() {
         let kept = (!site.kind.is_old()).then(|| "it's \"bad\" \\ 漢".to_owned());
         assert_eq!((row.banned, row.ban_reason), (true, kept));
         assert!(site.row(hash(3)).unwrap().banned);
-        assert_eq!(site.backend().lookup(&[hash(3)]).unwrap()[0], Record::plain(Standing::Banned));
+        assert_eq!(site.backend().lookup(&[hash(3)]).unwrap()[0], Record::plain(Listing::Banned));
         let changes = ledger.changes(start, &[]).unwrap();
         if site.kind.is_old() {
             assert_eq!((changes, ledger.last_change()), (Vec::new(), Ok(0)));
@@ -442,7 +442,7 @@ fn an_error_says_what_to_do() {
     }
     assert_eq!(
         source(&reader).backend(LIMITS).lookup(&[hash(1)]),
-        Ok(vec![Record::plain(Standing::Unknown)])
+        Ok(vec![Record::plain(Listing::Unlisted)])
     );
     let error = source(&reader).ledger(LIMITS).write(&batch(1, Vec::new())).unwrap_err();
     assert!(

@@ -1,9 +1,11 @@
 //! Both databases, asked what the registry asks them: SQLite, and a real MariaDB with our tables,
 //! the PHP tracker's, and the PHP tracker's upgraded.
 //!
-//! `behaviour` is one suite, run on all of them; `outages` is about connections that break.
+//! `behaviour` is one suite, run on all of them; `outages` is about connections that break, and
+//! `odd_servers` about those that were none of MySQL's in the first place.
 
 mod behaviour;
+mod odd_servers;
 mod outages;
 
 use std::fs;

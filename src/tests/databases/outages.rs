@@ -11,7 +11,7 @@ use std::time::Instant;
 use rustix::process::Signal;
 
 use super::*;
-use crate::registry::Standing;
+use crate::listing::Listing;
 use crate::registry::database::DatabaseError;
 
 const SHORT: TimeLimits =
@@ -33,7 +33,7 @@ fn a_connection_cut_between_questions_goes_unnoticed() {
     site.list(hash(1), "one");
     let (mut backend, mut ledger) = (site.backend(), site.ledger());
     for number in 1..=3 {
-        assert_eq!(backend.lookup(&[hash(1)]).unwrap()[0].standing, Standing::Known);
+        assert_eq!(backend.lookup(&[hash(1)]).unwrap()[0].listing, Listing::Listed);
         ledger.write(&batch(number, vec![counted(hash(1), 1)])).unwrap();
         cut(&site.database);
     }
@@ -97,7 +97,7 @@ fn a_server_goes_away_and_comes_back() {
     ] {
         let mut backend = source(&url).backend(LIMITS);
         let mut ledger = source(&url).ledger(LIMITS);
-        assert_eq!(backend.lookup(&[hash(1)]).unwrap()[0].standing, Standing::Known);
+        assert_eq!(backend.lookup(&[hash(1)]).unwrap()[0].listing, Listing::Listed);
         assert_eq!(ledger.last_change(), Ok(0));
         server.kill();
         for _ in 0..2 {
@@ -105,10 +105,10 @@ fn a_server_goes_away_and_comes_back() {
             assert!(matches!(ledger.write(&batch(1, Vec::new())), Err(DatabaseError::Away(_))));
         }
         server.restart();
-        assert_eq!(backend.lookup(&[hash(1)]).unwrap()[0].standing, Standing::Known);
+        assert_eq!(backend.lookup(&[hash(1)]).unwrap()[0].listing, Listing::Listed);
         ledger.write(&batch(1, Vec::new())).unwrap();
         server.restart();
-        assert_eq!(backend.lookup(&[hash(1)]).unwrap()[0].standing, Standing::Known);
+        assert_eq!(backend.lookup(&[hash(1)]).unwrap()[0].listing, Listing::Listed);
         ledger.write(&batch(1, Vec::new())).unwrap();
     }
 }
@@ -131,7 +131,7 @@ fn a_frozen_server_is_not_waited_for() {
         );
     }
     server.signal(Signal::CONT);
-    assert_eq!(kept.lookup(&[hash(1)]).unwrap()[0].standing, Standing::Unknown);
+    assert_eq!(kept.lookup(&[hash(1)]).unwrap()[0].listing, Listing::Unlisted);
 }
 
 #[test]
@@ -227,8 +227,8 @@ fn a_locked_file_is_waited_for_and_then_named() {
         "{error}"
     );
     assert_eq!(
-        site.backend().lookup(&[hash(1)]).unwrap()[0].standing,
-        Standing::Known,
+        site.backend().lookup(&[hash(1)]).unwrap()[0].listing,
+        Listing::Listed,
         "readers do not wait"
     );
     other.execute_batch("COMMIT").unwrap();
@@ -246,7 +246,7 @@ fn a_file_that_was_replaced_is_opened_anew_by_everybody() {
     other.list(hash(2), "new");
     let mut kept = (site.backend(), site.ledger());
     let works = |(backend, ledger): &mut (Box<dyn Backend>, Box<dyn Ledger>), number| {
-        let found = backend.lookup(&[hash(2)]).unwrap()[0].standing;
+        let found = backend.lookup(&[hash(2)]).unwrap()[0].listing;
         ledger.write(&batch(number, vec![counted(hash(2), 1)])).unwrap();
         found
     };
@@ -257,7 +257,7 @@ fn a_file_that_was_replaced_is_opened_anew_by_everybody() {
         ];
         errors.iter().for_each(|error| assert!(is_unfit(error, problem), "{error}"));
     };
-    assert_eq!(works(&mut kept, 1), Standing::Unknown);
+    assert_eq!(works(&mut kept, 1), Listing::Unlisted);
     fs::remove_file(site.file()).unwrap();
     tell(&mut kept, "is gone");
     fs::rename(other.file(), site.file()).unwrap();
@@ -267,12 +267,12 @@ fn a_file_that_was_replaced_is_opened_anew_by_everybody() {
             .map(|ending| fs::remove_file(site.file().with_extension(ending)).unwrap())
     };
     remove_log();
-    assert_eq!(works(&mut kept, 2), Standing::Known);
+    assert_eq!(works(&mut kept, 2), Listing::Listed);
     assert_eq!(site.downloaded(hash(2)), 1);
     // Between two questions, so that no error tells of it.
     fs::rename(Site::new(Kind::Sqlite).file(), site.file()).unwrap();
     remove_log();
-    assert_eq!(works(&mut kept, 3), Standing::Unknown);
+    assert_eq!(works(&mut kept, 3), Listing::Unlisted);
     assert_eq!(site.row(hash(2)), None);
 }
 

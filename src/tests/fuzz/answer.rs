@@ -13,15 +13,16 @@ use serde_bencode::value::Value;
 use crate::ids::{Family, InfoHash, PeerId};
 use crate::wire::bencode::Full;
 use crate::wire::failure::{Failure, Field};
-use crate::wire::frame::{self, Framing};
-use crate::wire::http::HttpFault;
-use crate::wire::reply::{self, AnnounceReply, PEERS_PER_REPLY_MAX, Peers, ScrapeEntry};
+use crate::wire::http::fault::HttpFault;
+use crate::wire::http::reply::{self, AnnounceReply, PEERS_PER_REPLY_MAX, Peers};
+use crate::wire::http::response::{self, Framing};
 use crate::wire::scrape::HASHES_PER_SCRAPE_MAX;
+use crate::wire::scrape::ScrapeEntry;
 
 /// Bytes of a text; some are longer than what is sent of it.
 const TEXT_BYTES_MAX: usize = 1_000;
 
-const FAILURES: [Failure; 15] = [
+const FAILURES: [Failure; 17] = [
     Failure::MissingField(Field::InfoHash),
     Failure::MissingField(Field::PeerId),
     Failure::MissingField(Field::Port),
@@ -31,12 +32,14 @@ const FAILURES: [Failure; 15] = [
     Failure::InfoHashLength,
     Failure::PeerIdLength,
     Failure::PortInvalid,
-    Failure::NotRegistered,
+    Failure::NotRegistered { retry_s: 300 },
     Failure::Banned,
     Failure::Unavailable,
     Failure::Busy,
     Failure::FullScrapeTooSoon,
     Failure::FullScrapeOff,
+    Failure::PortZero,
+    Failure::NotRegistered { retry_s: 61 },
 ];
 
 const FAULTS: [(HttpFault, u16); 7] = [
@@ -56,6 +59,8 @@ pub(super) enum Answer {
     Failure(Failure, Option<Vec<u8>>),
     Fault(HttpFault, u16),
     Index,
+    Robots,
+    Options,
     FullScrapeHead { body_bytes: u64, gzip: bool },
 }
 
@@ -86,7 +91,7 @@ pub(super) struct Scraped {
 
 impl Answer {
     pub(super) fn read(input: &mut Unstructured<'_>) -> Result<Answer> {
-        Ok(match input.int_in_range(0..=5_u8)? {
+        Ok(match input.int_in_range(0..=7_u8)? {
             0 => Answer::Announce(Announced::read(input)?),
             1 => {
                 let count = input.int_in_range(0..=HASHES_PER_SCRAPE_MAX)?;
@@ -99,9 +104,11 @@ impl Answer {
             2 => Answer::Failure(*input.choose(&FAILURES)?, optional(input, text)?),
             3 => input.choose(&FAULTS).map(|(fault, status)| Answer::Fault(*fault, *status))?,
             4 => Answer::Index,
-            _ => {
+            5 => {
                 Answer::FullScrapeHead { body_bytes: input.arbitrary()?, gzip: input.arbitrary()? }
             }
+            6 => Answer::Robots,
+            _ => Answer::Options,
         })
     }
 
@@ -119,10 +126,12 @@ impl Answer {
             Answer::Failure(failure, reason) => {
                 reply::failure(*failure, reason.as_deref(), framing, out)
             }
-            Answer::Fault(fault, _) => frame::fault(*fault, framing, out),
-            Answer::Index => frame::index(framing, out),
+            Answer::Fault(fault, _) => response::fault(*fault, framing, out),
+            Answer::Index => response::index(framing, out),
+            Answer::Robots => response::robots(framing, out),
+            Answer::Options => response::options(framing, out),
             Answer::FullScrapeHead { body_bytes, gzip } => {
-                frame::full_scrape_head(framing, *body_bytes, *gzip, out)
+                response::full_scrape_head(framing, *body_bytes, *gzip, out)
             }
         }
     }
@@ -134,8 +143,12 @@ impl Answer {
     /// The headers that not every answer has.
     pub(super) fn has_header(&self, name: &str) -> bool {
         match self {
-            Answer::Fault(HttpFault::MethodNotAllowed, _) => name == "Allow",
-            Answer::FullScrapeHead { gzip: true, .. } => name == "Content-Encoding",
+            Answer::Fault(HttpFault::MethodNotAllowed, _) | Answer::Options => name == "Allow",
+            Answer::Scrape { .. } => name == "Access-Control-Allow-Origin",
+            Answer::FullScrapeHead { gzip, .. } => match name {
+                "Content-Encoding" => *gzip,
+                _ => matches!(name, "Access-Control-Allow-Origin" | "Vary"),
+            },
             _ => false,
         }
     }
@@ -154,6 +167,8 @@ impl Answer {
                 "announced {}, a BitTorrent tracker\n",
                 env!("CARGO_PKG_VERSION")
             )),
+            Answer::Robots => Body::Text("User-agent: *\nDisallow: /\n".to_owned()),
+            Answer::Options => Body::Text(String::new()),
             Answer::FullScrapeHead { body_bytes, .. } => Body::Elsewhere(*body_bytes),
         }
     }
@@ -264,8 +279,13 @@ fn scrape_said(entries: &BTreeMap<[u8; 20], Scraped>, interval_s: u32) -> Value 
 fn failure_said(failure: Failure, reason: Option<&[u8]>) -> Value {
     let reason = reason.map(|reason| [b": ", shortened(reason)].concat()).unwrap_or_default();
     let (retry, interval_s) = match failure {
-        Failure::NotRegistered | Failure::Banned | Failure::FullScrapeOff => (int(30), 1_800),
-        Failure::Unavailable | Failure::Busy | Failure::FullScrapeTooSoon => (int(5), 300),
+        Failure::NotRegistered { retry_s: 61 } => (int(2), 61),
+        Failure::Banned | Failure::FullScrapeOff => (int(30), 1_800),
+        Failure::NotRegistered { .. }
+        | Failure::PortZero
+        | Failure::Unavailable
+        | Failure::Busy
+        | Failure::FullScrapeTooSoon => (int(5), 300),
         _ => (bytes("never"), 1_800),
     };
     dict([

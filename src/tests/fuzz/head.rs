@@ -1,7 +1,10 @@
 //! HTTP heads: any bytes are read without harm, and how the network cuts them changes nothing.
 
-use crate::wire::head::Head;
-use crate::wire::http::{HttpFault, Parsed, Route, parse, route};
+use crate::tests::naive::naive_route;
+use crate::wire::http::fault::HttpFault;
+use crate::wire::http::head::Head;
+use crate::wire::http::request::{Parsed, parse};
+use crate::wire::http::route::{Route, route};
 
 /// The default request limit, and one that short inputs reach.
 const REQUEST_BYTES_MAX: [usize; 2] = [8_192, 100];
@@ -54,12 +57,16 @@ fn check_end(request: &[u8]) {
     assert_eq!((start..=request.len()).find(is_end), Some(request.len()));
 }
 
-/// No byte that could end a target is in it, and what is read of it is its own.
+/// No byte that could end a line is in a target, and it leads where the naive reading says.
 fn check_target(head: &Head<'_>) {
-    assert!(
-        !head.target.is_empty() && head.target.iter().all(|byte| *byte > b' ' && *byte != 0x7f)
-    );
-    if let Route::Announce(query) | Route::Scrape(query) = route(head.target) {
-        assert!(head.target.ends_with(query));
-    }
+    assert!(!head.target.is_empty() && !head.target.starts_with(b" "), "{head:?}");
+    assert!(!head.target.iter().any(u8::is_ascii_control), "{head:?}");
+    let (name, query): (_, &[u8]) = match route(head.target) {
+        Route::Announce(query) => ("announce", query),
+        Route::Scrape(query) => ("scrape", query),
+        Route::Index => ("index", b""),
+        Route::Robots => ("robots", b""),
+        Route::NotFound => ("not found", b""),
+    };
+    assert_eq!((name, query.to_vec()), naive_route(head.target));
 }

@@ -7,12 +7,14 @@
 
 mod answer;
 mod head;
+mod preface;
 mod query;
 mod reply;
 mod split;
 mod torrent_file;
 
 pub use head::http_head;
+pub use preface::proxy_preface;
 pub use query::{announce_query, scrape_query};
 pub use reply::reply_decode;
 pub use split::connection_split;

@@ -6,13 +6,13 @@ use serde_bencode::value::Value;
 
 use super::answer::{Answer, Body};
 use crate::wire::bencode::Full;
-use crate::wire::frame::Framing;
-use crate::wire::reply::REPLY_BYTES_MAX;
+use crate::wire::http::reply::REPLY_BYTES_MAX;
+use crate::wire::http::response::Framing;
 
 /// Stands behind a buffer, and must still be there afterwards.
 const CANARY: [u8; 64] = [0xc5; 64];
 
-/// `bytes` become a framing, a size for a buffer, and an answer.
+/// `bytes` become a framing, a size for a buffer, an answer, and the rest of the framing.
 pub fn reply_decode(bytes: &[u8]) {
     if let Ok((framing, room_bytes, answer)) = read(&mut Unstructured::new(bytes)) {
         check(&answer, framing, room_bytes);
@@ -20,12 +20,16 @@ pub fn reply_decode(bytes: &[u8]) {
 }
 
 fn read(input: &mut Unstructured<'_>) -> Result<(Framing, usize, Answer)> {
-    let framing = Framing {
+    let mut framing = Framing {
         http10: input.arbitrary()?,
         keep_alive: input.arbitrary()?,
         head_only: input.arbitrary()?,
+        ..Framing::LAST
     };
-    Ok((framing, usize::from(input.arbitrary::<u16>()?), Answer::read(input)?))
+    let room_bytes = usize::from(input.arbitrary::<u16>()?);
+    let answer = Answer::read(input)?;
+    (framing.proxied, framing.any_origin) = (input.arbitrary()?, input.arbitrary()?);
+    Ok((framing, room_bytes, answer))
 }
 
 fn check(answer: &Answer, framing: Framing, room_bytes: usize) {
@@ -38,10 +42,14 @@ fn check(answer: &Answer, framing: Framing, room_bytes: usize) {
     let body_bytes = check_body(&answer.body(), body);
     check_head(answer, framing, head, body_bytes);
 
-    // A HEAD is told what a GET would be, so its body is written too; one of two digits first
-    // stands a byte further back.
+    // A HEAD is told what a GET would be, so its body is written too; one whose length has less than
+    // three digits first stands further back.
     let expected = if framing.head_only { head } else { whole };
-    let needed_bytes = if (1..100).contains(&body.len()) { whole_bytes + 1 } else { whole_bytes };
+    let shift_bytes = match answer {
+        Answer::FullScrapeHead { .. } => 0,
+        _ => 3_usize.saturating_sub(body.len().to_string().len()),
+    };
+    let needed_bytes = whole_bytes + shift_bytes;
     for room_bytes in
         [needed_bytes, needed_bytes - 1, needed_bytes + 1, room_bytes % (needed_bytes + 1)]
     {
@@ -80,11 +88,15 @@ fn check_head(answer: &Answer, framing: Framing, head: &[u8], body_bytes: u64) {
         Framing { http10: true, .. } => Some("keep-alive"),
         _ => None,
     };
+    let any_origin = framing.any_origin || answer.has_header("Access-Control-Allow-Origin");
     let expected = [
-        ("Allow", answer.has_header("Allow").then(|| "GET, HEAD".to_owned())),
+        ("Allow", answer.has_header("Allow").then(|| "GET, HEAD, OPTIONS".to_owned())),
         ("Content-Type", Some("text/plain".to_owned())),
         ("Content-Length", Some(body_bytes.to_string())),
         ("Content-Encoding", answer.has_header("Content-Encoding").then(|| "gzip".to_owned())),
+        ("Vary", answer.has_header("Vary").then(|| "Accept-Encoding".to_owned())),
+        ("Cache-Control", framing.proxied.then(|| "no-store".to_owned())),
+        ("Access-Control-Allow-Origin", any_origin.then(|| "*".to_owned())),
         ("Connection", connection.map(str::to_owned)),
     ];
     let found = response

@@ -6,13 +6,18 @@
 //! and how many fit the worker's buffer.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use crate::ids::{Millis, Ticket};
-use crate::server::{Limits, Next};
+use mio::Poll;
+
+use crate::config::Policy;
+use crate::ids::Millis;
+use crate::server::{ConnectionSettings, Connections};
 use crate::swarm::Totals;
-use crate::tests::harness::{self, Bench, LIMITS, SEED, Seat};
-use crate::tracker::{Desk, Policy};
-use crate::wire::reply::REPLY_BYTES_MAX;
+use crate::tests::harness::{self, REQUEST_BYTES_MAX, SEED};
+use crate::tests::simulated_stream::pair;
+use crate::tracker::Round;
+use crate::wire::http::reply::REPLY_BYTES_MAX;
 
 const NOW: Millis = Millis(1_000);
 /// Public and private, of both families: only 10.0.0.0/8 may say `ip=`.
@@ -26,9 +31,10 @@ struct Plan {
     windows: [u8; 2],
 }
 
-struct Site {
+struct Case {
     policy: Policy,
-    limits: Limits,
+    peer_ids: bool,
+    request_bytes_max: usize,
     ip: IpAddr,
 }
 
@@ -46,10 +52,10 @@ pub fn connection_split(bytes: &[u8]) {
     else {
         return;
     };
-    let site = Site::new(settings, client);
-    let whole = site.exchange([stream], [usize::MAX], 4 * REPLY_BYTES_MAX);
+    let case = Case::new(settings, client);
+    let whole = case.exchange([stream], [usize::MAX], 4 * REPLY_BYTES_MAX);
     let plan = Plan { pieces: [a, b, c, d], windows: [x, y] };
-    let cut = site.exchange(plan.cut(stream), plan.windows.map(usize::from), REPLY_BYTES_MAX);
+    let cut = case.exchange(plan.cut(stream), plan.windows.map(usize::from), REPLY_BYTES_MAX);
     assert_eq!(whole, cut);
 }
 
@@ -62,21 +68,20 @@ impl Plan {
     }
 }
 
-impl Site {
-    fn new(settings: u8, client: u8) -> Site {
+impl Case {
+    fn new(settings: u8, client: u8) -> Case {
         let bit = |bit: u8| settings & 1 << bit != 0;
         let policy = Policy {
             crypto_flags: bit(0),
-            peer_ids: bit(1),
             external_ip: bit(2),
             ip_parameter: vec!["10.0.0.0/8".parse().unwrap()].into(),
             numwant_default: if bit(3) { 0 } else { 50 },
             ..harness::policy()
         };
         // Short inputs are to reach the limit too.
-        let request_bytes_max = if bit(4) { 200 } else { LIMITS.request_bytes_max };
+        let request_bytes_max = if bit(4) { 200 } else { REQUEST_BYTES_MAX };
         let ip = ADDRESSES[usize::from(client) % ADDRESSES.len()].parse().unwrap();
-        Site { policy, limits: Limits { request_bytes_max, ..LIMITS }, ip }
+        Case { policy, peer_ids: bit(1), request_bytes_max, ip }
     }
 
     /// What the client is sent when `pieces` arrive one by one, each followed by a window of the
@@ -87,36 +92,43 @@ impl Site {
         windows: [usize; N],
         output_bytes: usize,
     ) -> Outcome {
-        let (tracker, mut desk, mut output) =
-            (harness::tracker(self.policy.clone()), Desk::new(SEED), vec![0; output_bytes]);
-        let mut bench = Bench {
-            tracker: &tracker,
-            desk: &mut desk,
-            output: &mut output,
-            now: NOW,
-            limits: &self.limits,
+        let live = harness::live(self.policy.clone());
+        let site = harness::Site::of(live, self.peer_ids, self.request_bytes_max);
+        let mut scratch = harness::scratch(SEED);
+        let poll = Poll::new().unwrap();
+        let settings =
+            ConnectionSettings { worker: 0, connections_max: 1, per_address_max: 0, output_bytes };
+        let watched = poll.registry().try_clone().unwrap();
+        let mut connections = Connections::new(&settings, Arc::clone(&site.http), watched);
+        let (stream, peer) = pair();
+        let mut round = site.round(NOW, &mut scratch);
+        let Ok(slot) = connections.accept(stream, self.ip, &mut round) else {
+            panic!("there is room for one connection")
         };
-        let mut seat =
-            Seat::new(self.ip, Ticket { worker: 0, slot: 0, generation: 0 }, NOW, &self.limits);
-        let mut closed = false;
+        let mut turn = |round: &mut Round<'_>| {
+            while let Some(readiness) = peer.take_event() {
+                connections.ready(slot, readiness, round);
+            }
+            connections.answer_batch(round);
+            while connections.can_go_on() {
+                connections.go_on(round);
+            }
+        };
+        turn(&mut round);
         for (piece, window) in pieces.into_iter().zip(windows.into_iter().cycle()) {
-            seat.inbound.extend_from_slice(piece);
-            seat.window = window;
-            closed = closed || seat.advance(&mut bench);
+            peer.deliver(piece, false);
+            peer.open_window(window);
+            turn(&mut round);
         }
-        seat.window = usize::MAX;
-        closed = closed || seat.advance(&mut bench);
-        let over = closed || seat.connection.next() == Next::Drain;
-        seat.end_of_input = true;
-        assert!(
-            closed || seat.advance(&mut bench),
-            "the client has closed and the tracker has not"
-        );
-        tracker.store().check_invariants();
-        Outcome {
-            sent: seat.sent.escape_ascii().to_string(),
-            over,
-            swarms: tracker.store().totals(),
-        }
+        peer.open_window(usize::MAX);
+        turn(&mut round);
+        let over = peer.is_closed() || peer.is_shut_down();
+        peer.deliver(b"", true);
+        turn(&mut round);
+        turn(&mut round);
+        assert!(peer.is_closed(), "the client has closed and the tracker has not");
+        site.tracker.store().check_invariants();
+        let swarms = site.tracker.store().totals();
+        Outcome { sent: peer.sent().escape_ascii().to_string(), over, swarms }
     }
 }

@@ -1,0 +1,87 @@
+//! The `announced` program: command line in, exit code out.
+//!
+//! Beside it: the flags and subcommands (`flags`), the tracker that runs until it is told to stop
+//! (`serve`), `announced torrent` (`torrent`), and what is said on the terminal (`terminal`).
+//!
+//! A wrong setting, an address in use or a thread that died is exit code 1 and one line on stderr for
+//! each problem; a misused command line is clap's exit code 2.
+
+mod flags;
+mod serve;
+mod terminal;
+mod torrent;
+
+use std::panic;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::{ContextKind, ErrorKind};
+
+use announced::config::{self, Flags, Sources, redact};
+use announced::registry::panic_is_fenced;
+
+use flags::{Command, CommandLine, environment_database};
+use terminal::{complain, print};
+
+fn main() -> ExitCode {
+    print_no_fenced_panic();
+    let outcome = match CommandLine::read() {
+        Ok(CommandLine { command: None, start }) => serve::run(start),
+        Ok(CommandLine { command: Some(Command::Config), .. }) => print(&config::default_file()),
+        Ok(CommandLine { command: Some(Command::Check { file }), .. }) => check(file),
+        Ok(CommandLine { command: Some(Command::Torrent(torrent)), .. }) => torrent::run(torrent),
+        Err(error) if error.kind() == ErrorKind::ValueValidation => Err(vec![wrong_value(&error)]),
+        Err(error) if error.use_stderr() => return misused(&error),
+        Err(help_or_version) => print(&help_or_version.to_string()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problems) => {
+            complain(
+                &problems
+                    .iter()
+                    .map(|problem| format!("announced: {problem}\n"))
+                    .collect::<String>(),
+            );
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One line for a flag whose value cannot be read: such a mistake is a wrong setting like those in
+/// a file, not a misused command line.
+fn wrong_value(error: &clap::Error) -> String {
+    let told = |kind| error.get(kind).map(ToString::to_string).unwrap_or_default();
+    let (flag, value) = (told(ContextKind::InvalidArg), told(ContextKind::InvalidValue));
+    let flag = flag.split_whitespace().next().unwrap_or_default();
+    let reason = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    format!("{flag}: {:?}: {reason}", redact(&value))
+}
+
+/// Clap's own words and exit code; what it quotes may be a URL that slipped out of place.
+fn misused(error: &clap::Error) -> ExitCode {
+    complain(&redact(&error.to_string()));
+    u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+/// Checks `file` as a start with it would: the environment's database stands in for the file's.
+fn check(file: PathBuf) -> Result<(), Vec<String>> {
+    let ok = format!("{}: ok\n", file.display());
+    Sources {
+        file: Some(file),
+        environment_database: environment_database()?,
+        flags: Flags::default(),
+    }
+    .load()?;
+    print(&ok)
+}
+
+/// A panic that the library catches is told of as an error of what panicked.
+fn print_no_fenced_panic() {
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        if !panic_is_fenced() {
+            print(panic);
+        }
+    }));
+}

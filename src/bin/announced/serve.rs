@@ -1,0 +1,266 @@
+//! A tracker that runs until it is told to stop.
+//!
+//! Owns: the first lines on stdout, the log's set-up, and what each signal means.
+//!
+//! - SIGTERM and SIGINT stop the tracker in good order: exit code 0. A second one ends it at once:
+//!   128 + signal, as shells count.
+//! - SIGHUP reads the settings file again and takes it over, whole or not at all, and has the
+//!   database asked for everything anew.
+//! - SIGUSR1 writes the line of counters into the log.
+//!
+//! Never does: anything with a socket or a database. Nothing here runs while announces are answered.
+
+use std::fs;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::panic;
+use std::process;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
+
+use log::{LevelFilter, error, info, warn};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+
+use announced::config::{Flags, LogLevel, Sources};
+use announced::daemon::Daemon;
+use announced::registry::panic_is_fenced;
+
+use crate::flags::{Start, environment_database};
+
+/// How long answers may still go out, and counters be written, after a signal asked for the end; a
+/// second more at the worst. Supervisors kill after 10 s (Docker) to 90 s (systemd).
+const STOP_GRACE: Duration = Duration::from_secs(5);
+/// Exit code of a process ended by a signal, less the signal's number, as shells report it.
+const EXIT_SIGNAL_BASE: i32 = 128;
+/// Overrides the setting `server.log_level`.
+const LOG_VARIABLE: &str = "RUST_LOG";
+
+/// Starts a tracker and stays until it ends. The errors are lines.
+pub(crate) fn run(start: Start) -> Result<(), Vec<String>> {
+    let Start { config: file, listen, workers, mode, database } = start;
+    let flags = Flags { listen, workers, mode, database };
+    let sources = Sources { file, environment_database: environment_database()?, flags };
+    serve(&sources)
+}
+
+fn serve(sources: &Sources) -> Result<(), Vec<String>> {
+    let config = sources.load()?;
+    log_to_stderr();
+    set_log_level(config.server.log_level);
+    let (events, inbox) = mpsc::channel();
+    watch_signals(events.clone())
+        .map_err(|error| vec![format!("cannot watch for signals: {error}")])?;
+    watch_panics(events.clone());
+    let worker_ended = move |worker| drop(events.send(Event::WorkerEnded(worker)));
+    let mut daemon =
+        Daemon::start(&config, worker_ended).map_err(|error| vec![error.to_string()])?;
+    let site = format!(
+        "{} tracker, {}, database {}",
+        config.tracker.mode,
+        count(daemon.workers(), "worker"),
+        config.database.url
+    );
+    // Nobody need read them: a daemon whose stdout is closed still serves.
+    let _ = io::stdout().write_all(start_up_lines(&site, daemon.addresses()).as_bytes());
+    let outcome = wait(&mut daemon, sources, &inbox);
+    let stopped = daemon.stop_and_join(STOP_GRACE).map_err(|error| error.to_string());
+    outcome.and(stopped).map_err(|problem| vec![problem])
+}
+
+/// What can happen to a tracker that runs.
+enum Event {
+    /// SIGTERM or SIGINT, by number.
+    Stop(i32),
+    /// SIGHUP.
+    Hangup,
+    /// SIGUSR1.
+    Stats,
+    /// The worker of this index ended though nobody asked it to.
+    WorkerEnded(usize),
+    /// The thread of this name panicked.
+    Panicked(String),
+}
+
+/// Turns panics into events, whichever thread it is: without the one that writes counters, say, the
+/// tracker would go on serving, and count for nothing. One that the library catches is none.
+fn watch_panics(events: Sender<Event>) {
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        if panic_is_fenced() {
+            return;
+        }
+        print(panic);
+        let thread = thread::current().name().unwrap_or("without a name").to_owned();
+        log::error!("the thread {thread} panicked: the tracker cannot go on");
+        // Nobody listens any more when the end has begun.
+        let _ = events.send(Event::Panicked(thread));
+    }));
+}
+
+/// Turns signals into events on a thread of its own. They are caught from here on, so that none is
+/// lost while the server starts.
+fn watch_signals(events: Sender<Event>) -> io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
+    let watch = move || {
+        let mut stopping = false;
+        for signal in signals.forever() {
+            let event = match signal {
+                SIGHUP => Event::Hangup,
+                SIGUSR1 => Event::Stats,
+                _ if stopping => process::exit(EXIT_SIGNAL_BASE + signal),
+                _ => Event::Stop(signal),
+            };
+            stopping |= matches!(event, Event::Stop(_));
+            // Main no longer listens once it is stopping; a second signal must still be heard here.
+            let _ = events.send(event);
+        }
+    };
+    thread::Builder::new().name("signals".to_owned()).spawn(watch)?;
+    Ok(())
+}
+
+/// Attends to events until one of them is the end: asked for, or an error. The counters are logged
+/// every `stats_interval`, unless it is 0.
+fn wait(daemon: &mut Daemon, sources: &Sources, inbox: &Receiver<Event>) -> Result<(), String> {
+    loop {
+        let interval = daemon.live().stats_interval;
+        let longest = if interval.is_zero() { Duration::MAX } else { interval };
+        match inbox.recv_timeout(longest) {
+            Ok(Event::Stop(signal)) => {
+                info!("stopping on {}", if signal == SIGINT { "SIGINT" } else { "SIGTERM" });
+                return Ok(());
+            }
+            Ok(Event::Hangup) => reload(daemon, sources),
+            Ok(Event::Stats) | Err(RecvTimeoutError::Timeout) => info!("{}", daemon.report()),
+            Ok(Event::WorkerEnded(worker)) => {
+                return Err(format!("worker {worker} ended unexpectedly"));
+            }
+            Ok(Event::Panicked(thread)) => return Err(format!("the thread {thread} panicked")),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err("the signal thread ended unexpectedly".to_owned());
+            }
+        }
+    }
+}
+
+/// SIGHUP: the settings file is taken over whole, or refused whole with the lines that `announced
+/// check` prints; the database is asked anew either way.
+fn reload(daemon: &mut Daemon, sources: &Sources) {
+    info!("SIGHUP: everything is asked for anew");
+    daemon.ask_anew();
+    let refused = |lines: &[String]| {
+        for line in lines {
+            error!("the settings stay as they were: {line}");
+        }
+    };
+    let newer = match sources.load() {
+        Ok(newer) => newer,
+        Err(lines) => return refused(&lines),
+    };
+    let log_level = newer.server.log_level;
+    let reload = match daemon.reload(newer) {
+        Ok(reload) => reload,
+        Err(problems) => {
+            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            return refused(&lines);
+        }
+    };
+    set_log_level(log_level);
+    if !reload.taken.is_empty() {
+        info!("changed settings: {}", reload.taken.join(", "));
+    }
+    if !reload.left.is_empty() {
+        warn!("changed settings that need a restart: {}", reload.left.join(", "));
+    }
+    for (key, by) in sources.overridden() {
+        warn!("{key} in the settings file does not count: {by} overrides it");
+    }
+}
+
+/// The lines on stdout that say the tracker serves, and under which URLs.
+fn start_up_lines(site: &str, addresses: &[SocketAddr]) -> String {
+    let mut lines = format!("announced {}: {site}\n", env!("CARGO_PKG_VERSION"));
+    lines.extend(addresses.iter().map(|address| format!("listening on {address}\n")));
+    lines.extend(
+        addresses
+            .iter()
+            .map(|address| format!("announce URL {}\n", announce_url(*address, &hostname()))),
+    );
+    lines
+}
+
+/// What to put into a torrent. An unspecified address is reached under the machine's name.
+fn announce_url(address: SocketAddr, hostname: &str) -> String {
+    match address.ip().is_unspecified() {
+        true => format!("http://{hostname}:{}/announce", address.port()),
+        false => format!("http://{address}/announce"),
+    }
+}
+
+/// The machine's name as the kernel has it; `localhost` where that is nothing to put into a URL.
+fn hostname() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    let usable = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
+        && !name.is_empty();
+    if usable { name } else { "localhost" }.to_owned()
+}
+
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Log lines go to stderr with a timestamp. RUST_LOG overrides the setting.
+fn log_to_stderr() {
+    env_logger::Builder::new().filter_level(LevelFilter::Debug).parse_env(LOG_VARIABLE).init();
+}
+
+fn set_log_level(level: LogLevel) {
+    if std::env::var_os(LOG_VARIABLE).is_none_or(|filter| filter.is_empty()) {
+        log::set_max_level(match level {
+            LogLevel::Error => LevelFilter::Error,
+            LogLevel::Warn => LevelFilter::Warn,
+            LogLevel::Info => LevelFilter::Info,
+            LogLevel::Debug => LevelFilter::Debug,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_announce_url_names_a_host_that_can_be_reached() {
+        let rows = [
+            ("[::]:6969", "http://tracker.example:6969/announce"),
+            ("0.0.0.0:80", "http://tracker.example:80/announce"),
+            ("127.0.0.1:6969", "http://127.0.0.1:6969/announce"),
+            ("[2001:db8::1]:6969", "http://[2001:db8::1]:6969/announce"),
+        ];
+        for (address, url) in rows {
+            assert_eq!(announce_url(address.parse().unwrap(), "tracker.example"), url);
+        }
+    }
+
+    #[test]
+    fn a_panic_in_any_thread_is_heard_of() {
+        let (events, inbox) = mpsc::channel();
+        watch_panics(events);
+        let thread =
+            thread::Builder::new().name("flush".to_owned()).spawn(|| panic!("on purpose")).unwrap();
+        assert!(thread.join().is_err());
+        assert!(matches!(inbox.try_recv(), Ok(Event::Panicked(thread)) if thread == "flush"));
+    }
+
+    #[test]
+    fn the_start_up_lines_list_every_address() {
+        let addresses = ["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()];
+        let lines = start_up_lines("open tracker, 2 workers, database memory", &addresses);
+        let expected = "open tracker, 2 workers, database memory\nlistening on 127.0.0.1:1\nlistening on [::1]:2\n\
+                        announce URL http://127.0.0.1:1/announce\nannounce URL http://[::1]:2/announce\n";
+        assert_eq!(lines, format!("announced {}: {expected}", env!("CARGO_PKG_VERSION")));
+    }
+}

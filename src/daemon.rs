@@ -1,0 +1,292 @@
+//! The composition root: settings in, a running tracker out.
+//!
+//! Owns: the order of start-up (sockets, state directory, database, swarms, registry, tracker,
+//! frontends, workers) and of shutdown, what a reload of the settings means, and the line of
+//! counters. The only room that knows every other.
+//!
+//! Whatever can fail fails in [`Daemon::start`], with one line that names the address or the thing.
+//!
+//! Never: reads a file of settings or a signal; the program does, and tells.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::config::{Config, Live, LiveSettings, Problem, Reload, millis};
+use crate::counters::{Counter, Counters, Gauge};
+use crate::frontend::{FullScrape, Http};
+use crate::ids::Millis;
+use crate::registry::{self, Databases, PoolSettings, Registry, StateFile};
+use crate::registry::{Clock, Mailboxes};
+use crate::secrets;
+use crate::server::{ListenError, Server, Sockets, WorkerShared, affordable_connections};
+use crate::state_directory::{InUse, StateDirectory};
+use crate::swarm::{Store, StoreSettings};
+use crate::tracker::Tracker;
+use crate::wire::http::fault::HttpFault;
+use crate::wire::http::response::{self, Framing, LINE_BYTES_MAX};
+
+/// The registry gets what the workers have left of the time for stopping, but so long at least:
+/// usually it needs a moment.
+const CLOSE_GRACE_MIN: Duration = Duration::from_secs(1);
+
+/// Why the tracker could not start; one clear line.
+#[derive(Debug)]
+pub enum StartError {
+    /// A socket could not be opened.
+    Listen(ListenError),
+    /// The database cannot be used. One that is away is no reason not to start.
+    Database(String),
+    /// Another tracker has the state directory.
+    State(InUse),
+    /// Threads could not be made, or the system has no randomness.
+    System(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Listen(error) => error.fmt(f),
+            StartError::Database(error) => write!(f, "cannot use the database: {error}"),
+            StartError::State(error) => error.fmt(f),
+            StartError::System(error) => write!(f, "cannot start: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> StartError {
+        StartError::System(error)
+    }
+}
+
+/// A running tracker; dropping it without [`Daemon::stop_and_join`] leaves its workers running.
+pub struct Daemon {
+    server: Server,
+    tracker: Arc<Tracker>,
+    counters: Counters,
+    live: LiveSettings,
+    /// The settings that it was started with, and those that were loaded last.
+    started: Config,
+    current: Config,
+    reported: Reported,
+    /// Whose lock is held for as long as the tracker runs.
+    _state_directory: Option<StateDirectory>,
+}
+
+/// What the last line of counters said.
+struct Reported {
+    at: Instant,
+    requests: u64,
+}
+
+impl Daemon {
+    /// Opens everything and starts the workers. `worker_ended` is called with the index of each
+    /// worker that ends, in order or by panic.
+    ///
+    /// # Errors
+    /// When an address is taken or bad, the database cannot be used, or the system is out of
+    /// something.
+    #[cfg(feature = "databases")]
+    pub fn start(
+        config: &Config,
+        worker_ended: impl Fn(usize) + Send + Sync + 'static,
+    ) -> Result<Daemon, StartError> {
+        let (databases, fingerprint) = open_database(config)?.unzip();
+        let directory = StateDirectory::open(&config.server.state_directory);
+        let directory = directory.map_err(StartError::State)?;
+        let state_file = directory.clone().zip(fingerprint);
+        let state_file = state_file.map(|(directory, of)| StateFile::new(directory, of));
+        let daemon = Daemon::launch(config, databases, state_file, worker_ended)?;
+        Ok(Daemon { _state_directory: directory, ..daemon })
+    }
+
+    /// Like [`Daemon::start`], with a database of the caller's behind the registry, or none; nothing
+    /// outlives the process.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub fn start_with(
+        config: &Config,
+        databases: Option<Databases>,
+        worker_ended: impl Fn(usize) + Send + Sync + 'static,
+    ) -> Result<Daemon, StartError> {
+        Daemon::launch(config, databases, None, worker_ended)
+    }
+
+    fn launch(
+        config: &Config,
+        databases: Option<Databases>,
+        state_file: Option<StateFile>,
+        worker_ended: impl Fn(usize) + Send + Sync + 'static,
+    ) -> Result<Daemon, StartError> {
+        let epoch = Instant::now();
+        let sockets = Sockets::open(&config.server).map_err(StartError::Listen)?;
+        let live = LiveSettings::new(Live::of(config));
+        let settings = StoreSettings { peer_ids: config.tracker.peer_ids };
+        let store = Arc::new(Store::new(settings, secrets::key()?));
+        let lookups = Mailboxes::new(sockets.wakes().iter().cloned());
+        let registry = match databases {
+            None => Registry::memory(),
+            Some(databases) => {
+                let settings = registry_settings(config, epoch, state_file)?;
+                Registry::start(&settings, databases, Arc::clone(&store), lookups.clone())?
+            }
+        };
+        let tracker = Arc::new(Tracker::new(store, Arc::new(registry)));
+        let mail = Mailboxes::new(sockets.wakes().iter().cloned());
+        let full_scrape = FullScrape::start(&tracker, live.clone(), mail)?;
+        let request_bytes_max = config.server.request_bytes_max as usize;
+        let http = Arc::new(Http::new(Arc::clone(&tracker), full_scrape, request_bytes_max));
+        let counters = Counters::default();
+        let shared = WorkerShared {
+            http,
+            lookups,
+            live: live.clone(),
+            counters: counters.clone(),
+            connections_max: affordable_connections(config, sockets.workers()),
+            per_address_max: config.server.connections_per_address_max as usize,
+            epoch,
+            overloaded: overloaded(),
+        };
+        let server = Server::start(sockets, &shared, worker_ended)?;
+        Ok(Daemon {
+            server,
+            tracker,
+            counters,
+            live,
+            started: config.clone(),
+            current: config.clone(),
+            reported: Reported { at: Instant::now(), requests: 0 },
+            _state_directory: None,
+        })
+    }
+
+    /// Where it listens, with the ports the kernel chose for port 0.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        self.server.addresses()
+    }
+
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.server.workers()
+    }
+
+    /// What has been counted.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The tracker that all workers share.
+    pub fn tracker(&self) -> &Tracker {
+        &self.tracker
+    }
+
+    /// The settings it works by.
+    pub fn live(&self) -> Arc<Live> {
+        self.live.latest()
+    }
+
+    /// Takes over what may change of settings that have been checked. Workers work by it from their
+    /// next round on.
+    ///
+    /// # Errors
+    /// What cannot count before a restart that the rest needs; nothing is taken over then.
+    pub fn reload(&mut self, newer: Config) -> Result<Reload, Vec<Problem>> {
+        let reload = Reload::of(&self.started, &self.current, &newer)?;
+        self.live.replace(reload.live.clone());
+        self.current = newer;
+        Ok(reload)
+    }
+
+    /// Has the database asked for everything anew: the operator has changed something there.
+    pub fn ask_anew(&self) {
+        self.tracker.registry().reload();
+    }
+
+    /// The line of counters: what is there, how much is asked, and what has been counted.
+    pub fn report(&mut self) -> String {
+        let totals = self.tracker.store().totals();
+        let asked = [Counter::Announce, Counter::Scrape, Counter::FullScrape];
+        let requests: u64 = asked.iter().map(|counter| self.counters.count(*counter)).sum();
+        let now = Instant::now();
+        let elapsed_ms = millis(now.duration_since(self.reported.at)).max(1);
+        let per_second = (requests - self.reported.requests).saturating_mul(1_000) / elapsed_ms;
+        self.reported = Reported { at: now, requests };
+        let mut line = format!(
+            "{} torrents, {} peers, {} open connections, {per_second} requests a second",
+            totals.torrents,
+            totals.peers(),
+            self.counters.gauge(Gauge::OpenConnections),
+        );
+        for counter in Counter::ALL {
+            line += &format!(", {} {}", self.counters.count(*counter), counter.name());
+        }
+        line
+    }
+
+    /// Stops accepting, lets what is being answered be answered, for `grace` at most, and waits for
+    /// the workers; then has the registry write what was counted, in what is left of `grace`, or in
+    /// a second.
+    ///
+    /// # Errors
+    /// The first worker's that ended badly.
+    pub fn stop_and_join(self, grace: Duration) -> io::Result<()> {
+        let end = Instant::now() + grace;
+        let stopped = self.server.stop_and_join(grace);
+        let left = end.saturating_duration_since(Instant::now());
+        self.tracker.registry().close(left.max(CLOSE_GRACE_MIN));
+        stopped
+    }
+}
+
+fn registry_settings(
+    config: &Config,
+    epoch: Instant,
+    state_file: Option<StateFile>,
+) -> io::Result<registry::Settings> {
+    let database = &config.database;
+    Ok(registry::Settings {
+        cache_ttl_ms: millis(database.cache_ttl),
+        cache_bytes_max: usize::try_from(database.cache_bytes_max).unwrap_or(usize::MAX),
+        pool: PoolSettings {
+            threads: usize::from(database.lookup_threads),
+            queue_max: database.lookup_queue_max as usize,
+        },
+        seed: secrets::key()?,
+        flush_interval: database.flush_interval,
+        torrent_ttl: database.torrent_ttl,
+        state_file,
+        clock: clock(epoch),
+    })
+}
+
+/// How the registry comes by its connections, and which database they lead to; none for `memory`.
+#[cfg(feature = "databases")]
+fn open_database(
+    config: &Config,
+) -> Result<Option<(Databases, registry::Fingerprint)>, StartError> {
+    use crate::registry::Source;
+    let source = Source::parse(&config.database.url).map_err(StartError::Database)?;
+    let Some(source) = source else { return Ok(None) };
+    source.prepare().map_err(|error| StartError::Database(error.to_string()))?;
+    let fingerprint = source.fingerprint();
+    let databases = Databases::of(&source, config.database.lookup_timeout);
+    Ok(Some((databases, fingerprint)))
+}
+
+/// What is sent to a connection that is turned away.
+fn overloaded() -> Arc<[u8]> {
+    let mut answer = [0; LINE_BYTES_MAX];
+    let bytes = response::fault(HttpFault::Overloaded, Framing::LAST, &mut answer).unwrap_or(0);
+    answer[..bytes].into()
+}
+
+/// The time by the workers' clock.
+fn clock(epoch: Instant) -> Clock {
+    Arc::new(move || Millis(millis(epoch.elapsed())))
+}

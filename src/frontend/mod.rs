@@ -1,0 +1,15 @@
+//! The ways in: one file or folder for each protocol that the tracker is asked in.
+//!
+//! Owns: turning a protocol's requests into calls of the tracker, and the tracker's outcomes into the
+//! protocol's bytes. `http` is announces and scrapes over HTTP; `full_scrape` is the scrape of
+//! everything, which a thread of its own makes; `output` is where answers are written.
+//!
+//! Never: decides who is served, owns a socket, or reads a clock.
+
+mod full_scrape;
+mod http;
+mod output;
+
+pub use full_scrape::{FullScrape, FullScrapeMail, FullScrapeRequest, LargeBody};
+pub use http::{Answer, Http, LateAnswer, Pending};
+pub use output::Output;

@@ -1,0 +1,72 @@
+//! Records out of columns, as both databases read them.
+//!
+//! Owns: what the columns of a row mean, whatever a site has put there. Never: SQL, or a database's
+//! own types.
+//!
+//! Limits: texts of [`TEXT_BYTES_MAX`] bytes.
+
+use std::sync::Arc;
+
+#[cfg(feature = "databases")]
+use ahash::RandomState;
+#[cfg(feature = "databases")]
+use hashbrown::HashMap;
+
+#[cfg(feature = "databases")]
+use crate::ids::InfoHash;
+use crate::listing::{Listing, Record};
+
+/// Bytes of a name or a reason in a record: 255 characters of utf8mb3, for which replies have room.
+/// Only utf8mb4 can hold more.
+const TEXT_BYTES_MAX: usize = 765;
+
+/// Rows by their hash.
+#[cfg(feature = "databases")]
+pub(super) type ByHash<T> = HashMap<InfoHash, T, RandomState>;
+
+/// The record of a listed torrent, from its columns.
+pub(super) fn record(name: &[u8], downloaded: u64, banned: bool, reason: &[u8]) -> Record {
+    let (listing, text) = if banned { (Listing::Banned, reason) } else { (Listing::Listed, name) };
+    let text = readable(text);
+    let text =
+        (!text.is_empty()).then(|| Arc::from(&text[..text.floor_char_boundary(TEXT_BYTES_MAX)]));
+    Record { listing, text, downloaded: count(downloaded) }
+}
+
+/// One record for each of `hashes`, in their order, from the rows that were found.
+#[cfg(feature = "databases")]
+pub(super) fn in_order(hashes: &[InfoHash], found: &ByHash<Record>) -> Vec<Record> {
+    hashes
+        .iter()
+        .map(|hash| found.get(hash).cloned().unwrap_or_else(|| Record::plain(Listing::Unlisted)))
+        .collect()
+}
+
+/// A text as it stands in a column: an old database may hold one that is not UTF-8.
+pub(super) fn readable(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A count as columns hold it: a site may have made them wider than ours.
+pub(super) fn count(column: u64) -> u32 {
+    u32::try_from(column).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_shows_the_name_or_the_reason() {
+        let name = "ü".repeat(400);
+        let known = record(name.as_bytes(), u64::MAX, false, b"unused");
+        assert_eq!(known.text.as_deref(), Some("ü".repeat(TEXT_BYTES_MAX / 2).as_str()));
+        assert_eq!((known.listing, known.downloaded), (Listing::Listed, u32::MAX));
+        assert_eq!(record(b"", 0, false, b"unused").text, None);
+        let banned = record(b"unused", 3, true, b"gr\xfcndlich");
+        assert_eq!(
+            (banned.listing, banned.text.as_deref()),
+            (Listing::Banned, Some("gr\u{fffd}ndlich"))
+        );
+    }
+}

@@ -1,0 +1,33 @@
+//! What the registry asks of a database, and the two that answer: MySQL and SQLite.
+//!
+//! `traits` is the questions and what they are about; tests stand in for a database there. `mysql`
+//! and `sqlite` answer them; `columns`, `numbered` and `edit` is what both decide alike. `source`
+//! says which of them a URL names; `fingerprint` tells one database from others.
+
+mod columns;
+#[cfg(feature = "databases")]
+mod edit;
+mod fingerprint;
+#[cfg(feature = "databases")]
+mod mysql;
+#[cfg(feature = "databases")]
+mod numbered;
+#[cfg(feature = "databases")]
+mod source;
+#[cfg(feature = "databases")]
+mod sqlite;
+#[cfg(feature = "databases")]
+mod sqlite_file;
+#[cfg(feature = "databases")]
+mod sqlite_statement;
+mod traits;
+
+pub use self::fingerprint::Fingerprint;
+#[cfg(feature = "databases")]
+pub use self::mysql::panic_is_fenced;
+#[cfg(feature = "databases")]
+pub use self::source::Source;
+pub use self::traits::{
+    BATCH_ROWS_MAX, Backend, Batch, CHANGES_MAX, Change, Counted, DatabaseError, Edit, Edited,
+    LOOKUP_HASHES_MAX, Ledger, NodeId, Row, TimeLimits,
+};

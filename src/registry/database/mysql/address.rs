@@ -1,0 +1,77 @@
+//! Where a MySQL database is, out of a URL.
+//!
+//! Owns: what is wrong with a URL, in one line without a password. Never: a connection.
+
+use mysql::{Opts, OptsBuilder, UrlError};
+
+use crate::config::DatabaseUrl;
+use crate::registry::database::mysql::failure::Place;
+use crate::registry::database::mysql::fence::fenced;
+
+const CANNOT_BE_READ: &str = "cannot be read: in a user or a password, @ is written %40, / %2F, : \
+                              %3A, ? %3F, # %23 and % %25";
+
+/// Where a MySQL database is, and as whom to connect.
+#[derive(Clone)]
+pub(in crate::registry::database) struct Address {
+    pub(super) opts: Opts,
+    pub(super) place: Place,
+}
+
+impl Address {
+    /// Reads `mysql://USER:PASSWORD@HOST:PORT/NAME`, perhaps with parameters of the driver's.
+    ///
+    /// # Errors
+    /// One line on what is wrong with the URL, without quoting it.
+    pub(in crate::registry::database) fn parse(url: &DatabaseUrl) -> Result<Address, String> {
+        fenced(|| Address::read(url.secret())).unwrap_or_else(|_| Err(CANNOT_BE_READ.to_owned()))
+    }
+
+    fn read(url: &str) -> Result<Address, String> {
+        let opts = Opts::from_url(url).map_err(|error| describe(&error, url))?;
+        if opts.get_ssl_opts().is_some() {
+            return Err("asks for TLS, which is not built in".to_owned());
+        }
+        let Some(name) = opts.get_db_name().filter(|name| !name.is_empty()) else {
+            return Err("names no database: it ends with /NAME".to_owned());
+        };
+        let server = match opts.get_socket() {
+            Some(socket) => socket.to_owned(),
+            None => format!("{}:{}", opts.get_ip_or_hostname(), opts.get_tcp_port()),
+        };
+        let place = Place { server, name: name.to_owned() };
+        // The driver prefers a socket unless told otherwise, and so would reach another server
+        // where only a port is forwarded.
+        let prefer_socket = opts.get_prefer_socket() && url.contains("prefer_socket=true");
+        Ok(Address {
+            opts: OptsBuilder::from_opts(opts).prefer_socket(prefer_socket).into(),
+            place,
+        })
+    }
+
+    /// The server and the database's name there, without the user.
+    pub(in crate::registry::database) fn place(&self) -> String {
+        format!("{}/{}", self.place.server, self.place.name)
+    }
+}
+
+/// What is wrong with a URL. A `?` in a password that is not escaped makes the rest of it a
+/// parameter, so that none is quoted then.
+fn describe(error: &UrlError, url: &str) -> String {
+    let password_may_be_split = url.split_once('?').is_some_and(|(_, rest)| rest.contains('@'));
+    match error {
+        UrlError::UnknownParameter(_)
+        | UrlError::InvalidValue(..)
+        | UrlError::FeatureRequired(..)
+            if password_may_be_split =>
+        {
+            "has a ? before the @: in a password, ? is written %3F".to_owned()
+        }
+        UrlError::UnknownParameter(name) => format!("has an unknown parameter {name}"),
+        UrlError::InvalidValue(name, _) => format!("has a parameter {name} that cannot be read"),
+        UrlError::FeatureRequired(_, name) => {
+            format!("has a parameter {name} that needs TLS, which is not built in")
+        }
+        _ => CANNOT_BE_READ.to_owned(),
+    }
+}

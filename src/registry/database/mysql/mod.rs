@@ -1,0 +1,217 @@
+//! MySQL and MariaDB; the only folder that knows the `mysql` crate.
+//!
+//! Owns: the registry's questions in SQL (`statement`), on one connection (`link`) to a database
+//! that may be ours or the PHP tracker's (`shape`). Only the text protocol: one round trip for a
+//! lookup, none to prepare it.
+//!
+//! Exactly once: a batch moves its node's number on in its own transaction, so that asking for it
+//! again finds out whether it was applied. A database without the table `flushes`, or whose tables
+//! know no transactions, cannot be asked: there, a batch whose fate is not known is taken as
+//! applied. It may be lost; it is never counted twice.
+//!
+//! The driver panics at what it cannot read, and where it is asked to log in by `ed25519` or
+//! `parsec`, which are not built in: every call into it is fenced (`fence`).
+//!
+//! Never: TLS, which would need a library this crate does without; a Unix socket, unless the URL
+//! names one (`?socket=PATH`) or asks to prefer it; the driver's authentication by the system's
+//! user (`unix_socket`), which it does not speak.
+
+mod address;
+mod cell;
+mod failure;
+mod fence;
+mod link;
+mod shape;
+mod statement;
+
+use mysql::Row as Cells;
+
+use crate::ids::InfoHash;
+use crate::listing::Record;
+use crate::registry::database::columns::{self, ByHash, in_order, record};
+use crate::registry::database::edit::{Held, Plan, plan};
+use crate::registry::database::mysql::failure::Fault;
+use crate::registry::database::mysql::link::{Link, Session, Stop, Undone};
+use crate::registry::database::numbered::Numbered;
+use crate::registry::database::traits::{
+    Backend, Batch, Change, DatabaseError, Edit, Edited, Ledger, Row, TimeLimits,
+};
+
+pub(super) use address::Address;
+pub use fence::panic_is_fenced;
+
+/// A MySQL database.
+pub(super) struct Mysql {
+    link: Link,
+}
+
+impl Mysql {
+    /// A database that has not been connected to yet.
+    pub(super) fn new(address: &Address, limits: TimeLimits) -> Mysql {
+        Mysql { link: Link::new(address, limits) }
+    }
+}
+
+impl Backend for Mysql {
+    fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, DatabaseError> {
+        if hashes.is_empty() {
+            return self.link.ask(Session::ping).map(|()| Vec::new());
+        }
+        let found = self.link.ask(|session| {
+            let sql = statement::lookup(hashes, &session.shape);
+            session.rows(&sql, |row| {
+                let record = record(
+                    cell::bytes(row, 1),
+                    cell::number(row, 2),
+                    cell::number(row, 3) != 0,
+                    cell::bytes(row, 4),
+                );
+                Some((cell::info_hash(row, 0)?, record))
+            })
+        })?;
+        Ok(in_order(hashes, &found.into_iter().collect()))
+    }
+}
+
+impl Ledger for Mysql {
+    fn page(&mut self, after: Option<&InfoHash>, limit: usize) -> Result<Vec<Row>, DatabaseError> {
+        self.link.ask(|session| {
+            let sql = statement::page(after, limit, &session.shape);
+            session.rows(&sql, row)
+        })
+    }
+
+    fn write(&mut self, batch: &Batch) -> Result<(), DatabaseError> {
+        let mut is_numbered = false;
+        let written = self.link.transaction(|session| {
+            is_numbered = session.shape.is_numbered();
+            if is_numbered && !move_on(session, batch)? {
+                return Ok(());
+            }
+            let shape = session.shape;
+            let counts: Vec<String> =
+                batch.rows.iter().filter_map(|row| statement::count(row, &shape)).collect();
+            session.change(&counts)?;
+            Ok(())
+        });
+        match written {
+            Err(Undone::Perhaps(error)) if !is_numbered => {
+                let downloads: u64 = batch.rows.iter().map(|row| u64::from(row.downloads)).sum();
+                log::warn!(
+                    "{error}: whether {downloads} downloads were written is not known, they are \
+                     taken as written"
+                );
+                Ok(())
+            }
+            written => written.map_err(Undone::into_error),
+        }
+    }
+
+    fn last_change(&mut self) -> Result<u64, DatabaseError> {
+        self.link.ask(|session| match session.shape.changes {
+            true => Ok(session
+                .rows(statement::LAST_CHANGE, |row| Some(cell::number(row, 0)))?
+                .first()
+                .copied()
+                .unwrap_or(0)),
+            false => Ok(0),
+        })
+    }
+
+    fn changes(&mut self, after: u64, also: &[u64]) -> Result<Vec<Change>, DatabaseError> {
+        self.link.ask(|session| match session.shape.changes {
+            true => session.rows(&statement::changes(after, also), |row| {
+                Some(Change { number: cell::number(row, 0), info_hash: cell::info_hash(row, 1)? })
+            }),
+            false => Ok(Vec::new()),
+        })
+    }
+
+    fn idle(&mut self, idle_s: u64) -> Result<Vec<InfoHash>, DatabaseError> {
+        self.link.ask(|session| {
+            let sql = statement::idle(idle_s, &session.shape);
+            session.rows(&sql, |row| cell::info_hash(row, 0))
+        })
+    }
+
+    fn delete_idle(&mut self, hashes: &[InfoHash], idle_s: u64) -> Result<u64, DatabaseError> {
+        if hashes.is_empty() {
+            return Ok(0);
+        }
+        let deleted = self.link.transaction(|session| {
+            let sql = statement::delete_idle(hashes, idle_s, &session.shape);
+            Ok(session.change(&[sql])?)
+        });
+        deleted.map_err(Undone::into_error)
+    }
+
+    fn edit(&mut self, edits: &[Edit]) -> Result<Vec<Edited>, DatabaseError> {
+        if edits.is_empty() {
+            return Ok(Vec::new());
+        }
+        let edited = self.link.transaction(|session| {
+            let shape = session.shape;
+            let Plan { edited, writes } = plan(edits, held(session, edits)?, shape.ban_reason);
+            let mut statements: Vec<String> =
+                writes.iter().map(|write| statement::edit(write, &shape)).collect();
+            if shape.changes && !writes.is_empty() {
+                statements.extend([statement::tell(&writes), statement::forget_changes()]);
+            }
+            session.change(&statements)?;
+            Ok(edited)
+        });
+        edited.map_err(Undone::into_error)
+    }
+}
+
+/// A row of [`statement::page`].
+fn row(row: &Cells) -> Option<Row> {
+    let seconds = |column| i64::try_from(cell::number(row, column)).unwrap_or(0);
+    Some(Row {
+        info_hash: cell::info_hash(row, 0)?,
+        name: cell::text(row, 1),
+        downloaded: columns::count(cell::number(row, 2)),
+        banned: cell::number(row, 3) != 0,
+        ban_reason: cell::text_if_any(row, 4),
+        complete: columns::count(cell::number(row, 5)),
+        incomplete: columns::count(cell::number(row, 6)),
+        added_unix_s: seconds(7),
+        updated_unix_s: seconds(8),
+    })
+}
+
+/// Moves the batch's node on to it; false when it has been applied already. The usual case is one
+/// round trip.
+fn move_on(session: &mut Session, batch: &Batch) -> Result<bool, Stop> {
+    if session.change(&[statement::next_number(batch)])? == 1 {
+        return Ok(true);
+    }
+    let applied = session
+        .rows(&statement::last_number(batch), |row| Some(cell::number(row, 0)))?
+        .first()
+        .copied();
+    match Numbered::of(batch.number, applied).map_err(Stop::Unfit)? {
+        Numbered::Applied => Ok(false),
+        // Moved on by a lost connection's transaction since the UPDATE, which then waits for it
+        // now.
+        Numbered::Next => Ok(session.change(&[statement::next_number(batch)])? == 1),
+        Numbered::First => {
+            session.change(&[statement::first_number(batch), statement::forget_nodes()])?;
+            Ok(true)
+        }
+    }
+}
+
+/// What is listed of the torrents that are to be edited.
+fn held(session: &mut Session, edits: &[Edit]) -> Result<ByHash<Held>, Fault> {
+    let sql = statement::held(edits.iter().map(Edit::info_hash), &session.shape);
+    let rows = session.rows(&sql, |row| {
+        let held = Held {
+            name: cell::text(row, 1),
+            banned: cell::number(row, 2) != 0,
+            reason: cell::text(row, 3),
+        };
+        Some((cell::info_hash(row, 0)?, held))
+    })?;
+    Ok(rows.into_iter().collect())
+}

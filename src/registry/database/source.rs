@@ -1,0 +1,175 @@
+//! Which database the settings name, and how to come by connections to it.
+//!
+//! Owns: the reading of the URL, and the choice between the two databases. Never: a connection;
+//! whoever asks for one has it.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{self, Path, PathBuf};
+use std::time::Duration;
+
+use crate::config::DatabaseUrl;
+use crate::registry::database::fingerprint::Fingerprint;
+use crate::registry::database::mysql::{Address, Mysql};
+use crate::registry::database::sqlite::Sqlite;
+use crate::registry::database::traits::{Backend, DatabaseError, Ledger, TimeLimits};
+
+/// For the file's lock while it is made: nobody waits for the database yet.
+const PREPARE_LOCK_WAIT: Duration = Duration::from_secs(5);
+
+/// A database that can be asked for connections, each for one thread.
+#[derive(Clone)]
+pub struct Source(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Sqlite(PathBuf),
+    Mysql(Box<Address>),
+}
+
+impl Source {
+    /// Reads `sqlite:PATH` or `mysql://USER:PASSWORD@HOST:PORT/NAME`; none for `memory`.
+    ///
+    /// # Errors
+    /// One line on what is wrong with the URL, without its password.
+    pub fn parse(url: &DatabaseUrl) -> Result<Option<Source>, String> {
+        let refuse = |problem: &str| format!("the database {:?} {problem}", url.to_string());
+        if url.is_memory() {
+            return Ok(None);
+        }
+        if let Some(path) = url.secret().strip_prefix("sqlite:") {
+            // SQLite takes an empty name and this one for a database that every connection has its
+            // own of.
+            return match path {
+                "" | ":memory:" => Err(refuse("names no file: sqlite:PATH")),
+                path => Ok(Some(Source(Kind::Sqlite(PathBuf::from(path))))),
+            };
+        }
+        if url.secret().starts_with("mysql://") {
+            let address = Address::parse(url).map_err(|problem| refuse(&problem))?;
+            return Ok(Some(Source(Kind::Mysql(Box::new(address)))));
+        }
+        Err(refuse("is none of memory, sqlite:PATH and mysql://USER:PASSWORD@HOST:PORT/NAME"))
+    }
+
+    /// A connection for lookups. It is made when it is first asked something.
+    pub fn backend(&self, limits: TimeLimits) -> Box<dyn Backend> {
+        match &self.0 {
+            Kind::Sqlite(path) => Box::new(Sqlite::new(path, limits)),
+            Kind::Mysql(address) => Box::new(Mysql::new(address, limits)),
+        }
+    }
+
+    /// A connection for everything else. It is made when it is first asked something.
+    pub fn ledger(&self, limits: TimeLimits) -> Box<dyn Ledger> {
+        match &self.0 {
+            Kind::Sqlite(path) => Box::new(Sqlite::new(path, limits)),
+            Kind::Mysql(address) => Box::new(Mysql::new(address, limits)),
+        }
+    }
+
+    /// Tells this database from others, whoever connects to it.
+    pub fn fingerprint(&self) -> Fingerprint {
+        match &self.0 {
+            Kind::Sqlite(path) => Fingerprint::of("sqlite", canonical(path).as_os_str().as_bytes()),
+            Kind::Mysql(address) => Fingerprint::of("mysql", address.place().as_bytes()),
+        }
+    }
+
+    /// What can be done about the database before anybody asks it: an SQLite file is made, with its
+    /// tables. A MySQL server may be away at that time, and nothing is asked of it; the same
+    /// goes for a file that is there but locked.
+    ///
+    /// # Errors
+    /// When the file cannot be used or made; the text names it.
+    pub fn prepare(&self) -> Result<(), DatabaseError> {
+        match &self.0 {
+            Kind::Sqlite(path) => {
+                let was_there = path.exists();
+                let limits = TimeLimits { connect: PREPARE_LOCK_WAIT, answer: PREPARE_LOCK_WAIT };
+                match Sqlite::new(path, limits).prepare() {
+                    Err(DatabaseError::Away(_)) if was_there => Ok(()),
+                    prepared => prepared,
+                }
+            }
+            Kind::Mysql(_) => Ok(()),
+        }
+    }
+}
+
+/// The path as every process names it, as far as it leads anywhere.
+fn canonical(path: &Path) -> PathBuf {
+    path.canonicalize().or_else(|_| path::absolute(path)).unwrap_or_else(|_| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_read() {
+        assert!(Source::parse(&DatabaseUrl::memory()).unwrap().is_none());
+        let good = [
+            "sqlite:announced.db",
+            "sqlite:/var/lib/announced/a?b.db",
+            "mysql://root@localhost/tracker",
+            "mysql://root:hunter2@[::1]:3307/tracker",
+            "mysql://root:hunter2@localhost/tracker?socket=/run/mysqld/mysqld.sock",
+            "mysql://root:hunter2@localhost/tracker?prefer_socket=true",
+        ];
+        for url in good {
+            assert!(
+                Source::parse(&DatabaseUrl::from(url.to_owned()))
+                    .is_ok_and(|source| source.is_some()),
+                "{url}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_database_is_known_by_its_place() {
+        let home = tempfile::tempdir().unwrap();
+        let path = |name: &str| home.path().join(name);
+        std::fs::write(path("a.db"), "").unwrap();
+        std::os::unix::fs::symlink(path("a.db"), path("link.db")).unwrap();
+        let of = |url: &str| {
+            Source::parse(&DatabaseUrl::from(url.to_owned())).unwrap().unwrap().fingerprint()
+        };
+        let sqlite = |name: &str| of(&format!("sqlite:{}", path(name).display()));
+        assert_eq!(sqlite("a.db"), sqlite("link.db"));
+        assert_ne!(sqlite("a.db"), sqlite("b.db"));
+        assert_eq!(of("mysql://root:old@db/tracker"), of("mysql://tracker:new@db:3306/tracker"));
+        for other in [
+            "mysql://root:old@db2/tracker",
+            "mysql://root:old@db:3307/tracker",
+            "mysql://root:old@db/other",
+        ] {
+            assert_ne!(of("mysql://root:old@db/tracker"), of(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_refused_in_one_line_without_its_password() {
+        let rows = [
+            ("", "is none of memory, sqlite:PATH and mysql://"),
+            ("postgres://root:hunter2@db/tracker", "is none of memory, sqlite:PATH and mysql://"),
+            ("MySQL://root:hunter2@db/tracker", "is none of memory, sqlite:PATH and mysql://"),
+            ("sqlite:", "names no file"),
+            ("sqlite::memory:", "names no file"),
+            ("mysql://root:hunter2@db", "names no database"),
+            ("mysql://root:hunter2@db/", "names no database"),
+            ("mysql://root:hunter2@db:33066666/tracker", "cannot be read"),
+            ("mysql://root:hunt/er2@db/tracker", "cannot be read"),
+            ("mysql://root:1?hunter2@db/tracker", "? is written %3F"),
+            ("mysql://root:hunter2@db/tracker?ssl=true", "unknown parameter ssl"),
+            ("mysql://root:hunter2@db/tracker?root_cert_path=/etc/ca.pem", "asks for TLS"),
+        ];
+        for (url, problem) in rows {
+            let error = Source::parse(&DatabaseUrl::from(url.to_owned())).err().unwrap();
+            assert!(error.contains(problem), "{url}: {error}");
+            assert!(
+                !error.contains("hunt") && !error.contains("er2") && !error.contains('\n'),
+                "{error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! All connections of one worker.
+//!
+//! Owns: their slots, the batch of those that were read from, the list of those that can go on, and
+//! their deadlines. Whoever has something to tell of a connection (the poll, another thread, time)
+//! tells it here. A worker has TCP sockets; the simulation of the tests has streams of its own, and
+//! everything else is the same.
+//!
+//! Never: waits, or reads a clock.
+//!
+//! Limits: as many connections as there are slots, and in each round one turn for each of them.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use mio::Registry;
+
+use crate::counters::{Counter, Gauge};
+use crate::frontend::{Http, LateAnswer, Output};
+use crate::ids::{Millis, Ticket};
+use crate::server::batch::Batch;
+use crate::server::connection::{Broken, Buffers, Connection, Progress};
+use crate::server::conversation::Conversation;
+use crate::server::deadline::Deadlines;
+use crate::server::per_address::PerAddress;
+use crate::server::slots::{SlotId, Slots};
+use crate::server::stream::{Readiness, Stream};
+use crate::tracker::Round;
+use crate::wire::http::reply::REPLY_BYTES_MAX;
+
+/// Where the connections are, and how many there may be.
+pub struct ConnectionSettings {
+    /// Index of the worker.
+    pub worker: u16,
+    /// Connections at once.
+    pub connections_max: usize,
+    /// Connections of one address; 0 for no limit.
+    pub per_address_max: usize,
+    /// Room for answers; the largest must fit.
+    pub output_bytes: usize,
+}
+
+/// Why a connection was not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// There are as many as there may be.
+    Full,
+    /// There are as many of its address as there may be.
+    PerAddress,
+}
+
+/// See the module.
+pub struct Connections<S> {
+    http: Arc<Http>,
+    poll: Registry,
+    worker: u16,
+    slots: Slots<Connection<S>>,
+    batch: Batch,
+    buffers: Buffers,
+    /// Connections that can go on.
+    can_go_on: Vec<SlotId>,
+    /// The list that `can_go_on` is exchanged for, so that no round allocates.
+    spare_ids: Vec<SlotId>,
+    deadlines: Deadlines,
+    due: Vec<(SlotId, u64)>,
+    per_address: PerAddress,
+}
+
+impl<S: Stream> Connections<S> {
+    /// No connections yet, whose streams `poll` will watch.
+    pub fn new(settings: &ConnectionSettings, http: Arc<Http>, poll: Registry) -> Connections<S> {
+        let request_bytes_max = http.request_bytes_max();
+        Connections {
+            http,
+            poll,
+            worker: settings.worker,
+            slots: Slots::new(settings.connections_max),
+            batch: Batch::new(request_bytes_max),
+            buffers: Buffers {
+                input: vec![0; request_bytes_max].into(),
+                output: vec![0; settings.output_bytes.max(REPLY_BYTES_MAX)].into(),
+            },
+            can_go_on: Vec::new(),
+            spare_ids: Vec::new(),
+            deadlines: Deadlines::new(Millis::default()),
+            due: Vec::new(),
+            per_address: PerAddress::new(settings.per_address_max),
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Whether some can go on without being told of anything.
+    pub fn can_go_on(&self) -> bool {
+        !self.can_go_on.is_empty()
+    }
+
+    /// Takes a connection that was just accepted, and reads from it at once.
+    ///
+    /// # Errors
+    /// The stream, and why it was not taken.
+    pub fn accept(
+        &mut self,
+        stream: S,
+        ip: IpAddr,
+        round: &mut Round<'_>,
+    ) -> Result<SlotId, (S, Refused)> {
+        let Some(vacant) = self.slots.vacant() else { return Err((stream, Refused::Full)) };
+        if !self.per_address.admit(ip) {
+            return Err((stream, Refused::PerAddress));
+        }
+        let id = vacant.id();
+        let SlotId { index: slot, generation } = id;
+        let ticket = Ticket { worker: self.worker, slot, generation };
+        let times = &round.live.connection_times;
+        let conversation = Conversation::new(ip, ticket, round.now, times);
+        vacant.insert(Connection::new(stream, ip, conversation));
+        self.gather(id, round);
+        Ok(id)
+    }
+
+    /// A connection's stream has something to tell.
+    pub fn ready(&mut self, id: SlotId, readiness: Readiness, round: &mut Round<'_>) {
+        match self.slots.find(id).map(|connection| connection.note(readiness)) {
+            Some(Ok(())) => self.gather(id, round),
+            Some(Err(Broken)) => self.close(id, round),
+            None => {}
+        }
+    }
+
+    /// Reads from a connection, to answer it with others; one with something else to do goes its own
+    /// way.
+    fn gather(&mut self, id: SlotId, round: &mut Round<'_>) {
+        if self.batch.is_full() {
+            self.answer_batch(round);
+        }
+        let Some(connection) = self.slots.find(id) else { return };
+        if !self.batch.take(id, connection) {
+            self.advance(id, round);
+        }
+    }
+
+    /// Answers those that were read from.
+    pub fn answer_batch(&mut self, round: &mut Round<'_>) {
+        self.batch.answer(&mut self.slots, &mut self.buffers.output, &self.http, round);
+        while let Some((id, is_broken)) = self.batch.pop() {
+            if is_broken { self.close(id, round) } else { self.advance(id, round) }
+        }
+    }
+
+    /// Hands over what another thread has answered. Those that were read from are answered first: an
+    /// answer that comes too late may be for one of them.
+    pub fn complete(&mut self, late: LateAnswer, round: &mut Round<'_>) {
+        self.answer_batch(round);
+        let Ticket { slot, generation, .. } = late.ticket();
+        let id = SlotId { index: slot, generation };
+        let Some(connection) = self.slots.find(id) else {
+            return round.scratch.counters.count(Counter::LateAnswer);
+        };
+        let mut out = Output::new(&mut self.buffers.output);
+        connection.conversation.complete(late, &self.http, round, &mut out);
+        match connection.send(out.filled(), round) {
+            Ok(()) => self.advance(id, round),
+            Err(Broken) => self.close(id, round),
+        }
+    }
+
+    /// Takes a connection as far as it comes.
+    fn advance(&mut self, id: SlotId, round: &mut Round<'_>) {
+        let Some(connection) = self.slots.find(id) else { return };
+        match connection.advance(&mut self.buffers, &self.http, round) {
+            Progress::Over => self.close(id, round),
+            Progress::CanGoOn => {
+                if !std::mem::replace(&mut connection.listed, true) {
+                    self.can_go_on.push(id);
+                }
+            }
+            Progress::Blocked => {
+                let deadline = connection.conversation.deadline();
+                self.deadlines.set(id, deadline, &mut connection.scheduled);
+                if connection.register(&self.poll, id.token()).is_err() {
+                    self.close(id, round);
+                }
+            }
+        }
+    }
+
+    fn close(&mut self, id: SlotId, round: &mut Round<'_>) {
+        let Some(connection) = self.slots.remove(id) else { return };
+        self.per_address.leave(connection.ip);
+        if connection.conversation.is_waiting() {
+            round.scratch.counters.lower(Gauge::WaitingRequests);
+        }
+    }
+
+    /// Gives one more turn to each connection that could go on.
+    pub fn go_on(&mut self, round: &mut Round<'_>) {
+        let mut ids = std::mem::replace(&mut self.can_go_on, std::mem::take(&mut self.spare_ids));
+        for id in ids.drain(..) {
+            if let Some(connection) = self.slots.find(id) {
+                connection.listed = false;
+                self.advance(id, round);
+            }
+        }
+        self.spare_ids = ids;
+    }
+
+    /// Attends to the deadlines that have passed. Whether a tick of their wheel has passed at all.
+    pub fn check_deadlines(&mut self, round: &mut Round<'_>) -> bool {
+        let has_ticked = self.deadlines.take_due(round.now, &mut self.due);
+        while let Some((id, tick)) = self.due.pop() {
+            self.check_deadline(id, tick, round);
+        }
+        has_ticked
+    }
+
+    fn check_deadline(&mut self, id: SlotId, tick: u64, round: &mut Round<'_>) {
+        let found = self.slots.find(id).filter(|connection| connection.scheduled.is(tick));
+        let Some(connection) = found else { return };
+        let deadline = connection.conversation.deadline();
+        if deadline > round.now {
+            return self.deadlines.set(id, deadline, &mut connection.scheduled);
+        }
+        round.scratch.counters.count(Counter::TimedOut);
+        let mut out = Output::new(&mut self.buffers.output);
+        connection.conversation.expire(&self.http, round, &mut out);
+        match connection.send(out.filled(), round) {
+            Ok(()) => self.advance(id, round),
+            Err(Broken) => self.close(id, round),
+        }
+    }
+
+    /// Closes the connections that nothing is being answered to.
+    pub fn close_idle(&mut self, round: &mut Round<'_>) {
+        let ids: Vec<SlotId> = self.slots.ids().collect();
+        for id in ids {
+            let connection = self.slots.find(id);
+            if connection.is_some_and(|connection| !connection.conversation.is_answering()) {
+                self.close(id, round);
+            }
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! What comes with a request: who asks, when, and by which settings.
+
+use std::net::IpAddr;
+
+use crate::config::Live;
+use crate::counters::LocalCounters;
+use crate::ids::{Millis, Ticket};
+use crate::swarm::Chosen;
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Client {
+    /// The address that counts, IPv4-mapped ones as IPv4.
+    pub ip: IpAddr,
+    /// Where a late answer goes.
+    pub ticket: Ticket,
+}
+
+/// What one worker keeps for itself: nothing here is shared or locked.
+pub struct Scratch {
+    /// What every choice is drawn with.
+    pub rng: fastrand::Rng,
+    /// The peers for the last announce.
+    pub chosen: Box<Chosen>,
+    /// What this worker counts.
+    pub counters: LocalCounters,
+}
+
+impl Scratch {
+    /// Scratch memory whose choices follow from `seed`.
+    pub fn new(seed: u64, counters: LocalCounters) -> Scratch {
+        Scratch { rng: fastrand::Rng::with_seed(seed), chosen: Box::default(), counters }
+    }
+}
+
+/// One round of a worker's loop, lent to what it calls.
+pub struct Round<'r> {
+    /// The time of this round.
+    pub now: Millis,
+    /// The settings of this round.
+    pub live: &'r Live,
+    /// The worker's own.
+    pub scratch: &'r mut Scratch,
+}

@@ -1,0 +1,211 @@
+//! The HTTP head in front of a body, in one piece with it, so that one write sends both.
+//!
+//! Owns: status line, `Content-Type`, `Content-Length`, `Connection`, the few headers that caches
+//! and browsers need, and where in the buffer the body goes.
+//!
+//! Never: chunks, dates, or other headers: clients read none of them.
+//!
+//! Limits: [`HEAD_BYTES_MAX`] in front of a body.
+//!
+//! A body's length is known only when it is written. So it is written first, behind a gap for a
+//! head whose length has three digits, as nearly all bodies do; the few others are moved by a byte
+//! or two.
+
+use crate::wire::bencode::{Full, Writer};
+use crate::wire::http::fault::HttpFault;
+use crate::wire::http::head::{Head, Method};
+
+const STATUS_OK: &str = "HTTP/1.1 200 OK";
+const BEFORE_LENGTH: &str = "\r\nContent-Type: text/plain\r\nContent-Length: ";
+const CONTENT_ENCODING_GZIP: &str = "\r\nContent-Encoding: gzip";
+const VARY: &str = "\r\nVary: Accept-Encoding";
+
+/// A macro, so that `concat!` takes it.
+macro_rules! ends_of_head {
+    ($($headers:literal),*) => {
+        [
+            concat!($($headers,)* "\r\n\r\n"),
+            concat!($($headers,)* "\r\nConnection: close\r\n\r\n"),
+            concat!($($headers,)* "\r\nConnection: keep-alive\r\n\r\n"),
+        ]
+    };
+}
+
+/// What may stand behind `Content-Length`: a row for each of [`Framing`]'s `proxied` and
+/// `any_origin` (the lower and the upper bit), a column for what is said of the connection.
+const ENDS_OF_HEAD: &[[&str; 3]; 4] = &[
+    ends_of_head!(),
+    ends_of_head!("\r\nCache-Control: no-store"),
+    ends_of_head!("\r\nAccess-Control-Allow-Origin: *"),
+    ends_of_head!("\r\nCache-Control: no-store", "\r\nAccess-Control-Allow-Origin: *"),
+];
+const LONGEST_END_OF_HEAD: &str = ENDS_OF_HEAD[3][2];
+
+/// Digits of a length the gap is made for: bodies of 100 to 999 bytes, an announce of up to about
+/// 140 IPv4 peers.
+const USUAL_DIGITS: usize = 3;
+
+/// The longest head of a 200: a full scrape's, gzipped, of 2^64-1 bytes.
+pub const HEAD_BYTES_MAX: usize = STATUS_OK.len()
+    + BEFORE_LENGTH.len()
+    + "18446744073709551615".len()
+    + CONTENT_ENCODING_GZIP.len()
+    + VARY.len()
+    + LONGEST_END_OF_HEAD.len();
+
+/// Enough for any HTTP fault, the index and `/robots.txt`, which are a line or two of text each.
+pub const LINE_BYTES_MAX: usize = 256;
+
+/// How the answer to one request is framed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Framing {
+    /// The client speaks HTTP/1.0, and must be told when the connection stays.
+    pub http10: bool,
+    /// The connection stays for another request.
+    pub keep_alive: bool,
+    /// Only the head is sent (the method was HEAD).
+    pub head_only: bool,
+    /// A proxy was in between, and must not keep the answer for others: Varnish stores announces
+    /// otherwise.
+    pub proxied: bool,
+    /// A page of any site may read the answer: a scrape's, and a failure's that refuses one.
+    pub any_origin: bool,
+}
+
+impl Framing {
+    /// For what never became a request: where the next one would begin is unknown, so the
+    /// connection closes.
+    pub const LAST: Framing = Framing {
+        http10: false,
+        keep_alive: false,
+        head_only: false,
+        proxied: false,
+        any_origin: false,
+    };
+
+    /// The framing a request asks for. After a request with a body the connection cannot stay: the
+    /// body is not read.
+    pub fn of(head: &Head<'_>) -> Framing {
+        Framing {
+            http10: head.http10,
+            keep_alive: head.keep_alive && !head.has_body,
+            head_only: head.method == Method::Head,
+            proxied: head.proxied,
+            any_origin: false,
+        }
+    }
+
+    /// The framing of what answers a scrape, whether it is refused or not.
+    pub fn of_scrape(head: &Head<'_>) -> Framing {
+        Framing { any_origin: true, ..Framing::of(head) }
+    }
+
+    fn end_of_head(self) -> &'static str {
+        let row = usize::from(self.proxied) + 2 * usize::from(self.any_origin);
+        let column = match (self.keep_alive, self.http10) {
+            (true, false) => 0,
+            (false, _) => 1,
+            (true, true) => 2,
+        };
+        ENDS_OF_HEAD[row][column]
+    }
+}
+
+/// Writes a 200 into `out`, its body by `write_body`. Returns the bytes of the whole, or [`Full`]
+/// when `out` is too small.
+pub(super) fn ok(
+    framing: Framing,
+    out: &mut [u8],
+    write_body: impl FnOnce(&mut Writer<'_>),
+) -> Result<usize, Full> {
+    framed(STATUS_OK, framing, out, write_body)
+}
+
+/// Writes an HTTP fault into `out`: one line of text.
+///
+/// # Errors
+/// [`Full`] when `out` is too small; [`LINE_BYTES_MAX`] bytes are enough.
+pub fn fault(fault: HttpFault, framing: Framing, out: &mut [u8]) -> Result<usize, Full> {
+    let (status_line, text) = fault.texts();
+    framed(status_line, framing, out, |body| body.raw(text.as_bytes()))
+}
+
+/// Writes the line of text that says who answers here: `/` without a query.
+///
+/// # Errors
+/// [`Full`] when `out` is too small; [`LINE_BYTES_MAX`] bytes are enough.
+pub fn index(framing: Framing, out: &mut [u8]) -> Result<usize, Full> {
+    let text = concat!("announced ", env!("CARGO_PKG_VERSION"), ", a BitTorrent tracker\n");
+    ok(framing, out, |body| body.raw(text.as_bytes()))
+}
+
+/// Writes what asks search engines to stay away: `/robots.txt`.
+///
+/// # Errors
+/// [`Full`] when `out` is too small; [`LINE_BYTES_MAX`] bytes are enough.
+pub fn robots(framing: Framing, out: &mut [u8]) -> Result<usize, Full> {
+    ok(framing, out, |body| body.raw(b"User-agent: *\nDisallow: /\n"))
+}
+
+/// Writes the answer to OPTIONS, on any path: the methods there are, and no body.
+///
+/// # Errors
+/// [`Full`] when `out` is too small; [`LINE_BYTES_MAX`] bytes are enough.
+pub fn options(framing: Framing, out: &mut [u8]) -> Result<usize, Full> {
+    framed("HTTP/1.1 200 OK\r\nAllow: GET, HEAD, OPTIONS", framing, out, |_| {})
+}
+
+/// Writes the head of a full scrape, whose body of `body_bytes` (as sent, so gzipped when `gzip`)
+/// follows from elsewhere. Any origin may read it, and a cache must tell its two encodings apart.
+///
+/// # Errors
+/// [`Full`] when `out` is too small; [`HEAD_BYTES_MAX`] bytes are enough.
+pub fn full_scrape_head(
+    framing: Framing,
+    body_bytes: u64,
+    gzip: bool,
+    out: &mut [u8],
+) -> Result<usize, Full> {
+    let mut digits = itoa::Buffer::new();
+    let mut head = Writer::new(out);
+    head.raw(STATUS_OK.as_bytes());
+    head.raw(BEFORE_LENGTH.as_bytes());
+    head.raw(digits.format(body_bytes).as_bytes());
+    if gzip {
+        head.raw(CONTENT_ENCODING_GZIP.as_bytes());
+    }
+    head.raw(VARY.as_bytes());
+    head.raw(Framing { any_origin: true, ..framing }.end_of_head().as_bytes());
+    head.written()
+}
+
+#[inline]
+fn framed(
+    status_line: &str,
+    framing: Framing,
+    out: &mut [u8],
+    write_body: impl FnOnce(&mut Writer<'_>),
+) -> Result<usize, Full> {
+    let end_of_head = framing.end_of_head();
+    let undigited_bytes = status_line.len() + BEFORE_LENGTH.len() + end_of_head.len();
+    let gap_bytes = undigited_bytes + USUAL_DIGITS;
+    let mut body = Writer::new(out.get_mut(gap_bytes..).ok_or(Full)?);
+    write_body(&mut body);
+    let body_bytes = body.written()?;
+
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(body_bytes).as_bytes();
+    let head_bytes = undigited_bytes + digits.len();
+    if head_bytes != gap_bytes {
+        if out.len() < head_bytes + body_bytes {
+            return Err(Full);
+        }
+        out.copy_within(gap_bytes..gap_bytes + body_bytes, head_bytes);
+    }
+    let mut head = Writer::new(out);
+    head.raw(status_line.as_bytes());
+    head.raw(BEFORE_LENGTH.as_bytes());
+    head.raw(digits);
+    head.raw(end_of_head.as_bytes());
+    Ok(if framing.head_only { head_bytes } else { head_bytes + body_bytes })
+}
