@@ -111,8 +111,8 @@ fn what_is_not_http_is_told_so_before_the_connection_closes() {
     let long_headers = format!("GET / HTTP/1.1\r\nCookie: {}\r\n\r\n", "a".repeat(200_000));
     let rows: [(&str, &[u8], &str); 7] = [
         ("a TLS hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "400"),
-        ("a space in the target", b"GET /ann ounce HTTP/1.1\r\n\r\n", "400"),
-        ("another path", b"GET /robots.txt HTTP/1.1\r\n\r\n", "404"),
+        ("a tab in the target", b"GET /ann\tounce HTTP/1.1\r\n\r\n", "400"),
+        ("another path", b"GET /favicon.ico HTTP/1.1\r\n\r\n", "404"),
         ("another method", b"DELETE /announce HTTP/1.1\r\n\r\n", "405"),
         (
             "a body",
