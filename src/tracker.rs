@@ -29,7 +29,7 @@ use crate::wire::failure::{Failure, UNREGISTERED_RETRY_S};
 use crate::wire::frame::{self, Framing};
 use crate::wire::head::{Head, Method};
 use crate::wire::http::{self, HttpFault, Route};
-use crate::wire::reply::{self, AnnounceReply, Peers};
+use crate::wire::reply::{self, AnnounceReply, FailureReply, Peers};
 
 pub use full_scrape::{
     FullScrape, LargeBody, Request as FullScrapeRequest, Settings as FullScrapeSettings,
@@ -296,8 +296,7 @@ impl Tracker {
         match standing {
             Standing::Banned => self.refuse_banned(request, turn),
             Standing::Unknown if self.policy.registered_only => {
-                let failure = Failure::NotRegistered { retry_s: UNREGISTERED_RETRY_S };
-                self.refuse(failure, None, request.framing, turn)
+                self.refuse(Failure::NotRegistered, None, request.framing, turn)
             }
             Standing::Known | Standing::Unknown => self.serve(verdict, request, turn),
         }
@@ -436,8 +435,9 @@ impl Tracker {
         turn: &mut Turn<'_>,
     ) -> Answer {
         turn.desk.tally.count(Tallied::Refused);
-        turn.out
-            .write(|buffer| reply::failure(failure, reason.map(str::as_bytes), framing, buffer));
+        let reason = reason.map(str::as_bytes);
+        let refusal = FailureReply { failure, reason, unregistered_s: UNREGISTERED_RETRY_S };
+        turn.out.write(|buffer| reply::failure(&refusal, framing, buffer));
         Answer::Done
     }
 }

@@ -56,12 +56,7 @@ impl<'b> Head<'b> {
         let mut notes = Notes::default();
         headers.iter().for_each(|header| notes.take(header.name, header.value));
         Head {
-            method: match line.method {
-                b"GET" => Method::Get,
-                b"HEAD" => Method::Head,
-                b"OPTIONS" => Method::Options,
-                _ => Method::Other,
-            },
+            method: if line.method == b"GET" { Method::Get } else { rare_method(line.method) },
             target: line.target,
             http10: line.http10,
             keep_alive: !notes.close && (notes.keep_alive || !line.http10),
@@ -69,6 +64,15 @@ impl<'b> Head<'b> {
             proxied: notes.proxied,
             accepts_gzip: notes.gzip.or(notes.any_coding).unwrap_or(false),
         }
+    }
+}
+
+#[cold]
+fn rare_method(method: &[u8]) -> Method {
+    match method {
+        b"HEAD" => Method::Head,
+        b"OPTIONS" => Method::Options,
+        _ => Method::Other,
     }
 }
 
