@@ -5,8 +5,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# What the tests run beside the tracker: real clients, the tools that give them a network, a database, and what counts instructions.
-packages=(aria2 transmission-daemon transmission-cli python3-libtorrent iproute2 curl mariadb-server valgrind)
+# What the tests run beside the tracker: real clients, the tools that give them a network, a database, what counts instructions, and
+# proxies.
+packages=(aria2 transmission-daemon transmission-cli python3-libtorrent iproute2 curl mariadb-server valgrind
+          haproxy nginx libnginx-mod-stream hitch openssl)
 
 # For each fuzz target; longer runs are for a machine that has the time.
 fuzz_s=${ANNOUNCED_FUZZ_S:-12}
