@@ -16,6 +16,11 @@ packages=(
     python3-libtorrent   # tests/clients: passes a file on
     iproute2             # tests/clients: networks for Transmission, which takes no peer from loopback
     mariadb-server       # tests/database, src/tests/databases
+    haproxy              # tests/proxies: in front of the tracker
+    nginx                # tests/proxies: in front of the tracker
+    libnginx-mod-stream  # tests/proxies: nginx passes connections on
+    hitch                # tests/proxies: ends TLS
+    openssl              # tests/proxies: makes hitch a certificate
     curl                 # README's first announce
     valgrind             # benches/instructions: counts them
 )

@@ -23,7 +23,7 @@ use crate::wire::announce::AnnounceQuery;
 use crate::wire::failure::Failure;
 use crate::wire::http::fault::HttpFault;
 use crate::wire::http::head::{Head, Method};
-use crate::wire::http::reply::{self, AnnounceReply, Peers};
+use crate::wire::http::reply::{self, AnnounceReply, FailureReply, Peers};
 use crate::wire::http::response::{self, Framing};
 use crate::wire::http::route::{Route, route};
 use crate::wire::scrape::Hashes;
@@ -379,7 +379,9 @@ fn refuse(
     out: &mut Output<'_>,
 ) -> Answer {
     round.scratch.counters.count(Counter::Refused);
-    out.write(|buffer| reply::failure(failure, reason.map(str::as_bytes), framing, buffer));
+    let unregistered_s = round.live.policy.unregistered_interval_s;
+    let refusal = FailureReply { failure, reason: reason.map(str::as_bytes), unregistered_s };
+    out.write(|buffer| reply::failure(&refusal, framing, buffer));
     Answer::Done
 }
 

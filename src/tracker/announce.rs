@@ -81,8 +81,7 @@ impl Tracker {
             return self.refuse_banned(announcement);
         }
         if !served_listings(round.live).contains(verdict.listing) {
-            let retry_s = round.live.policy.unregistered_interval_s;
-            return Outcome::Refused(Failure::NotRegistered { retry_s }, None);
+            return Outcome::Refused(Failure::NotRegistered, None);
         }
         let newcomer = Newcomer { announce: announcement, verdict };
         match self.store.enter(

@@ -58,12 +58,7 @@ impl<'b> Head<'b> {
         let mut notes = Notes::default();
         headers.iter().for_each(|header| notes.take(header.name, header.value));
         Head {
-            method: match line.method {
-                b"GET" => Method::Get,
-                b"HEAD" => Method::Head,
-                b"OPTIONS" => Method::Options,
-                _ => Method::Other,
-            },
+            method: if line.method == b"GET" { Method::Get } else { rare_method(line.method) },
             target: line.target,
             http10: line.http10,
             keep_alive: !notes.close && (notes.keep_alive || !line.http10),
@@ -72,6 +67,15 @@ impl<'b> Head<'b> {
             accepts_gzip: notes.gzip.or(notes.any_coding).unwrap_or(false),
             bytes: b"",
         }
+    }
+}
+
+#[cold]
+fn rare_method(method: &[u8]) -> Method {
+    match method {
+        b"HEAD" => Method::Head,
+        b"OPTIONS" => Method::Options,
+        _ => Method::Other,
     }
 }
 
