@@ -41,6 +41,8 @@ pub struct Head<'b> {
     pub proxied: bool,
     /// An answer may be gzipped.
     pub accepts_gzip: bool,
+    /// All bytes of the request, for who looks for a header that nobody else needs.
+    pub bytes: &'b [u8],
 }
 
 /// The request line of a head.
@@ -68,6 +70,7 @@ impl<'b> Head<'b> {
             has_body: notes.has_body,
             proxied: notes.proxied,
             accepts_gzip: notes.gzip.or(notes.any_coding).unwrap_or(false),
+            bytes: b"",
         }
     }
 }
