@@ -78,8 +78,7 @@ impl Chosen {
         self.want_crypto_flags = announce.want_crypto_flags;
     }
 
-    /// Appends as many peers as there is room for. There are as many `ids` where they are wanted,
-    /// none elsewhere.
+    /// Appends as many peers as there is room for. There are as many `ids` where they are wanted.
     pub(super) fn extend<const SLOT: usize>(
         &mut self,
         slots: &[[u8; SLOT]],
@@ -96,8 +95,10 @@ impl Chosen {
                 *flag = u8::from(state(slot).requires_crypto());
             }
         }
-        for (place, id) in self.ids[self.count..].iter_mut().zip(ids) {
-            *place = PeerId(*id);
+        if self.want_ids {
+            for (place, id) in self.ids[self.count..].iter_mut().zip(ids) {
+                *place = PeerId(*id);
+            }
         }
         self.count += slots.len();
     }

@@ -265,14 +265,9 @@ impl<'a, const SLOT: usize> Piece<'a, SLOT> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{Event, InfoHash, Millis, PeerAddr, PeerId};
+    use crate::ids::{Event, Millis};
     use crate::swarm::{Newcomer, Store, StoreSettings};
-    use crate::tests::announcement::open_at;
-
-    fn addr(name: usize) -> PeerAddr {
-        let [.., high, middle, low] = name.to_be_bytes();
-        PeerAddr::V4([10, high, middle, low, 0x1a, 0xe1])
-    }
+    use crate::tests::announcement::{self, open_at};
 
     fn name(wire: &[u8; 6]) -> usize {
         usize::from_be_bytes([0, 0, 0, 0, 0, wire[1], wire[2], wire[3]])
@@ -307,16 +302,11 @@ mod tests {
             let supported =
                 if name.is_multiple_of(self.encrypted) { Crypto::Supported } else { Crypto::None };
             let announce = Announcement {
-                info_hash: InfoHash([7; 20]),
-                peer: addr(name),
-                peer_id: PeerId([0; 20]),
                 seeder: !name.is_multiple_of(3),
                 event: Event::Update,
                 crypto: if crypto == Crypto::None { supported } else { crypto },
-                listening: true,
                 numwant,
-                want_ids: false,
-                want_crypto_flags: false,
+                ..announcement::of(7, u32::try_from(name).unwrap())
             };
             self.store.enter(
                 &Newcomer::without_list(&announce),

@@ -2,10 +2,10 @@
 //!
 //! Owns: which shard a torrent is in, what happens in which order under its lock, and that the
 //! population is counted with every change. A torrent without peers is forgotten when nothing is
-//! owed of it.
+//! to be written of it.
 //!
-//! Never: takes a second lock under one, but for what the closure given to [`Store::learn`] takes; or
-//! frees under a lock what a large swarm owned.
+//! Never: takes a second lock under one, but for what the closure given to [`Store::learn`] takes;
+//! or frees under a lock what a large swarm owned.
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -37,7 +37,6 @@ pub struct StoreSettings {
 }
 
 /// Who announces, and when.
-#[derive(Clone, Copy)]
 struct Asker<'a> {
     announce: &'a Announcement,
     moment: Moment<'a>,
@@ -74,8 +73,8 @@ impl Store {
         }
     }
 
-    /// Stores what a peer announces for a torrent that has a swarm and is served, and puts peers for
-    /// it into `chosen`. Where there is none, whether one may begin is not known here:
+    /// Stores what a peer announces for a torrent that has a swarm and is served, and puts peers
+    /// for it into `chosen`. Where there is none, whether one may begin is not known here:
     /// [`Store::enter`] goes on then.
     pub fn announce(
         &self,
@@ -87,15 +86,15 @@ impl Store {
         let hash = self.rules.torrent_hash(&announce.info_hash);
         let mut shard = self.lock(hash);
         let Some(at) = shard.find(hash, &announce.info_hash) else { return Announced::Absent };
-        let books = &mut shard.torrent_mut(at).books;
-        if !moment.served.contains(books.listing()) {
+        let registration = &mut shard.torrent_mut(at).registration;
+        if !moment.served.contains(registration.listing()) {
             return Announced::Absent;
         }
-        if books.take_stale(moment.now) {
+        if registration.take_stale(moment.now) {
             return Announced::Stale;
         }
         let (asker, draw) = (Asker { announce, moment }, Draw { rng, chosen });
-        Announced::Served(self.serve(&mut shard, at, asker, draw))
+        Announced::Served(self.serve(&mut shard, at, &asker, draw))
     }
 
     /// Like [`Store::announce`], but begins the swarm when there is none, and asks for no newer
@@ -111,10 +110,10 @@ impl Store {
         let hash = self.rules.torrent_hash(&announce.info_hash);
         let mut shard = self.lock(hash);
         match shard.find(hash, &announce.info_hash) {
-            Some(at) if shard.torrent(at).books.listing() == Listing::Banned => None,
+            Some(at) if shard.torrent(at).registration.listing() == Listing::Banned => None,
             Some(at) => {
                 let (asker, draw) = (Asker { announce, moment }, Draw { rng, chosen });
-                Some(self.serve(&mut shard, at, asker, draw))
+                Some(self.serve(&mut shard, at, &asker, draw))
             }
             None => {
                 chosen.clear(announce, self.rules.ids);
@@ -124,14 +123,14 @@ impl Store {
     }
 
     /// Stores what a peer of a known torrent announces, and draws the peers for it.
-    fn serve(&self, shard: &mut Shard, at: usize, asker: Asker<'_>, draw: Draw<'_>) -> Counts {
+    fn serve(&self, shard: &mut Shard, at: usize, asker: &Asker<'_>, draw: Draw<'_>) -> Counts {
         let (announce, Draw { rng, chosen }) = (asker.announce, draw);
         chosen.clear(announce, self.rules.ids);
         if announce.event == Event::Stopped {
             return self.leave(shard, at, announce);
         }
         let torrent = shard.torrent_mut(at);
-        torrent.books.note_activity(asker.moment.now);
+        torrent.registration.note_activity(asker.moment.now);
         let place = self.update(torrent, asker);
         torrent.choose(place, Want::of(announce), rng, chosen);
         torrent.counts()
@@ -148,7 +147,7 @@ impl Store {
     pub fn listing(&self, info_hash: &InfoHash) -> Option<Listing> {
         let hash = self.rules.torrent_hash(info_hash);
         let shard = self.lock(hash);
-        shard.find(hash, info_hash).map(|at| shard.torrent(at).books.listing())
+        shard.find(hash, info_hash).map(|at| shard.torrent(at).registration.listing())
     }
 
     /// Takes note of what the database says of a torrent that is not banned, whatever it said
@@ -162,13 +161,13 @@ impl Store {
         let hash = self.rules.torrent_hash(info_hash);
         let mut shard = self.lock(hash);
         if let Some(at) = shard.find(hash, info_hash) {
-            shard.torrent_mut(at).books.learn(verdict, count_is_current);
+            shard.torrent_mut(at).registration.learn(verdict, count_is_current);
             self.forget_if_disposable(&mut shard, at);
         }
     }
 
-    /// Takes note that a torrent is banned: lets all its peers go, and nobody in until it is learned
-    /// otherwise. What was counted of it is still written.
+    /// Takes note that a torrent is banned: lets all its peers go, and nobody in until it is
+    /// learned otherwise. What was counted of it is still written.
     pub fn ban(&self, info_hash: &InfoHash) {
         let hash = self.rules.torrent_hash(info_hash);
         let mut shard = self.lock(hash);
@@ -233,7 +232,7 @@ impl Store {
             return nobody;
         }
         let mut torrent = Torrent::new(announce.info_hash, verdict);
-        if self.update(&mut torrent, Asker { announce, moment }).is_none() {
+        if self.update(&mut torrent, &Asker { announce, moment }).is_none() {
             self.population.release_torrents(1);
             return nobody;
         }
@@ -243,20 +242,28 @@ impl Store {
     }
 
     /// Stores what the asker says of itself, if it is known or there is room for it below the cap.
-    fn update(&self, torrent: &mut Torrent, asker: Asker<'_>) -> Option<Place> {
-        let Asker { announce, moment } = asker;
-        let (family, now) = (announce.peer.family(), Stamp::of(moment.now));
-        if let Some(rewritten) = torrent.rewrite(announce, now, &self.rules) {
-            if rewritten.has_changed_class() {
-                self.population.change_class(Kind { family, class: rewritten.place.class });
-            }
-            return Some(rewritten.place);
+    fn update(&self, torrent: &mut Torrent, asker: &Asker<'_>) -> Option<Place> {
+        let (announce, now) = (asker.announce, Stamp::of(asker.moment.now));
+        let Some(rewritten) = torrent.rewrite(announce, now, &self.rules) else {
+            return self.add(torrent, asker);
+        };
+        if rewritten.has_changed_class {
+            let (family, class) = (announce.peer.family(), rewritten.place.class);
+            self.population.change_class(Kind { family, class });
         }
-        let kind = Kind { family, class: Class::of(announce.seeder) };
+        Some(rewritten.place)
+    }
+
+    /// Adds the asker, who is not known yet. Kept out of [`Store::update`], whose usual way is
+    /// shorter without it.
+    #[inline(never)]
+    fn add(&self, torrent: &mut Torrent, asker: &Asker<'_>) -> Option<Place> {
+        let Asker { announce, moment } = *asker;
+        let kind = Kind { family: announce.peer.family(), class: Class::of(announce.seeder) };
         if !announce.listening || !self.population.admit_peer(kind, moment.limits.peers_max) {
             return None;
         }
-        let place = torrent.insert(announce, now, &self.rules);
+        let place = torrent.insert(announce, Stamp::of(moment.now), &self.rules);
         if place.is_none() {
             self.population.release_peer(kind);
         }
@@ -264,7 +271,7 @@ impl Store {
     }
 
     /// Takes the asker out of its torrent, and the torrent out of the store when that was the last
-    /// peer and nothing is owed.
+    /// peer and nothing is to be written.
     fn leave(&self, shard: &mut Shard, at: usize, announce: &Announcement) -> Counts {
         let torrent = shard.torrent_mut(at);
         let left = torrent.leave(&announce.peer, Class::of(announce.seeder), &self.rules);
@@ -295,22 +302,17 @@ mod tests {
     use super::*;
     use crate::config::SwarmLimits;
     use crate::ids::{Crypto, Millis, PeerAddr, PeerId};
-    use crate::tests::announcement::{LIMITS, open_at};
+    use crate::tests::announcement::{self, LIMITS, open_at};
 
     const LEECHER: Announcement = Announcement {
-        info_hash: InfoHash([1; 20]),
-        peer: PeerAddr::V4([192, 0, 2, 1, 0x1a, 0xe1]),
-        peer_id: PeerId([b'p'; 20]),
-        seeder: false,
         event: Event::Update,
-        crypto: Crypto::None,
-        listening: true,
         numwant: 50,
         want_ids: true,
         want_crypto_flags: true,
+        ..announcement::of(1, 1)
     };
     const SEEDER: Announcement =
-        Announcement { seeder: true, peer: PeerAddr::V4([192, 0, 2, 2, 0x1a, 0xe1]), ..LEECHER };
+        Announcement { seeder: true, peer: announcement::addr(2), ..LEECHER };
 
     fn store() -> Store {
         Store::new(StoreSettings { peer_ids: true }, 5)
@@ -348,7 +350,7 @@ mod tests {
             announce(&store, Announcement { crypto: Crypto::Required, ..LEECHER });
         assert_eq!((alone, chosen.wire()), (counts(0, 1, 0), [].as_slice()));
         let (both, chosen) = announce(&store, SEEDER);
-        assert_eq!((both, chosen.wire()), (counts(1, 1, 0), [192, 0, 2, 1, 0x1a, 0xe1].as_slice()));
+        assert_eq!((both, chosen.wire()), (counts(1, 1, 0), [10, 0, 0, 1, 0x1a, 0xe1].as_slice()));
         assert_eq!(
             (chosen.ids(), chosen.crypto_flags()),
             (Some([PeerId([b'p'; 20])].as_slice()), Some([1].as_slice()))
@@ -394,10 +396,10 @@ mod tests {
             (counts, chosen.count())
         };
         say(LEECHER);
-        let other = Announcement { info_hash: InfoHash([2; 20]), ..LEECHER };
+        let other = Announcement { info_hash: announcement::hash(2), ..LEECHER };
         assert_eq!(say(other).0, Counts::default(), "a torrent past the cap");
         say(SEEDER);
-        let third = Announcement { peer: PeerAddr::V4([192, 0, 2, 3, 0, 80]), ..LEECHER };
+        let third = Announcement { peer: announcement::addr(3), ..LEECHER };
         assert_eq!(say(third), (counts(1, 1, 0), 2), "a peer past the cap");
         assert_eq!(say(LEECHER).0, counts(1, 1, 0), "a stored peer is still updated");
         let totals = store.totals();
@@ -434,7 +436,7 @@ mod tests {
     fn a_banned_torrent_takes_its_peers_along() {
         let store = store();
         announce(&store, LEECHER);
-        announce(&store, Announcement { info_hash: InfoHash([2; 20]), ..SEEDER });
+        announce(&store, Announcement { info_hash: announcement::hash(2), ..SEEDER });
         let listed = Verdict { listing: Listing::Listed, ..Verdict::NO_LIST };
         store.learn(&LEECHER.info_hash, listed, || true);
         store.ban(&LEECHER.info_hash);
@@ -451,7 +453,7 @@ mod tests {
         store.for_each(|info_hash, counts| left.push((*info_hash, counts)));
         left.sort_unstable_by_key(|(info_hash, _)| *info_hash);
         let expected =
-            [(LEECHER.info_hash, Counts::default()), (InfoHash([2; 20]), counts(1, 0, 0))];
+            [(LEECHER.info_hash, Counts::default()), (announcement::hash(2), counts(1, 0, 0))];
         assert_eq!(left, expected, "who is left");
         assert_eq!(store.totals().peers(), 1, "how many are left");
         store.check_invariants();

@@ -11,7 +11,7 @@ use crate::config::{ConnectionTimes, FullScrape as WhoMayAsk, Live, LiveSettings
 use crate::counters::Counters;
 use crate::frontend::{FullScrape, Http};
 #[cfg(test)]
-use crate::ids::{Crypto, Event, InfoHash, PeerAddr, PeerId};
+use crate::ids::InfoHash;
 use crate::ids::{Millis, Ticket};
 #[cfg(test)]
 use crate::listing::{Listing, Verdict};
@@ -20,7 +20,7 @@ use crate::registry::{self, Completion, Mailboxes, PoolSettings, Registry, Wake}
 use crate::swarm::{Announcement, Chosen, Newcomer};
 use crate::swarm::{Store, StoreSettings};
 #[cfg(test)]
-use crate::tests::announcement::open_at;
+use crate::tests::announcement::{self, open_at};
 use crate::tracker::{Client, Round, Scratch, Tracker};
 
 /// Makes every choice where the caller has no seed of its own.
@@ -124,18 +124,7 @@ impl Site {
 /// A leecher begins the swarm of a torrent that nobody could be asked for.
 #[cfg(test)]
 pub(crate) fn begin_unasked(store: &Store, info_hash: InfoHash) {
-    let announce = Announcement {
-        info_hash,
-        peer: PeerAddr::V4([192, 0, 2, 1, 0x1a, 0xe1]),
-        peer_id: PeerId([b'p'; 20]),
-        seeder: false,
-        event: Event::Started,
-        crypto: Crypto::None,
-        listening: true,
-        numwant: 0,
-        want_ids: false,
-        want_crypto_flags: false,
-    };
+    let announce = Announcement { info_hash, ..announcement::of(0, 0) };
     let verdict = Verdict { listing: Listing::Unasked, ..Verdict::NO_LIST };
     let newcomer = Newcomer { announce: &announce, verdict };
     store.enter(

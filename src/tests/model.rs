@@ -18,7 +18,7 @@ use crate::swarm::{
     Announcement, Chosen, Counts, Moment, Newcomer, PEERS_MAX, Store, StoreSettings, Sweep, Totals,
     Walk,
 };
-use crate::tests::announcement::open_at;
+use crate::tests::announcement::{self, open_at};
 
 /// Its 8th part is four units of age.
 const LIFETIME_MS: u64 = 32 << 14;
@@ -289,11 +289,11 @@ impl Run {
         self.store.ban(info_hash);
         let (mut walk, mut taken) = (Walk::default(), Vec::new());
         while !walk.is_over() {
-            self.store.take_owed(&mut walk, self.now, usize::MAX, &mut taken);
+            self.store.take_unwritten(&mut walk, self.now, usize::MAX, &mut taken);
         }
-        for owed in &taken {
-            self.store.settle(&owed.info_hash, owed.downloads);
-            self.store.forget_settled(&owed.info_hash);
+        for torrent in &taken {
+            self.store.confirm_written(&torrent.info_hash, torrent.downloads);
+            self.store.forget_written(&torrent.info_hash);
         }
         self.model.remove(info_hash);
     }
@@ -314,14 +314,12 @@ impl Run {
             let stranger = Announcement {
                 info_hash,
                 peer: addr(u16::from(family == Family::V6), false),
-                peer_id: PeerId([0; 20]),
                 seeder,
-                event: Event::Update,
-                crypto: Crypto::None,
                 listening: false,
                 numwant: PEERS_MAX,
                 want_ids: true,
                 want_crypto_flags: true,
+                ..announcement::of(0, 0)
             };
             self.announce(stranger);
         }
