@@ -58,6 +58,8 @@ counted! {
         /// An announce that was answered, but whose peer was not stored: it does not listen, or a
         /// cap is reached.
         NotStored = "not stored",
+        /// A request of which a trusted proxy did not say whose it is.
+        UnknownClient = "of unknown clients",
         /// A request that was not HTTP, or not for this program.
         Fault = "faults",
         /// A request that had to wait for the registry.
@@ -123,10 +125,12 @@ pub struct LocalCounters {
 }
 
 impl LocalCounters {
-    /// Counts one event.
+    /// Counts one event; how many there have been.
     #[inline]
-    pub fn count(&mut self, counter: Counter) {
-        self.counters[counter as usize] += 1;
+    pub fn count(&mut self, counter: Counter) -> u64 {
+        let count = &mut self.counters[counter as usize];
+        *count += 1;
+        *count
     }
 
     /// Sets a gauge.

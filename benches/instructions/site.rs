@@ -20,7 +20,7 @@ use announced::registry::{
 };
 use announced::server::Conversation;
 use announced::swarm::{Store, StoreSettings};
-use announced::tracker::{Round, Scratch, Tracker};
+use announced::tracker::{Client, Round, Scratch, Tracker};
 use announced::wire::http::reply::REPLY_BYTES_MAX;
 
 use crate::away::Away;
@@ -129,5 +129,5 @@ impl Backend for AllListed {
 fn conversation(live: &Live) -> Conversation {
     let ticket = Ticket { worker: 0, slot: 0, generation: 0 };
     let ip = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-    Conversation::new(ip, ticket, NOW, &live.connection_times)
+    Conversation::new(Client { ip, is_known: true, ticket }, NOW, &live.connection_times)
 }

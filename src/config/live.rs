@@ -16,14 +16,17 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::config::networks::Networks;
 use crate::config::sections::Config;
-use crate::config::value::{FullScrape, LogLevel, Mode, Networks};
+use crate::config::value::{FullScrape, LogLevel, Mode};
 
 /// Every setting that may change while the tracker runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Live {
     /// What the tracker says to peers.
     pub policy: Policy,
+    /// Who is believed to speak for others.
+    pub proxies: ProxyPolicy,
     /// How many peers and torrents are kept, and how long.
     pub swarm: SwarmLimits,
     /// How long connections are waited for.
@@ -61,6 +64,15 @@ pub struct Policy {
     pub crypto_flags: bool,
     /// Networks from which the `ip` parameter is believed.
     pub ip_parameter: Networks,
+}
+
+/// Who is believed to speak for others.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProxyPolicy {
+    /// Networks whose connections are proxies.
+    pub trusted: Networks,
+    /// The header in which they name the client.
+    pub header: String,
 }
 
 /// What the swarms may hold.
@@ -126,6 +138,10 @@ impl Live {
                 external_ip: tracker.external_ip,
                 crypto_flags: tracker.crypto_flags,
                 ip_parameter: tracker.ip_parameter.clone(),
+            },
+            proxies: ProxyPolicy {
+                trusted: server.trusted_proxies.networks().clone(),
+                header: server.proxy_header.clone(),
             },
             swarm: SwarmLimits {
                 lifetime_ms: millis(tracker.min_interval + tracker.max_interval),

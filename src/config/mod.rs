@@ -12,6 +12,7 @@
 
 mod database_url;
 mod live;
+mod networks;
 mod reload;
 mod render;
 mod sections;
@@ -21,9 +22,10 @@ mod value;
 
 pub use database_url::{DatabaseUrl, redact};
 pub use live::{
-    ConnectionTimes, FullScrapePolicy, Live, LiveReader, LiveSettings, Policy, RegistryPace,
-    SwarmLimits, millis,
+    ConnectionTimes, FullScrapePolicy, Live, LiveReader, LiveSettings, Policy, ProxyPolicy,
+    RegistryPace, SwarmLimits, millis,
 };
+pub use networks::{NETWORKS_FILE_BYTES_MAX, Networks, NetworksSetting};
 pub use reload::Reload;
 pub use render::default_file;
 pub use sections::{
@@ -31,4 +33,4 @@ pub use sections::{
 };
 pub use source::{FILE_BYTES_MAX, Flags, Sources};
 pub use validate::Problem;
-pub use value::{FullScrape, LogLevel, Mode, Networks, UnknownMode, WrongListen, listen_address};
+pub use value::{FullScrape, Listen, LogLevel, Mode, UnknownMode, WrongListen, listen_address};

@@ -102,6 +102,8 @@ mod tests {
     const EVERY_KEY: &str = r#"
         [server]
         listen = ["127.0.0.1:1"]
+        trusted_proxies = ["10.0.0.0/8"]
+        proxy_header = "X-Real-IP"
         workers = 3
         connections_max = 7
         connections_per_address_max = 7

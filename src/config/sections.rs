@@ -14,7 +14,8 @@ use documented::{Documented, DocumentedFields};
 use serde::{Deserialize, Serialize};
 
 use crate::config::database_url::DatabaseUrl;
-use crate::config::value::{self, FullScrape, LogLevel, Mode, Networks};
+use crate::config::networks::{Networks, NetworksSetting};
+use crate::config::value::{self, FullScrape, Listen, LogLevel, Mode};
 
 /// Most peers in one answer: what the preallocated reply holds, and so the ceiling of
 /// `numwant_max`.
@@ -41,8 +42,18 @@ pub struct ServerConfig {
     /// Addresses to listen on, each IP:PORT, :PORT or PORT. The default serves IPv6 and IPv4
     /// through one socket, or IPv4 alone where the machine has no IPv6. Port 0 lets the system
     /// choose. Needs a restart.
-    #[serde(with = "value::listen_addresses")]
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Listen>,
+
+    /// Networks of the proxies in front of this tracker, such as ["127.0.0.1/32", "10.0.0.0/8"], or
+    /// "file:PATH" with one network on each line. What they say of who is asking is believed:
+    /// proxy_header, and the PROXY protocol where listen asks for it. Empty, because whoever is
+    /// believed can announce anybody. Live.
+    pub trusted_proxies: NetworksSetting,
+
+    /// The one header in which trusted proxies name the client: X-Forwarded-For, Forwarded, X-Real-IP,
+    /// CF-Connecting-IP or another. The others mean nothing, since a proxy that sets one of them
+    /// passes the client's own ones through. Live.
+    pub proxy_header: String,
 
     /// Event loops, each a thread with listening sockets of its own. 0 = one per core, because a
     /// loop never waits. Needs a restart.
@@ -98,7 +109,9 @@ pub struct ServerConfig {
 impl Default for ServerConfig {
     fn default() -> ServerConfig {
         ServerConfig {
-            listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT_DEFAULT))],
+            listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT_DEFAULT)).into()],
+            trusted_proxies: NetworksSetting::default(),
+            proxy_header: "X-Forwarded-For".to_owned(),
             workers: 0,
             connections_max: 50_000,
             connections_per_address_max: 0,

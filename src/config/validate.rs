@@ -16,12 +16,14 @@ use crate::bounds::{LIFETIME_MS_MAX, VERDICT_MS_MAX};
 use crate::config::sections::{
     Config, DatabaseConfig, PEERS_PER_REPLY_MAX, ServerConfig, TrackerConfig,
 };
-use crate::config::value::Mode;
+use crate::config::value::{Listen, Mode};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
+/// Bytes of the name of a header.
+const HEADER_NAME_BYTES_MAX: usize = 64;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest interval, minimum or maximum: the two together are a peer's lifetime.
 const INTERVAL_MAX: Duration = Duration::from_millis(LIFETIME_MS_MAX / 2);
@@ -65,11 +67,13 @@ impl Problems {
         if server.listen.is_empty() {
             self.add("server.listen", "[]", "must name at least one address");
         }
-        for (index, address) in server.listen.iter().enumerate() {
-            if address.port() != 0 && server.listen[..index].contains(address) {
+        for (index, Listen { address, .. }) in server.listen.iter().enumerate() {
+            let before = &server.listen[..index];
+            if address.port() != 0 && before.iter().any(|other| other.address == *address) {
                 self.add("server.listen", quoted(address), "is listed twice");
             }
         }
+        self.proxies(server);
         self.number("server.workers", server.workers.into(), 0..=1024);
         self.number("server.connections_max", server.connections_max.into(), 1..=10_000_000);
         self.number("server.backlog", server.backlog.into(), 1..=65535);
@@ -86,6 +90,26 @@ impl Problems {
         }
         if !server.stats_interval.is_zero() {
             self.duration("server.stats_interval", server.stats_interval, SECOND..=DAY);
+        }
+    }
+
+    fn proxies(&mut self, server: &ServerConfig) {
+        let asks = server.listen.iter().find(|listen| listen.proxy_protocol);
+        if let Some(asks) = asks
+            && server.trusted_proxies.networks().is_empty()
+        {
+            let rule = "has proxy_protocol = true, but server.trusted_proxies names nobody who is \
+                        believed";
+            self.add("server.listen", quoted(&asks.address), rule);
+        }
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        let header = &server.proxy_header;
+        if header.is_empty()
+            || header.len() > HEADER_NAME_BYTES_MAX
+            || !header.bytes().all(is_token)
+        {
+            let rule = "must be the name of a header, such as \"X-Forwarded-For\"";
+            self.add("server.proxy_header", quoted(header), rule);
         }
     }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::config::Live;
 use crate::counters::Counter;
+use crate::frontend::client_address::{self, ProxyHints};
 use crate::frontend::full_scrape::{FullScrape, FullScrapeRequest, LargeBody, Told};
 use crate::frontend::output::Output;
 use crate::ids::Ticket;
@@ -22,7 +23,7 @@ use crate::wire::announce::AnnounceQuery;
 use crate::wire::failure::Failure;
 use crate::wire::http::fault::HttpFault;
 use crate::wire::http::head::{Head, Method};
-use crate::wire::http::reply::{self, AnnounceReply, Peers};
+use crate::wire::http::reply::{self, AnnounceReply, FailureReply, Peers};
 use crate::wire::http::response::{self, Framing};
 use crate::wire::http::route::{Route, route};
 use crate::wire::scrape::Hashes;
@@ -90,12 +91,13 @@ pub struct Http {
     tracker: Arc<Tracker>,
     full_scrape: FullScrape,
     request_bytes_max: usize,
+    hints: ProxyHints,
 }
 
 impl Http {
     /// A frontend of `tracker`, for requests of at most `request_bytes_max` bytes.
     pub fn new(tracker: Arc<Tracker>, full_scrape: FullScrape, request_bytes_max: usize) -> Http {
-        Http { tracker, full_scrape, request_bytes_max }
+        Http { tracker, full_scrape, request_bytes_max, hints: ProxyHints::default() }
     }
 
     /// The tracker behind it.
@@ -114,7 +116,7 @@ impl Http {
         taken.map(|(ticket, body)| LateAnswer::FullScrape(ticket, body))
     }
 
-    /// Answers one request.
+    /// Answers one request of a connection from `client`, who may be a proxy.
     #[inline]
     pub fn answer(
         &self,
@@ -124,6 +126,7 @@ impl Http {
         out: &mut Output<'_>,
     ) -> Answer {
         let framing = Framing::of(head);
+        let client = client_address::of_request(head, client, &self.hints, round);
         match head.method {
             Method::Get | Method::Head => {}
             Method::Options => {
@@ -160,7 +163,10 @@ impl Http {
         out: &mut Output<'_>,
     ) -> Answer {
         let Asked { client, framing } = asked;
-        round.scratch.counters.count(Counter::Announce);
+        let announces = round.scratch.counters.count(Counter::Announce);
+        if let Some(ip) = round.scratch.recent_announcers.note(client.ip, announces) {
+            self.hints.note_one_private_address(ip);
+        }
         match AnnounceQuery::parse(query).announce() {
             Ok(announce) => {
                 let outcome = self.tracker.announce(&announce, client, round);
@@ -373,7 +379,9 @@ fn refuse(
     out: &mut Output<'_>,
 ) -> Answer {
     round.scratch.counters.count(Counter::Refused);
-    out.write(|buffer| reply::failure(failure, reason.map(str::as_bytes), framing, buffer));
+    let unregistered_s = round.live.policy.unregistered_interval_s;
+    let refusal = FailureReply { failure, reason: reason.map(str::as_bytes), unregistered_s };
+    out.write(|buffer| reply::failure(&refusal, framing, buffer));
     Answer::Done
 }
 

@@ -2,10 +2,12 @@
 //!
 //! Owns: turning a protocol's requests into calls of the tracker, and the tracker's outcomes into the
 //! protocol's bytes. `http` is announces and scrapes over HTTP; `full_scrape` is the scrape of
-//! everything, which a thread of its own makes; `output` is where answers are written.
+//! everything, which a thread of its own makes; `client_address` says who is asking; `output` is where
+//! answers are written.
 //!
 //! Never: decides who is served, owns a socket, or reads a clock.
 
+mod client_address;
 mod full_scrape;
 mod http;
 mod output;

@@ -1,12 +1,12 @@
 //! Counters written back.
 //!
-//! Owns: the thread that does it. Every interval it walks the swarms for what they owe, a batch at
-//! a time, writes each batch, and settles the books when it is known to be applied. A batch is
-//! numbered and never changes: when the acknowledgement of its commit is lost it is written again,
-//! under the same number, until the database says that it has it. So nothing is lost, and nothing
-//! counted twice. Between two rounds it deletes torrents that are past their time, where that is
-//! asked for. Now and then, and during an outage too, it saves the verdicts and the batch that is
-//! under way.
+//! Owns: the thread that does it. Every interval it walks the swarms for what is to be written, a
+//! batch at a time, writes each batch, and tells the swarms when it is known to be applied. A batch
+//! is numbered and never changes: when the acknowledgement of its commit is lost it is written
+//! again, under the same number, until the database says that it has it. So nothing is lost, and
+//! nothing counted twice. Between two rounds it deletes torrents that are past their time, where
+//! that is asked for. Now and then, and during an outage too, it saves the verdicts and the batch
+//! that is under way.
 //!
 //! At the end of the process all that could not be written is made into batches and saved, with the
 //! numbers and the node's name that they were made under, and is the first thing to be written by
@@ -14,7 +14,7 @@
 //! cannot make two writers of one name, and each batch is still applied once.
 //!
 //! Never: takes a batch of its own before the last one is written, but at the end. What a database
-//! that is away cannot be told stays in the swarms' own books.
+//! that is away cannot be told stays with the swarms.
 
 use std::collections::VecDeque;
 use std::io;
@@ -33,7 +33,7 @@ use crate::registry::health::{Backoff, Health, Part};
 use crate::registry::settings::RegistrySettings;
 use crate::registry::state_file::StateFile;
 use crate::registry::verdicts::Verdicts;
-use crate::swarm::{Owed, Walk};
+use crate::swarm::{Unwritten, Walk};
 
 /// How often the verdicts are saved.
 const SAVE_INTERVAL: Duration = Duration::from_secs(300);
@@ -190,8 +190,8 @@ impl Shared {
         let mut inherited = !self.desk.lock().unwritten.is_empty();
         loop {
             let closing = inherited || self.wait_for_round();
-            // A walk may miss a torrent that another one's end has moved: at the end there is no
-            // next one, so it is repeated.
+            // A walk passes by what changes behind it: at the end there is no next one, so it is
+            // repeated.
             while self.flush(ledger) && closing && !inherited {}
             if self.desk.lock().stage == Stage::Closed {
                 return;
@@ -246,20 +246,20 @@ impl Shared {
         }
     }
 
-    /// Takes what is owed for one batch; none when the walk is over. Made by the thread (`stage`
-    /// Running) or, once that may make no more, by whoever closes.
+    /// Takes what is to be written in one batch; none when the walk is over. Made by the thread
+    /// (`stage` Running) or, once that may make no more, by whoever closes.
     fn make_batch(&self, walk: &mut Walk, stage: Stage) -> Option<Arc<Batch>> {
         let mut desk = self.desk.lock();
         if (desk.stage == Stage::Closed) != (stage == Stage::Closed) {
             return None;
         }
-        let mut owed = Vec::new();
-        self.verdicts.store.take_owed(walk, (self.clock)(), BATCH_ROWS_MAX, &mut owed);
-        if owed.is_empty() {
+        let mut taken = Vec::new();
+        self.verdicts.store.take_unwritten(walk, (self.clock)(), BATCH_ROWS_MAX, &mut taken);
+        if taken.is_empty() {
             return None;
         }
         desk.number += 1;
-        let mut rows: Vec<Counted> = owed.iter().map(counted).collect();
+        let mut rows: Vec<Counted> = taken.iter().map(counted).collect();
         // In one order for every tracker on a database, so that two do not lock each other out.
         rows.sort_unstable_by_key(|row| row.info_hash);
         let batch = Arc::new(Batch { node: desk.node, number: desk.number, rows });
@@ -267,7 +267,7 @@ impl Shared {
         Some(batch)
     }
 
-    /// Writes a batch, however long it takes, and settles it; false when the process ends before.
+    /// Writes a batch, however long it takes, and confirms it; false when the process ends before.
     fn write(&self, batch: &Batch, ledger: &mut dyn Ledger) -> bool {
         let mut backoff = Backoff::default();
         loop {
@@ -275,7 +275,7 @@ impl Shared {
             self.health.note(Part::Writing, outcome.as_ref().map(|_| ()));
             self.desk.lock().away = outcome.is_err();
             match outcome {
-                Ok(()) => break self.settle(batch),
+                Ok(()) => break self.confirm(batch),
                 Err(_) if self.pause(backoff.next_pause()) => {}
                 Err(_) => break false,
             }
@@ -284,11 +284,14 @@ impl Shared {
 
     /// The batch is applied. False when the process has given it up for the next one to write,
     /// which finds that out as well.
-    fn settle(&self, batch: &Batch) -> bool {
+    fn confirm(&self, batch: &Batch) -> bool {
         let written = batch.rows.iter().filter(|row| row.downloads > 0).map(|row| row.info_hash);
         // First, so that who reads a count from here on knows that it may have been read too early.
         self.verdicts.recent.note(written.collect(), batch.node != self.desk.lock().node);
-        batch.rows.iter().for_each(|row| self.verdicts.settle(&row.info_hash, row.downloads));
+        batch
+            .rows
+            .iter()
+            .for_each(|row| self.verdicts.confirm_written(&row.info_hash, row.downloads));
         let mut desk = self.desk.lock();
         if desk.stage == Stage::Closed {
             return false;
@@ -342,8 +345,8 @@ impl Shared {
     }
 }
 
-fn counted(owed: &Owed) -> Counted {
-    let Owed { info_hash, downloads, counts, active } = *owed;
+fn counted(torrent: &Unwritten) -> Counted {
+    let Unwritten { info_hash, downloads, counts, active } = *torrent;
     Counted {
         info_hash,
         downloads,

@@ -4,9 +4,9 @@
 //! not. Owns: which torrents the last batches held, so that whoever read a count finds out whether
 //! it can be taken as it stands. The order that makes this right: a reader takes a [`Mark`] before
 //! it asks; the writer calls [`RecentBatches::note`] when a batch is known to be applied and only
-//! then settles the books. Until it has, the books themselves know that a batch is under way; but
-//! not of those that an earlier process has left, so these are held here
-//! ([`RecentBatches::expect`]) until they are noted.
+//! then tells the swarms. Until it has, these know themselves that a batch is under way; but not of
+//! those that an earlier process has left, so these are held here ([`RecentBatches::expect`]) until
+//! they are noted.
 //!
 //! Limits: the last [`BATCHES_MAX`] batches. Who asked before those is told that any count may
 //! differ.

@@ -156,7 +156,8 @@ impl Verdicts {
         if let Some(newer) = cache.newer(hash, asked.at) {
             return Heard::Record(newer.clone());
         }
-        // Under the lock: what is written from here on is corrected in the cache by `settle`.
+        // Under the lock: what is written from here on is corrected in the cache by
+        // `confirm_written`.
         if !is_current() {
             return Heard::Again;
         }
@@ -175,17 +176,16 @@ impl Verdicts {
         self.shards.iter().for_each(|shard| shard.lock().forget_recalled());
     }
 
-    /// The books of a torrent are settled: `downloads` of it have been written. The cache is set
-    /// right before the torrent may go, as the next one to announce it takes the count from
-    /// there.
-    pub(super) fn settle(&self, hash: &InfoHash, downloads: u32) {
-        let written = self.store.settle(hash, downloads);
+    /// What was taken of a torrent is written, `downloads` among it. The cache is set right before
+    /// the torrent may go, as the next one to announce it takes the count from there.
+    pub(super) fn confirm_written(&self, hash: &InfoHash, downloads: u32) {
+        let written = self.store.confirm_written(hash, downloads);
         if downloads > 0
             && let Some(written) = written
         {
             self.shard(hash).recount(hash, written);
         }
-        self.store.forget_settled(hash);
+        self.store.forget_written(hash);
     }
 
     /// Whether anything is known of a torrent, so that a change of it matters.
@@ -244,7 +244,7 @@ mod tests {
 
     use super::*;
     use crate::ids::Event;
-    use crate::swarm::{Announcement, Chosen, Counts, Newcomer, Owed, Walk};
+    use crate::swarm::{Announcement, Chosen, Counts, Newcomer, Unwritten, Walk};
     use crate::tests::announcement::{self, open_at};
     use crate::tests::harness;
 
@@ -266,9 +266,9 @@ mod tests {
         database: BTreeMap<InfoHash, u32>,
         truth: BTreeMap<InfoHash, u32>,
         questions: Vec<Question>,
-        /// The batch that is being written: not committed, or committed, noted, and to be settled
-        /// row by row.
-        batch: Option<(Vec<Owed>, bool, bool)>,
+        /// The batch that is being written: not committed, or committed, noted, and to be
+        /// confirmed row by row.
+        batch: Option<(Vec<Unwritten>, bool, bool)>,
         peers: u32,
     }
 
@@ -364,15 +364,15 @@ mod tests {
         fn write_on(&mut self) {
             match &mut self.batch {
                 None => {
-                    let (mut walk, mut owed) = (Walk::default(), Vec::new());
-                    self.verdicts.store.take_owed(
+                    let (mut walk, mut taken) = (Walk::default(), Vec::new());
+                    self.verdicts.store.take_unwritten(
                         &mut walk,
                         self.now,
                         self.rng.usize(1..3),
-                        &mut owed,
+                        &mut taken,
                     );
-                    owed.sort_unstable_by_key(|owed| owed.info_hash);
-                    self.batch = (!owed.is_empty()).then_some((owed, false, false));
+                    taken.sort_unstable_by_key(|torrent: &Unwritten| torrent.info_hash);
+                    self.batch = (!taken.is_empty()).then_some((taken, false, false));
                 }
                 Some((rows, committed, _)) if !*committed => {
                     rows.iter().for_each(|row| {
@@ -387,7 +387,7 @@ mod tests {
                     *noted = true;
                 }
                 Some((rows, ..)) => match rows.pop() {
-                    Some(row) => self.verdicts.settle(&row.info_hash, row.downloads),
+                    Some(row) => self.verdicts.confirm_written(&row.info_hash, row.downloads),
                     None => self.batch = None,
                 },
             }
@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn downloads_never_dip_or_double_in_whatever_order_they_are_read_written_and_settled() {
+    fn downloads_never_dip_or_double_in_whatever_order_they_are_read_written_and_confirmed() {
         if let Some(seed) = std::env::var("ANNOUNCED_SEED").ok().and_then(|seed| seed.parse().ok())
         {
             return run(seed);

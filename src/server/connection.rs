@@ -17,8 +17,9 @@ use std::ops::ControlFlow;
 use mio::{Interest, Registry, Token};
 
 use crate::frontend::{Http, Output};
-use crate::server::conversation::{Conversation, Next};
+use crate::server::conversation::Conversation;
 use crate::server::deadline::Scheduled;
+use crate::server::phase::Next;
 use crate::server::stream::{Readiness, Stream};
 use crate::tracker::Round;
 
@@ -56,7 +57,8 @@ type Step = ControlFlow<Progress>;
 /// A conversation with its stream.
 pub struct Connection<S> {
     pub(in crate::server) stream: S,
-    pub(in crate::server) ip: IpAddr,
+    /// The address that it is counted under, where it is.
+    pub(in crate::server) counted: Option<IpAddr>,
     pub(in crate::server) conversation: Conversation,
     pub(in crate::server) scheduled: Scheduled,
     /// What the poll has been asked to tell; nothing before the stream first would have blocked.
@@ -72,10 +74,10 @@ pub struct Connection<S> {
 impl<S: Stream> Connection<S> {
     /// A connection just accepted. With deferred accept its request is there already, so the first
     /// read does not wait for an event.
-    pub fn new(stream: S, ip: IpAddr, conversation: Conversation) -> Connection<S> {
+    pub fn new(stream: S, counted: Option<IpAddr>, conversation: Conversation) -> Connection<S> {
         Connection {
             stream,
-            ip,
+            counted,
             conversation,
             scheduled: Scheduled::default(),
             registered: None,

@@ -24,7 +24,7 @@ use crate::server::deadline::Deadlines;
 use crate::server::per_address::PerAddress;
 use crate::server::slots::{SlotId, Slots};
 use crate::server::stream::{Readiness, Stream};
-use crate::tracker::Round;
+use crate::tracker::{Client, Round};
 use crate::wire::http::reply::REPLY_BYTES_MAX;
 
 /// Where the connections are, and how many there may be.
@@ -37,6 +37,15 @@ pub struct ConnectionSettings {
     pub per_address_max: usize,
     /// Room for answers; the largest must fit.
     pub output_bytes: usize,
+}
+
+/// A connection just accepted, beside its stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// The address at its other end, IPv4-mapped ones as IPv4.
+    pub ip: IpAddr,
+    /// Whether trusted proxies begin each connection with a preface where it came in.
+    pub proxy_protocol: bool,
 }
 
 /// Why a connection was not taken.
@@ -109,19 +118,27 @@ impl<S: Stream> Connections<S> {
     pub fn accept(
         &mut self,
         stream: S,
-        ip: IpAddr,
+        arrival: Arrival,
         round: &mut Round<'_>,
     ) -> Result<SlotId, (S, Refused)> {
         let Some(vacant) = self.slots.vacant() else { return Err((stream, Refused::Full)) };
-        if !self.per_address.admit(ip) {
+        let Arrival { ip, proxy_protocol } = arrival;
+        // A trusted proxy brings everybody.
+        let is_proxy = round.live.proxies.trusted.contain(ip);
+        if !is_proxy && !self.per_address.admit(ip) {
             return Err((stream, Refused::PerAddress));
         }
         let id = vacant.id();
         let SlotId { index: slot, generation } = id;
         let ticket = Ticket { worker: self.worker, slot, generation };
+        let client = Client { ip, is_known: true, ticket };
         let times = &round.live.connection_times;
-        let conversation = Conversation::new(ip, ticket, round.now, times);
-        vacant.insert(Connection::new(stream, ip, conversation));
+        let conversation = match proxy_protocol && is_proxy {
+            true => Conversation::behind_preface(client, round.now, times),
+            false => Conversation::new(client, round.now, times),
+        };
+        let counted = (!is_proxy).then_some(ip);
+        vacant.insert(Connection::new(stream, counted, conversation));
         self.gather(id, round);
         Ok(id)
     }
@@ -162,7 +179,8 @@ impl<S: Stream> Connections<S> {
         let Ticket { slot, generation, .. } = late.ticket();
         let id = SlotId { index: slot, generation };
         let Some(connection) = self.slots.find(id) else {
-            return round.scratch.counters.count(Counter::LateAnswer);
+            round.scratch.counters.count(Counter::LateAnswer);
+            return;
         };
         let mut out = Output::new(&mut self.buffers.output);
         connection.conversation.complete(late, &self.http, round, &mut out);
@@ -194,7 +212,9 @@ impl<S: Stream> Connections<S> {
 
     fn close(&mut self, id: SlotId, round: &mut Round<'_>) {
         let Some(connection) = self.slots.remove(id) else { return };
-        self.per_address.leave(connection.ip);
+        if let Some(ip) = connection.counted {
+            self.per_address.leave(ip);
+        }
         if connection.conversation.is_waiting() {
             round.scratch.counters.lower(Gauge::WaitingRequests);
         }

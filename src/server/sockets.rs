@@ -14,7 +14,7 @@ use std::thread;
 
 use mio::{Poll, Waker};
 
-use crate::config::{Config, ServerConfig};
+use crate::config::{Config, Listen, ServerConfig};
 use crate::registry::Wake;
 use crate::server::listener::{self, Listener, ListenerOptions};
 use crate::server::worker::WAKER;
@@ -103,13 +103,13 @@ type Listeners = (Vec<Vec<Listener>>, Vec<SocketAddr>);
 fn open_listeners(server: &ServerConfig, workers: usize) -> Result<Listeners, ListenError> {
     let mut listeners: Vec<Vec<Listener>> = (0..workers).map(|_| Vec::new()).collect();
     let mut addresses = Vec::new();
-    for configured in &server.listen {
-        let failed = |error| ListenError::Address(*configured, error);
-        listener::probe(&listener_options(server, *configured)).map_err(failed)?;
+    for listen in &server.listen {
+        let failed = |error| ListenError::Address(listen.address, error);
+        listener::probe(&listener_options(server, *listen)).map_err(failed)?;
     }
-    for configured in &server.listen {
-        let failed = |error| ListenError::Address(*configured, error);
-        let mut options = listener_options(server, *configured);
+    for listen in &server.listen {
+        let failed = |error| ListenError::Address(listen.address, error);
+        let mut options = listener_options(server, *listen);
         for own in &mut listeners {
             let listener = Listener::open(&options).map_err(failed)?;
             // Port 0 is chosen by the kernel for the first worker; the others share it.
@@ -121,13 +121,19 @@ fn open_listeners(server: &ServerConfig, workers: usize) -> Result<Listeners, Li
     Ok((listeners, addresses))
 }
 
-fn listener_options(server: &ServerConfig, configured: SocketAddr) -> ListenerOptions {
-    let address = listener::without_ipv6(configured).unwrap_or(configured);
+fn listener_options(server: &ServerConfig, listen: Listen) -> ListenerOptions {
+    let address = listener::without_ipv6(listen.address).unwrap_or(listen.address);
     // One IPv4 address beside `[::]` does not serve the others: only `0.0.0.0` takes all of IPv4
     // over.
     let all_of_ipv4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
-    let only_v6 = address.port() != 0 && server.listen.contains(&all_of_ipv4);
-    ListenerOptions { address, only_v6, backlog: i32::from(server.backlog) }
+    let only_v6 =
+        address.port() != 0 && server.listen.iter().any(|other| other.address == all_of_ipv4);
+    ListenerOptions {
+        address,
+        only_v6,
+        backlog: i32::from(server.backlog),
+        proxy_protocol: listen.proxy_protocol,
+    }
 }
 
 fn wake(poll: &Poll) -> io::Result<Wake> {
@@ -172,7 +178,8 @@ mod tests {
         let mut config = Config::default();
         let one_worker = 1_024 - PROCESS_DESCRIPTORS - 7 - 5;
         assert_eq!(connections_within(1_024, &config, 1), one_worker);
-        config.server.listen.push("127.0.0.1:80".parse().unwrap());
+        let more: SocketAddr = "127.0.0.1:80".parse().unwrap();
+        config.server.listen.push(more.into());
         let many_workers = (1_024 - PROCESS_DESCRIPTORS - 7 - 64 * 7) / 64;
         assert_eq!(connections_within(1_024, &config, 64), many_workers);
         assert_eq!(connections_within(256, &config, 64), 0, "not enough for the workers alone");

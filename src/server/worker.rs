@@ -12,7 +12,6 @@
 //! connections in all.
 
 use std::io::{self, ErrorKind};
-use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -25,7 +24,7 @@ use crate::frontend::{Http, LateAnswer};
 use crate::ids::{Millis, canonical};
 use crate::registry::Completion;
 use crate::registry::Mailboxes;
-use crate::server::connections::{ConnectionSettings, Connections, Refused};
+use crate::server::connections::{Arrival, ConnectionSettings, Connections, Refused};
 use crate::server::deadline::TICK_MS;
 use crate::server::listener::{Accepted, Listener, turn_away};
 use crate::server::slots::{OCCUPIED_MAX, SlotId};
@@ -251,7 +250,10 @@ impl Worker {
         for _ in 0..ACCEPTS_PER_ROUND_MAX {
             let Some(listener) = self.listeners.get_mut(position) else { return };
             match listener.accept(&self.shared.overloaded) {
-                Accepted::Connection(stream, peer) => self.take_in(stream, canonical(peer.ip())),
+                Accepted::Connection(stream, peer) => {
+                    let proxy_protocol = listener.proxy_protocol;
+                    self.take_in(stream, Arrival { ip: canonical(peer.ip()), proxy_protocol });
+                }
                 Accepted::TurnedAway => {
                     self.scratch.counters.count(Counter::TurnedAway);
                     self.note_crowd("out of file descriptors");
@@ -266,10 +268,10 @@ impl Worker {
         self.listening.push(position);
     }
 
-    fn take_in(&mut self, stream: TcpStream, ip: IpAddr) {
+    fn take_in(&mut self, stream: TcpStream, arrival: Arrival) {
         self.scratch.counters.count(Counter::Accepted);
         let (connections, mut round) = self.lend();
-        let Err((stream, why)) = connections.accept(stream, ip, &mut round) else { return };
+        let Err((stream, why)) = connections.accept(stream, arrival, &mut round) else { return };
         self.scratch.counters.count(Counter::TurnedAway);
         if why == Refused::Full {
             self.note_crowd("as many connections as connections_max allows");

@@ -1,7 +1,7 @@
 //! What is said to a store, and what it says.
 //!
-//! Owns: the values of an announce on both sides of `Store::announce`. They are small and `Copy`, and
-//! an [`Announcement`] borrows nothing, so that a request that waits can keep it.
+//! Owns: the values of an announce on both sides of `Store::announce`. They are small and `Copy`,
+//! and an [`Announcement`] borrows nothing, so that a request that waits can keep it.
 //!
 //! Never: has logic.
 

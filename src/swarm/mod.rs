@@ -5,26 +5,25 @@
 //! and copies the chosen ones out. A re-announce allocates nothing and writes to no memory that
 //! other shards share.
 //!
-//! Never: reads a clock, has randomness of its own, logs, or knows of requests and answers: the time
-//! and the random numbers are arguments.
+//! Never: reads a clock, has randomness of its own, logs, or knows of requests and answers: the
+//! time and the random numbers are arguments.
 //!
-//! Limits: those of `config::SwarmLimits`, an argument too, as they may change. Past a cap a peer is
-//! answered, but not stored. An empty torrent is forgotten as soon as the database has what was
+//! Limits: those of `config::SwarmLimits`, an argument too, as they may change. Past a cap a peer
+//! is answered, but not stored. An empty torrent is forgotten as soon as the database has what was
 //! counted of it; at once where there is none.
 //!
 //! From the outside in: `announcement` (what is said, and what is answered), `store` (the locks and
 //! the way of an announce), `shard` (the torrents of one lock), `torrent` (one swarm, one cache
 //! line), `peers` (one family: few or many), `table` (many: linear hashing), `run` (few: dense
 //! bytes), `state` (two bytes a peer); `select` and `chosen` (the answer); `sweep` (expiry), `walk`
-//! (over all torrents); `books` (what the database says of a torrent and is to be told) and `owed`
-//! (telling it).
+//! (over all torrents); `registration` (what the database says of a torrent and is to be told) and
+//! `unwritten` (telling it).
 
 mod announcement;
-mod books;
 mod chosen;
-mod owed;
 mod peers;
 mod population;
+mod registration;
 mod room;
 mod rules;
 mod run;
@@ -35,12 +34,13 @@ mod store;
 mod sweep;
 mod table;
 mod torrent;
+mod unwritten;
 mod walk;
 
 pub use self::announcement::{Announced, Announcement, Counts, Moment, Newcomer};
 pub use self::chosen::{Chosen, PEERS_MAX};
-pub use self::owed::Owed;
 pub use self::population::Totals;
 pub use self::store::{Store, StoreSettings};
 pub use self::sweep::Sweep;
+pub use self::unwritten::Unwritten;
 pub use self::walk::Walk;

@@ -6,9 +6,9 @@
 //!
 //! Limits: a unit of age is 2^14 ms, 16 s, whatever the lifetime of peers, so that it may change
 //! while they live. A stamp is one shift, and a peer is kept at most two units too long, never too
-//! short. Twelve bits hold 4096 units. A peer that a sweep has just missed, then a pause of a little
-//! less than a lifetime (longer ones clear the swarms), then a whole round: 2 + 3/64 lifetimes are
-//! still told from a fresh peer.
+//! short. Twelve bits hold 4096 units. A peer that a sweep has just missed, then a pause of a
+//! little less than a lifetime (longer ones clear the swarms), then a whole round: 2 + 3/64
+//! lifetimes are still told from a fresh peer.
 
 use crate::bounds::LIFETIME_MS_MAX;
 use crate::ids::{Crypto, Millis};

@@ -2,10 +2,10 @@
 //!
 //! Owns: which shard a torrent is in, what happens in which order under its lock, and that the
 //! population is counted with every change. A torrent without peers is forgotten when nothing is
-//! owed of it.
+//! to be written of it.
 //!
-//! Never: takes a second lock under one, but for what the closure given to [`Store::learn`] takes; or
-//! frees under a lock what a large swarm owned.
+//! Never: takes a second lock under one, but for what the closure given to [`Store::learn`] takes;
+//! or frees under a lock what a large swarm owned.
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -73,8 +73,8 @@ impl Store {
         }
     }
 
-    /// Stores what a peer announces for a torrent that has a swarm and is served, and puts peers for
-    /// it into `chosen`. Where there is none, whether one may begin is not known here:
+    /// Stores what a peer announces for a torrent that has a swarm and is served, and puts peers
+    /// for it into `chosen`. Where there is none, whether one may begin is not known here:
     /// [`Store::enter`] goes on then.
     pub fn announce(
         &self,
@@ -86,11 +86,11 @@ impl Store {
         let hash = self.rules.torrent_hash(&announce.info_hash);
         let mut shard = self.lock(hash);
         let Some(at) = shard.find(hash, &announce.info_hash) else { return Announced::Absent };
-        let books = &mut shard.torrent_mut(at).books;
-        if !moment.served.contains(books.listing()) {
+        let registration = &mut shard.torrent_mut(at).registration;
+        if !moment.served.contains(registration.listing()) {
             return Announced::Absent;
         }
-        if books.take_stale(moment.now) {
+        if registration.take_stale(moment.now) {
             return Announced::Stale;
         }
         let (asker, draw) = (Asker { announce, moment }, Draw { rng, chosen });
@@ -110,7 +110,7 @@ impl Store {
         let hash = self.rules.torrent_hash(&announce.info_hash);
         let mut shard = self.lock(hash);
         match shard.find(hash, &announce.info_hash) {
-            Some(at) if shard.torrent(at).books.listing() == Listing::Banned => None,
+            Some(at) if shard.torrent(at).registration.listing() == Listing::Banned => None,
             Some(at) => {
                 let (asker, draw) = (Asker { announce, moment }, Draw { rng, chosen });
                 Some(self.serve(&mut shard, at, &asker, draw))
@@ -130,7 +130,7 @@ impl Store {
             return self.leave(shard, at, announce);
         }
         let torrent = shard.torrent_mut(at);
-        torrent.books.note_activity(asker.moment.now);
+        torrent.registration.note_activity(asker.moment.now);
         let place = self.update(torrent, asker);
         torrent.choose(place, Want::of(announce), rng, chosen);
         torrent.counts()
@@ -147,7 +147,7 @@ impl Store {
     pub fn listing(&self, info_hash: &InfoHash) -> Option<Listing> {
         let hash = self.rules.torrent_hash(info_hash);
         let shard = self.lock(hash);
-        shard.find(hash, info_hash).map(|at| shard.torrent(at).books.listing())
+        shard.find(hash, info_hash).map(|at| shard.torrent(at).registration.listing())
     }
 
     /// Takes note of what the database says of a torrent that is not banned, whatever it said
@@ -161,13 +161,13 @@ impl Store {
         let hash = self.rules.torrent_hash(info_hash);
         let mut shard = self.lock(hash);
         if let Some(at) = shard.find(hash, info_hash) {
-            shard.torrent_mut(at).books.learn(verdict, count_is_current);
+            shard.torrent_mut(at).registration.learn(verdict, count_is_current);
             self.forget_if_disposable(&mut shard, at);
         }
     }
 
-    /// Takes note that a torrent is banned: lets all its peers go, and nobody in until it is learned
-    /// otherwise. What was counted of it is still written.
+    /// Takes note that a torrent is banned: lets all its peers go, and nobody in until it is
+    /// learned otherwise. What was counted of it is still written.
     pub fn ban(&self, info_hash: &InfoHash) {
         let hash = self.rules.torrent_hash(info_hash);
         let mut shard = self.lock(hash);
@@ -271,7 +271,7 @@ impl Store {
     }
 
     /// Takes the asker out of its torrent, and the torrent out of the store when that was the last
-    /// peer and nothing is owed.
+    /// peer and nothing is to be written.
     fn leave(&self, shard: &mut Shard, at: usize, announce: &Announcement) -> Counts {
         let torrent = shard.torrent_mut(at);
         let left = torrent.leave(&announce.peer, Class::of(announce.seeder), &self.rules);

@@ -51,8 +51,8 @@ pub struct Sweep {
     done: u64,
     /// The most work that a round would have been since this one began.
     round_units: u64,
-    /// What the round takes, whatever becomes of the lifetime meanwhile: a shorter one must not have
-    /// all of it done at once.
+    /// What the round takes, whatever becomes of the lifetime meanwhile: a shorter one must not
+    /// have all of it done at once.
     round_ms: u64,
 }
 
@@ -160,7 +160,7 @@ impl Store {
         HOLD_UNITS - budget + 1
     }
 
-    /// Lets all peers of a shard go, and all torrents whose books are settled.
+    /// Lets all peers of a shard go, and all torrents of which nothing is to be written.
     fn clear(&self, shard: usize) {
         let (mut peers_gone, mut torrents_gone) = (PeerCounts::default(), 0);
         let mut shard = self.shards[shard].0.lock();

@@ -5,7 +5,7 @@
 //! leecher reports `completed`, once for as long as the peer is known.
 //!
 //! Never: decides who is let in (the cap is its caller's), or is kept without a peer longer than
-//! its books owe something to the database.
+//! something of it is to be written to the database.
 //!
 //! Limits: one cache line, so that a torrent costs one miss and 64 bytes; a torrent of one or two
 //! IPv4 peers without ids costs nothing beside it. Swarms of IPv6 peers are rarer and lie in an
@@ -16,10 +16,10 @@ use std::mem;
 use crate::ids::{Event, Family, INFO_HASH_BYTES, InfoHash, PeerAddr};
 use crate::listing::Verdict;
 use crate::swarm::announcement::{Announcement, Counts};
-use crate::swarm::books::Books;
 use crate::swarm::chosen::Chosen;
 use crate::swarm::peers::{Peers, Place, Progress};
 use crate::swarm::population::{Kind, PeerCounts};
+use crate::swarm::registration::Registration;
 use crate::swarm::rules::Rules;
 use crate::swarm::run::{Class, Peer, SLOT_V4, SLOT_V6, slot};
 use crate::swarm::select::{self, Want};
@@ -31,7 +31,7 @@ pub(super) struct Torrent {
     /// Which torrent.
     pub(super) info_hash: InfoHash,
     /// What the database says of it, and is to be told.
-    pub(super) books: Books,
+    pub(super) registration: Registration,
     v4: Peers<SLOT_V4>,
     v6: Option<Box<Peers<SLOT_V6>>>,
 }
@@ -58,7 +58,12 @@ impl Torrent {
 
     /// A torrent without peers: one must follow at once.
     pub(super) fn new(info_hash: InfoHash, verdict: Verdict) -> Torrent {
-        Torrent { info_hash, books: Books::new(verdict), v4: Peers::default(), v6: None }
+        Torrent {
+            info_hash,
+            registration: Registration::new(verdict),
+            v4: Peers::default(),
+            v6: None,
+        }
     }
 
     /// All peers, of both families.
@@ -80,20 +85,20 @@ impl Torrent {
 
     /// Whether nothing would be lost with it.
     pub(super) fn is_disposable(&self) -> bool {
-        self.len() == 0 && !self.books.owes()
+        self.len() == 0 && !self.registration.has_unwritten()
     }
 
     /// The torrent is banned: lets all peers go. What is given back is to be dropped outside the
     /// lock.
     pub(super) fn ban(&mut self) -> Torrent {
-        self.books.ban();
+        self.registration.ban();
         self.vacate()
     }
 
     /// Lets all peers go; see [`Torrent::ban`].
     pub(super) fn vacate(&mut self) -> Torrent {
         if self.len() > 0 {
-            self.books.note_change(false);
+            self.registration.note_change(false);
         }
         let (v4, v6) = (mem::take(&mut self.v4), self.v6.take());
         Torrent { v4, v6, ..Torrent::new(self.info_hash, Verdict::NO_LIST) }
@@ -109,7 +114,7 @@ impl Torrent {
         Counts {
             complete: count(Class::Seeder),
             incomplete: count(Class::Leecher),
-            downloaded: self.books.downloaded(),
+            downloaded: self.registration.downloaded(),
         }
     }
 
@@ -121,10 +126,10 @@ impl Torrent {
         rules: &Rules,
     ) -> Option<Rewritten> {
         let news = News { announce, now, rules };
-        let books = &mut self.books;
+        let registration = &mut self.registration;
         let rewritten = match (&announce.peer, &mut self.v6) {
-            (PeerAddr::V4(wire), _) => news.rewrite(&mut self.v4, &padded(wire), books),
-            (PeerAddr::V6(wire), Some(v6)) => news.rewrite(v6, &padded(wire), books),
+            (PeerAddr::V4(wire), _) => news.rewrite(&mut self.v4, &padded(wire), registration),
+            (PeerAddr::V6(wire), Some(v6)) => news.rewrite(v6, &padded(wire), registration),
             (PeerAddr::V6(_), None) => None,
         };
         self.check_after_change(rules);
@@ -149,7 +154,7 @@ impl Torrent {
         };
         self.fit();
         if place.is_some() {
-            self.books.note_change(true);
+            self.registration.note_change(true);
         }
         self.check_after_change(rules);
         place
@@ -179,7 +184,7 @@ impl Torrent {
         };
         self.fit();
         if left.is_some() {
-            self.books.note_change(true);
+            self.registration.note_change(true);
         }
         self.check_after_change(rules);
         left
@@ -197,7 +202,7 @@ impl Torrent {
         let peers = self.len();
         let rest = self.expire_families(rest, budget, expiry, rules);
         if self.len() < peers {
-            self.books.note_change(false);
+            self.registration.note_change(false);
         }
         self.fit();
         self.check_after_change(rules);
@@ -276,7 +281,7 @@ impl News<'_> {
         &self,
         peers: &mut Peers<SLOT>,
         key: &[u8; SLOT],
-        books: &mut Books,
+        registration: &mut Registration,
     ) -> Option<Rewritten> {
         let class = Class::of(self.announce.seeder);
         let before = peers.find(key, class, self.rules)?;
@@ -287,9 +292,9 @@ impl News<'_> {
         let place = peers.write(before, class, &peer, self.rules);
         let has_changed_class = place.class != before.class;
         if is_completed {
-            books.count_download();
+            registration.count_download();
         } else if has_changed_class {
-            books.note_change(true);
+            registration.note_change(true);
         }
         Some(Rewritten { place, has_changed_class })
     }

@@ -15,7 +15,8 @@ use crate::swarm::announcement::Counts;
 use crate::swarm::store::{SHARDS, Store};
 use crate::swarm::torrent::Torrent;
 
-/// Torrents visited under one lock: a cache line each, some 20 us when none of them is in the cache.
+/// Torrents visited under one lock: a cache line each, some 20 us when none of them is in the
+/// cache.
 const HOLD_TORRENTS: usize = 1024;
 
 /// Where a walk over all torrents has come.

@@ -1,7 +1,7 @@
 //! What tests announce to a store.
 //!
-//! Owns: the one announcement that others are made of by struct update, the moment of an announce in
-//! open mode, and the limits that usually hold then.
+//! Owns: the one announcement that others are made of by struct update, the moment of an announce
+//! in open mode, and the limits that usually hold then.
 
 use crate::config::SwarmLimits;
 use crate::ids::{Crypto, Event, InfoHash, Millis, PeerAddr, PeerId};

@@ -3,6 +3,7 @@
 //! Time is an argument, randomness follows from [`SEED`] or the caller's, and the registry is the
 //! caller's or the `memory` one, so that the same input has the same answer.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::counters::Counters;
 use crate::frontend::{FullScrape, Http};
 #[cfg(test)]
 use crate::ids::InfoHash;
-use crate::ids::Millis;
+use crate::ids::{Millis, Ticket};
 #[cfg(test)]
 use crate::listing::{Listing, Verdict};
 use crate::registry::{self, Completion, Mailboxes, PoolSettings, Registry, Wake};
@@ -20,7 +21,7 @@ use crate::swarm::{Announcement, Chosen, Newcomer};
 use crate::swarm::{Store, StoreSettings};
 #[cfg(test)]
 use crate::tests::announcement::{self, open_at};
-use crate::tracker::{Round, Scratch, Tracker};
+use crate::tracker::{Client, Round, Scratch, Tracker};
 
 /// Makes every choice where the caller has no seed of its own.
 pub const SEED: u64 = 7;
@@ -74,6 +75,11 @@ pub fn registry_settings() -> registry::RegistrySettings {
         state_file: None,
         clock: Arc::new(|| Millis(0)),
     }
+}
+
+/// Who asks from an address.
+pub fn client(ip: IpAddr) -> Client {
+    Client { ip, is_known: true, ticket: Ticket { worker: 0, slot: 0, generation: 0 } }
 }
 
 /// A tracker that knows every torrent and has no peers.

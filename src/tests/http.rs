@@ -279,7 +279,7 @@ const TARGETS: &[(&[u8], Route<'_>)] = &[
     (b"/scrape.php", Route::Scrape(b"")),
     (b"/announce/scrape?a=1", Route::Scrape(b"a=1")),
     (b"/scrape/", Route::Scrape(b"")),
-    (b"/scrape/0123456789abcdef?a=1#x", Route::Scrape(b"a=1")),
+    (b"/scrape/0123456789abcdef?a=1#x", Route::Scrape(b"a=1#x")),
     (b"/scrape.php/0123456789abcdef", Route::Scrape(b"")),
     (b"/announce/scrape/0123456789abcdef", Route::Scrape(b"")),
     (b"/scrape/announce/0123456789abcdef", Route::Announce(b"")),

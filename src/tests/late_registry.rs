@@ -357,8 +357,8 @@ fn a_database_that_fails_is_told_at_once_and_until_it_answers_again_nobody_waits
     }
 }
 
-/// Sends a request again and again; the last time the verdict is past its time, and the database has
-/// been asked.
+/// Sends a request again and again; the last time the verdict is past its time, and the database
+/// has been asked.
 fn send_until_asked(peer: &mut Peer, target: &str, database: &Database) {
     let end = Instant::now() + PATIENCE;
     peer.send(&[target]);

@@ -289,11 +289,11 @@ impl Run {
         self.store.ban(info_hash);
         let (mut walk, mut taken) = (Walk::default(), Vec::new());
         while !walk.is_over() {
-            self.store.take_owed(&mut walk, self.now, usize::MAX, &mut taken);
+            self.store.take_unwritten(&mut walk, self.now, usize::MAX, &mut taken);
         }
-        for owed in &taken {
-            self.store.settle(&owed.info_hash, owed.downloads);
-            self.store.forget_settled(&owed.info_hash);
+        for torrent in &taken {
+            self.store.confirm_written(&torrent.info_hash, torrent.downloads);
+            self.store.forget_written(&torrent.info_hash);
         }
         self.model.remove(info_hash);
     }

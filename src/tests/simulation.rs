@@ -20,7 +20,7 @@ use crate::ids::{InfoHash, Millis};
 use crate::listing::{Listing, Record};
 use crate::registry::database::DatabaseError;
 use crate::registry::{self, Backend, Databases, Mailboxes, OpenBackend, Registry, Wake};
-use crate::server::{ConnectionSettings, Connections, Readiness, SlotId};
+use crate::server::{Arrival, ConnectionSettings, Connections, Readiness, SlotId};
 use crate::tests::harness::{self, policy};
 use crate::tests::paper_ledger;
 use crate::tests::simulated_stream::{SimulatedPeer, SimulatedStream, pair};
@@ -155,8 +155,9 @@ impl Simulation {
     fn connect(&mut self) {
         let (stream, peer) = pair();
         let ip = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+        let arrival = Arrival { ip, proxy_protocol: false };
         let (connections, mut round) = self.lend();
-        let Ok(slot) = connections.accept(stream, ip, &mut round) else { return };
+        let Ok(slot) = connections.accept(stream, arrival, &mut round) else { return };
         self.torrents += 1;
         let mut torrent = InfoHash([self.rng.u8(..); 20]);
         torrent.0[1..5].copy_from_slice(&self.torrents.to_be_bytes());

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use crate::config::{Mode, Networks, Policy};
 use crate::frontend::{Http, Output};
-use crate::ids::{Millis, Ticket};
+use crate::ids::Millis;
 use crate::server::Conversation;
 use crate::swarm::Sweep;
 use crate::tests::harness::{self, REQUEST_BYTES_MAX, TIMES, policy};
@@ -41,7 +41,7 @@ impl Site {
 
     pub(super) fn connect(&self, from: &str) -> Conversation {
         let ip: IpAddr = from.parse().unwrap();
-        Conversation::new(ip, Ticket { worker: 0, slot: 0, generation: 0 }, self.now, &TIMES)
+        Conversation::new(harness::client(ip), self.now, &TIMES)
     }
 
     /// Everything that is sent when `work` is done to a conversation.

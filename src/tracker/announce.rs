@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{Live, Mode, Policy};
+use crate::config::{Live, Mode};
 use crate::counters::Counter;
 use crate::ids::{Crypto, PeerAddr, Ticket};
 use crate::listing::{self, Listing, Verdict};
@@ -47,7 +47,7 @@ impl Tracker {
     /// Answers one announce.
     #[inline]
     pub fn announce(&self, announce: &Announce, client: Client, round: &mut Round<'_>) -> Outcome {
-        let announcement = apply_policy(announce, client, &round.live.policy);
+        let announcement = apply_policy(announce, client, round.live);
         match self.store.announce(
             &announcement,
             moment(round),
@@ -81,8 +81,7 @@ impl Tracker {
             return self.refuse_banned(announcement);
         }
         if !served_listings(round.live).contains(verdict.listing) {
-            let retry_s = round.live.policy.unregistered_interval_s;
-            return Outcome::Refused(Failure::NotRegistered { retry_s }, None);
+            return Outcome::Refused(Failure::NotRegistered, None);
         }
         let newcomer = Newcomer { announce: announcement, verdict };
         match self.store.enter(
@@ -162,8 +161,12 @@ impl Tracker {
     }
 }
 
-fn apply_policy(announce: &Announce, client: Client, policy: &Policy) -> Announcement {
-    let ip = address::of_announcer(&policy.ip_parameter, client.ip, announce.ip);
+fn apply_policy(announce: &Announce, client: Client, live: &Live) -> Announcement {
+    let policy = &live.policy;
+    let ip = match announce.ip {
+        None => client.ip,
+        Some(asked) => address::of_announcer(live, client, asked),
+    };
     let numwant = match announce.numwant {
         None => policy.numwant_default,
         Some(wanted) => u16::try_from(wanted).unwrap_or(u16::MAX).min(policy.numwant_max),
@@ -175,7 +178,7 @@ fn apply_policy(announce: &Announce, client: Client, policy: &Policy) -> Announc
         seeder: announce.seeder,
         event: announce.event,
         crypto: announce.crypto,
-        listening: announce.listening(),
+        listening: announce.listening() && client.is_known,
         numwant: usize::from(numwant),
         want_ids: !announce.compact && !announce.no_peer_id,
         want_crypto_flags: announce.crypto != Crypto::None && policy.crypto_flags,

@@ -98,16 +98,25 @@ impl<'b> AnnounceQuery<'b> {
     /// Picks the fields out of a query; cannot fail. Without an `info_hash` it is read again with
     /// `?` separating as well.
     pub fn parse(query: &'b [u8]) -> AnnounceQuery<'b> {
-        let fields = AnnounceQuery::pick(pairs(query));
-        match fields.info_hash {
-            Some(_) => fields,
-            None => pairs_behind_question_marks(query).map_or(fields, AnnounceQuery::pick),
+        let mut fields = AnnounceQuery::default();
+        fields.pick(pairs(query));
+        if fields.info_hash.is_none() {
+            fields.pick_behind_question_marks(query);
+        }
+        fields
+    }
+
+    #[cold]
+    fn pick_behind_question_marks(&mut self, query: &'b [u8]) {
+        if let Some(pairs) = pairs_behind_question_marks(query) {
+            *self = AnnounceQuery::default();
+            self.pick(pairs);
         }
     }
 
     #[inline]
-    fn pick(pairs: impl Iterator<Item = &'b [u8]>) -> AnnounceQuery<'b> {
-        let mut fields = AnnounceQuery::default();
+    fn pick(&mut self, pairs: impl Iterator<Item = &'b [u8]>) {
+        let fields = self;
         for pair in pairs {
             // As many letters as tell the known keys apart: then one comparison is enough.
             let (field, value) = match pair {
@@ -131,7 +140,6 @@ impl<'b> AnnounceQuery<'b> {
                 *field = value;
             }
         }
-        fields
     }
 
     /// The values behind the fields, or the first of failures #1 to #4, in the order of their
@@ -148,7 +156,8 @@ impl<'b> AnnounceQuery<'b> {
         Ok(Announce {
             info_hash: InfoHash(decode_exact(info_hash).ok_or(Failure::InfoHashLength)?),
             peer_id: PeerId(decode_exact(peer_id).ok_or(Failure::PeerIdLength)?),
-            port: decode_port(self.cryptoport.unwrap_or(port))?,
+            port: decode_port(self.cryptoport.unwrap_or(port))
+                .ok_or_else(|| port_failure(self.cryptoport.unwrap_or(port)))?,
             seeder: decode_exact(left) == Some(*b"0"),
             event: self.event.map_or(Event::Update, decode_event),
             numwant: self
@@ -179,12 +188,13 @@ fn is_one(field: Option<&[u8]>) -> bool {
     field.and_then(decode_exact) == Some(*b"1")
 }
 
-fn decode_port(value: &[u8]) -> Result<u16, Failure> {
-    match decode_decimal(value).and_then(|port| u16::try_from(port).ok()) {
-        Some(0) => Err(Failure::PortZero),
-        Some(port) => Ok(port),
-        None => Err(Failure::PortInvalid),
-    }
+fn decode_port(value: &[u8]) -> Option<u16> {
+    decode_decimal(value).and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0)
+}
+
+#[cold]
+fn port_failure(value: &[u8]) -> Failure {
+    if decode_decimal(value) == Some(0) { Failure::PortZero } else { Failure::PortInvalid }
 }
 
 /// Any case; what is not one of the three is a regular update: empty, `empty`, `none`, and `paused`

@@ -29,48 +29,55 @@ impl Hashes {
     /// [`Failure::MissingField`] when there is none, but something that was meant to be one
     /// (`?infohash=…`): 70 MB of full scrape are not what was asked for.
     pub fn parse(query: &[u8]) -> Result<Option<Hashes>, Failure> {
-        if let Some(hashes) = Hashes::pick(pairs(query))? {
-            return Ok(Some(hashes));
+        let mut hashes = Hashes(ArrayVec::new());
+        hashes.pick(pairs(query))?;
+        if hashes.0.is_empty() {
+            return hashes.or_all(query);
         }
-        match pairs_behind_question_marks(query) {
-            Some(pairs) => Hashes::pick_or_all(pairs),
-            None => Hashes::pick_or_all(pairs(query)),
-        }
+        Ok(Some(hashes))
     }
 
-    /// None when nothing looks as if a hash was meant.
-    fn pick_or_all<'q>(
-        pairs: impl Iterator<Item = &'q [u8]> + Clone,
-    ) -> Result<Option<Hashes>, Failure> {
-        if let Some(hashes) = Hashes::pick(pairs.clone())? {
-            return Ok(Some(hashes));
+    #[cold]
+    fn or_all(mut self, query: &[u8]) -> Result<Option<Hashes>, Failure> {
+        if let Some(pairs) = pairs_behind_question_marks(query) {
+            self.pick(pairs)?;
         }
-        for pair in pairs {
-            if is_meant_as_hash(pair) {
-                return Err(Failure::MissingField(Field::InfoHash));
+        let separators = |byte: &u8| matches!(byte, b'&' | b'?');
+        match self.0.is_empty() {
+            false => Ok(Some(self)),
+            true if query.split(separators).any(is_meant_as_hash) => {
+                Err(Failure::MissingField(Field::InfoHash))
             }
+            true => Ok(None),
         }
-        Ok(None)
     }
 
-    fn pick<'q>(pairs: impl Iterator<Item = &'q [u8]>) -> Result<Option<Hashes>, Failure> {
-        let mut hashes: ArrayVec<InfoHash, HASHES_PER_SCRAPE_MAX> = ArrayVec::new();
+    fn pick<'q>(&mut self, pairs: impl Iterator<Item = &'q [u8]>) -> Result<(), Failure> {
+        let hashes = &mut self.0;
         for value in pairs.filter_map(|pair| value_of(pair, b"info_hash")) {
             if hashes.is_full() {
                 break;
             }
-            let hash = InfoHash(decode_exact(value).ok_or(Failure::InfoHashLength)?);
+            let hash = decode_exact(value).or_else(|| decode_before_fragment(value));
+            let hash = InfoHash(hash.ok_or(Failure::InfoHashLength)?);
             if let Err(place) = hashes.binary_search(&hash) {
                 hashes.insert(place, hash);
             }
         }
-        Ok(if hashes.is_empty() { None } else { Some(Hashes(hashes)) })
+        Ok(())
     }
 
     /// The hashes, ascending.
     pub fn as_slice(&self) -> &[InfoHash] {
         &self.0
     }
+}
+
+/// As [`decode_exact`], for a value with a fragment behind it: `#` is a byte of a hash unless the
+/// hash is too long with it.
+#[cold]
+fn decode_before_fragment(value: &[u8]) -> Option<[u8; 20]> {
+    split_once(value, b'#').and_then(|(hash, _)| decode_exact(hash))
 }
 
 /// Whether a pair that is no `info_hash` was meant to be one: `hash` is in its key (`infohash`,
@@ -163,6 +170,18 @@ mod tests {
             Ok(vec![InfoHash(*b"aaaaaaaaaaaaaaaaaaa?")])
         );
         assert_eq!(found("passkey=K?info_hash=short"), Err(Failure::InfoHashLength));
+    }
+
+    #[test]
+    fn a_fragment_behind_a_hash_is_cut_off() {
+        let found = |query: &str| {
+            Hashes::parse(query.as_bytes()).map(|found| found.unwrap().as_slice().to_vec())
+        };
+        assert_eq!(found("info_hash=aaaaaaaaaaaaaaaaaaaa#x#y"), Ok(hashes([b'a'])));
+        assert_eq!(found("info_hash=%61aaaaaaaaaaaaaaaaaaa#%"), Ok(hashes([b'a'])));
+        let raw = Ok(vec![InfoHash(*b"aaaaaaaaaaaaaaaaaa#x")]);
+        assert_eq!(found("info_hash=aaaaaaaaaaaaaaaaaa#x"), raw, "a byte like others");
+        assert_eq!(found("info_hash=aaaaaaaaaaaa#x"), Err(Failure::InfoHashLength));
     }
 
     #[test]

@@ -181,7 +181,7 @@ mod tests {
         /// Asks and waits for the body.
         fn request(&self, last: u8, now: Millis) -> Option<LargeBody> {
             let ticket = Ticket { worker: 0, slot: last.into(), generation: 0 };
-            let client = Client { ip: [192, 0, 2, last].into(), ticket };
+            let client = Client { ip: [192, 0, 2, last].into(), is_known: true, ticket };
             match self.full_scrape.request(client, false, &self.policy, now) {
                 Told::Ready(body) => Some(body),
                 Told::Wait => {

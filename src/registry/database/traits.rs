@@ -71,7 +71,7 @@ pub trait Backend: Send {
     fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, DatabaseError>;
 }
 
-/// Everything else; the thread that keeps the books has one, and the `torrent` command.
+/// Everything else; the thread that writes counters has one, and the `torrent` command.
 pub trait Ledger: Send {
     /// Listed torrents, banned ones included, with hashes above `after`, ascending, `limit` at
     /// most. Fewer than `limit` are the last.

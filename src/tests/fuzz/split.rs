@@ -12,7 +12,7 @@ use mio::Poll;
 
 use crate::config::Policy;
 use crate::ids::Millis;
-use crate::server::{ConnectionSettings, Connections};
+use crate::server::{Arrival, ConnectionSettings, Connections};
 use crate::swarm::Totals;
 use crate::tests::harness::{self, REQUEST_BYTES_MAX, SEED};
 use crate::tests::simulated_stream::pair;
@@ -101,8 +101,9 @@ impl Case {
         let watched = poll.registry().try_clone().unwrap();
         let mut connections = Connections::new(&settings, Arc::clone(&site.http), watched);
         let (stream, peer) = pair();
+        let arrival = Arrival { ip: self.ip, proxy_protocol: false };
         let mut round = site.round(NOW, &mut scratch);
-        let Ok(slot) = connections.accept(stream, self.ip, &mut round) else {
+        let Ok(slot) = connections.accept(stream, arrival, &mut round) else {
             panic!("there is room for one connection")
         };
         let mut turn = |round: &mut Round<'_>| {

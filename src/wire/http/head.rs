@@ -41,6 +41,8 @@ pub struct Head<'b> {
     pub proxied: bool,
     /// An answer may be gzipped.
     pub accepts_gzip: bool,
+    /// All bytes of the request, for who looks for a header that nobody else needs.
+    pub bytes: &'b [u8],
 }
 
 /// The request line of a head.
@@ -56,19 +58,24 @@ impl<'b> Head<'b> {
         let mut notes = Notes::default();
         headers.iter().for_each(|header| notes.take(header.name, header.value));
         Head {
-            method: match line.method {
-                b"GET" => Method::Get,
-                b"HEAD" => Method::Head,
-                b"OPTIONS" => Method::Options,
-                _ => Method::Other,
-            },
+            method: if line.method == b"GET" { Method::Get } else { rare_method(line.method) },
             target: line.target,
             http10: line.http10,
             keep_alive: !notes.close && (notes.keep_alive || !line.http10),
             has_body: notes.has_body,
             proxied: notes.proxied,
             accepts_gzip: notes.gzip.or(notes.any_coding).unwrap_or(false),
+            bytes: b"",
         }
+    }
+}
+
+#[cold]
+fn rare_method(method: &[u8]) -> Method {
+    match method {
+        b"HEAD" => Method::Head,
+        b"OPTIONS" => Method::Options,
+        _ => Method::Other,
     }
 }
 

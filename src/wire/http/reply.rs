@@ -131,6 +131,17 @@ pub enum Peers<'a> {
     },
 }
 
+/// A refusal.
+#[derive(Clone, Copy, Debug)]
+pub struct FailureReply<'a> {
+    /// Why.
+    pub failure: Failure,
+    /// The operator's words on a ban, cut after [`TEXT_BYTES_MAX`] bytes.
+    pub reason: Option<&'a [u8]>,
+    /// When to come back after [`Failure::NotRegistered`], in seconds: a setting.
+    pub unregistered_s: u32,
+}
+
 /// Writes the answer to an announce into `out`; returns its bytes, head included.
 ///
 /// # Errors
@@ -234,17 +245,13 @@ fn write_ipv4(body: &mut Writer<'_>, ip: Ipv4Addr) {
     body.bytes(&text[..bytes - 1]);
 }
 
-/// Writes a failure into `out`; returns its bytes, head included. The operator's `reason` belongs
-/// to a ban and is cut after [`TEXT_BYTES_MAX`] bytes.
+/// Writes a failure into `out`; returns its bytes, head included.
 ///
 /// # Errors
 /// [`Full`] when `out` is too small; [`FAILURE_BYTES_MAX`] bytes are enough.
-pub fn failure(
-    failure: Failure,
-    reason: Option<&[u8]>,
-    framing: Framing,
-    out: &mut [u8],
-) -> Result<usize, Full> {
+pub fn failure(reply: &FailureReply<'_>, framing: Framing, out: &mut [u8]) -> Result<usize, Full> {
+    let FailureReply { failure, reason, unregistered_s } = *reply;
+    let interval_s = failure.interval_s(unregistered_s);
     response::ok(framing, out, |body| {
         body.raw(b"d14:failure reason");
         match reason {
@@ -252,11 +259,11 @@ pub fn failure(
             None => body.bytes(failure.text().as_bytes()),
         }
         body.raw(b"8:interval");
-        body.int(failure.interval_s());
+        body.int(interval_s);
         body.raw(b"12:min interval");
-        body.int(failure.interval_s());
+        body.int(interval_s);
         body.raw(b"8:retry in");
-        match failure.retry_minutes() {
+        match failure.retry_minutes(unregistered_s) {
             Some(minutes) => body.int(minutes),
             None => body.bytes(b"never"),
         }

@@ -48,7 +48,10 @@ pub enum Parsed<'b> {
 pub fn parse(input: &[u8], request_bytes_max: usize) -> Result<Parsed<'_>, HttpFault> {
     let window = input.get(..request_bytes_max).unwrap_or(input);
     match parse_head(window)? {
-        Some((head, consumed)) => Ok(Parsed::Complete { head, consumed }),
+        Some((head, consumed)) => {
+            let bytes = window.get(..consumed).unwrap_or_default();
+            Ok(Parsed::Complete { head: Head { bytes, ..head }, consumed })
+        }
         None if window.len() < request_bytes_max => Ok(Parsed::Partial),
         None => Err(over_limit(window)),
     }

@@ -31,8 +31,8 @@ macro_rules! ends_of_head {
     };
 }
 
-/// What may stand behind `Content-Length`: a row for each of [`Framing`]'s `proxied` and
-/// `any_origin` (the lower and the upper bit), a column for what is said of the connection.
+/// What may stand behind `Content-Length`: a row for who may read and store the answer, a column
+/// for what is said of the connection.
 const ENDS_OF_HEAD: &[[&str; 3]; 4] = &[
     ends_of_head!(),
     ends_of_head!("\r\nCache-Control: no-store"),
@@ -101,13 +101,17 @@ impl Framing {
     }
 
     fn end_of_head(self) -> &'static str {
-        let row = usize::from(self.proxied) + 2 * usize::from(self.any_origin);
-        let column = match (self.keep_alive, self.http10) {
-            (true, false) => 0,
-            (false, _) => 1,
-            (true, true) => 2,
+        let row = match (self.any_origin, self.proxied) {
+            (false, false) => &ENDS_OF_HEAD[0],
+            (false, true) => &ENDS_OF_HEAD[1],
+            (true, false) => &ENDS_OF_HEAD[2],
+            (true, true) => &ENDS_OF_HEAD[3],
         };
-        ENDS_OF_HEAD[row][column]
+        match (self.keep_alive, self.http10) {
+            (true, false) => row[0],
+            (false, _) => row[1],
+            (true, true) => row[2],
+        }
     }
 }
 

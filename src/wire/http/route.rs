@@ -13,7 +13,7 @@ use crate::wire::query::{pairs, pairs_behind_question_marks, split_once, value_o
 pub enum Route<'b> {
     /// An announce, with its query.
     Announce(&'b [u8]),
-    /// A scrape, with its query.
+    /// A scrape, with its query, fragment included: see [`Hashes`](crate::wire::scrape::Hashes).
     Scrape(&'b [u8]),
     /// The one line that says who answers here.
     Index,
@@ -35,15 +35,15 @@ pub fn route(target: &[u8]) -> Route<'_> {
     while let [b'?', rest @ ..] = query {
         query = rest;
     }
-    let query = without_fragment(query);
     for segment in path.rsplit(|byte| *byte == b'/') {
         if segment.starts_with(b"announce") {
-            return Route::Announce(query);
+            return Route::Announce(without_fragment(query));
         }
         if segment.starts_with(b"scrape") {
             return Route::Scrape(query);
         }
     }
+    let query = without_fragment(query);
     match without_fragment(path) {
         b"/robots.txt" => Route::Robots,
         b"" | b"/" if query.is_empty() => Route::Index,
@@ -56,9 +56,9 @@ pub fn route(target: &[u8]) -> Route<'_> {
 /// announce URL. In a pair before the last, `#` is a byte of an info hash that was not escaped.
 fn without_fragment(mut query: &[u8]) -> &[u8] {
     while let Some(at) = memrchr2(b'#', b'&', query)
-        && query.get(at) == Some(&b'#')
+        && query[at] == b'#'
     {
-        query = query.get(..at).unwrap_or_default();
+        query = &query[..at];
     }
     query
 }
@@ -82,4 +82,31 @@ fn origin_form(target: &[u8]) -> Option<&[u8]> {
     let after_scheme = rest.strip_prefix(b"//")?;
     let host_bytes = memchr2(b'/', b'?', after_scheme).unwrap_or(after_scheme.len());
     after_scheme.get(host_bytes..)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fragment_is_cut_off_wherever_it_stands_in_the_last_pair() {
+        for bytes in 0..40 {
+            for at in 0..bytes {
+                let mut query = vec![b'%'; bytes];
+                query[at] = b'#';
+                assert_eq!(without_fragment(&query), &query[..at], "# at {at} of {bytes}");
+                for other in at + 1..bytes {
+                    query[other] = b'#';
+                    assert_eq!(without_fragment(&query), &query[..at], "two # from {at} on");
+                    query[other] = b'&';
+                    assert_eq!(without_fragment(&query), query, "& at {other} behind # at {at}");
+                    query[other] = b'%';
+                }
+            }
+            for filling in [b'%', b'\'', b'"', 0, 0xff] {
+                let query = vec![filling; bytes];
+                assert_eq!(without_fragment(&query), query, "{bytes} of {filling}");
+            }
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! What the database is to be told, and what it is to be asked: found by walking all torrents, as
 //! nothing is noted anywhere else.
 //!
-//! Owns: the taking of what is owed. A torrent that was taken stays in memory until it is settled,
-//! and is not taken again before.
+//! Owns: the taking of what is to be written. A torrent that was taken stays in memory until that
+//! is confirmed to be written, and is not taken again before.
 //!
 //! Never: writes or asks anything; `registry` does.
 //!
@@ -11,14 +11,14 @@
 use crate::ids::{InfoHash, Millis};
 use crate::listing::Listing;
 use crate::swarm::announcement::Counts;
-use crate::swarm::books::{self, Books};
+use crate::swarm::registration::{Registration, Taken};
 use crate::swarm::store::Store;
 use crate::swarm::torrent::Torrent;
 use crate::swarm::walk::Walk;
 
-/// What is owed of one torrent.
+/// What is to be written of one torrent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Owed {
+pub struct Unwritten {
     /// Which torrent.
     pub info_hash: InfoHash,
     /// Downloads to be added to the database's count.
@@ -31,12 +31,18 @@ pub struct Owed {
 
 impl Store {
     /// Goes on with a walk until `room` torrents have been taken, which are appended to `taken`, or
-    /// it is over. Each must be given to [`Store::settle`] once it is written.
-    pub fn take_owed(&self, walk: &mut Walk, now: Millis, room: usize, taken: &mut Vec<Owed>) {
+    /// it is over. Each must be given to [`Store::confirm_written`] once it is written.
+    pub fn take_unwritten(
+        &self,
+        walk: &mut Walk,
+        now: Millis,
+        room: usize,
+        taken: &mut Vec<Unwritten>,
+    ) {
         let full = taken.len() + room;
         self.walk(walk, |torrent| {
-            if let Some(books::Owed { downloads, active }) = torrent.books.take_owed(now) {
-                taken.push(Owed {
+            if let Some(Taken { downloads, active }) = torrent.registration.take_unwritten(now) {
+                taken.push(Unwritten {
                     info_hash: torrent.info_hash,
                     downloads,
                     counts: torrent.counts(),
@@ -48,15 +54,15 @@ impl Store {
     }
 
     /// Torrents, up to `room`, whose verdict is past its time. Goes on with a walk as
-    /// [`Store::take_owed`] does.
+    /// [`Store::take_unwritten`] does.
     pub fn find_stale(&self, walk: &mut Walk, now: Millis, room: usize, found: &mut Vec<InfoHash>) {
-        self.find(walk, room, found, |books| books.is_stale(now));
+        self.find(walk, room, found, |registration| registration.is_stale(now));
     }
 
     /// Torrents, up to `room`, that were served while nobody could be asked about them. Goes on
-    /// with a walk as [`Store::take_owed`] does.
+    /// with a walk as [`Store::take_unwritten`] does.
     pub fn find_unasked(&self, walk: &mut Walk, room: usize, found: &mut Vec<InfoHash>) {
-        self.find(walk, room, found, |books| books.listing() == Listing::Unasked);
+        self.find(walk, room, found, |registration| registration.listing() == Listing::Unasked);
     }
 
     fn find(
@@ -64,11 +70,12 @@ impl Store {
         walk: &mut Walk,
         room: usize,
         found: &mut Vec<InfoHash>,
-        is_wanted: impl Fn(&Books) -> bool,
+        is_wanted: impl Fn(&Registration) -> bool,
     ) {
         let full = found.len() + room;
         self.walk(walk, |torrent| {
-            if torrent.books.listing() != Listing::Banned && is_wanted(&torrent.books) {
+            if torrent.registration.listing() != Listing::Banned && is_wanted(&torrent.registration)
+            {
                 found.push(torrent.info_hash);
             }
             found.len() < full
@@ -78,7 +85,7 @@ impl Store {
     /// Has every torrent's next announcer ask for its verdict.
     pub fn make_all_stale(&self, now: Millis) {
         self.walk(&mut Walk::default(), |torrent| {
-            torrent.books.make_stale(now);
+            torrent.registration.make_stale(now);
             true
         });
     }
@@ -87,8 +94,8 @@ impl Store {
     /// count of its downloads. No lock is held then.
     pub fn for_each_listed(&self, f: impl FnMut(&InfoHash, u32)) {
         let count = |torrent: &Torrent| {
-            let is_listed = torrent.books.listing() == Listing::Listed;
-            is_listed.then(|| torrent.books.written())
+            let is_listed = torrent.registration.listing() == Listing::Listed;
+            is_listed.then(|| torrent.registration.written())
         };
         self.for_each_copy(count, f);
     }
@@ -101,18 +108,18 @@ impl Store {
 
     /// What was taken of a torrent is in the database now. Says what its count there must be, None
     /// when the torrent is not here. It stays, so that nobody has its count from elsewhere
-    /// before that is set right too: [`Store::forget_settled`] follows.
-    pub fn settle(&self, info_hash: &InfoHash, downloads: u32) -> Option<u32> {
+    /// before that is set right too: [`Store::forget_written`] follows.
+    pub fn confirm_written(&self, info_hash: &InfoHash, downloads: u32) -> Option<u32> {
         let hash = self.rules.torrent_hash(info_hash);
         let mut shard = self.lock(hash);
         let at = shard.find(hash, info_hash)?;
-        let books = &mut shard.torrent_mut(at).books;
-        books.settle(downloads);
-        Some(books.written())
+        let registration = &mut shard.torrent_mut(at).registration;
+        registration.confirm_written(downloads);
+        Some(registration.written())
     }
 
-    /// Forgets a torrent that is settled, if it has no peers and nothing is owed of it.
-    pub fn forget_settled(&self, info_hash: &InfoHash) {
+    /// Forgets a torrent after that, if it has no peers and nothing more is to be written of it.
+    pub fn forget_written(&self, info_hash: &InfoHash) {
         let hash = self.rules.torrent_hash(info_hash);
         let mut shard = self.lock(hash);
         if let Some(at) = shard.find(hash, info_hash) {
@@ -149,16 +156,16 @@ mod tests {
         counts.unwrap_or_default()
     }
 
-    fn take(store: &Store) -> Vec<Owed> {
+    fn take(store: &Store) -> Vec<Unwritten> {
         let (mut walk, mut taken) = (Walk::default(), Vec::new());
         while !walk.is_over() {
-            store.take_owed(&mut walk, Millis(0), 100, &mut taken);
+            store.take_unwritten(&mut walk, Millis(0), 100, &mut taken);
         }
         taken
     }
 
     #[test]
-    fn an_empty_torrent_stays_until_it_is_settled_and_keeps_its_count() {
+    fn an_empty_torrent_stays_until_it_is_written_and_keeps_its_count() {
         let store = store();
         say(&store, 1, false, Event::Started);
         say(&store, 1, true, Event::Completed);
@@ -179,18 +186,18 @@ mod tests {
             "somebody comes back while it is written"
         );
         say(&store, 1, false, Event::Stopped);
-        assert_eq!(store.settle(&taken[0].info_hash, 1), Some(8));
-        store.forget_settled(&taken[0].info_hash);
+        assert_eq!(store.confirm_written(&taken[0].info_hash, 1), Some(8));
+        store.forget_written(&taken[0].info_hash);
         assert_eq!(store.totals().torrents, 1, "who came and went since is to be written too");
         let again = take(&store);
         assert_eq!((again.len(), again[0].downloads), (1, 0));
-        store.settle(&again[0].info_hash, 0);
+        store.confirm_written(&again[0].info_hash, 0);
         assert_eq!(
             store.totals().torrents,
             1,
             "until the count has been told to whoever is asked next"
         );
-        store.forget_settled(&again[0].info_hash);
+        store.forget_written(&again[0].info_hash);
         assert_eq!(store.totals().torrents, 0);
     }
 
@@ -200,8 +207,8 @@ mod tests {
         for torrent in 0..3_000 {
             say(&store, torrent, true, Event::Started);
         }
-        take(&store).iter().for_each(|owed| {
-            store.settle(&owed.info_hash, 0);
+        take(&store).iter().for_each(|taken| {
+            store.confirm_written(&taken.info_hash, 0);
         });
         let mut sweep = Sweep::new(0, 1);
         store.sweep(&mut sweep, Millis(1), &LIMITS);
@@ -210,11 +217,11 @@ mod tests {
         let taken = take(&store);
         assert!(
             taken.len() == 3_000
-                && taken.iter().all(|owed| !owed.active && owed.counts.complete == 0)
+                && taken.iter().all(|torrent| !torrent.active && torrent.counts.complete == 0)
         );
-        taken.iter().for_each(|owed| {
-            store.settle(&owed.info_hash, 0);
-            store.forget_settled(&owed.info_hash);
+        taken.iter().for_each(|torrent| {
+            store.confirm_written(&torrent.info_hash, 0);
+            store.forget_written(&torrent.info_hash);
         });
         assert_eq!(store.totals().torrents, 0);
         say(&store, 9, true, Event::Started);
@@ -248,13 +255,13 @@ mod tests {
         let (mut walk, mut all) = (Walk::default(), Vec::new());
         while !walk.is_over() {
             let mut batch = Vec::new();
-            store.take_owed(&mut walk, Millis(0), 64, &mut batch);
+            store.take_unwritten(&mut walk, Millis(0), 64, &mut batch);
             assert!(batch.len() <= 64);
-            all.extend(batch.iter().map(|owed| owed.info_hash));
+            all.extend(batch.iter().map(|torrent| torrent.info_hash));
         }
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), 500);
-        assert_eq!(store.settle(&InfoHash([1; 20]), 3), None);
+        assert_eq!(store.confirm_written(&InfoHash([1; 20]), 3), None);
     }
 }

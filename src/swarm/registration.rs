@@ -9,8 +9,8 @@
 //!
 //! Limits: a point in time has 20 bits of 128 ms each, modulo 37 hours, so a verdict must be looked
 //! at more often than every 18 hours less its own time. Each announce looks at it, and a swarm
-//! without announces is gone sooner, unless it is owed to a database that cannot be written to:
-//! after 18 hours of that an old verdict may be believed for as long again.
+//! without announces is gone sooner, unless something of it is to be written to a database that
+//! cannot be written to: after 18 hours of that an old verdict may be believed for as long again.
 
 use crate::bounds::{LIFETIME_MS_MAX, VERDICT_MS_MAX};
 use crate::ids::Millis;
@@ -31,7 +31,8 @@ const HOUR_MS_SHIFT: u32 = 22;
 /// A unit of time is 2^7 ms.
 const TIME_MS_SHIFT: u32 = 7;
 
-/// A verdict lasts for less than half of the times there are, and so does a swarm without announces.
+/// A verdict lasts for less than half of the times there are, and so does a swarm without
+/// announces.
 const _: () = assert!(
     VERDICT_MS_MAX < 1 << (TIME_BITS - 1 + TIME_MS_SHIFT)
         && LIFETIME_MS_MAX < 1 << (TIME_BITS - 1 + TIME_MS_SHIFT)
@@ -39,7 +40,7 @@ const _: () = assert!(
 
 /// See the module.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Books {
+pub(super) struct Registration {
     /// Downloads by the database's count.
     written: u32,
     /// Downloads that are to be added to it.
@@ -49,17 +50,17 @@ pub(super) struct Books {
 
 /// What has been said of a torrent since the last batch that held it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Owed {
+pub(super) struct Taken {
     pub(super) downloads: u32,
     pub(super) active: bool,
 }
 
-impl Books {
-    /// The books of a torrent whose first peer comes now.
-    pub(super) fn new(verdict: Verdict) -> Books {
-        let mut books = Books { written: verdict.downloaded, unwritten: 0, marks: 0 };
-        books.set_verdict(verdict);
-        books
+impl Registration {
+    /// The registration of a torrent whose first peer comes now.
+    pub(super) fn new(verdict: Verdict) -> Registration {
+        let mut registration = Registration { written: verdict.downloaded, unwritten: 0, marks: 0 };
+        registration.set_verdict(verdict);
+        registration
     }
 
     /// Completions, written or not.
@@ -124,8 +125,8 @@ impl Books {
         self.marks = self.marks & ((1 << TIME_SHIFT) - 1) | time(until) << TIME_SHIFT;
     }
 
-    /// The database bans the torrent. What was counted is owed to it as if it listed it; then the
-    /// books need not be kept.
+    /// The database bans the torrent. What was counted is to be written as of a listed one; then
+    /// the registration need not be kept.
     pub(super) fn ban(&mut self) {
         if self.unwritten > 0 {
             self.marks |= DIRTY;
@@ -152,7 +153,7 @@ impl Books {
     }
 
     /// Whether there is something to write, or being written.
-    pub(super) fn owes(&self) -> bool {
+    pub(super) fn has_unwritten(&self) -> bool {
         match self.listing() {
             Listing::NoList | Listing::Unlisted => self.marks & TAKEN != 0,
             Listing::Unasked => self.unwritten > 0,
@@ -163,19 +164,19 @@ impl Books {
     }
 
     /// What is to be written, unless nothing is or an earlier batch is under way. It counts as
-    /// under way until [`Books::settle`].
-    pub(super) fn take_owed(&mut self, now: Millis) -> Option<Owed> {
+    /// under way until [`Registration::confirm_written`].
+    pub(super) fn take_unwritten(&mut self, now: Millis) -> Option<Taken> {
         let is_written = matches!(self.listing(), Listing::Listed | Listing::Banned);
         if !is_written || self.marks & (DIRTY | TAKEN) != DIRTY {
             return None;
         }
-        let owed = Owed { downloads: self.unwritten, active: self.marks & ACTIVE != 0 };
+        let taken = Taken { downloads: self.unwritten, active: self.marks & ACTIVE != 0 };
         self.marks = self.marks & !(DIRTY | ACTIVE | HOUR_MASK) | TAKEN | hour(now);
-        Some(owed)
+        Some(taken)
     }
 
-    /// What [`Books::take_owed`] gave is in the database now.
-    pub(super) fn settle(&mut self, downloads: u32) {
+    /// What [`Registration::take_unwritten`] gave is in the database now.
+    pub(super) fn confirm_written(&mut self, downloads: u32) {
         if self.marks & TAKEN != 0 {
             self.marks &= !TAKEN;
             self.written = self.written.saturating_add(downloads);
@@ -206,93 +207,102 @@ mod tests {
 
     #[test]
     fn downloads_move_from_one_count_to_the_other_and_the_sum_stays() {
-        let mut books = Books::new(listed(100, 0));
-        (0..3).for_each(|_| books.count_download());
-        let owed = books.take_owed(Millis(0)).unwrap();
-        assert_eq!((owed, books.downloaded()), (Owed { downloads: 3, active: true }, 103));
-        books.count_download();
-        assert_eq!(books.take_owed(Millis(0)), None, "a batch is under way");
-        books.learn(listed(103, 0), || true);
-        assert_eq!(books.downloaded(), 104, "a count read meanwhile may hold the batch or not");
-        books.settle(owed.downloads);
-        assert_eq!(books.downloaded(), 104);
-        books.learn(listed(100, 0), || false);
-        assert_eq!(books.downloaded(), 104, "a count read before the batch");
-        books.learn(listed(203, 0), || true);
+        let mut registration = Registration::new(listed(100, 0));
+        (0..3).for_each(|_| registration.count_download());
+        let taken = registration.take_unwritten(Millis(0)).unwrap();
+        assert_eq!((taken, registration.downloaded()), (Taken { downloads: 3, active: true }, 103));
+        registration.count_download();
+        assert_eq!(registration.take_unwritten(Millis(0)), None, "a batch is under way");
+        registration.learn(listed(103, 0), || true);
         assert_eq!(
-            (books.downloaded(), books.take_owed(Millis(0)).unwrap().downloads),
+            registration.downloaded(),
+            104,
+            "a count read meanwhile may hold the batch or not"
+        );
+        registration.confirm_written(taken.downloads);
+        assert_eq!(registration.downloaded(), 104);
+        registration.learn(listed(100, 0), || false);
+        assert_eq!(registration.downloaded(), 104, "a count read before the batch");
+        registration.learn(listed(203, 0), || true);
+        assert_eq!(
+            (registration.downloaded(), registration.take_unwritten(Millis(0)).unwrap().downloads),
             (204, 1),
             "somebody else counts too"
         );
     }
 
     #[test]
-    fn a_torrent_that_is_not_listed_owes_nothing_until_it_is() {
-        let mut books = Books::new(Verdict { listing: Listing::Unlisted, ..listed(0, 0) });
-        books.count_download();
-        assert!(!books.owes() && books.take_owed(Millis(0)).is_none());
-        books.learn(listed(0, 0), || true);
-        assert!(books.owes() && books.downloaded() == 1);
-        assert_eq!(books.take_owed(Millis(0)), Some(Owed { downloads: 1, active: true }));
-        books.settle(1);
-        assert!(!books.owes());
+    fn a_torrent_that_is_not_listed_has_nothing_to_write_until_it_is() {
+        let mut registration =
+            Registration::new(Verdict { listing: Listing::Unlisted, ..listed(0, 0) });
+        registration.count_download();
+        assert!(!registration.has_unwritten() && registration.take_unwritten(Millis(0)).is_none());
+        registration.learn(listed(0, 0), || true);
+        assert!(registration.has_unwritten() && registration.downloaded() == 1);
+        assert_eq!(
+            registration.take_unwritten(Millis(0)),
+            Some(Taken { downloads: 1, active: true })
+        );
+        registration.confirm_written(1);
+        assert!(!registration.has_unwritten());
     }
 
     #[test]
     fn what_was_counted_of_a_torrent_that_turns_out_banned_is_written_and_then_let_go() {
         for listing in [Listing::Unasked, Listing::Unlisted, Listing::Listed] {
-            let mut books = Books::new(Verdict { listing, ..listed(0, 0) });
-            books.count_download();
-            books.ban();
+            let mut registration = Registration::new(Verdict { listing, ..listed(0, 0) });
+            registration.count_download();
+            registration.ban();
             assert_eq!(
-                books.take_owed(Millis(0)).map(|owed| owed.downloads),
+                registration.take_unwritten(Millis(0)).map(|taken| taken.downloads),
                 Some(1),
                 "{listing:?}"
             );
-            books.settle(1);
-            assert_eq!(books.listing(), Listing::Banned, "{listing:?}");
-            assert!(!books.owes(), "{listing:?}");
+            registration.confirm_written(1);
+            assert_eq!(registration.listing(), Listing::Banned, "{listing:?}");
+            assert!(!registration.has_unwritten(), "{listing:?}");
         }
     }
 
     #[test]
     fn activity_alone_is_written_once_an_hour_and_expiry_is_no_activity() {
-        let mut books = Books::new(listed(0, 0));
-        books.note_change(true);
-        assert!(books.take_owed(Millis(5)).unwrap().active);
-        books.settle(0);
-        books.note_activity(Millis(HOUR_MS - 1));
-        assert_eq!(books.take_owed(Millis(HOUR_MS - 1)), None);
-        books.note_activity(Millis(HOUR_MS));
-        assert!(books.take_owed(Millis(HOUR_MS)).unwrap().active);
-        books.settle(0);
-        books.note_change(false);
+        let mut registration = Registration::new(listed(0, 0));
+        registration.note_change(true);
+        assert!(registration.take_unwritten(Millis(5)).unwrap().active);
+        registration.confirm_written(0);
+        registration.note_activity(Millis(HOUR_MS - 1));
+        assert_eq!(registration.take_unwritten(Millis(HOUR_MS - 1)), None);
+        registration.note_activity(Millis(HOUR_MS));
+        assert!(registration.take_unwritten(Millis(HOUR_MS)).unwrap().active);
+        registration.confirm_written(0);
+        registration.note_change(false);
         assert_eq!(
-            books.take_owed(Millis(HOUR_MS + 1)),
-            Some(Owed { downloads: 0, active: false })
+            registration.take_unwritten(Millis(HOUR_MS + 1)),
+            Some(Taken { downloads: 0, active: false })
         );
     }
 
     #[test]
     fn a_verdict_is_stale_after_its_time_wherever_the_clock_stands_and_tells_one() {
         for begin in [0, 1 << 20, (1 << 27) - 1, 1 << 27, u64::from(u32::MAX) << 7] {
-            let mut books = Books::new(listed(0, begin + 30_000));
+            let mut registration = Registration::new(listed(0, begin + 30_000));
             assert!(
-                !books.take_stale(Millis(begin)) && !books.take_stale(Millis(begin + 29_800)),
+                !registration.take_stale(Millis(begin))
+                    && !registration.take_stale(Millis(begin + 29_800)),
                 "{begin}"
             );
-            assert!(books.take_stale(Millis(begin + 30_000)), "{begin}");
+            assert!(registration.take_stale(Millis(begin + 30_000)), "{begin}");
             assert!(
-                !books.take_stale(Millis(begin + 30_100))
-                    && books.take_stale(Millis(begin + 31_200)),
+                !registration.take_stale(Millis(begin + 30_100))
+                    && registration.take_stale(Millis(begin + 31_200)),
                 "{begin}"
             );
             assert!(
-                books.take_stale(Millis(begin + 6 * 3_600_000)),
+                registration.take_stale(Millis(begin + 6 * 3_600_000)),
                 "{begin}: after the longest life of a peer"
             );
         }
-        let mut none = Books::new(Verdict::NO_LIST);
-        assert!(!none.take_stale(Millis(1 << 40)) && !none.owes());
+        let mut none = Registration::new(Verdict::NO_LIST);
+        assert!(!none.take_stale(Millis(1 << 40)) && !none.has_unwritten());
     }
 }
