@@ -24,3 +24,4 @@ pub mod http;
 pub mod query;
 pub mod reply;
 pub mod scrape;
+pub mod udp;
