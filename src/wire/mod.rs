@@ -17,6 +17,7 @@
 
 pub mod announce;
 pub mod bencode;
+pub mod connection_id;
 pub mod failure;
 pub mod frame;
 pub mod head;
