@@ -6,6 +6,7 @@
 
 mod batch;
 mod connection;
+mod datagrams;
 mod deadline;
 mod listener;
 mod per_address;
