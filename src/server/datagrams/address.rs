@@ -49,17 +49,20 @@ const _: () = {
 };
 
 /// Where a datagram came from, and which local address it came to: an answer goes back the same
-/// way. Addresses stand as the socket knows them, so IPv4 ones on a dual-stack socket are mapped.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// way, now or later. The socket's address stands as the kernel wrote it, so that nothing is made
+/// anew for an answer.
+#[derive(Clone, Copy, Debug)]
 pub(in crate::server) struct Origin {
-    /// Who asked.
-    pub(in crate::server) remote: SocketAddr,
-    /// Who was asked; none when the socket is bound to one address.
-    pub(in crate::server) local: Option<IpAddr>,
+    /// Who asked, and how many bytes of it count.
+    pub(super) name: SocketName,
+    pub(super) name_bytes: usize,
+    /// Who was asked; none when the socket is bound to one address. Mapped for IPv4 on a dual-stack
+    /// socket.
+    pub(super) local: Option<IpAddr>,
 }
 
 /// A socket address as the kernel reads and writes it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 #[repr(C, align(4))]
 pub(super) struct SocketName([u8; NAME_BYTES]);
 
@@ -68,6 +71,7 @@ impl SocketName {
     pub(super) const EMPTY: SocketName = SocketName([0; NAME_BYTES]);
 
     /// An address, and how many bytes it has.
+    #[cfg(test)]
     pub(super) fn of(address: SocketAddr) -> (SocketName, usize) {
         let mut name = [0; NAME_BYTES];
         name[2..4].copy_from_slice(&address.port().to_be_bytes());
@@ -134,21 +138,30 @@ impl Control {
     /// The message that an answer is to leave from `local`, and its bytes. The interface is left to
     /// the routes, as it is for a connection.
     pub(super) fn leave_from(local: IpAddr) -> (Control, usize) {
-        let mut control = Control::EMPTY;
-        let (level, kind, data_bytes) = match local {
+        match local {
             IpAddr::V4(ip) => {
-                control.0[HEADER_BYTES + 4..][..4].copy_from_slice(&ip.octets());
-                (libc::IPPROTO_IP, libc::IP_PKTINFO, size_of::<libc::in_pktinfo>())
+                let mut control = LEAVE_FROM_V4;
+                control.0[HEADER_BYTES + 4..HEADER_BYTES + 8].copy_from_slice(&ip.octets());
+                (control, space(size_of::<libc::in_pktinfo>()))
             }
             IpAddr::V6(ip) => {
-                control.0[HEADER_BYTES..][..16].copy_from_slice(&ip.octets());
-                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, size_of::<libc::in6_pktinfo>())
+                let mut control = LEAVE_FROM_V6;
+                control.0[HEADER_BYTES..HEADER_BYTES + 16].copy_from_slice(&ip.octets());
+                (control, space(size_of::<libc::in6_pktinfo>()))
             }
-        };
-        control.0[..LEVEL_AT].copy_from_slice(&(HEADER_BYTES + data_bytes).to_ne_bytes());
-        control.0[LEVEL_AT..TYPE_AT].copy_from_slice(&level.to_ne_bytes());
-        control.0[TYPE_AT..HEADER_BYTES].copy_from_slice(&kind.to_ne_bytes());
-        (control, space(data_bytes))
+        }
+    }
+
+    /// One message whose data is zero.
+    const fn empty_message(level: libc::c_int, kind: libc::c_int, data_bytes: usize) -> Control {
+        let mut control = Control::EMPTY;
+        let (header, _) = control.0.split_at_mut(HEADER_BYTES);
+        let (length, rest) = header.split_at_mut(LEVEL_AT);
+        let (level_at, kind_at) = rest.split_at_mut(TYPE_AT - LEVEL_AT);
+        length.copy_from_slice(&(HEADER_BYTES + data_bytes).to_ne_bytes());
+        level_at.copy_from_slice(&level.to_ne_bytes());
+        kind_at.copy_from_slice(&kind.to_ne_bytes());
+        control
     }
 
     /// What the first `bytes` say.
@@ -186,6 +199,11 @@ impl Control {
         self.0.as_mut_ptr()
     }
 }
+
+const LEAVE_FROM_V4: Control =
+    Control::empty_message(libc::IPPROTO_IP, libc::IP_PKTINFO, size_of::<libc::in_pktinfo>());
+const LEAVE_FROM_V6: Control =
+    Control::empty_message(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, size_of::<libc::in6_pktinfo>());
 
 /// Level, kind and data of the first message, and what is behind it; none when it is not whole.
 fn first_message(bytes: &[u8]) -> Option<(libc::c_int, libc::c_int, &[u8], &[u8])> {

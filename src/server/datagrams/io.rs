@@ -20,9 +20,9 @@
     reason = "counts and lengths far below 2^16, whose types differ between C libraries"
 )]
 
-use std::array;
 use std::io::{self, ErrorKind};
-use std::mem::{size_of_val, zeroed};
+use std::mem::{MaybeUninit, size_of_val, zeroed};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use crate::server::datagrams::address::{CONTROL_BYTES, Control, NAME_BYTES, Origin, SocketName};
@@ -84,13 +84,15 @@ struct Envelope {
 }
 
 /// One datagram of a batch.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(in crate::server) struct Datagram<'b> {
     /// What it carries, at most [`PACKET_BYTES_MAX`] of it.
     pub(in crate::server) bytes: &'b [u8],
+    /// Who sent it; mapped for IPv4 on a dual-stack socket.
+    pub(in crate::server) from: SocketAddr,
     /// Where an answer goes.
     pub(in crate::server) origin: Origin,
-    /// It was longer.
+    /// It was longer than that.
     pub(in crate::server) truncated: bool,
 }
 
@@ -137,9 +139,9 @@ impl ReceiveBatch {
     }
 
     fn receive_once(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        let (mut buffers, mut headers) = empty_headers();
-        self.lend(&mut buffers, &mut headers);
-        // SAFETY: `lend` has pointed all the headers at buffers of `self` and at `buffers`, which
+        let mut headers = Headers::new();
+        self.lend(&mut headers);
+        // SAFETY: `lend` has pointed all the headers at buffers of `self` and of `headers`, which
         // both stay borrowed until the call returns, and given their lengths.
         let result = unsafe {
             libc::recvmmsg(
@@ -157,30 +159,23 @@ impl ReceiveBatch {
 
     /// Points each header at its own buffers, whole as they are: the kernel has shortened the
     /// lengths of those it has written to.
-    fn lend(
-        &mut self,
-        buffers: &mut [libc::iovec; BATCH_MAX],
-        headers: &mut [libc::mmsghdr; BATCH_MAX],
-    ) {
+    fn lend(&mut self, headers: &mut Headers) {
         let parts = self.packets.iter_mut().zip(&mut self.names).zip(&mut self.controls);
-        for (((packet, name), control), (buffer, header)) in
-            parts.zip(buffers.iter_mut().zip(headers))
-        {
-            buffer.iov_base = packet.as_mut_ptr().cast();
-            buffer.iov_len = packet.len();
-            header.msg_hdr.msg_name = name.as_mut_ptr().cast();
-            header.msg_hdr.msg_namelen = NAME_BYTES as libc::socklen_t;
-            header.msg_hdr.msg_iov = buffer;
-            header.msg_hdr.msg_iovlen = 1;
-            header.msg_hdr.msg_control = control.as_mut_ptr().cast();
-            header.msg_hdr.msg_controllen = CONTROL_BYTES as _;
+        for (((packet, name), control), room) in parts.zip(headers.iter_mut()) {
+            room.point_at(
+                (packet.as_mut_ptr(), PACKET_BYTES_MAX),
+                (name.as_mut_ptr(), NAME_BYTES),
+                (control.as_mut_ptr(), CONTROL_BYTES),
+            );
         }
     }
 
-    /// Notes what the kernel has written, never more than there is room for.
-    fn take_back(&mut self, headers: &[libc::mmsghdr; BATCH_MAX], count: usize) {
+    /// Notes what the kernel has written to the first `count`, never more than there is room for.
+    fn take_back(&mut self, headers: &Headers, count: usize) {
         self.count = count.min(BATCH_MAX);
-        for (envelope, header) in self.envelopes.iter_mut().zip(&headers[..self.count]) {
+        for (envelope, header) in self.envelopes.iter_mut().zip(&headers.headers[..self.count]) {
+            // SAFETY: `lend` has written every header.
+            let header = unsafe { header.assume_init_ref() };
             *envelope = Envelope {
                 packet_bytes: (header.msg_len as usize).min(PACKET_BYTES_MAX),
                 name_bytes: (header.msg_hdr.msg_namelen as usize).min(NAME_BYTES),
@@ -193,16 +188,13 @@ impl ReceiveBatch {
     /// The batch's datagrams, but for those that cannot be answered: from port 0.
     pub(in crate::server) fn datagrams(&self) -> impl Iterator<Item = Datagram<'_>> {
         let parts = self.packets.iter().zip(&self.names).zip(&self.controls);
-        parts.zip(&self.envelopes[..self.count]).filter_map(
-            |(((packet, name), control), envelope)| {
-                let remote = name.address(envelope.name_bytes).filter(|from| from.port() != 0)?;
-                Some(Datagram {
-                    bytes: &packet[..envelope.packet_bytes],
-                    origin: Origin { remote, local: control.told(envelope.control_bytes).local },
-                    truncated: envelope.truncated,
-                })
-            },
-        )
+        parts.zip(&self.envelopes[..self.count]).filter_map(|(((packet, name), control), wrote)| {
+            let Envelope { packet_bytes, name_bytes, control_bytes, truncated } = *wrote;
+            let from = name.address(name_bytes).filter(|from| from.port() != 0)?;
+            let local = control.told(control_bytes).local;
+            let origin = Origin { name: *name, name_bytes, local };
+            Some(Datagram { bytes: &packet[..packet_bytes], from, origin, truncated })
+        })
     }
 
     /// The socket's drop counter when the batch's last datagram was queued, modulo 2^32; none while
@@ -217,8 +209,7 @@ impl ReceiveBatch {
 struct Answer {
     start: usize,
     bytes: usize,
-    name: SocketName,
-    name_bytes: usize,
+    to: Origin,
     control: Control,
     control_bytes: usize,
 }
@@ -256,10 +247,9 @@ impl SendBatch {
     pub(in crate::server) fn push(&mut self, bytes: usize, to: &Origin) {
         let start = self.used;
         let Some(bytes) = self.room().map(|room| bytes.min(room.len())) else { return };
-        let (name, name_bytes) = SocketName::of(to.remote);
         let (control, control_bytes) = to.local.map_or((Control::EMPTY, 0), Control::leave_from);
         self.used += bytes;
-        self.answers.push(Answer { start, bytes, name, name_bytes, control, control_bytes });
+        self.answers.push(Answer { start, bytes, to: *to, control, control_bytes });
     }
 
     /// Sends the batch and empties it; how many answers were dropped, because the socket would not
@@ -273,11 +263,11 @@ impl SendBatch {
 
     /// Sends the answers from the index `from` on; how many the socket has taken.
     fn send_once(&self, socket: BorrowedFd<'_>, from: usize) -> io::Result<usize> {
-        let (mut buffers, mut headers) = empty_headers();
-        let count = self.lend(from, &mut buffers, &mut headers);
-        // SAFETY: `lend` has pointed the first `count` headers at buffers of `self` and at
-        // `buffers`, which both stay borrowed until the call returns, and given their lengths. The
-        // kernel only reads these buffers, and writes to `headers` alone.
+        let mut headers = Headers::new();
+        let count = self.lend(from, &mut headers);
+        // SAFETY: `lend` has pointed the first `count` headers at buffers of `self` and of
+        // `headers`, which both stay borrowed until the call returns, and given their lengths. The
+        // kernel only reads the buffers of `self`.
         let result = unsafe {
             libc::sendmmsg(
                 socket.as_raw_fd(),
@@ -290,25 +280,16 @@ impl SendBatch {
     }
 
     /// Points a header at each answer from the index `from` on; how many they are.
-    fn lend(
-        &self,
-        from: usize,
-        buffers: &mut [libc::iovec; BATCH_MAX],
-        headers: &mut [libc::mmsghdr; BATCH_MAX],
-    ) -> usize {
+    fn lend(&self, from: usize, headers: &mut Headers) -> usize {
         let answers = self.answers.get(from..).unwrap_or_default();
-        for (answer, (buffer, header)) in answers.iter().zip(buffers.iter_mut().zip(headers)) {
+        for (answer, room) in answers.iter().zip(headers.iter_mut()) {
             let packet = &self.packets[answer.start..answer.start + answer.bytes];
-            buffer.iov_base = packet.as_ptr().cast_mut().cast();
-            buffer.iov_len = packet.len();
-            header.msg_hdr.msg_name = answer.name.as_ptr().cast_mut().cast();
-            header.msg_hdr.msg_namelen = answer.name_bytes as libc::socklen_t;
-            header.msg_hdr.msg_iov = buffer;
-            header.msg_hdr.msg_iovlen = 1;
-            if answer.control_bytes > 0 {
-                header.msg_hdr.msg_control = answer.control.as_ptr().cast_mut().cast();
-                header.msg_hdr.msg_controllen = answer.control_bytes as _;
-            }
+            // The kernel only reads them.
+            room.point_at(
+                (packet.as_ptr().cast_mut(), packet.len()),
+                (answer.to.name.as_ptr().cast_mut(), answer.to.name_bytes),
+                (answer.control.as_ptr().cast_mut(), answer.control_bytes),
+            );
         }
         answers.len().min(BATCH_MAX)
     }
@@ -338,17 +319,64 @@ fn is_out_of_room(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|number| errors.contains(&number))
 }
 
-/// Headers that point nowhere.
-fn empty_headers() -> ([libc::iovec; BATCH_MAX], [libc::mmsghdr; BATCH_MAX]) {
-    // SAFETY: both structures hold integers and raw pointers only, for which zero is a value.
-    let (buffer, header): (libc::iovec, libc::mmsghdr) = unsafe { (zeroed(), zeroed()) };
-    (array::from_fn(|_| buffer), array::from_fn(|_| header))
+/// What a system call is told of a batch: for each datagram a header, and its one buffer. Written
+/// anew for each call, as far as the call is to read.
+struct Headers {
+    buffers: [MaybeUninit<libc::iovec>; BATCH_MAX],
+    headers: [MaybeUninit<libc::mmsghdr>; BATCH_MAX],
+}
+
+impl Headers {
+    fn new() -> Headers {
+        Headers {
+            buffers: [const { MaybeUninit::uninit() }; BATCH_MAX],
+            headers: [const { MaybeUninit::uninit() }; BATCH_MAX],
+        }
+    }
+
+    /// Room for one after the other.
+    fn iter_mut(&mut self) -> impl Iterator<Item = HeaderRoom<'_>> {
+        let rooms = self.buffers.iter_mut().zip(&mut self.headers);
+        rooms.map(|(buffer, header)| HeaderRoom { buffer, header })
+    }
+
+    fn as_mut_ptr(&mut self) -> *mut libc::mmsghdr {
+        self.headers.as_mut_ptr().cast()
+    }
+}
+
+/// Room for one header and its buffer.
+struct HeaderRoom<'h> {
+    buffer: &'h mut MaybeUninit<libc::iovec>,
+    header: &'h mut MaybeUninit<libc::mmsghdr>,
+}
+
+impl HeaderRoom<'_> {
+    /// Points the header at a datagram, at its socket address and at its control messages; each
+    /// stands for as many bytes as it is given with.
+    fn point_at(
+        self,
+        (packet, packet_bytes): (*mut u8, usize),
+        (name, name_bytes): (*mut u8, usize),
+        (control, control_bytes): (*mut u8, usize),
+    ) {
+        let buffer = libc::iovec { iov_base: packet.cast(), iov_len: packet_bytes };
+        // SAFETY: the structure holds integers and raw pointers only, for which zero is a value.
+        let mut header: libc::mmsghdr = unsafe { zeroed() };
+        header.msg_hdr.msg_name = name.cast();
+        header.msg_hdr.msg_namelen = name_bytes as libc::socklen_t;
+        header.msg_hdr.msg_iov = self.buffer.write(buffer);
+        header.msg_hdr.msg_iovlen = 1;
+        if control_bytes > 0 {
+            header.msg_hdr.msg_control = control.cast();
+            header.msg_hdr.msg_controllen = control_bytes as _;
+        }
+        self.header.write(header);
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-
     use super::*;
 
     /// What the kernel does with one header of `recvmmsg`.
@@ -356,6 +384,11 @@ mod tests {
         bytes: &'a [u8],
         from: &'a str,
         local: Option<&'a str>,
+    }
+
+    fn origin(remote: &str, local: Option<&str>) -> Origin {
+        let (name, name_bytes) = SocketName::of(remote.parse().unwrap());
+        Origin { name, name_bytes, local: local.map(|local| local.parse().unwrap()) }
     }
 
     /// Writes through a header's pointers as the kernel would.
@@ -383,9 +416,11 @@ mod tests {
 
     /// A batch as `receive` would leave it.
     fn receive(batch: &mut ReceiveBatch, arrivals: &[Arrival<'_>]) {
-        let (mut buffers, mut headers) = empty_headers();
-        batch.lend(&mut buffers, &mut headers);
-        arrivals.iter().zip(&mut headers).for_each(|(arrival, header)| deliver(arrival, header));
+        let mut headers = Headers::new();
+        batch.lend(&mut headers);
+        let filled = arrivals.iter().zip(&mut headers.headers);
+        // SAFETY: `lend` has written every header.
+        filled.for_each(|(arrival, header)| deliver(arrival, unsafe { header.assume_init_mut() }));
         batch.take_back(&headers, arrivals.len());
     }
 
@@ -403,19 +438,20 @@ mod tests {
         let mut batch = ReceiveBatch::new();
         for arrivals in [&first[..], &second, &[], &first] {
             receive(&mut batch, arrivals);
+            let found: Vec<Datagram<'_>> = batch.datagrams().collect();
             let answerable = arrivals.iter().filter(|arrival| !arrival.from.ends_with(":0"));
-            let expected: Vec<Datagram<'_>> = answerable
-                .map(|arrival| Datagram {
-                    bytes: &arrival.bytes[..arrival.bytes.len().min(PACKET_BYTES_MAX)],
-                    origin: Origin {
-                        remote: arrival.from.parse().unwrap(),
-                        local: arrival.local.map(|local| local.parse().unwrap()),
-                    },
-                    truncated: arrival.bytes.len() > PACKET_BYTES_MAX,
-                })
-                .collect();
-            assert_eq!(batch.datagrams().collect::<Vec<_>>(), expected);
-            assert_eq!(batch.drops(), None);
+            assert_eq!(found.len(), answerable.clone().count(), "datagrams that can be answered");
+            for (datagram, arrival) in found.iter().zip(answerable) {
+                let (name, from) = (arrival.from, arrival.from.parse().unwrap());
+                let bytes = &arrival.bytes[..arrival.bytes.len().min(PACKET_BYTES_MAX)];
+                let Origin { name: to, name_bytes, local } = datagram.origin;
+                assert_eq!(datagram.bytes, bytes, "{name}");
+                assert_eq!(datagram.truncated, arrival.bytes.len() > bytes.len(), "{name}");
+                assert_eq!(datagram.from, from, "who asked");
+                assert_eq!(to.address(name_bytes), Some(from), "where an answer goes");
+                assert_eq!(local, arrival.local.map(|local| local.parse().unwrap()), "{name}");
+            }
+            assert_eq!(batch.drops(), None, "drops that nobody told of");
         }
     }
 
@@ -453,10 +489,6 @@ mod tests {
 
     #[test]
     fn each_answer_has_its_own_bytes_destination_and_local_address() {
-        let origin = |remote: &str, local: Option<&str>| Origin {
-            remote: remote.parse().unwrap(),
-            local: local.map(|local| local.parse().unwrap()),
-        };
         let answers = [
             (&b"one"[..], origin("192.0.2.1:1", Some("192.0.2.9"))),
             (b"", origin("[2001:db8::1]:2", Some("2001:db8::9"))),
@@ -469,18 +501,21 @@ mod tests {
             batch.push(bytes.len(), origin);
         }
         for from in 0..=answers.len() {
-            let (mut buffers, mut headers) = empty_headers();
-            let count = batch.lend(from, &mut buffers, &mut headers);
+            let mut headers = Headers::new();
+            let count = batch.lend(from, &mut headers);
             assert_eq!(count, answers.len() - from, "answers from {from}");
-            for (header, (bytes, origin)) in headers.iter().zip(&answers[from..]) {
-                assert_eq!(told_to_send(header), (bytes.to_vec(), origin.remote, origin.local));
+            for (header, (bytes, origin)) in headers.headers.iter().zip(&answers[from..]) {
+                // SAFETY: `lend` has written the first `count` headers.
+                let told = told_to_send(unsafe { header.assume_init_ref() });
+                let remote = origin.name.address(origin.name_bytes).unwrap();
+                assert_eq!(told, (bytes.to_vec(), remote, origin.local));
             }
         }
     }
 
     #[test]
     fn a_full_batch_has_no_room_until_it_is_sent() {
-        let origin = Origin { remote: "192.0.2.1:1".parse().unwrap(), local: None };
+        let origin = origin("192.0.2.1:1", None);
         for answer_bytes in [0, 8, ANSWER_BYTES_MAX, ANSWER_BYTES_MAX + 1] {
             let mut batch = SendBatch::new();
             for answers in 0..BATCH_MAX {

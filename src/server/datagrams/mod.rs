@@ -132,7 +132,7 @@ mod tests {
 
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-    use super::address::Origin;
+    use super::address::{Origin, SocketName};
     use super::io::{BATCH_MAX, PACKET_BYTES_MAX};
     use super::*;
 
@@ -171,6 +171,7 @@ mod tests {
 
     struct Got {
         bytes: Vec<u8>,
+        from: SocketAddr,
         origin: Origin,
         truncated: bool,
     }
@@ -184,6 +185,7 @@ mod tests {
             calls += 1;
             all.extend(batch.datagrams().map(|datagram| Got {
                 bytes: datagram.bytes.to_vec(),
+                from: datagram.from,
                 origin: datagram.origin,
                 truncated: datagram.truncated,
             }));
@@ -254,7 +256,7 @@ mod tests {
             client.send(b"?").unwrap();
             let (all, _) = take(&mut socket, 1);
             let remote = client.local_addr().unwrap();
-            let found = all[0].origin.remote;
+            let found = all[0].from;
             assert_eq!((found.ip().to_canonical(), found.port()), (remote.ip(), remote.port()));
             assert_eq!(all[0].origin.local, local.map(|ip| ip.parse().unwrap()), "{name}");
             assert_eq!(send_back(&socket, &all), 0, "{name}: dropped");
@@ -386,11 +388,16 @@ mod tests {
         let clients: Vec<Client> = (0..5).map(|_| local_client(port)).collect();
         clients.iter().for_each(|client| assert_eq!(client.send(b"?").unwrap(), 1));
         let (mut all, _) = take(&mut socket, clients.len());
-        let broadcast = Origin { remote: "255.255.255.255:9".parse().unwrap(), local: None };
-        let nowhere = Origin { remote: "127.0.0.1:0".parse().unwrap(), local: None };
+        let to = |remote: &str| {
+            let (name, name_bytes) = SocketName::of(remote.parse().unwrap());
+            Origin { name, name_bytes, local: None }
+        };
         let others = Origin { local: Some("198.51.100.250".parse().unwrap()), ..all[0].origin };
-        for (at, origin) in [(5, broadcast), (3, others), (0, nowhere)] {
-            all.insert(at, Got { bytes: b"!".to_vec(), origin, truncated: false });
+        for (at, origin) in [(5, to("255.255.255.255:9")), (3, others), (0, to("127.0.0.1:0"))] {
+            all.insert(
+                at,
+                Got { bytes: b"!".to_vec(), from: all[0].from, origin, truncated: false },
+            );
         }
         assert_eq!(send_back(&socket, &all), 3, "only these three are refused");
         clients.iter().for_each(|client| assert_answered(client, "answer ?", "the others"));
