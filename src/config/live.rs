@@ -125,7 +125,7 @@ pub struct RegistryPace {
 impl Live {
     /// The live part of settings that have been checked.
     pub fn of(config: &Config) -> Live {
-        let Config { server, tracker, database } = config;
+        let Config { server, udp: _, tracker, database } = config;
         Live {
             policy: Policy {
                 mode: tracker.mode,

@@ -30,7 +30,10 @@ pub use reload::Reload;
 pub use render::default_file;
 pub use sections::{
     Config, DatabaseConfig, PEERS_PER_REPLY_MAX, PORT_DEFAULT, ServerConfig, TrackerConfig,
+    UdpConfig,
 };
 pub use source::{FILE_BYTES_MAX, Flags, Sources};
 pub use validate::Problem;
-pub use value::{FullScrape, Listen, LogLevel, Mode, UnknownMode, WrongListen, listen_address};
+pub use value::{
+    FullScrape, Listen, LogLevel, Mode, UdpListen, UnknownMode, WrongListen, listen_address,
+};

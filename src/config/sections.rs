@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::database_url::DatabaseUrl;
 use crate::config::networks::{Networks, NetworksSetting};
-use crate::config::value::{self, FullScrape, Listen, LogLevel, Mode};
+use crate::config::value::{self, FullScrape, Listen, LogLevel, Mode, UdpListen};
 
 /// Most peers in one answer: what the preallocated reply holds, and so the ceiling of
 /// `numwant_max`.
@@ -29,6 +29,8 @@ pub const PORT_DEFAULT: u16 = 6969;
 pub struct Config {
     /// Sockets, threads and limits.
     pub server: ServerConfig,
+    /// Announces over UDP.
+    pub udp: UdpConfig,
     /// What the tracker says to peers.
     pub tracker: TrackerConfig,
     /// Where torrents are registered.
@@ -124,6 +126,27 @@ impl Default for ServerConfig {
             stats_interval: minutes(10),
             log_level: LogLevel::Info,
         }
+    }
+}
+
+/// Announces over UDP (udp:// announce URLs), beside those over HTTP and in the same swarms.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, Documented, DocumentedFields)]
+#[serde(deny_unknown_fields, default)]
+pub struct UdpConfig {
+    /// Addresses for UDP, as server.listen has them for HTTP. The default, "server.listen", is the
+    /// same addresses, but for those with proxy_protocol: UDP has none, and everybody would have
+    /// the proxy's address. [] turns UDP off. Needs a restart.
+    pub listen: UdpListen,
+
+    /// Bytes of datagrams that wait to be read, for each worker and address; what comes when it is
+    /// full is dropped, and counted. The kernel cuts it to net.core.rmem_max (212992 by default),
+    /// and the log says so at the start. A waiting announce takes about 1 KB. Needs a restart.
+    pub receive_buffer: u32,
+}
+
+impl Default for UdpConfig {
+    fn default() -> UdpConfig {
+        UdpConfig { listen: UdpListen::default(), receive_buffer: 4 << 20 }
     }
 }
 

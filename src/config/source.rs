@@ -231,7 +231,7 @@ mod tests {
             ),
             (
                 "[trackers]",
-                "line 1: unknown section or key 'trackers'; known are server, tracker, database",
+                "line 1: unknown section or key 'trackers'; known are server, udp, tracker, database",
             ),
             (
                 "[server]\nworkers = -1",

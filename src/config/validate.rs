@@ -14,9 +14,9 @@ use humantime_serde::re::humantime::format_duration;
 
 use crate::bounds::{LIFETIME_MS_MAX, VERDICT_MS_MAX};
 use crate::config::sections::{
-    Config, DatabaseConfig, PEERS_PER_REPLY_MAX, ServerConfig, TrackerConfig,
+    Config, DatabaseConfig, PEERS_PER_REPLY_MAX, ServerConfig, TrackerConfig, UdpConfig,
 };
-use crate::config::value::{Listen, Mode};
+use crate::config::value::{Listen, Mode, UdpListen};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -27,6 +27,8 @@ const HEADER_NAME_BYTES_MAX: usize = 64;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest interval, minimum or maximum: the two together are a peer's lifetime.
 const INTERVAL_MAX: Duration = Duration::from_millis(LIFETIME_MS_MAX / 2);
+/// Of which the kernel gives what net.core.rmem_max allows.
+const RECEIVE_BUFFER_BYTES: RangeInclusive<u64> = 4_096..=1 << 30;
 const CACHE_TTL_MAX: Duration = Duration::from_millis(VERDICT_MS_MAX);
 
 /// A setting that cannot be. Shown as `section.key = value: what it must be`; a password is never
@@ -53,6 +55,7 @@ impl Config {
     pub fn validate(&self) -> Vec<Problem> {
         let mut problems = Problems(Vec::new());
         problems.server(&self.server);
+        problems.udp(&self.udp);
         problems.tracker(&self.tracker);
         problems.database(&self.database);
         problems.registration(self);
@@ -91,6 +94,17 @@ impl Problems {
         if !server.stats_interval.is_zero() {
             self.duration("server.stats_interval", server.stats_interval, SECOND..=DAY);
         }
+    }
+
+    fn udp(&mut self, udp: &UdpConfig) {
+        if let UdpListen::Addresses(addresses) = &udp.listen {
+            for (index, address) in addresses.iter().enumerate() {
+                if address.port() != 0 && addresses[..index].contains(address) {
+                    self.add("udp.listen", quoted(address), "is listed twice");
+                }
+            }
+        }
+        self.number("udp.receive_buffer", udp.receive_buffer.into(), RECEIVE_BUFFER_BYTES);
     }
 
     fn proxies(&mut self, server: &ServerConfig) {
@@ -218,11 +232,19 @@ mod tests {
 
     #[test]
     fn a_problem_names_key_value_and_bound() {
-        let rows: [Row; 10] = [
+        let rows: [Row; 12] = [
             (|c| c.server.listen.clear(), "server.listen = []: must name at least one address"),
             (
                 |c| c.server.listen.push(c.server.listen[0]),
                 "server.listen = \"[::]:6969\": is listed twice",
+            ),
+            (
+                |c| c.udp.listen = UdpListen::Addresses(vec!["127.0.0.1:1".parse().unwrap(); 2]),
+                "udp.listen = \"127.0.0.1:1\": is listed twice",
+            ),
+            (
+                |c| c.udp.receive_buffer = 0,
+                "udp.receive_buffer = 0: must be from 4096 to 1073741824",
             ),
             (|c| c.server.workers = 1025, "server.workers = 1025: must be from 0 to 1024"),
             (

@@ -63,7 +63,8 @@ fn serve(sources: &Sources) -> Result<(), Vec<String>> {
         config.database.url
     );
     // Nobody need read them: a daemon whose stdout is closed still serves.
-    let _ = io::stdout().write_all(start_up_lines(&site, daemon.addresses()).as_bytes());
+    let _ = io::stdout()
+        .write_all(start_up_lines(&site, daemon.addresses(), daemon.udp_addresses()).as_bytes());
     let outcome = wait(&mut daemon, sources, &inbox);
     let stopped = daemon.stop_and_join(STOP_GRACE).map_err(|error| error.to_string());
     outcome.and(stopped).map_err(|problem| vec![problem])
@@ -180,22 +181,25 @@ fn reload(daemon: &mut Daemon, sources: &Sources) {
 }
 
 /// The lines on stdout that say the tracker serves, and under which URLs.
-fn start_up_lines(site: &str, addresses: &[SocketAddr]) -> String {
+fn start_up_lines(site: &str, addresses: &[SocketAddr], udp_addresses: &[SocketAddr]) -> String {
     let mut lines = format!("announced {}: {site}\n", env!("CARGO_PKG_VERSION"));
     lines.extend(addresses.iter().map(|address| format!("listening on {address}\n")));
-    lines.extend(
-        addresses
-            .iter()
-            .map(|address| format!("announce URL {}\n", announce_url(*address, &hostname()))),
-    );
+    lines.extend(udp_addresses.iter().map(|address| format!("listening on {address} for UDP\n")));
+    let url = |scheme| {
+        move |address: &SocketAddr| {
+            format!("announce URL {}\n", announce_url(scheme, *address, &hostname()))
+        }
+    };
+    lines.extend(addresses.iter().map(url("http")));
+    lines.extend(udp_addresses.iter().map(url("udp")));
     lines
 }
 
 /// What to put into a torrent. An unspecified address is reached under the machine's name.
-fn announce_url(address: SocketAddr, hostname: &str) -> String {
+fn announce_url(scheme: &str, address: SocketAddr, hostname: &str) -> String {
     match address.ip().is_unspecified() {
-        true => format!("http://{hostname}:{}/announce", address.port()),
-        false => format!("http://{address}/announce"),
+        true => format!("{scheme}://{hostname}:{}/announce", address.port()),
+        false => format!("{scheme}://{address}/announce"),
     }
 }
 
@@ -235,13 +239,14 @@ mod tests {
     #[test]
     fn an_announce_url_names_a_host_that_can_be_reached() {
         let rows = [
-            ("[::]:6969", "http://tracker.example:6969/announce"),
-            ("0.0.0.0:80", "http://tracker.example:80/announce"),
-            ("127.0.0.1:6969", "http://127.0.0.1:6969/announce"),
-            ("[2001:db8::1]:6969", "http://[2001:db8::1]:6969/announce"),
+            ("http", "[::]:6969", "http://tracker.example:6969/announce"),
+            ("udp", "[::]:6969", "udp://tracker.example:6969/announce"),
+            ("http", "0.0.0.0:80", "http://tracker.example:80/announce"),
+            ("http", "127.0.0.1:6969", "http://127.0.0.1:6969/announce"),
+            ("udp", "[2001:db8::1]:6969", "udp://[2001:db8::1]:6969/announce"),
         ];
-        for (address, url) in rows {
-            assert_eq!(announce_url(address.parse().unwrap(), "tracker.example"), url);
+        for (scheme, address, url) in rows {
+            assert_eq!(announce_url(scheme, address.parse().unwrap(), "tracker.example"), url);
         }
     }
 
@@ -258,9 +263,12 @@ mod tests {
     #[test]
     fn the_start_up_lines_list_every_address() {
         let addresses = ["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()];
-        let lines = start_up_lines("open tracker, 2 workers, database memory", &addresses);
+        let udp = ["[::]:2".parse().unwrap()];
+        let lines = start_up_lines("open tracker, 2 workers, database memory", &addresses, &udp);
         let expected = "open tracker, 2 workers, database memory\nlistening on 127.0.0.1:1\nlistening on [::1]:2\n\
+                        listening on [::]:2 for UDP\n\
                         announce URL http://127.0.0.1:1/announce\nannounce URL http://[::1]:2/announce\n";
+        let expected = format!("{expected}announce URL udp://{}:2/announce\n", hostname());
         assert_eq!(lines, format!("announced {}: {expected}", env!("CARGO_PKG_VERSION")));
     }
 }
