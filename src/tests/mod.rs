@@ -32,6 +32,8 @@ mod house;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod late_datagrams;
+#[cfg(test)]
 mod late_registry;
 #[cfg(test)]
 #[path = "../../tests/support/mariadb.rs"]

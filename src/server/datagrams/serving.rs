@@ -291,3 +291,202 @@ impl Outbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::counters::Counters;
+    use crate::ids::InfoHash;
+    use crate::listing::{Listing, Record};
+    use crate::mailbox::{Mailboxes, Wake};
+    use crate::registry::database::DatabaseError;
+    use crate::registry::{Backend, Databases, OpenBackend, Registry};
+    use crate::server::datagrams::socket::DatagramOptions;
+    use crate::tests::harness::{self, Site};
+    use crate::tests::paper_ledger;
+    use crate::tracker::{Scratch, Tracker};
+
+    const WAIT: Duration = Duration::from_secs(20);
+    const NOW_S: u64 = 1_700_000_040;
+
+    /// Lists every torrent, when it is asked at last.
+    struct Lists;
+
+    impl Backend for Lists {
+        fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, DatabaseError> {
+            Ok(hashes.iter().map(|_| Record::plain(Listing::Listed)).collect())
+        }
+    }
+
+    /// One worker's datagrams over one socket, and the registry that nobody answers for.
+    struct Fixture {
+        site: Site,
+        datagrams: Datagrams,
+        scratch: Scratch,
+        counters: Counters,
+        client: UdpSocket,
+        id: [u8; 8],
+    }
+
+    impl Fixture {
+        fn new() -> Fixture {
+            let lookups = Mailboxes::new([Arc::new(|| ()) as Wake], harness::MAIL_MAX);
+            let store = harness::store(&harness::policy(), harness::SEED);
+            let backend: OpenBackend = Box::new(|| Box::new(Lists));
+            let databases = Databases { backend, ledger: paper_ledger::away() };
+            let (settings, mail) = (harness::registry_settings(), lookups.clone());
+            let registry = Registry::start(&settings, databases, Arc::clone(&store), mail).unwrap();
+            let tracker = Arc::new(Tracker::new(store, Arc::new(registry)));
+            let live = harness::live(harness::policy());
+            let site = Site::around(tracker, lookups, live, harness::REQUEST_BYTES_MAX);
+            let socket = DatagramSocket::open(&DatagramOptions {
+                address: "127.0.0.1:0".parse().unwrap(),
+                only_v6: false,
+                receive_buffer_bytes: 4 << 20,
+            });
+            let socket = socket.unwrap();
+            let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+            client.connect(socket.address().unwrap()).unwrap();
+            client.set_read_timeout(Some(WAIT)).unwrap();
+            let counters = Counters::default();
+            let scratch = Scratch::new(harness::SEED, counters.local());
+            let datagrams = Datagrams::new(0, Arc::clone(&site.udp), vec![socket]);
+            let mut fixture = Fixture { site, datagrams, scratch, counters, client, id: [0; 8] };
+            fixture.send(&[&[0, 0, 4, 0x17, 0x27, 0x10, 0x19, 0x80][..], &[0; 8]].concat());
+            fixture.serve_until(Counter::Connect, 1);
+            let answer = fixture.receive();
+            fixture.id.copy_from_slice(&answer[8..16]);
+            fixture
+        }
+
+        fn send(&self, bytes: &[u8]) {
+            assert_eq!(self.client.send(bytes).unwrap(), bytes.len());
+        }
+
+        fn receive(&self) -> Vec<u8> {
+            let mut bytes = [0; 2_048];
+            let count = self.client.recv(&mut bytes).expect("an answer");
+            bytes[..count].to_vec()
+        }
+
+        /// Announces a torrent under a transaction id.
+        fn announce(&self, torrent: u8, transaction_id: u8) {
+            let head = [&self.id[..], &[0, 0, 0, 1, 0, 0, 0, transaction_id]].concat();
+            let mut body = [0; 82];
+            body[..20].fill(torrent);
+            body[80..].copy_from_slice(&[0x1a, 0xe1]);
+            self.send(&[&head[..], &body].concat());
+        }
+
+        fn with<T>(
+            &mut self,
+            now_ms: u64,
+            act: impl FnOnce(&mut Datagrams, &mut Round<'_>) -> T,
+        ) -> T {
+            let mut round = self.site.round(Millis(now_ms), &mut self.scratch);
+            let result = act(&mut self.datagrams, &mut round);
+            self.scratch.counters.publish();
+            result
+        }
+
+        fn serve_until(&mut self, counter: Counter, wanted: u64) {
+            let begun = Instant::now();
+            while self.counters.count(counter) < wanted {
+                assert!(begun.elapsed() < WAIT, "{} stays below {wanted}", counter.name());
+                self.datagrams.note(0);
+                self.with(0, |datagrams, round| datagrams.serve(NOW_S, round));
+            }
+        }
+    }
+
+    #[test]
+    fn a_flood_has_eight_batches_in_a_round_and_the_rest_in_the_next() {
+        const FLOOD: usize = BATCHES_PER_ROUND_MAX * BATCH_MAX + 10;
+        let mut fixture = Fixture::new();
+        (0..FLOOD).for_each(|_| fixture.send(b"senseless"));
+        fixture.datagrams.note(0);
+        fixture.with(0, |datagrams, round| datagrams.serve(NOW_S, round));
+        let served = fixture.counters.count(Counter::NoRequest) as usize;
+        assert_eq!(served, BATCHES_PER_ROUND_MAX * BATCH_MAX, "in the first round");
+        assert!(fixture.datagrams.can_go_on(), "the rest is gone on with unasked");
+        fixture.with(0, |datagrams, round| datagrams.serve(NOW_S, round));
+        let served = fixture.counters.count(Counter::NoRequest) as usize;
+        assert_eq!(served, FLOOD, "in the second round");
+        assert!(!fixture.datagrams.can_go_on(), "all is received");
+    }
+
+    #[test]
+    fn a_socket_is_listed_once_however_often_it_tells() {
+        let mut fixture = Fixture::new();
+        (0..3).for_each(|_| fixture.datagrams.note(0));
+        assert_eq!(fixture.datagrams.ready, [0]);
+        fixture.datagrams.failing.append(&mut fixture.datagrams.ready);
+        (0..3).for_each(|_| fixture.datagrams.note(0));
+        assert!(fixture.datagrams.ready.is_empty(), "a failing one waits for the tick");
+        fixture.with(100, Datagrams::tick);
+        assert_eq!(fixture.datagrams.ready, [0], "and is tried again then");
+    }
+
+    #[test]
+    fn who_waits_is_answered_when_the_registry_has_spoken() {
+        let mut fixture = Fixture::new();
+        fixture.announce(1, 10);
+        fixture.serve_until(Counter::Parked, 1);
+        assert_eq!(fixture.counters.gauge(Gauge::WaitingRequests), 1);
+        fixture.site.tracker.registry().ask_once(&mut Lists);
+        let completion = fixture.site.lookups.take(0).unwrap();
+        assert!(is_of_datagram(&completion), "{:?}", completion.ticket);
+        let again = completion.clone();
+        fixture.with(0, |datagrams, round| {
+            datagrams.complete(completion, round);
+            datagrams.flush(round);
+        });
+        assert_eq!(fixture.receive()[..8], [0, 0, 0, 1, 0, 0, 0, 10], "the announce's answer");
+        assert_eq!(fixture.counters.gauge(Gauge::WaitingRequests), 0);
+        fixture.announce(2, 11);
+        fixture.serve_until(Counter::Parked, 2);
+        fixture.with(0, |datagrams, round| datagrams.complete(again, round));
+        assert_eq!(fixture.counters.count(Counter::LateAnswer), 1, "its slot is another's now");
+        assert!(fixture.datagrams.is_waiting(), "the other waits on");
+    }
+
+    #[test]
+    fn who_has_waited_long_enough_is_answered_without() {
+        let mut fixture = Fixture::new();
+        fixture.announce(1, 10);
+        fixture.serve_until(Counter::Parked, 1);
+        let wait_ms = fixture.site.live.connection_times.lookup_ms;
+        fixture.with(wait_ms - 1, Datagrams::tick);
+        assert!(fixture.datagrams.is_waiting(), "its time is not up");
+        fixture.with(wait_ms + 200, Datagrams::tick);
+        assert!(!fixture.datagrams.is_waiting(), "its time is up");
+        let answer = fixture.receive();
+        assert_eq!(answer[..8], [0, 0, 0, 3, 0, 0, 0, 10], "an error");
+        assert!(answer[8..].starts_with(b"the tracker's database is away"), "{answer:?}");
+        assert_eq!(fixture.counters.gauge(Gauge::WaitingRequests), 0);
+    }
+
+    #[test]
+    fn past_the_bound_a_request_is_told_to_come_back() {
+        let mut fixture = Fixture::new();
+        fixture.datagrams.waiting = Slots::new(2);
+        (1..=3).for_each(|number| fixture.announce(number, number));
+        fixture.serve_until(Counter::Parked, 3);
+        let answer = fixture.receive();
+        assert_eq!(answer[..8], [0, 0, 0, 3, 0, 0, 0, 3], "the third gets an error");
+        assert!(answer[8..].starts_with(b"the tracker is overloaded"), "{answer:?}");
+        assert_eq!(fixture.counters.gauge(Gauge::WaitingRequests), 2, "the first two wait");
+        fixture.site.tracker.registry().ask_once(&mut Lists);
+        while let Some(completion) = fixture.site.lookups.take(0) {
+            fixture.with(0, |datagrams, round| datagrams.complete(completion, round));
+        }
+        fixture.with(0, |datagrams, round| datagrams.flush(round));
+        let mut answered = [fixture.receive()[7], fixture.receive()[7]];
+        answered.sort_unstable();
+        assert_eq!(answered, [1, 2], "each its own answer");
+        assert_eq!(fixture.counters.count(Counter::LateAnswer), 1, "the third's finds nobody");
+    }
+}
