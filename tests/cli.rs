@@ -412,7 +412,14 @@ fn it_says_where_it_listens_and_stops_when_told() {
     let addresses = [running.line(), running.line()]
         .map(|line| line.strip_prefix("listening on ").unwrap().to_owned());
     for address in &addresses {
-        assert_eq!(running.line(), format!("announce URL http://{address}/announce"));
+        assert_eq!(running.line(), format!("listening on {address} for UDP"));
+    }
+    for scheme in ["http", "udp"] {
+        for address in &addresses {
+            assert_eq!(running.line(), format!("announce URL {scheme}://{address}/announce"));
+        }
+    }
+    for address in &addresses {
         TcpStream::connect(address.parse::<SocketAddr>().unwrap()).unwrap();
     }
     running.signal("TERM");

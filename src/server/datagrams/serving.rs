@@ -254,6 +254,7 @@ impl Datagrams {
             self.serve(unix_s, round);
         }
         self.ready.clear();
+        self.failing.clear();
         for socket in &mut self.sockets {
             // One that stays watched is noted, and not turned to.
             let _ = poll.deregister(&mut socket.socket);
