@@ -150,7 +150,8 @@ fn an_id_outlives_a_restart_with_the_state_directory() {
 
 #[test]
 fn a_port_that_another_program_has_for_udp_is_refused() {
-    let taken = UdpSocket::bind((LOOPBACK, 0)).expect("a free port");
+    // An address of which no other test has a port for TCP.
+    let taken = UdpSocket::bind((ip("127.0.0.9"), 0)).expect("a free port");
     let address = taken.local_addr().expect("it is bound");
     let (code, printed) = Tracker::fail_to_start(address);
     assert_eq!(code, Some(1), "{printed}");
