@@ -44,6 +44,11 @@ pub struct ServerConfig {
     /// choose. Needs a restart.
     pub listen: Vec<Listen>,
 
+    /// The announce URL under which others reach this tracker, such as
+    /// "http://tracker.example:6969/announce": printed at the start in place of one made of the
+    /// machine's name. Empty, because no machine knows its public name. Needs a restart.
+    pub public_url: String,
+
     /// Networks of the proxies in front of this tracker, such as ["127.0.0.1/32", "10.0.0.0/8"], or
     /// "file:PATH" with one network on each line. What they say of who is asking is believed:
     /// proxy_header, and the PROXY protocol where listen asks for it. Empty, because whoever is
@@ -110,6 +115,7 @@ impl Default for ServerConfig {
     fn default() -> ServerConfig {
         ServerConfig {
             listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT_DEFAULT)).into()],
+            public_url: String::new(),
             trusted_proxies: NetworksSetting::default(),
             proxy_header: "X-Forwarded-For".to_owned(),
             workers: 0,

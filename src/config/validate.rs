@@ -73,6 +73,7 @@ impl Problems {
                 self.add("server.listen", quoted(address), "is listed twice");
             }
         }
+        self.public_url(&server.public_url);
         self.proxies(server);
         self.number("server.workers", server.workers.into(), 0..=1024);
         self.number("server.connections_max", server.connections_max.into(), 1..=10_000_000);
@@ -90,6 +91,16 @@ impl Problems {
         }
         if !server.stats_interval.is_zero() {
             self.duration("server.stats_interval", server.stats_interval, SECOND..=DAY);
+        }
+    }
+
+    fn public_url(&mut self, url: &str) {
+        let schemes = ["http://", "https://", "udp://"];
+        let rest = schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
+        let names_host = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', ':']));
+        if !url.is_empty() && (!names_host || !url.bytes().all(|byte| byte.is_ascii_graphic())) {
+            let rule = "must be an announce URL, such as \"http://tracker.example:6969/announce\"";
+            self.add("server.public_url", quoted(&url), rule);
         }
     }
 
@@ -256,6 +267,20 @@ mod tests {
         ];
         for (change, problem) in rows {
             assert_eq!(problems(change), [problem]);
+        }
+    }
+
+    #[test]
+    fn a_public_url_names_a_scheme_and_a_host() {
+        for fit in ["", "http://a.example:80/announce", "https://[2001:db8::1]/announce"] {
+            assert_eq!(problems(|c| c.server.public_url = fit.to_owned()), [""; 0], "{fit}");
+        }
+        for unfit in ["tracker.example", "ftp://a/announce", "http:///announce", "http://a b/"] {
+            let rule = "must be an announce URL, such as \"http://tracker.example:6969/announce\"";
+            assert_eq!(
+                problems(|c| c.server.public_url = unfit.to_owned()),
+                [format!("server.public_url = \"{unfit}\": {rule}")]
+            );
         }
     }
 
