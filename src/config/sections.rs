@@ -17,9 +17,6 @@ use crate::config::database_url::DatabaseUrl;
 use crate::config::networks::{Networks, NetworksSetting};
 use crate::config::value::{self, FullScrape, Listen, LogLevel, Mode};
 
-/// Most peers in one answer: what the preallocated reply holds, and so the ceiling of
-/// `numwant_max`.
-pub const PEERS_PER_REPLY_MAX: u16 = 500;
 /// The port trackers are expected on: opentracker's default.
 pub const PORT_DEFAULT: u16 = 6969;
 

@@ -12,10 +12,9 @@ use std::time::Duration;
 
 use humantime_serde::re::humantime::format_duration;
 
+use crate::bounds::PEERS_PER_REPLY_MAX;
 use crate::bounds::{LIFETIME_MS_MAX, VERDICT_MS_MAX};
-use crate::config::sections::{
-    Config, DatabaseConfig, PEERS_PER_REPLY_MAX, ServerConfig, TrackerConfig,
-};
+use crate::config::sections::{Config, DatabaseConfig, ServerConfig, TrackerConfig};
 use crate::config::value::{Listen, Mode};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -141,7 +140,7 @@ impl Problems {
         self.number(
             "tracker.numwant_max",
             tracker.numwant_max.into(),
-            1..=PEERS_PER_REPLY_MAX.into(),
+            1..=PEERS_PER_REPLY_MAX as u64,
         );
         if tracker.numwant_default > tracker.numwant_max {
             let rule =
