@@ -43,4 +43,3 @@ pub use self::lookup::{Completion, LookupError};
 pub use self::registry::Registry;
 pub use self::settings::{PoolSettings, RegistrySettings};
 pub use self::state_file::StateFile;
-pub use crate::mailbox::{Clock, Mailboxes, Wake};
