@@ -336,7 +336,7 @@ fn only_the_program_prints_and_only_sockopt_is_unsafe() {
 fn databases_and_sockets_stay_in_their_files() {
     let homes = [
         ("use mysql::", "registry/database/mysql/"),
-        ("rusqlite", "registry/database/sqlite.rs"),
+        ("rusqlite", "registry/database/sqlite/"),
         ("httparse::Request", "wire/http/request.rs"),
     ];
     for source in sources().iter().filter(|source| !source.path.starts_with("tests")) {
