@@ -28,7 +28,8 @@ const LAYERS: [&str; 17] = [
 const LINES_BEFORE_TESTS_MAX: usize = 450;
 const HEADER_LINES_MAX: usize = 25;
 
-/// Folders in which a file may still import from the façade above it, or in a circle: to be emptied.
+/// Folders in which a file may still import from the façade above it, or in a circle: to be
+/// emptied.
 const FOLDERS_TO_BE_SORTED: [&str; 4] = ["metainfo", "operator", "server", "tracker"];
 
 struct Source {

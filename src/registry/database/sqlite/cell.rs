@@ -1,5 +1,5 @@
-//! Cells of rows, and numbers as parameters. Whatever is missing or odd reads as nothing: the tables
-//! are the site's.
+//! Cells of rows, and numbers as parameters. Whatever is missing or odd reads as nothing: the
+//! tables are the site's.
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Error, Row as Cells};
