@@ -228,6 +228,8 @@ impl Http {
         }
     }
 
+    #[cold]
+    #[inline(never)]
     fn full_scrape(
         &self,
         request: FullScrapeRequest,

@@ -35,7 +35,7 @@ impl Unsent {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.rest().is_empty()
+        !self.has_answers() && self.body.is_none()
     }
 
     /// Whether answers are left; they go before the body.
@@ -48,12 +48,17 @@ impl Unsent {
     }
 
     /// A large body follows the answers.
+    #[cold]
+    #[inline(never)]
     pub(super) fn begin_body(&mut self, body: LargeBody, round: &Round<'_>) {
         let until = round.now.plus(body.ms_max(round.live.full_scrape.bytes_per_s));
-        self.body = Some(Box::new(BodyOnItsWay { body, sent: 0, until }));
+        self.body =
+            (!body.bytes().is_empty()).then(|| Box::new(BodyOnItsWay { body, sent: 0, until }));
     }
 
-    /// When the whole of it must be sent, if the next byte is taken within `send_ms`.
+    /// When the whole of it must be sent if the next byte is taken within `send_ms`.
+    #[cold]
+    #[inline(never)]
     pub(super) fn deadline(&self, now: Millis, send_ms: u64) -> Millis {
         let until = self.body.as_ref().map(|on_its_way| on_its_way.until);
         now.plus(send_ms).min(until.unwrap_or(Millis(u64::MAX)))
@@ -90,9 +95,9 @@ impl Unsent {
             }
         } else if let Some(on_its_way) = &mut self.body {
             on_its_way.sent += bytes;
-        }
-        if self.is_empty() {
-            self.body = None;
+            if on_its_way.sent >= on_its_way.body.bytes().len() {
+                self.body = None;
+            }
         }
     }
 }
