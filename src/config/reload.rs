@@ -49,6 +49,7 @@ fn until_restart(started: &Config, newer: &Config) -> Config {
     let mut effective = newer.clone();
     let (server, of_start) = (&mut effective.server, &started.server);
     server.listen.clone_from(&of_start.listen);
+    server.public_url.clone_from(&of_start.public_url);
     server.workers = of_start.workers;
     server.connections_max = of_start.connections_max;
     server.connections_per_address_max = of_start.connections_per_address_max;
@@ -103,6 +104,7 @@ mod tests {
     const EVERY_KEY: &str = r#"
         [server]
         listen = ["127.0.0.1:1"]
+        public_url = "http://tracker.example/announce"
         trusted_proxies = ["10.0.0.0/8"]
         proxy_header = "X-Real-IP"
         workers = 3
@@ -131,6 +133,8 @@ mod tests {
         ip_parameter = ["10.0.0.0/8"]
         crypto_flags = true
         full_scrape = "off"
+        full_scrape_bytes_max = 7000000
+        full_scrape_bytes_per_s = 7000000
         full_scrape_interval = "7s"
         scrape_interval = "7m"
         peers_max = 7

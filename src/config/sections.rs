@@ -17,9 +17,6 @@ use crate::config::database_url::DatabaseUrl;
 use crate::config::networks::{Networks, NetworksSetting};
 use crate::config::value::{self, FullScrape, Listen, LogLevel, Mode, UdpListen};
 
-/// Most peers in one answer: what the preallocated reply holds, and so the ceiling of
-/// `numwant_max`.
-pub const PEERS_PER_REPLY_MAX: u16 = 500;
 /// The port trackers are expected on: opentracker's default.
 pub const PORT_DEFAULT: u16 = 6969;
 
@@ -45,6 +42,11 @@ pub struct ServerConfig {
     /// through one socket, or IPv4 alone where the machine has no IPv6. Port 0 lets the system
     /// choose. Needs a restart.
     pub listen: Vec<Listen>,
+
+    /// The announce URL under which others reach this tracker, such as
+    /// "http://tracker.example:6969/announce": printed at the start in place of one made of the
+    /// machine's name. Empty, because no machine knows its public name. Needs a restart.
+    pub public_url: String,
 
     /// Networks of the proxies in front of this tracker, such as ["127.0.0.1/32", "10.0.0.0/8"], or
     /// "file:PATH" with one network on each line. What they say of who is asking is believed:
@@ -112,6 +114,7 @@ impl Default for ServerConfig {
     fn default() -> ServerConfig {
         ServerConfig {
             listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT_DEFAULT)).into()],
+            public_url: String::new(),
             trusted_proxies: NetworksSetting::default(),
             proxy_header: "X-Forwarded-For".to_owned(),
             workers: 0,
@@ -208,8 +211,17 @@ pub struct TrackerConfig {
     /// networks such as ["10.0.0.0/8", "::1/128"]. Live.
     pub full_scrape: FullScrape,
 
+    /// Bytes of a full scrape, not gzipped, past which it is not for everybody: only the networks
+    /// that full_scrape lists get it then, and with "on" nobody. The default is 64 MiB, some
+    /// 950 000 torrents: a request of 24 bytes is answered with all of it. Live.
+    pub full_scrape_bytes_max: u64,
+
+    /// Bytes a second of all full scrapes that are being sent, together; 0 = no limit. The default
+    /// of 8 MB leaves the most of a link to announces. Live.
+    pub full_scrape_bytes_per_s: u64,
+
     /// How long one full scrape is shared before it is made anew, and how long an address waits
-    /// for its next. A million torrents are 90 MB, so not often. Live.
+    /// for its next; over IPv6, a /64. A million torrents are 90 MB, so not often. Live.
     #[serde(with = "humantime_serde")]
     pub full_scrape_interval: Duration,
 
@@ -241,6 +253,8 @@ impl Default for TrackerConfig {
             ip_parameter: Networks::default(),
             crypto_flags: false,
             full_scrape: FullScrape::On,
+            full_scrape_bytes_max: 64 << 20,
+            full_scrape_bytes_per_s: 8_000_000,
             full_scrape_interval: seconds(60),
             scrape_interval: minutes(30),
             peers_max: 50_000_000,

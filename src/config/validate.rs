@@ -12,10 +12,9 @@ use std::time::Duration;
 
 use humantime_serde::re::humantime::format_duration;
 
+use crate::bounds::PEERS_PER_REPLY_MAX;
 use crate::bounds::{LIFETIME_MS_MAX, VERDICT_MS_MAX};
-use crate::config::sections::{
-    Config, DatabaseConfig, PEERS_PER_REPLY_MAX, ServerConfig, TrackerConfig, UdpConfig,
-};
+use crate::config::sections::{Config, DatabaseConfig, ServerConfig, TrackerConfig, UdpConfig};
 use crate::config::value::{Listen, Mode, UdpListen};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -76,6 +75,7 @@ impl Problems {
                 self.add("server.listen", quoted(address), "is listed twice");
             }
         }
+        self.public_url(&server.public_url);
         self.proxies(server);
         self.number("server.workers", server.workers.into(), 0..=1024);
         self.number("server.connections_max", server.connections_max.into(), 1..=10_000_000);
@@ -105,6 +105,16 @@ impl Problems {
             }
         }
         self.number("udp.receive_buffer", udp.receive_buffer.into(), RECEIVE_BUFFER_BYTES);
+    }
+
+    fn public_url(&mut self, url: &str) {
+        let schemes = ["http://", "https://", "udp://"];
+        let rest = schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
+        let names_host = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', ':']));
+        if !url.is_empty() && (!names_host || !url.bytes().all(|byte| byte.is_ascii_graphic())) {
+            let rule = "must be an announce URL, such as \"http://tracker.example:6969/announce\"";
+            self.add("server.public_url", quoted(&url), rule);
+        }
     }
 
     fn proxies(&mut self, server: &ServerConfig) {
@@ -144,12 +154,18 @@ impl Problems {
         self.number(
             "tracker.numwant_max",
             tracker.numwant_max.into(),
-            1..=PEERS_PER_REPLY_MAX.into(),
+            1..=PEERS_PER_REPLY_MAX as u64,
         );
         if tracker.numwant_default > tracker.numwant_max {
             let rule =
                 format!("must not be above tracker.numwant_max, which is {}", tracker.numwant_max);
             self.add("tracker.numwant_default", tracker.numwant_default.to_string(), rule);
+        }
+        let bytes = tracker.full_scrape_bytes_max;
+        self.number("tracker.full_scrape_bytes_max", bytes, 1 << 10..=1 << 40);
+        if tracker.full_scrape_bytes_per_s != 0 {
+            let bytes = tracker.full_scrape_bytes_per_s;
+            self.number("tracker.full_scrape_bytes_per_s", bytes, 1 << 16..=1 << 40);
         }
         self.duration("tracker.full_scrape_interval", tracker.full_scrape_interval, SECOND..=DAY);
         self.duration("tracker.scrape_interval", tracker.scrape_interval, SECOND..=DAY);
@@ -232,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_problem_names_key_value_and_bound() {
-        let rows: [Row; 12] = [
+        let rows: [Row; 13] = [
             (|c| c.server.listen.clear(), "server.listen = []: must name at least one address"),
             (
                 |c| c.server.listen.push(c.server.listen[0]),
@@ -269,6 +285,10 @@ mod tests {
                 "tracker.numwant_default = 201: must not be above tracker.numwant_max, which is \
                  200",
             ),
+            (
+                |c| c.tracker.full_scrape_bytes_per_s = 65_535,
+                "tracker.full_scrape_bytes_per_s = 65535: must be from 65536 to 1099511627776",
+            ),
             (|c| c.tracker.numwant_max = 501, "tracker.numwant_max = 501: must be from 1 to 500"),
             (
                 |c| (c.tracker.mode, c.database.url) = (Mode::Registered, DatabaseUrl::memory()),
@@ -282,13 +302,28 @@ mod tests {
     }
 
     #[test]
+    fn a_public_url_names_a_scheme_and_a_host() {
+        for fit in ["", "http://a.example:80/announce", "https://[2001:db8::1]/announce"] {
+            assert_eq!(problems(|c| c.server.public_url = fit.to_owned()), [""; 0], "{fit}");
+        }
+        for unfit in ["tracker.example", "ftp://a/announce", "http:///announce", "http://a b/"] {
+            let rule = "must be an announce URL, such as \"http://tracker.example:6969/announce\"";
+            assert_eq!(
+                problems(|c| c.server.public_url = unfit.to_owned()),
+                [format!("server.public_url = \"{unfit}\": {rule}")]
+            );
+        }
+    }
+
+    #[test]
     fn every_zero_that_means_nothing_is_refused() {
-        let rows: [Row; 12] = [
+        let rows: [Row; 13] = [
             (|c| c.server.connections_max = 0, "server.connections_max"),
             (|c| c.server.backlog = 0, "server.backlog"),
             (|c| c.server.request_timeout = Duration::ZERO, "server.request_timeout"),
             (|c| c.server.send_timeout = Duration::ZERO, "server.send_timeout"),
             (|c| c.tracker.min_interval = Duration::ZERO, "tracker.min_interval"),
+            (|c| c.tracker.full_scrape_bytes_max = 0, "tracker.full_scrape_bytes_max"),
             (|c| c.tracker.full_scrape_interval = Duration::ZERO, "tracker.full_scrape_interval"),
             (|c| c.tracker.scrape_interval = Duration::ZERO, "tracker.scrape_interval"),
             (|c| c.tracker.peers_max = 0, "tracker.peers_max"),
@@ -314,6 +349,7 @@ mod tests {
             c.server.listen = vec![any_port, any_port];
             c.server.stats_interval = Duration::ZERO;
             c.tracker.numwant_default = 0;
+            c.tracker.full_scrape_bytes_per_s = 0;
         });
         assert_eq!(fit, [""; 0]);
     }

@@ -67,6 +67,9 @@ pub struct Connections<S> {
     buffers: Buffers,
     /// Connections that can go on.
     can_go_on: Vec<SlotId>,
+    /// Connections that may go on with a large body at the next tick, those that waited longest
+    /// first.
+    throttled: Vec<SlotId>,
     /// The list that `can_go_on` is exchanged for, so that no round allocates.
     spare_ids: Vec<SlotId>,
     deadlines: Deadlines,
@@ -89,6 +92,7 @@ impl<S: Stream> Connections<S> {
                 output: vec![0; settings.output_bytes.max(REPLY_BYTES_MAX)].into(),
             },
             can_go_on: Vec::new(),
+            throttled: Vec::new(),
             spare_ids: Vec::new(),
             deadlines: Deadlines::new(Millis::default()),
             due: Vec::new(),
@@ -200,6 +204,13 @@ impl<S: Stream> Connections<S> {
                     self.can_go_on.push(id);
                 }
             }
+            Progress::Throttled => {
+                let deadline = connection.conversation.deadline();
+                self.deadlines.set(id, deadline, &mut connection.scheduled);
+                if !std::mem::replace(&mut connection.listed, true) {
+                    self.throttled.push(id);
+                }
+            }
             Progress::Blocked => {
                 let deadline = connection.conversation.deadline();
                 self.deadlines.set(id, deadline, &mut connection.scheduled);
@@ -232,9 +243,13 @@ impl<S: Stream> Connections<S> {
         self.spare_ids = ids;
     }
 
-    /// Attends to the deadlines that have passed. Whether a tick of their wheel has passed at all.
+    /// Attends to the deadlines that have passed, and has those go on that waited for a tick. Whether
+    /// a tick of the deadlines' wheel has passed at all.
     pub fn check_deadlines(&mut self, round: &mut Round<'_>) -> bool {
         let has_ticked = self.deadlines.take_due(round.now, &mut self.due);
+        if has_ticked {
+            self.can_go_on.append(&mut self.throttled);
+        }
         while let Some((id, tick)) = self.due.pop() {
             self.check_deadline(id, tick, round);
         }

@@ -63,8 +63,9 @@ fn serve(sources: &Sources) -> Result<(), Vec<String>> {
         config.database.url
     );
     // Nobody need read them: a daemon whose stdout is closed still serves.
-    let _ = io::stdout()
-        .write_all(start_up_lines(&site, daemon.addresses(), daemon.udp_addresses()).as_bytes());
+    let _ = io::stdout().write_all(
+        start_up_lines(&site, &Addresses::of(&daemon), &config.server.public_url).as_bytes(),
+    );
     let outcome = wait(&mut daemon, sources, &inbox);
     let stopped = daemon.stop_and_join(STOP_GRACE).map_err(|error| error.to_string());
     outcome.and(stopped).map_err(|problem| vec![problem])
@@ -180,19 +181,45 @@ fn reload(daemon: &mut Daemon, sources: &Sources) {
     }
 }
 
+/// Where the tracker listens.
+struct Addresses<'d> {
+    http: &'d [SocketAddr],
+    udp: &'d [SocketAddr],
+}
+
+impl Addresses<'_> {
+    fn of(daemon: &Daemon) -> Addresses<'_> {
+        Addresses { http: daemon.addresses(), udp: daemon.udp_addresses() }
+    }
+}
+
 /// The lines on stdout that say the tracker serves, and under which URLs.
-fn start_up_lines(site: &str, addresses: &[SocketAddr], udp_addresses: &[SocketAddr]) -> String {
+fn start_up_lines(site: &str, listening: &Addresses<'_>, public_url: &str) -> String {
+    let Addresses { http, udp } = *listening;
     let mut lines = format!("announced {}: {site}\n", env!("CARGO_PKG_VERSION"));
-    lines.extend(addresses.iter().map(|address| format!("listening on {address}\n")));
-    lines.extend(udp_addresses.iter().map(|address| format!("listening on {address} for UDP\n")));
-    let url = |scheme| {
-        move |address: &SocketAddr| {
-            format!("announce URL {}\n", announce_url(scheme, *address, &hostname()))
-        }
+    lines.extend(http.iter().map(|address| format!("listening on {address}\n")));
+    lines.extend(udp.iter().map(|address| format!("listening on {address} for UDP\n")));
+    let host = host_of(public_url).map_or_else(hostname, str::to_owned);
+    let url = |scheme, address: &SocketAddr| {
+        format!("announce URL {}\n", announce_url(scheme, *address, &host))
     };
-    lines.extend(addresses.iter().map(url("http")));
-    lines.extend(udp_addresses.iter().map(url("udp")));
+    if public_url.is_empty() {
+        lines.extend(http.iter().map(|address| url("http", address)));
+    } else {
+        lines.push_str(&format!("announce URL {public_url}\n"));
+    }
+    if !public_url.starts_with("udp://") {
+        lines.extend(udp.iter().map(|address| url("udp", address)));
+    }
     lines
+}
+
+/// The host of the public URL: others reach UDP under it as well.
+fn host_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split('/').next()?;
+    let port_at = authority.rfind(':').filter(|at| !authority[*at..].contains(']'));
+    Some(&authority[..port_at.unwrap_or(authority.len())])
 }
 
 /// What to put into a torrent. An unspecified address is reached under the machine's name.
@@ -263,12 +290,50 @@ mod tests {
     #[test]
     fn the_start_up_lines_list_every_address() {
         let addresses = ["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()];
-        let udp = ["[::]:2".parse().unwrap()];
-        let lines = start_up_lines("open tracker, 2 workers, database memory", &addresses, &udp);
-        let expected = "open tracker, 2 workers, database memory\nlistening on 127.0.0.1:1\nlistening on [::1]:2\n\
-                        listening on [::]:2 for UDP\n\
-                        announce URL http://127.0.0.1:1/announce\nannounce URL http://[::1]:2/announce\n";
-        let expected = format!("{expected}announce URL udp://{}:2/announce\n", hostname());
-        assert_eq!(lines, format!("announced {}: {expected}", env!("CARGO_PKG_VERSION")));
+        let udp = ["[::]:2".parse().unwrap(), "127.0.0.1:3".parse().unwrap()];
+        let listening = Addresses { http: &addresses, udp: &udp };
+        let begin = format!(
+            "announced {}: open tracker\nlistening on 127.0.0.1:1\nlistening on [::1]:2\n\
+             listening on [::]:2 for UDP\nlistening on 127.0.0.1:3 for UDP\n",
+            env!("CARGO_PKG_VERSION")
+        );
+        let http =
+            "announce URL http://127.0.0.1:1/announce\nannounce URL http://[::1]:2/announce\n";
+        let udp = |host: &str| {
+            format!(
+                "announce URL udp://{host}:2/announce\nannounce URL udp://127.0.0.1:3/announce\n"
+            )
+        };
+        for (public, urls) in [
+            ("", format!("{http}{}", udp(&hostname()))),
+            (
+                "https://tracker.example/announce",
+                format!(
+                    "announce URL https://tracker.example/announce\n{}",
+                    udp("tracker.example")
+                ),
+            ),
+            (
+                "udp://tracker.example:80/announce",
+                "announce URL udp://tracker.example:80/announce\n".to_owned(),
+            ),
+        ] {
+            let lines = start_up_lines("open tracker", &listening, public);
+            assert_eq!(lines, format!("{begin}{urls}"), "the public URL is {public:?}");
+        }
+    }
+
+    #[test]
+    fn the_host_of_a_url_is_what_stands_before_port_and_path() {
+        for (url, host) in [
+            ("", None),
+            ("http://tracker.example:6969/announce", Some("tracker.example")),
+            ("https://tracker.example/announce", Some("tracker.example")),
+            ("http://[2001:db8::1]:80/announce", Some("[2001:db8::1]")),
+            ("http://[2001:db8::1]/announce", Some("[2001:db8::1]")),
+            ("http://tracker.example", Some("tracker.example")),
+        ] {
+            assert_eq!(host_of(url), host, "{url:?}");
+        }
     }
 }
