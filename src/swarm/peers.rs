@@ -7,6 +7,7 @@
 //!
 //! Never: counts beyond its own peers, reads a clock, or hands out a peer (see `select`).
 
+use crate::ids::PEER_ID_BYTES;
 use crate::swarm::rules::Rules;
 use crate::swarm::run::{Class, Peer, Run, SLOT_V4, SLOT_V6, state, wire};
 use crate::swarm::state::{Expiry, State};
@@ -129,6 +130,11 @@ impl<const SLOT: usize> Peers<SLOT> {
     /// The state of the peer at a place.
     pub(super) fn state(&self, place: Place) -> State {
         state(&self.runs(place.class)[place.bucket].slots()[place.at])
+    }
+
+    /// The peer id at a place; None where peer ids are not kept.
+    pub(super) fn id(&self, place: Place, rules: &Rules) -> Option<&[u8; PEER_ID_BYTES]> {
+        self.runs(place.class)[place.bucket].ids(rules.ids).get(place.at)
     }
 
     /// Adds a peer that is not there yet. None when it could not be stored.

@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_completion_is_counted_once_and_only_of_a_known_leecher() {
+    fn a_completion_is_counted_once_and_only_of_a_peer_that_was_a_leecher() {
         let store = store();
         let completed = Announcement { seeder: true, event: Event::Completed, ..LEECHER };
         let story = [
@@ -370,9 +370,52 @@ mod tests {
             (completed, counts(1, 0, 1), "said twice"),
             (LEECHER, counts(0, 1, 1), "a leecher again"),
             (completed, counts(1, 0, 1), "counted already"),
+            (
+                Announcement { event: Event::Stopped, ..completed },
+                counts(0, 0, 1),
+                "gone, and the torrent with it",
+            ),
+            (LEECHER, counts(0, 1, 0), "a leecher of a new swarm"),
+            (SEEDER, counts(1, 1, 0), "somebody who keeps it"),
+            (Announcement { seeder: true, ..LEECHER }, counts(2, 0, 0), "an update between"),
+            (Announcement { seeder: true, ..LEECHER }, counts(2, 0, 0), "another update"),
+            (completed, counts(2, 0, 1), "completed after it"),
+            (completed, counts(2, 0, 1), "completed twice after it"),
         ];
         for (said, expected, why) in story {
             assert_eq!(announce(&store, said).0, expected, "{why}");
+        }
+    }
+
+    /// What the second client says on the address of the first, whose completion was counted, and
+    /// the downloads after it where peer ids are kept and where not.
+    #[test]
+    fn another_client_on_a_known_address_counts_anew_where_peer_ids_are_kept() {
+        let completed = Announcement { seeder: true, event: Event::Completed, ..LEECHER };
+        let other = |said| Announcement { peer_id: PeerId([b'o'; 20]), ..said };
+        let seeding = Announcement { event: Event::Update, ..completed };
+        let rows: [(&str, &[Announcement], u32, u32); 6] = [
+            ("the same client again", &[LEECHER, completed], 1, 1),
+            ("another leecher that completes", &[other(LEECHER), other(completed)], 2, 1),
+            ("another that nobody saw leech", &[other(completed)], 1, 1),
+            ("another seeder that completes later", &[other(seeding), other(completed)], 1, 1),
+            (
+                "another leecher with an update between",
+                &[other(LEECHER), other(seeding), other(completed), other(completed)],
+                2,
+                1,
+            ),
+            ("another that leaves it to the first", &[other(LEECHER), LEECHER, completed], 2, 1),
+        ];
+        for (name, said, with_ids, without_ids) in rows {
+            for (peer_ids, downloads) in [(true, with_ids), (false, without_ids)] {
+                let store = Store::new(StoreSettings { peer_ids }, 5);
+                announce(&store, LEECHER);
+                announce(&store, completed);
+                let counts = said.iter().map(|said| announce(&store, *said).0).last();
+                let told = counts.map(|counts| counts.downloaded);
+                assert_eq!(told, Some(downloads), "{name}, peer ids {peer_ids}");
+            }
         }
     }
 

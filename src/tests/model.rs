@@ -34,6 +34,7 @@ struct ModelPeer {
     heard: Millis,
     crypto: Crypto,
     counted: bool,
+    has_leeched: bool,
     peer_id: PeerId,
 }
 
@@ -80,16 +81,21 @@ impl Model {
         let known = torrent.peers.remove(&announce.peer);
         self.peers -= u64::from(known.is_some());
         if announce.event != Event::Stopped && (known.is_some() || may_store) {
-            let was_leecher = known.as_ref().is_some_and(|peer| !peer.seeder);
-            let counted = known.is_some_and(|peer| peer.counted);
-            let completed =
-                was_leecher && announce.seeder && announce.event == Event::Completed && !counted;
-            torrent.downloaded += u32::from(completed);
             let Announcement { seeder, crypto, peer_id, .. } = *announce;
-            torrent.peers.insert(
-                announce.peer,
-                ModelPeer { seeder, heard: now, crypto, counted: counted || completed, peer_id },
-            );
+            let same = known.filter(|peer| !self.peer_ids || peer.peer_id == peer_id);
+            let had_leeched = same.as_ref().is_some_and(|peer| peer.has_leeched);
+            let counted = same.is_some_and(|peer| peer.counted);
+            let completed = had_leeched && seeder && announce.event == Event::Completed && !counted;
+            torrent.downloaded += u32::from(completed);
+            let peer = ModelPeer {
+                seeder,
+                heard: now,
+                crypto,
+                counted: counted || completed,
+                has_leeched: had_leeched || !seeder,
+                peer_id,
+            };
+            torrent.peers.insert(announce.peer, peer);
             self.peers += 1;
         }
         let counts = torrent.counts();
@@ -241,7 +247,7 @@ impl Run {
     }
 
     fn announcement(&self, info_hash: InfoHash, operation: [u8; OPERATION_BYTES]) -> Announcement {
-        let [kind, torrent, high, low, flags, numwant] = operation;
+        let [kind, _, high, low, flags, numwant] = operation;
         let listening = !numwant.is_multiple_of(32);
         let event = match kind {
             _ if self.shrinking && !kind.is_multiple_of(8) => Event::Stopped,
@@ -253,7 +259,8 @@ impl Run {
         Announcement {
             info_hash,
             peer: addr(u16::from_be_bytes([high, low]) % self.peers, listening),
-            peer_id: PeerId([kind ^ torrent ^ flags ^ numwant; 20]),
+            // Mostly one client to an address, so that completions are counted.
+            peer_id: PeerId([if flags < 16 { kind } else { low }; 20]),
             seeder: if event == Event::Completed {
                 !flags.is_multiple_of(16)
             } else {
