@@ -235,7 +235,7 @@ fn a_wrong_file_is_refused_by_check_and_start_alike() {
     let rows = [
         (
             "[server]\n\nworkerz = 2\n",
-            "line 3: unknown key 'workerz' in [server]; known are listen, workers, ",
+            "line 3: unknown key 'workerz' in [server]; known are listen, trusted_proxies, ",
         ),
         (
             "[tracker]\nmin_interval = 15\n",
@@ -262,6 +262,21 @@ fn a_wrong_file_is_refused_by_check_and_start_alike() {
             );
         }
     }
+}
+
+#[test]
+fn a_doubtful_setting_is_a_line_and_no_failure() {
+    let file = file("[tracker]\nmin_interval = \"1m\"\nmax_interval = \"4m\"\n");
+    let output = announced([OsStr::new("check"), file.path().as_os_str()]);
+    let name = file.path().display().to_string();
+    let warning = format!(
+        "announced: warning: {name}: line 3: tracker.max_interval = \"4m\": is \
+                           below \"5m\""
+    );
+    assert!(text(&output.stderr).starts_with(&warning), "{output:?} is not {warning:?}");
+    assert_eq!(text(&output.stderr).lines().count(), 1, "one line: {output:?}");
+    let (told, code) = (text(&output.stdout), output.status.code());
+    assert_eq!((told, code), (format!("{name}: ok\n").as_str(), Some(0)), "it is fit");
 }
 
 #[test]

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::bounds::LIFETIME_MS_MIN;
 use crate::config::networks::Networks;
 use crate::config::sections::Config;
 use crate::config::value::{FullScrape, LogLevel, Mode};
@@ -79,7 +80,7 @@ pub struct ProxyPolicy {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SwarmLimits {
     /// A peer not heard of for longer is gone, milliseconds: the minimum and the maximum interval
-    /// together.
+    /// together, but not before [`LIFETIME_MS_MIN`].
     pub lifetime_ms: u64,
     /// Peers that are stored, at most.
     pub peers_max: u64,
@@ -144,7 +145,8 @@ impl Live {
                 header: server.proxy_header.clone(),
             },
             swarm: SwarmLimits {
-                lifetime_ms: millis(tracker.min_interval + tracker.max_interval),
+                lifetime_ms: millis(tracker.min_interval + tracker.max_interval)
+                    .max(LIFETIME_MS_MIN),
                 peers_max: tracker.peers_max,
                 torrents_max: tracker.torrents_max,
             },
@@ -259,6 +261,20 @@ mod tests {
     fn with_numwant(numwant_max: u16) -> Live {
         let live = Live::default();
         Live { policy: Policy { numwant_max, ..live.policy.clone() }, ..live }
+    }
+
+    #[test]
+    fn a_peer_lives_for_both_intervals_but_for_20_minutes_at_least() {
+        let minutes = |count: u64| Duration::from_secs(60 * count);
+        for (min, max, lifetime) in
+            [(15, 30, 45), (5, 15, 20), (5, 14, 20), (1, 1, 20), (6, 15, 21)]
+        {
+            let mut config = Config::default();
+            config.tracker.min_interval = minutes(min);
+            config.tracker.max_interval = minutes(max);
+            let told = Live::of(&config).swarm.lifetime_ms;
+            assert_eq!(told, lifetime * 60_000, "min_interval {min}m, max_interval {max}m");
+        }
     }
 
     #[test]

@@ -74,7 +74,8 @@ pub struct ServerConfig {
 
     /// How long a connection may be silent between requests before it is closed without a word.
     /// Most clients close by themselves; those that keep a connection come back only at the
-    /// next interval. Live.
+    /// next interval. Above the 60 s for which nginx and Amazon's load balancers keep theirs, so
+    /// that a proxy never sends a request into a connection that is just being closed. Live.
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Duration,
 
@@ -116,7 +117,7 @@ impl Default for ServerConfig {
             connections_max: 50_000,
             connections_per_address_max: 0,
             backlog: 4096,
-            idle_timeout: seconds(60),
+            idle_timeout: seconds(75),
             request_timeout: seconds(10),
             send_timeout: seconds(15),
             request_bytes_max: 8192,
@@ -137,13 +138,13 @@ pub struct TrackerConfig {
 
     /// The least a client may wait between two announces of one torrent ("min interval" in the
     /// answer). Also part of a peer's life: one not heard of for min_interval + max_interval
-    /// is gone. Live.
+    /// is gone, but not before 20 minutes. Live.
     #[serde(with = "humantime_serde")]
     pub min_interval: Duration,
 
     /// The most a client is asked to wait between two announces; the answer's "interval" is this
-    /// less a random 0 to 10 %, so that clients spread out. From 1m to 3h; newTrackon lists
-    /// trackers from 5m. Live.
+    /// less a random 0 to 10 %, so that clients spread out. From 1m to 3h; below 5m "announced check"
+    /// warns, since newTrackon lists trackers from 5m and libtorrent never comes sooner. Live.
     #[serde(with = "humantime_serde")]
     pub max_interval: Duration,
 

@@ -1,7 +1,7 @@
 //! Which values a setting may have.
 //!
 //! Owns: the range of every setting and the rules between them. All problems are found at once, so
-//! that a settings file is mended in one go.
+//! that a settings file is mended in one go. What works, but hardly as it is meant, is a warning.
 //!
 //! Never does: look at the machine (whether an address can be bound, a directory written); start-up
 //! finds that out by doing it.
@@ -27,9 +27,11 @@ const HEADER_NAME_BYTES_MAX: usize = 64;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest interval, minimum or maximum: the two together are a peer's lifetime.
 const INTERVAL_MAX: Duration = Duration::from_millis(LIFETIME_MS_MAX / 2);
+/// newTrackon lists trackers whose interval is at least this.
+const LISTED_INTERVAL_MIN: Duration = Duration::from_secs(5 * 60);
 const CACHE_TTL_MAX: Duration = Duration::from_millis(VERDICT_MS_MAX);
 
-/// A setting that cannot be. Shown as `section.key = value: what it must be`; a password is never
+/// A setting that cannot be, or that is doubtful. Shown as `section.key = value: what it must be`; a password is never
 /// part of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Problem {
@@ -37,7 +39,7 @@ pub struct Problem {
     pub key: &'static str,
     /// Its value, as it would stand in the settings file.
     pub value: String,
-    /// What it must be.
+    /// What it must be, or what speaks against it.
     pub rule: String,
 }
 
@@ -57,6 +59,18 @@ impl Config {
         problems.database(&self.database);
         problems.registration(self);
         problems.0
+    }
+
+    /// What may be so and is hardly meant so. The tracker starts all the same.
+    pub fn warnings(&self) -> Vec<Problem> {
+        let mut warnings = Problems(Vec::new());
+        let interval = self.tracker.max_interval;
+        if interval < LISTED_INTERVAL_MIN {
+            let rule = "is below \"5m\": newTrackon lists no such tracker, and libtorrent never \
+                        comes back sooner (rTorrent not before 10 minutes)";
+            warnings.add("tracker.max_interval", quoted(&format_duration(interval)), rule);
+        }
+        warnings.0
     }
 }
 
@@ -256,6 +270,18 @@ mod tests {
         ];
         for (change, problem) in rows {
             assert_eq!(problems(change), [problem]);
+        }
+    }
+
+    #[test]
+    fn a_maximum_interval_below_five_minutes_is_warned_of_and_fit() {
+        for (interval, warned) in [(MINUTE, true), (299 * SECOND, true), (5 * MINUTE, false)] {
+            let mut config = Config::default();
+            (config.tracker.min_interval, config.tracker.max_interval) = (MINUTE, interval);
+            assert_eq!(config.validate(), [], "{interval:?} is fit");
+            let keys = config.warnings().iter().map(|warning| warning.key).collect::<Vec<_>>();
+            let expected: &[&str] = if warned { &["tracker.max_interval"] } else { &[] };
+            assert_eq!(keys, expected, "warnings for {interval:?}");
         }
     }
 

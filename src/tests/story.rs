@@ -206,6 +206,20 @@ const ROWS: &[Row] = &[
          ip4:\\t\\t\\t\\x0110:incompletei0e8:intervali9e12:min intervali5e5:peers0:e",
     ),
     (
+        "completed after a regular update with nothing left counts",
+        &[("A", LEECH), ("A", SEED), ("A", "&port=6881&left=0&event=completed")],
+        ("A", "&port=6881&left=0&event=completed"),
+        "d8:completei1e10:downloadedi1e11:external \
+         ip4:\\t\\t\\t\\x0110:incompletei0e8:intervali9e12:min intervali5e5:peers0:e",
+    ),
+    (
+        "completed from a seeder that was never a leecher does not count",
+        &[("A", SEED)],
+        ("A", "&port=6881&left=0&event=completed"),
+        "d8:completei1e10:downloadedi0e11:external \
+         ip4:\\t\\t\\t\\x0110:incompletei0e8:intervali9e12:min intervali5e5:peers0:e",
+    ),
+    (
         "completed from somebody unknown does not count",
         &[],
         ("A", "&port=6881&left=0&event=completed"),
@@ -404,18 +418,21 @@ fn every_path_that_real_clients_use_leads_somewhere() {
 }
 
 #[test]
-fn a_scrape_shows_what_is_there_and_says_so_when_nothing_is() {
+fn an_open_tracker_knows_every_torrent_that_it_is_asked_for() {
     let mut site = Site::new(exact());
+    let zeros = "20:zzzzzzzzzzzzzzzzzzzzd8:completei0e10:downloadedi0e10:incompletei0ee";
+    let flags = "5:flagsd20:min_request_intervali1800ee";
+    let alone = site.get("9.9.9.2", "/scrape?info_hash=zzzzzzzzzzzzzzzzzzzz");
+    assert!(alone.ends_with(&format!("\n\nd5:filesd{zeros}e{flags}e")), "nobody is there: {alone}");
     site.announce("9.9.9.1", SEED);
-    let found = site
+    let both = site
         .get("9.9.9.2", "/scrape?info_hash=zzzzzzzzzzzzzzzzzzzz&info_hash=hhhhhhhhhhhhhhhhhhhh");
-    let body = "d5:filesd20:hhhhhhhhhhhhhhhhhhhhd8:completei1e10:downloadedi0e10:incompletei0eee5:\
-                flagsd20:min_request_intervali1800eee";
-    assert!(found.ends_with(&format!("\n\n{body}")), "{found}");
-    let nothing = site.get("9.9.9.2", "/scrape?info_hash=zzzzzzzzzzzzzzzzzzzz");
-    let body = "d14:failure reason38:none of these torrents is tracked \
-                here5:filesde5:flagsd20:min_request_intervali1800eee";
-    assert!(nothing.ends_with(&format!("\n\n{body}")), "{nothing}");
+    let one = "20:hhhhhhhhhhhhhhhhhhhhd8:completei1e10:downloadedi0e10:incompletei0ee";
+    assert!(both.ends_with(&format!("\n\nd5:filesd{one}{zeros}e{flags}e")), "one is there: {both}");
+    site.announce("9.9.9.1", "&port=6881&left=0&event=stopped");
+    let left = site.get("9.9.9.2", "/scrape?info_hash=hhhhhhhhhhhhhhhhhhhh");
+    let gone = "20:hhhhhhhhhhhhhhhhhhhhd8:completei0e10:downloadedi0e10:incompletei0ee";
+    assert!(left.ends_with(&format!("\n\nd5:filesd{gone}e{flags}e")), "the last has left: {left}");
 }
 
 #[test]
