@@ -10,6 +10,7 @@
 //!
 //! Never: a setting without its unit in its name or type.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -20,6 +21,7 @@ use crate::bounds::LIFETIME_MS_MIN;
 use crate::config::networks::Networks;
 use crate::config::sections::Config;
 use crate::config::value::{FullScrape, LogLevel, Mode};
+use crate::ids::{Family, canonical};
 
 /// Every setting that may change while the tracker runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -76,7 +78,7 @@ pub struct ProxyPolicy {
     pub header: String,
 }
 
-/// What the swarms may hold.
+/// What the swarms may hold, and how that is shown outside.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SwarmLimits {
     /// A peer not heard of for longer is gone, milliseconds: the minimum and the maximum interval
@@ -86,6 +88,42 @@ pub struct SwarmLimits {
     pub peers_max: u64,
     /// Torrents that are stored, at most.
     pub torrents_max: u64,
+    /// What peers with a private address are handed out under.
+    pub public_addresses: PublicAddresses,
+}
+
+/// What the tracker's own network is called outside: an address of each family, if it has one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PublicAddresses {
+    /// Its IPv4 address.
+    pub v4: Option<Ipv4Addr>,
+    /// Its IPv6 address.
+    pub v6: Option<Ipv6Addr>,
+}
+
+impl PublicAddresses {
+    /// It has none: its peers are not handed out.
+    pub const NONE: PublicAddresses = PublicAddresses { v4: None, v6: None };
+
+    /// Those of a list, the first of each family.
+    pub fn of(list: &[IpAddr]) -> PublicAddresses {
+        let mut addresses = PublicAddresses::NONE;
+        for ip in list {
+            match canonical(*ip) {
+                IpAddr::V4(ip) => _ = addresses.v4.get_or_insert(ip),
+                IpAddr::V6(ip) => _ = addresses.v6.get_or_insert(ip),
+            }
+        }
+        addresses
+    }
+
+    /// The address of one family.
+    pub fn of_family(&self, family: Family) -> Option<IpAddr> {
+        match family {
+            Family::V4 => self.v4.map(IpAddr::V4),
+            Family::V6 => self.v6.map(IpAddr::V6),
+        }
+    }
 }
 
 /// How long a connection may take over each thing, milliseconds.
@@ -149,6 +187,7 @@ impl Live {
                     .max(LIFETIME_MS_MIN),
                 peers_max: tracker.peers_max,
                 torrents_max: tracker.torrents_max,
+                public_addresses: PublicAddresses::of(&tracker.public_address),
             },
             connection_times: ConnectionTimes {
                 idle_ms: millis(server.idle_timeout),

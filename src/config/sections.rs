@@ -6,7 +6,7 @@
 //!
 //! Never does: check a value (`validate`), read a file (`source`), act on a setting.
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -178,6 +178,12 @@ pub struct TrackerConfig {
     #[serde(deserialize_with = "value::deserialize_ip_parameter")]
     pub ip_parameter: Networks,
 
+    /// What the tracker's own network is called outside, such as ["198.51.100.7", "2001:db8::7"]: at
+    /// most one address of each family. Public clients get peers with a private address under it,
+    /// with their port, which must be forwarded to them. Without one of the family, such peers are
+    /// handed to private clients only. Live.
+    pub public_address: Vec<IpAddr>,
+
     /// Send crypto_flags to clients that ask for them. Off, because libtorrent always asks and
     /// never reads them. Live.
     pub crypto_flags: bool,
@@ -217,6 +223,7 @@ impl Default for TrackerConfig {
             peer_ids: true,
             external_ip: true,
             ip_parameter: Networks::default(),
+            public_address: Vec::new(),
             crypto_flags: false,
             full_scrape: FullScrape::On,
             full_scrape_interval: seconds(60),

@@ -7,6 +7,7 @@
 //! finds that out by doing it.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::config::sections::{
     Config, DatabaseConfig, PEERS_PER_REPLY_MAX, ServerConfig, TrackerConfig,
 };
 use crate::config::value::{Listen, Mode};
+use crate::ids::{Family, canonical, is_private};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -151,10 +153,28 @@ impl Problems {
                 format!("must not be above tracker.numwant_max, which is {}", tracker.numwant_max);
             self.add("tracker.numwant_default", tracker.numwant_default.to_string(), rule);
         }
+        self.public_address(&tracker.public_address);
         self.duration("tracker.full_scrape_interval", tracker.full_scrape_interval, SECOND..=DAY);
         self.duration("tracker.scrape_interval", tracker.scrape_interval, SECOND..=DAY);
         self.number("tracker.peers_max", tracker.peers_max, 1..=u32::MAX.into());
         self.number("tracker.torrents_max", tracker.torrents_max, 1..=u32::MAX.into());
+    }
+
+    fn public_address(&mut self, addresses: &[IpAddr]) {
+        let mut families = Vec::new();
+        for address in addresses {
+            let ip = canonical(*address);
+            let is_broadcast = ip == IpAddr::V4(Ipv4Addr::BROADCAST);
+            if is_private(ip) || ip.is_unspecified() || ip.is_multicast() || is_broadcast {
+                let rule = "is no address that the internet could reach";
+                self.add("tracker.public_address", quoted(address), rule);
+            }
+            if families.contains(&Family::of(ip)) {
+                let rule = "is a second address of its family";
+                self.add("tracker.public_address", quoted(address), rule);
+            }
+            families.push(Family::of(ip));
+        }
     }
 
     fn database(&mut self, database: &DatabaseConfig) {
@@ -270,6 +290,35 @@ mod tests {
         ];
         for (change, problem) in rows {
             assert_eq!(problems(change), [problem]);
+        }
+    }
+
+    #[test]
+    fn a_public_address_is_one_of_each_family_that_the_internet_could_reach() {
+        let no_use = "is no address that the internet could reach";
+        let second = "is a second address of its family";
+        type Row = (&'static [&'static str], Option<(&'static str, &'static str)>);
+        let rows: [Row; 11] = [
+            (&[], None),
+            (&["198.51.100.7"], None),
+            (&["2001:db8::7"], None),
+            (&["2001:db8::7", "198.51.100.7"], None),
+            (&["192.168.0.7"], Some(("192.168.0.7", no_use))),
+            (&["198.51.100.7", "fd00::7"], Some(("fd00::7", no_use))),
+            (&["0.0.0.0"], Some(("0.0.0.0", no_use))),
+            (&["224.0.0.1"], Some(("224.0.0.1", no_use))),
+            (&["::ffff:10.0.0.1"], Some(("::ffff:10.0.0.1", no_use))),
+            (&["198.51.100.7", "198.51.100.8"], Some(("198.51.100.8", second))),
+            (&["198.51.100.7", "::ffff:9.9.9.9"], Some(("::ffff:9.9.9.9", second))),
+        ];
+        for (addresses, problem) in rows {
+            let told = problems(|c| {
+                c.tracker.public_address =
+                    addresses.iter().map(|address| address.parse().unwrap()).collect();
+            });
+            let expected = problem
+                .map(|(address, rule)| format!("tracker.public_address = {address:?}: {rule}"));
+            assert_eq!(told, expected.into_iter().collect::<Vec<_>>(), "{addresses:?}");
         }
     }
 

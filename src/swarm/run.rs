@@ -14,7 +14,7 @@
 
 use std::ops::Range;
 
-use crate::ids::PEER_ID_BYTES;
+use crate::ids::{PEER_ID_BYTES, PeerAddr};
 use crate::swarm::room;
 use crate::swarm::state::{Expiry, State};
 
@@ -71,6 +71,11 @@ pub(super) fn wire<const SLOT: usize>(slot: &[u8; SLOT]) -> &[u8] {
 /// The state of a slot.
 pub(super) fn state<const SLOT: usize>(slot: &[u8; SLOT]) -> State {
     State::from_bytes([slot[SLOT - 2], slot[SLOT - 1]])
+}
+
+/// Whether the address of a slot is private.
+pub(super) fn is_private<const SLOT: usize>(slot: &[u8; SLOT]) -> bool {
+    PeerAddr::of_wire(wire(slot)).is_some_and(|peer| peer.is_private())
 }
 
 /// The slot of a peer, `key` being its wire address followed by zeros.

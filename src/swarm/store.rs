@@ -132,7 +132,11 @@ impl Store {
         let torrent = shard.torrent_mut(at);
         torrent.registration.note_activity(asker.moment.now);
         let place = self.update(torrent, asker);
-        torrent.choose(place, Want::of(announce), rng, chosen);
+        if torrent.registration.holds_private_peer() {
+            choose_with_private(torrent, place, asker, Draw { rng, chosen });
+        } else {
+            torrent.choose(place, Want::of(announce), rng, chosen);
+        }
         torrent.counts()
     }
 
@@ -292,6 +296,29 @@ impl Store {
     }
 }
 
+/// Chooses peers in a torrent that holds private ones. An asker outside the tracker's network is
+/// given those under its public address, and none where it has none of the asker's family.
+#[inline(never)]
+fn choose_with_private(
+    torrent: &Torrent,
+    place: Option<Place>,
+    asker: &Asker<'_>,
+    Draw { rng, chosen }: Draw<'_>,
+) {
+    let Asker { announce, moment } = *asker;
+    let want = Want::of(announce);
+    if !announce.is_outside() {
+        return torrent.choose(place, want, rng, chosen);
+    }
+    match moment.limits.public_addresses.of_family(announce.peer.family()) {
+        None => torrent.choose(place, Want { public: true, ..want }, rng, chosen),
+        Some(public) => {
+            torrent.choose(place, want, rng, chosen);
+            chosen.show_outside(public, &announce.peer);
+        }
+    }
+}
+
 /// The shard of a torrent with this hash.
 fn shard_of(hash: u64) -> usize {
     (hash >> SHARD_SHIFT) as usize & (SHARDS - 1)
@@ -300,8 +327,8 @@ fn shard_of(hash: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::SwarmLimits;
-    use crate::ids::{Crypto, Millis, PeerAddr, PeerId};
+    use crate::config::{PublicAddresses, SwarmLimits};
+    use crate::ids::{Crypto, Millis, PeerAddr, PeerId, is_private};
     use crate::tests::announcement::{self, LIMITS, open_at};
 
     const LEECHER: Announcement = Announcement {
@@ -457,7 +484,7 @@ mod tests {
     fn a_peer_that_does_not_listen_is_answered_but_not_stored() {
         let store = store();
         let deaf =
-            Announcement { listening: false, peer: PeerAddr::V4([192, 0, 2, 9, 0, 1]), ..LEECHER };
+            Announcement { listening: false, peer: PeerAddr::V4([10, 0, 0, 9, 0, 1]), ..LEECHER };
         assert_eq!(announce(&store, deaf).0, Counts::default());
         announce(&store, SEEDER);
         let (counts_then, chosen) = announce(&store, deaf);
@@ -473,6 +500,52 @@ mod tests {
         assert_eq!((both, chosen.count()), (counts(0, 2, 0), 0));
         let (_, chosen) = announce(&store, Announcement { peer: PeerAddr::V6([8; 18]), ..SEEDER });
         assert_eq!(chosen.wire(), [9; 18]);
+    }
+
+    /// Peers of both families from inside and outside, who come, go and ask in whatever way: no
+    /// answer to somebody outside holds a private address.
+    #[test]
+    fn no_private_address_reaches_anybody_outside() {
+        let mut rng = fastrand::Rng::with_seed(9);
+        for (v4, v6) in [(false, false), (true, false), (false, true), (true, true)] {
+            let public_addresses = PublicAddresses {
+                v4: v4.then_some([198, 51, 100, 7].into()),
+                v6: v6.then_some([0x2001, 0xdb8, 0, 0, 0, 0, 0, 7].into()),
+            };
+            let (store, limits) = (store(), SwarmLimits { public_addresses, ..LIMITS });
+            let mut chosen = Chosen::new();
+            let mut handed_out = 0;
+            for _ in 0..20_000 {
+                let ips = ["10.0.0", "100.64.0", "9.9.9", "fd00::", "fe80::", "2a00::"];
+                let text = ips[rng.usize(..ips.len())];
+                let dot = if text.contains(':') { "" } else { "." };
+                let ip = format!("{text}{dot}{}", rng.u8(10..99)).parse().unwrap();
+                let said = Announcement {
+                    info_hash: announcement::hash(rng.u16(..4)),
+                    peer: PeerAddr::new(ip, rng.u16(1_000..1_020)),
+                    seeder: rng.bool(),
+                    event: if rng.u8(..8) == 0 { Event::Stopped } else { Event::Update },
+                    crypto: [Crypto::None, Crypto::Supported, Crypto::Required][rng.usize(..3)],
+                    is_known: rng.u8(..4) > 0,
+                    numwant: rng.usize(..100),
+                    ..LEECHER
+                };
+                let said = Announcement { listening: said.is_known, ..said };
+                let moment = Moment { limits: &limits, ..open_at(Millis(0)) };
+                let newcomer = Newcomer::without_list(&said);
+                store.enter(&newcomer, moment, &mut rng, &mut chosen);
+                if said.is_known && is_private(ip) {
+                    continue;
+                }
+                let wires = chosen.wire().chunks_exact(chosen.family().peer_bytes());
+                for peer in wires.map(|wire| PeerAddr::of_wire(wire).unwrap()) {
+                    assert!(!is_private(peer.ip()), "{} was given to {said:?}", peer.ip());
+                    handed_out += 1;
+                }
+            }
+            assert!(handed_out > 10_000, "{handed_out} peers, public {v4} {v6}");
+            store.check_invariants();
+        }
     }
 
     #[test]

@@ -156,6 +156,9 @@ impl Torrent {
         self.fit();
         if place.is_some() {
             self.registration.note_change(true);
+            if announce.peer.is_private() {
+                self.registration.note_private_peer();
+            }
         }
         self.check_after_change(rules);
         place
@@ -245,6 +248,15 @@ impl Torrent {
     /// Panics when the peers are not where they would be looked for. Looks at every peer only of a
     /// small swarm, unless `thorough`.
     pub(super) fn check_invariants(&self, rules: &Rules, thorough: bool) {
+        let has_private_peer = || {
+            self.v4.holds_private_peer()
+                || self.v6.as_ref().is_some_and(|peers| peers.holds_private_peer())
+        };
+        assert!(
+            self.registration.holds_private_peer() || !thorough || !has_private_peer(),
+            "{} holds a private peer and does not know it",
+            self.info_hash
+        );
         self.v4.check_invariants(rules, thorough);
         if let Some(v6) = &self.v6 {
             assert!(v6.len() > 0, "an empty allocation for IPv6 peers");

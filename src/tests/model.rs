@@ -10,9 +10,10 @@
 //! Never: looks into the store. All is seen through announces, scrapes and totals, as a client
 //! would.
 
-use std::collections;
+use std::collections::{self, HashSet};
+use std::net::Ipv6Addr;
 
-use crate::config::SwarmLimits;
+use crate::config::{PublicAddresses, SwarmLimits};
 use crate::ids::{Crypto, Event, Family, InfoHash, Millis, PeerAddr, PeerId};
 use crate::swarm::{
     Announcement, Chosen, Counts, Moment, Newcomer, PEERS_MAX, Store, StoreSettings, Sweep, Totals,
@@ -135,47 +136,63 @@ impl Model {
         totals
     }
 
-    /// Panics unless `chosen` is a fair answer to `announce`: what is in it, not how it was drawn.
-    fn judge(&self, announce: &Announcement, chosen: &Chosen) {
-        let nobody = ModelTorrent::new();
-        let torrent = self.torrents.get(&announce.info_hash).unwrap_or(&nobody);
+    /// Who may be in an answer to `announce`, each as it is shown there.
+    fn eligible<'m>(
+        &self,
+        announce: &Announcement,
+        torrent: &'m ModelTorrent,
+    ) -> Vec<(PeerAddr, &'m ModelPeer)> {
+        let family = announce.peer.family();
+        let is_outside = !announce.is_known || !is_private(&announce.peer);
+        let public = self.limits.public_addresses.of_family(family);
+        let shown = |addr: &PeerAddr| match is_outside && is_private(addr) {
+            true => public.map(|ip| PeerAddr::new(ip, addr.port())),
+            false => Some(*addr),
+        };
         let eligible = |addr: &PeerAddr, peer: &ModelPeer| {
-            addr.family() == announce.peer.family()
+            addr.family() == family
                 && *addr != announce.peer
                 && !(announce.seeder && peer.seeder)
                 && (announce.crypto != Crypto::Required || peer.crypto != Crypto::None)
                 && announce.event != Event::Stopped
         };
-        let count = torrent.peers.iter().filter(|(addr, peer)| eligible(addr, peer)).count();
-        assert_eq!(
-            chosen.count(),
-            count.min(announce.numwant).min(PEERS_MAX),
-            "number of peers for {announce:?}"
+        let peers = torrent.peers.iter().filter(|(addr, peer)| eligible(addr, peer));
+        peers.filter_map(|(addr, peer)| Some((shown(addr)?, peer))).collect()
+    }
+
+    /// Panics unless `chosen` is a fair answer to `announce`: what is in it, not how it was drawn.
+    fn judge(&self, announce: &Announcement, chosen: &Chosen) {
+        let nobody = ModelTorrent::new();
+        let torrent = self.torrents.get(&announce.info_hash).unwrap_or(&nobody);
+        let eligible = self.eligible(announce, torrent);
+        let mut distinct = eligible.iter().map(|(shown, _)| *shown).collect::<HashSet<_>>();
+        distinct.remove(&announce.peer);
+        // Peers that are shown alike may have been chosen together, and are in the answer once.
+        let alike = eligible.len() - distinct.len();
+        let wanted = announce.numwant.min(PEERS_MAX);
+        let counts = if eligible.len() <= wanted {
+            distinct.len()..=distinct.len()
+        } else {
+            wanted.saturating_sub(alike)..=wanted.min(distinct.len())
+        };
+        assert!(
+            counts.contains(&chosen.count()),
+            "{} peers, not {counts:?}, for {announce:?}",
+            chosen.count()
         );
         let [ids, flags] = [announce.want_ids && self.peer_ids, announce.want_crypto_flags]
             .map(|is_wanted| is_wanted.then(|| chosen.count()));
         assert_eq!(chosen.ids().map(<[_]>::len), ids, "ids for {announce:?}");
         assert_eq!(chosen.crypto_flags().map(<[_]>::len), flags, "flags for {announce:?}");
-        let mut wires =
-            chosen.wire().chunks_exact(chosen.family().peer_bytes()).collect::<Vec<_>>();
-        wires.sort_unstable();
-        assert!(
-            wires.windows(2).all(|pair| pair[0] != pair[1]),
-            "a peer is twice in an answer to {announce:?}"
-        );
         for (at, addr) in peers_of(chosen).enumerate() {
-            let Some(peer) = torrent.peers.get(&addr).filter(|peer| eligible(&addr, peer)) else {
-                unreachable!("{addr:?} is no peer for {announce:?}");
+            assert!(distinct.remove(&addr), "{addr:?} is no peer for {announce:?}, or there twice");
+            let is_this = |(shown, peer): &(PeerAddr, &ModelPeer)| {
+                let flag = u8::from(peer.crypto == Crypto::Required);
+                *shown == addr
+                    && chosen.ids().is_none_or(|ids| ids[at] == peer.peer_id)
+                    && chosen.crypto_flags().is_none_or(|flags| flags[at] == flag)
             };
-            assert!(
-                chosen.ids().is_none_or(|ids| ids[at] == peer.peer_id),
-                "{addr:?} has another's id"
-            );
-            let flag = u8::from(peer.crypto == Crypto::Required);
-            assert!(
-                chosen.crypto_flags().is_none_or(|flags| flags[at] == flag),
-                "{addr:?} has another's flag"
-            );
+            assert!(eligible.iter().any(is_this), "{addr:?} has another's id or flag");
         }
     }
 }
@@ -186,6 +203,14 @@ fn peers_of(chosen: &Chosen) -> impl Iterator<Item = PeerAddr> {
         [a, b, c, d, high, low] => PeerAddr::V4([a, b, c, d, high, low]),
         _ => PeerAddr::V6(wire.try_into().unwrap_or_default()),
     })
+}
+
+/// Whether an address that [`addr`] makes is private.
+fn is_private(addr: &PeerAddr) -> bool {
+    match addr {
+        PeerAddr::V4(wire) => wire[0] == 10,
+        PeerAddr::V6(wire) => wire[0] == 0xfd,
+    }
 }
 
 /// Both sides of the comparison, and what the operations share.
@@ -208,6 +233,12 @@ impl Run {
             lifetime_ms: LIFETIME_MS + u64::from(lifetime % 2) * 321,
             peers_max: cap(caps, 150),
             torrents_max: cap(caps / 4, 3),
+            // Those of two hosts that may have peers of their own.
+            public_addresses: PublicAddresses {
+                v4: (lifetime & 2 != 0).then_some([9, 0, 0, 0].into()),
+                v6: (lifetime & 4 != 0)
+                    .then_some(Ipv6Addr::from_bits((u128::MAX / 255 * 0x20) & (u128::MAX << 16))),
+            },
         };
         let peer_ids = ids % 2 == 1;
         Run {
@@ -259,6 +290,7 @@ impl Run {
         Announcement {
             info_hash,
             peer: addr(u16::from_be_bytes([high, low]) % self.peers, listening),
+            is_known: true,
             // Mostly one client to an address, so that completions are counted.
             peer_id: PeerId([if flags < 16 { kind } else { low }; 20]),
             seeder: if event == Event::Completed {
@@ -313,15 +345,15 @@ impl Run {
         self.compare_torrents();
     }
 
-    /// Compares who is in a swarm, class by class, by asking as peers that are not stored.
+    /// Compares who is in a swarm, class by class, by asking as peers that are not stored, from
+    /// inside the tracker's network and from outside.
     fn compare_peers(&mut self, info_hash: InfoHash) {
-        for (family, seeder) in
-            [(Family::V4, false), (Family::V4, true), (Family::V6, false), (Family::V6, true)]
-        {
+        for choice in 0..8_u16 {
             let stranger = Announcement {
                 info_hash,
-                peer: addr(u16::from(family == Family::V6), false),
-                seeder,
+                peer: addr(choice & 1, false),
+                is_known: choice & 2 != 0,
+                seeder: choice & 4 != 0,
                 listening: false,
                 numwant: PEERS_MAX,
                 want_ids: true,
@@ -347,16 +379,20 @@ impl Run {
     }
 }
 
-/// The address of a peer: of either family by turns, several on one host. One that does not listen
-/// has port 1.
+/// The address of a peer: of either family by turns, private or public by turns of two, several on
+/// one host. One that does not listen has port 1.
 fn addr(name: u16, listening: bool) -> PeerAddr {
     let [high, low] = (name / 6).to_be_bytes();
     let [port_high, port_low] =
         if listening { (6881 + name / 2 % 3).to_be_bytes() } else { [0, 1] };
     if name.is_multiple_of(2) {
-        PeerAddr::V4([10, 0, high, low, port_high, port_low])
+        let first = if name.is_multiple_of(4) { 10 } else { 9 };
+        PeerAddr::V4([first, 0, high, low, port_high, port_low])
     } else {
         let mut wire = [0x20; 18];
+        if name % 4 == 1 {
+            wire[0] = 0xfd;
+        }
         wire[14..].copy_from_slice(&[high, low, port_high, port_low]);
         PeerAddr::V6(wire)
     }
