@@ -5,8 +5,8 @@
 //! is numbered and never changes: when the acknowledgement of its commit is lost it is written
 //! again, under the same number, until the database says that it has it. So nothing is lost, and
 //! nothing counted twice. Between two rounds it deletes torrents that are past their time, where
-//! that is asked for. Now and then, and during an outage too, it saves the verdicts and the batch
-//! that is under way.
+//! that is asked for. Now and then, and during an outage too, it saves the known records and the
+//! batch that is under way.
 //!
 //! At the end of the process all that could not be written is made into batches and saved, with the
 //! numbers and the node's name that they were made under, and is the first thing to be written by
@@ -30,12 +30,12 @@ use crate::mailbox::Clock;
 use crate::registry::database::{BATCH_ROWS_MAX, Batch, Counted, DatabaseError, Ledger, NodeId};
 use crate::registry::databases::Databases;
 use crate::registry::health::{Backoff, Health, Part};
+use crate::registry::known_records::KnownRecords;
 use crate::registry::settings::RegistrySettings;
 use crate::registry::state_file::StateFile;
-use crate::registry::verdicts::Verdicts;
 use crate::swarm::{Unwritten, Walk};
 
-/// How often the verdicts are saved.
+/// How often the known records are saved.
 const SAVE_INTERVAL: Duration = Duration::from_secs(300);
 /// How often torrents past their time are looked for.
 const DELETE_INTERVAL: Duration = Duration::from_secs(60);
@@ -46,7 +46,7 @@ pub(super) struct Flusher(Arc<Shared>);
 struct Shared {
     desk: Mutex<Desk>,
     changed: Condvar,
-    verdicts: Arc<Verdicts>,
+    known: Arc<KnownRecords>,
     health: Arc<Health>,
     clock: Clock,
     live: LiveSettings,
@@ -83,11 +83,11 @@ impl Flusher {
     pub(super) fn start(
         settings: &RegistrySettings,
         open: &Arc<Databases>,
-        verdicts: Arc<Verdicts>,
+        known: Arc<KnownRecords>,
         health: Arc<Health>,
         unwritten: Vec<Batch>,
     ) -> io::Result<Flusher> {
-        Flusher::spawn(Shared::new(settings, verdicts, health, unwritten), open)
+        Flusher::spawn(Shared::new(settings, known, health, unwritten), open)
     }
 
     fn spawn(shared: Shared, open: &Arc<Databases>) -> io::Result<Flusher> {
@@ -155,13 +155,13 @@ impl Drop for Flusher {
 impl Shared {
     fn new(
         settings: &RegistrySettings,
-        verdicts: Arc<Verdicts>,
+        known: Arc<KnownRecords>,
         health: Arc<Health>,
         unwritten: Vec<Batch>,
     ) -> Shared {
         for batch in &unwritten {
             let counted = batch.rows.iter().filter(|row| row.downloads > 0);
-            verdicts.recent.expect(counted.map(|row| row.info_hash));
+            known.recent.expect(counted.map(|row| row.info_hash));
         }
         let unwritten = unwritten.into_iter().map(Arc::new).collect();
         let desk = Desk {
@@ -174,7 +174,7 @@ impl Shared {
         Shared {
             desk: Mutex::new(desk),
             changed: Condvar::new(),
-            verdicts,
+            known,
             health,
             clock: Arc::clone(&settings.clock),
             live: settings.live.clone(),
@@ -254,7 +254,7 @@ impl Shared {
             return None;
         }
         let mut taken = Vec::new();
-        self.verdicts.store.take_unwritten(walk, (self.clock)(), BATCH_ROWS_MAX, &mut taken);
+        self.known.store.take_unwritten(walk, (self.clock)(), BATCH_ROWS_MAX, &mut taken);
         if taken.is_empty() {
             return None;
         }
@@ -287,11 +287,8 @@ impl Shared {
     fn confirm(&self, batch: &Batch) -> bool {
         let written = batch.rows.iter().filter(|row| row.downloads > 0).map(|row| row.info_hash);
         // First, so that who reads a count from here on knows that it may have been read too early.
-        self.verdicts.recent.note(written.collect(), batch.node != self.desk.lock().node);
-        batch
-            .rows
-            .iter()
-            .for_each(|row| self.verdicts.confirm_written(&row.info_hash, row.downloads));
+        self.known.recent.note(written.collect(), batch.node != self.desk.lock().node);
+        batch.rows.iter().for_each(|row| self.known.confirm_written(&row.info_hash, row.downloads));
         let mut desk = self.desk.lock();
         if desk.stage == Stage::Closed {
             return false;
@@ -319,7 +316,7 @@ impl Shared {
         let idle_s = torrent_ttl.as_secs();
         let idle: Vec<InfoHash> = ledger.idle(idle_s)?;
         let idle: Vec<InfoHash> =
-            idle.into_iter().filter(|hash| !self.verdicts.store.holds(hash)).collect();
+            idle.into_iter().filter(|hash| !self.known.store.holds(hash)).collect();
         if !idle.is_empty() {
             let deleted = ledger.delete_idle(&idle, idle_s)?;
             log::info!("{deleted} torrents without peers for {idle_s} s are deleted");
@@ -341,7 +338,7 @@ impl Shared {
         *saved_at = Instant::now();
         let Some(file) = &self.state_file else { return false };
         let batches: Vec<Arc<Batch>> = self.desk.lock().unwritten.iter().cloned().collect();
-        file.save(&batches, |f| self.verdicts.for_each_listed(f))
+        file.save(&batches, |f| self.known.for_each_listed(f))
     }
 }
 
@@ -376,7 +373,7 @@ mod tests {
     use super::*;
     use crate::ids::Millis;
     use crate::registry::Fingerprint;
-    use crate::registry::verdicts::Terms;
+    use crate::registry::known_records::CacheSettings;
     use crate::state_directory::StateDirectory;
     use crate::tests::harness;
     use crate::tests::paper_ledger::PaperLedger;
@@ -403,13 +400,11 @@ mod tests {
             state_file: Some(state_file.clone()),
             ..harness::registry_settings()
         };
-        let terms = Terms { bytes_max: 1 << 20, seed: 7 };
-        let verdicts = Verdicts::new(terms, live, harness::store(&harness::policy(), 7));
-        let (verdicts, health) =
-            (Arc::new(verdicts), Arc::new(Health::new(Arc::new(|| Millis(0)))));
+        let cache = CacheSettings { bytes_max: 1 << 20, seed: 7 };
+        let known = KnownRecords::new(cache, live, harness::store(&harness::policy(), 7));
+        let (known, health) = (Arc::new(known), Arc::new(Health::new(Arc::new(|| Millis(0)))));
         let batch = Batch { node: NodeId([7; 16]), number: 1, rows: Vec::new() };
-        let shared =
-            Shared { save_interval, ..Shared::new(&settings, verdicts, health, vec![batch]) };
+        let shared = Shared { save_interval, ..Shared::new(&settings, known, health, vec![batch]) };
         let ledger = move || {
             let on_write = on_write.clone();
             Box::new(PaperLedger {

@@ -14,20 +14,20 @@ use crate::registry::databases::{Databases, OpenBackend};
 use crate::registry::flush::Flusher;
 use crate::registry::gauges::RegistryGauges;
 use crate::registry::health::Health;
+use crate::registry::known_records::{CacheSettings, KnownRecords, verdict};
 use crate::registry::lookup::{Completion, LookupError};
 use crate::registry::pool::Pool;
 use crate::registry::settings::RegistrySettings;
 use crate::registry::state_file::StateFile;
-use crate::registry::verdicts::{Terms, Verdicts, verdict};
 use crate::registry::watch::{self, Watcher};
 use crate::swarm::Store;
 
-/// The verdicts at hand and the way to those that are not.
+/// The records at hand and the way to those that are not.
 pub struct Registry(Option<Listed>);
 
 /// A registry with a database behind it.
 struct Listed {
-    verdicts: Arc<Verdicts>,
+    known: Arc<KnownRecords>,
     pool: Pool,
     open: Arc<Databases>,
     flusher: Flusher,
@@ -53,11 +53,11 @@ impl Registry {
         mailboxes: Mailboxes<Completion>,
     ) -> io::Result<Registry> {
         let RegistrySettings { cache_bytes_max: bytes_max, seed, .. } = *settings;
-        let terms = Terms { bytes_max, seed };
-        let verdicts = Arc::new(Verdicts::new(terms, settings.live.clone(), store));
+        let cache = CacheSettings { bytes_max, seed };
+        let known = Arc::new(KnownRecords::new(cache, settings.live.clone(), store));
         let health = Arc::new(Health::new(Arc::clone(&settings.clock)));
         let saved = settings.state_file.as_ref().map(StateFile::load).unwrap_or_default();
-        saved.records.into_iter().for_each(|(hash, record)| verdicts.recall(hash, record));
+        saved.records.into_iter().for_each(|(hash, record)| known.insert_saved(hash, record));
         let open = Arc::new(open);
         let backend: OpenBackend = {
             let open = Arc::clone(&open);
@@ -67,23 +67,23 @@ impl Registry {
             settings.pool,
             backend,
             mailboxes,
-            Arc::clone(&verdicts),
+            Arc::clone(&known),
             Arc::clone(&health),
         )?;
         let flusher = Flusher::start(
             settings,
             &open,
-            Arc::clone(&verdicts),
+            Arc::clone(&known),
             Arc::clone(&health),
             saved.batches,
         )?;
         let watcher = Watcher::start(
             Arc::clone(&settings.clock),
             &open,
-            Arc::clone(&verdicts),
+            Arc::clone(&known),
             Arc::clone(&health),
         )?;
-        Ok(Registry(Some(Listed { verdicts, pool, open, flusher, watcher, health })))
+        Ok(Registry(Some(Listed { known, pool, open, flusher, watcher, health })))
     }
 
     /// Puts the next question to `backend` on the caller's thread, as a thread of the pool would:
@@ -94,12 +94,12 @@ impl Registry {
     }
 
     /// What is known of a torrent without waiting, as its swarm is to know it; `None` is a miss.
-    /// A verdict past its time is a miss for one caller, who asks for a newer one, and
-    /// meanwhile a hit for the others.
+    /// A record past its time is a miss for one caller, who asks for a newer one, and meanwhile a
+    /// hit for the others.
     pub fn peek(&self, hash: &InfoHash, now: Millis) -> Option<Verdict> {
         match &self.0 {
             None => Some(Verdict::NO_LIST),
-            Some(listed) => listed.verdicts.peek(hash, now, verdict),
+            Some(listed) => listed.known.peek(hash, now, verdict),
         }
     }
 
@@ -107,28 +107,28 @@ impl Registry {
     pub fn record(&self, hash: &InfoHash, now: Millis) -> Option<Record> {
         match &self.0 {
             None => Some(Record::plain(Listing::NoList)),
-            Some(listed) => listed.verdicts.peek(hash, now, |record, _| record.clone()),
+            Some(listed) => listed.known.peek(hash, now, |record, _| record.clone()),
         }
     }
 
     /// What was last said of a torrent, however long ago: for when no newer word is to be had.
     pub fn last_known(&self, hash: &InfoHash) -> Option<Record> {
-        self.0.as_ref().and_then(|listed| listed.verdicts.last_known(hash))
+        self.0.as_ref().and_then(|listed| listed.known.last_known(hash))
     }
 
     /// What a swarm is to know of a torrent that was looked up, and believe until `fresh_until`. Its
     /// downloads are those of now: since the record was on its way a batch may have been written,
     /// and a swarm that began and ended meanwhile.
     pub fn verdict(&self, hash: &InfoHash, record: &Record, fresh_until: Millis) -> Verdict {
-        let Some(Listed { verdicts, .. }) = &self.0 else { return Verdict::NO_LIST };
-        let latest = verdicts.last_known(hash).filter(|latest| latest.listing == record.listing);
+        let Some(Listed { known, .. }) = &self.0 else { return Verdict::NO_LIST };
+        let latest = known.last_known(hash).filter(|latest| latest.listing == record.listing);
         let downloaded = latest.map_or(record.downloaded, |latest| latest.downloaded);
         Verdict { downloaded, ..verdict(record, fresh_until) }
     }
 
     /// What a swarm is to know that begins while nobody can be asked.
     pub fn unasked(&self, now: Millis) -> Verdict {
-        self.0.as_ref().map_or(Verdict::NO_LIST, |listed| listed.verdicts.unasked(now))
+        self.0.as_ref().map_or(Verdict::NO_LIST, |listed| listed.known.unasked(now))
     }
 
     /// Asks the database for a torrent; a [`Completion`] with this ticket follows. A hash that is
@@ -160,10 +160,10 @@ impl Registry {
 
     /// Where it stands now. Takes all its locks, one after the other: not for a worker.
     pub fn gauges(&self) -> RegistryGauges {
-        let Some(Listed { verdicts, pool, flusher, health, .. }) = &self.0 else {
+        let Some(Listed { known, pool, flusher, health, .. }) = &self.0 else {
             return RegistryGauges::default();
         };
-        let (cache_bytes, listed) = verdicts.size();
+        let (cache_bytes, listed) = known.size();
         let mut gauges = RegistryGauges {
             listed,
             cache_bytes,
@@ -180,7 +180,7 @@ impl Registry {
     pub fn for_each_listed(&self, mut f: impl FnMut(&InfoHash, &Record)) {
         let Some(listed) = &self.0 else { return };
         if watch::read_all((listed.open.ledger)().as_mut(), &mut f).is_err() {
-            listed.verdicts.for_each_listed(f);
+            listed.known.for_each_listed(f);
         }
     }
 

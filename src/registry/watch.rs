@@ -28,7 +28,7 @@ use crate::registry::database::{
 };
 use crate::registry::databases::Databases;
 use crate::registry::health::{Backoff, Health, Part};
-use crate::registry::verdicts::Verdicts;
+use crate::registry::known_records::KnownRecords;
 use crate::swarm::Walk;
 
 /// How often changes are asked for.
@@ -53,7 +53,7 @@ pub(super) struct Watcher(Arc<Shared>);
 struct Shared {
     orders: Mutex<Orders>,
     changed: Condvar,
-    verdicts: Arc<Verdicts>,
+    known: Arc<KnownRecords>,
     health: Arc<Health>,
     clock: Clock,
 }
@@ -111,13 +111,13 @@ impl Watcher {
     pub(super) fn start(
         clock: Clock,
         open: &Arc<Databases>,
-        verdicts: Arc<Verdicts>,
+        known: Arc<KnownRecords>,
         health: Arc<Health>,
     ) -> io::Result<Watcher> {
         let shared = Arc::new(Shared {
             orders: Mutex::default(),
             changed: Condvar::new(),
-            verdicts,
+            known,
             health,
             clock,
         });
@@ -219,11 +219,11 @@ impl Shared {
         backend: &mut dyn Backend,
     ) -> Result<(), DatabaseError> {
         let now = (self.clock)();
-        self.verdicts.make_all_stale(now);
+        self.known.make_all_stale(now);
         self.read_list(false, ledger)?;
         // Those that the list did not hold are no longer listed.
         self.ask_for_all(backend, |walk, found| {
-            self.verdicts.store.find_stale(walk, now, LOOKUP_HASHES_MAX, found);
+            self.known.store.find_stale(walk, now, LOOKUP_HASHES_MAX, found);
         })
     }
 
@@ -249,29 +249,29 @@ impl Shared {
 
     /// Looks up the swarms that began while nobody could be asked.
     fn ask_for_unasked(&self, backend: &mut dyn Backend) -> Result<(), DatabaseError> {
-        if !self.verdicts.take_unasked() {
+        if !self.known.take_unasked() {
             return Ok(());
         }
-        let store = &self.verdicts.store;
+        let store = &self.known.store;
         self.ask_for_all(backend, |walk, found| store.find_unasked(walk, LOOKUP_HASHES_MAX, found))
-            .inspect_err(|_| self.verdicts.put_back_unasked())
+            .inspect_err(|_| self.known.put_back_unasked())
     }
 
     /// Reads the list: at the start as much as there is room for, later what is known of already.
     fn read_list(&self, starting: bool, ledger: &mut dyn Ledger) -> Result<(), DatabaseError> {
         let (mut count, mut full) = (0, false);
-        let mut asked = self.verdicts.mark().at((self.clock)());
+        let mut asked = self.known.mark().at((self.clock)());
         read_pages(ledger, |rows| {
-            for row in rows.iter().filter(|row| starting || self.verdicts.holds(&row.info_hash)) {
-                self.verdicts.hear(&row.info_hash, &row.record(), asked);
+            for row in rows.iter().filter(|row| starting || self.known.holds(&row.info_hash)) {
+                self.known.take_answer(&row.info_hash, &row.record(), asked);
             }
             count += rows.len();
-            full = starting && !self.verdicts.has_room();
-            asked = self.verdicts.mark().at((self.clock)());
+            full = starting && !self.known.has_room();
+            asked = self.known.mark().at((self.clock)());
             !full && !self.orders.lock().stopping
         })?;
         if starting && !full {
-            self.verdicts.forget_recalled();
+            self.known.forget_saved();
         }
         if full {
             log::info!(
@@ -290,7 +290,7 @@ impl Shared {
         backend: &mut dyn Backend,
     ) -> Result<(), DatabaseError> {
         let known: Vec<InfoHash> =
-            hashes.iter().copied().filter(|hash| self.verdicts.holds(hash)).collect();
+            hashes.iter().copied().filter(|hash| self.known.holds(hash)).collect();
         self.ask(&known, backend)
     }
 
@@ -311,10 +311,10 @@ impl Shared {
 
     fn ask(&self, hashes: &[InfoHash], backend: &mut dyn Backend) -> Result<(), DatabaseError> {
         for hashes in hashes.chunks(LOOKUP_HASHES_MAX) {
-            let asked = self.verdicts.mark().at((self.clock)());
+            let asked = self.known.mark().at((self.clock)());
             let records = backend.lookup(hashes)?;
             hashes.iter().zip(&records).for_each(|(hash, record)| {
-                self.verdicts.hear(hash, record, asked);
+                self.known.take_answer(hash, record, asked);
             });
         }
         Ok(())
@@ -352,7 +352,7 @@ mod tests {
     use super::*;
     use crate::ids::Millis;
     use crate::listing::Listing;
-    use crate::registry::verdicts::Terms;
+    use crate::registry::known_records::CacheSettings;
     use crate::tests::harness;
     use crate::tests::paper_ledger::{PaperLedger, row};
 
@@ -377,12 +377,12 @@ mod tests {
 
     impl Desk {
         fn new() -> Desk {
-            let terms = Terms { bytes_max: 1 << 20, seed: 1 };
+            let cache = CacheSettings { bytes_max: 1 << 20, seed: 1 };
             let shared = Shared {
                 orders: Mutex::default(),
                 changed: Condvar::new(),
-                verdicts: Arc::new(Verdicts::new(
-                    terms,
+                known: Arc::new(KnownRecords::new(
+                    cache,
                     harness::registry_settings().live,
                     harness::store(&harness::policy(), 1),
                 )),
@@ -404,7 +404,7 @@ mod tests {
         }
 
         fn listing(&self) -> Option<Listing> {
-            self.shared.verdicts.last_known(&HASH).map(|record| record.listing)
+            self.shared.known.last_known(&HASH).map(|record| record.listing)
         }
 
         fn tell(&mut self, number: u64) {
@@ -462,11 +462,11 @@ mod tests {
     fn what_an_earlier_run_knew_and_the_list_does_not_hold_is_forgotten() {
         let mut desk = Desk::new();
         let other = InfoHash([3; 20]);
-        desk.shared.verdicts.recall(other, Record::plain(Listing::Listed));
+        desk.shared.known.insert_saved(other, Record::plain(Listing::Listed));
         desk.progress = Progress::default();
         assert_eq!(desk.round(None), Ok(true));
         assert_eq!(
-            (desk.listing(), desk.shared.verdicts.last_known(&other)),
+            (desk.listing(), desk.shared.known.last_known(&other)),
             (Some(Listing::Listed), None)
         );
     }
@@ -474,17 +474,17 @@ mod tests {
     #[test]
     fn swarms_that_began_without_a_verdict_are_asked_for_when_somebody_can_be() {
         let mut desk = Desk::new();
-        desk.shared.verdicts.unasked(Millis(1_000));
+        desk.shared.known.unasked(Millis(1_000));
         // Nobody is asked in vain when there is no such swarm, and it is tried again when there was
         // no answer.
-        assert_eq!((desk.round(None), desk.shared.verdicts.take_unasked()), (Ok(false), false));
-        harness::begin_unasked(&desk.shared.verdicts.store, HASH);
-        desk.shared.verdicts.unasked(Millis(1_000));
+        assert_eq!((desk.round(None), desk.shared.known.take_unasked()), (Ok(false), false));
+        harness::begin_unasked(&desk.shared.known.store, HASH);
+        desk.shared.known.unasked(Millis(1_000));
         assert!(desk.round(None).is_err());
         assert_eq!(desk.round(Some(Listing::Listed)), Ok(false));
         let mut unasked = Vec::new();
-        desk.shared.verdicts.store.find_unasked(&mut Walk::default(), 9, &mut unasked);
-        assert!(unasked.is_empty() && !desk.shared.verdicts.take_unasked());
+        desk.shared.known.store.find_unasked(&mut Walk::default(), 9, &mut unasked);
+        assert!(unasked.is_empty() && !desk.shared.known.take_unasked());
     }
 
     fn change(number: u64) -> Change {
