@@ -23,10 +23,10 @@ use crate::registry::watch::{self, Watcher};
 use crate::swarm::Store;
 
 /// The records at hand and the way to those that are not.
-pub struct Registry(Option<Listed>);
+pub struct Registry(Option<Parts>);
 
-/// A registry with a database behind it.
-struct Listed {
+/// The parts of a registry with a database behind it.
+struct Parts {
     known: Arc<KnownRecords>,
     pool: Pool,
     open: Arc<Databases>,
@@ -83,14 +83,14 @@ impl Registry {
             Arc::clone(&known),
             Arc::clone(&health),
         )?;
-        Ok(Registry(Some(Listed { known, pool, open, flusher, watcher, health })))
+        Ok(Registry(Some(Parts { known, pool, open, flusher, watcher, health })))
     }
 
     /// Puts the next question to `backend` on the caller's thread, as a thread of the pool would:
     /// with a pool of no threads, under a virtual clock, answers come exactly when this is
     /// called. False when there is nothing to ask.
     pub fn ask_once(&self, backend: &mut dyn Backend) -> bool {
-        self.0.as_ref().is_some_and(|listed| listed.pool.ask_once(backend))
+        self.0.as_ref().is_some_and(|parts| parts.pool.ask_once(backend))
     }
 
     /// What is known of a torrent without waiting, as its swarm is to know it; `None` is a miss.
@@ -99,7 +99,7 @@ impl Registry {
     pub fn peek(&self, hash: &InfoHash, now: Millis) -> Option<Verdict> {
         match &self.0 {
             None => Some(Verdict::NO_LIST),
-            Some(listed) => listed.known.peek(hash, now, verdict),
+            Some(parts) => parts.known.peek(hash, now, verdict),
         }
     }
 
@@ -107,20 +107,20 @@ impl Registry {
     pub fn record(&self, hash: &InfoHash, now: Millis) -> Option<Record> {
         match &self.0 {
             None => Some(Record::plain(Listing::NoList)),
-            Some(listed) => listed.known.peek(hash, now, |record, _| record.clone()),
+            Some(parts) => parts.known.peek(hash, now, |record, _| record.clone()),
         }
     }
 
     /// What was last said of a torrent, however long ago: for when no newer word is to be had.
     pub fn last_known(&self, hash: &InfoHash) -> Option<Record> {
-        self.0.as_ref().and_then(|listed| listed.known.last_known(hash))
+        self.0.as_ref().and_then(|parts| parts.known.last_known(hash))
     }
 
     /// What a swarm is to know of a torrent that was looked up, and believe until `fresh_until`. Its
     /// downloads are those of now: since the record was on its way a batch may have been written,
     /// and a swarm that began and ended meanwhile.
     pub fn verdict(&self, hash: &InfoHash, record: &Record, fresh_until: Millis) -> Verdict {
-        let Some(Listed { known, .. }) = &self.0 else { return Verdict::NO_LIST };
+        let Some(Parts { known, .. }) = &self.0 else { return Verdict::NO_LIST };
         let latest = known.last_known(hash).filter(|latest| latest.listing == record.listing);
         let downloaded = latest.map_or(record.downloaded, |latest| latest.downloaded);
         Verdict { downloaded, ..verdict(record, fresh_until) }
@@ -128,7 +128,7 @@ impl Registry {
 
     /// What a swarm is to know that begins while nobody can be asked.
     pub fn unasked(&self, now: Millis) -> Verdict {
-        self.0.as_ref().map_or(Verdict::NO_LIST, |listed| listed.known.unasked(now))
+        self.0.as_ref().map_or(Verdict::NO_LIST, |parts| parts.known.unasked(now))
     }
 
     /// Asks the database for a torrent; a [`Completion`] with this ticket follows. A hash that is
@@ -140,27 +140,27 @@ impl Registry {
     pub fn request(&self, hash: &InfoHash, ticket: Ticket, now: Millis) -> Result<(), LookupError> {
         match &self.0 {
             None => Err(LookupError::Unavailable),
-            Some(listed) => listed.pool.request(hash, ticket, now),
+            Some(parts) => parts.pool.request(hash, ticket, now),
         }
     }
 
     /// Has everything asked for again at once: the operator has changed something.
     pub fn reload(&self) {
-        if let Some(listed) = &self.0 {
-            listed.watcher.reload();
+        if let Some(parts) = &self.0 {
+            parts.watcher.reload();
         }
     }
 
     /// Has the live settings looked for by who would otherwise do so only after a pause.
     pub fn look_at_settings(&self) {
-        if let Some(listed) = &self.0 {
-            listed.flusher.look_at_settings();
+        if let Some(parts) = &self.0 {
+            parts.flusher.look_at_settings();
         }
     }
 
     /// Where it stands now. Takes all its locks, one after the other: not for a worker.
     pub fn gauges(&self) -> RegistryGauges {
-        let Some(Listed { known, pool, flusher, health, .. }) = &self.0 else {
+        let Some(Parts { known, pool, flusher, health, .. }) = &self.0 else {
             return RegistryGauges::default();
         };
         let (cache_bytes, listed) = known.size();
@@ -178,17 +178,17 @@ impl Registry {
     /// Calls `f` for every torrent that the database lists, banned ones included; when it does not
     /// answer, for those that are at hand. Blocks: not for a worker.
     pub fn for_each_listed(&self, mut f: impl FnMut(&InfoHash, &Record)) {
-        let Some(listed) = &self.0 else { return };
-        if watch::read_all((listed.open.ledger)().as_mut(), &mut f).is_err() {
-            listed.known.for_each_listed(f);
+        let Some(parts) = &self.0 else { return };
+        if watch::read_all((parts.open.ledger)().as_mut(), &mut f).is_err() {
+            parts.known.for_each_listed(f);
         }
     }
 
-    /// Writes what is to be written, for `patience` at most, and saves what outlives the process,
+    /// Writes what is to be written, for `grace` at most, and saves what outlives the process,
     /// with what could not be written.
-    pub fn close(&self, patience: Duration) {
-        if let Some(listed) = &self.0 {
-            listed.flusher.close(patience);
+    pub fn close(&self, grace: Duration) {
+        if let Some(parts) = &self.0 {
+            parts.flusher.close(grace);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What has changed in the database, heard of without being asked.
+//! What has changed in the database, found by asking for changes.
 //!
 //! Owns: the thread that reads the whole list once at the start, so that a flood of random hashes
 //! cannot keep the real ones waiting, and then asks for the table of changes twice a second. A
@@ -51,7 +51,7 @@ const QUIET_POLLS: u32 = 20;
 pub(super) struct Watcher(Arc<Shared>);
 
 struct Shared {
-    orders: Mutex<Orders>,
+    commands: Mutex<Commands>,
     changed: Condvar,
     known: Arc<KnownRecords>,
     health: Arc<Health>,
@@ -59,7 +59,7 @@ struct Shared {
 }
 
 #[derive(Default)]
-struct Orders {
+struct Commands {
     reload: bool,
     stopping: bool,
 }
@@ -115,7 +115,7 @@ impl Watcher {
         health: Arc<Health>,
     ) -> io::Result<Watcher> {
         let shared = Arc::new(Shared {
-            orders: Mutex::default(),
+            commands: Mutex::default(),
             changed: Condvar::new(),
             known,
             health,
@@ -130,14 +130,14 @@ impl Watcher {
 
     /// Has everything read anew.
     pub(super) fn reload(&self) {
-        self.0.orders.lock().reload = true;
+        self.0.commands.lock().reload = true;
         self.0.changed.notify_all();
     }
 }
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        self.0.orders.lock().stopping = true;
+        self.0.commands.lock().stopping = true;
         self.0.changed.notify_all();
     }
 }
@@ -159,19 +159,19 @@ impl Shared {
             if !self.wait(pause) {
                 return;
             }
-            progress.reload |= std::mem::take(&mut self.orders.lock().reload);
+            progress.reload |= std::mem::take(&mut self.commands.lock().reload);
         }
     }
 
     /// False at the end.
     fn wait(&self, pause: Duration) -> bool {
-        let mut orders = self.orders.lock();
+        let mut commands = self.commands.lock();
         let end = Instant::now() + pause;
-        while !orders.stopping
-            && !orders.reload
-            && !self.changed.wait_until(&mut orders, end).timed_out()
+        while !commands.stopping
+            && !commands.reload
+            && !self.changed.wait_until(&mut commands, end).timed_out()
         {}
-        !orders.stopping
+        !commands.stopping
     }
 
     /// Reads the list if that is to be done, and what has changed; whether there is more to read at
@@ -268,7 +268,7 @@ impl Shared {
             count += rows.len();
             full = starting && !self.known.has_room();
             asked = self.known.mark().at((self.clock)());
-            !full && !self.orders.lock().stopping
+            !full && !self.commands.lock().stopping
         })?;
         if starting && !full {
             self.known.forget_saved();
@@ -369,17 +369,17 @@ mod tests {
     }
 
     /// The thread's part without the thread, and a database that lists one torrent.
-    struct Desk {
+    struct Site {
         shared: Shared,
         progress: Progress,
         ledger: PaperLedger,
     }
 
-    impl Desk {
-        fn new() -> Desk {
+    impl Site {
+        fn new() -> Site {
             let cache = CacheSettings { bytes_max: 1 << 20, seed: 1 };
             let shared = Shared {
-                orders: Mutex::default(),
+                commands: Mutex::default(),
                 changed: Condvar::new(),
                 known: Arc::new(KnownRecords::new(
                     cache,
@@ -389,14 +389,14 @@ mod tests {
                 health: Arc::new(Health::new(Arc::new(|| Millis(1_000)))),
                 clock: Arc::new(|| Millis(1_000)),
             };
-            let mut desk = Desk {
+            let mut site = Site {
                 shared,
                 progress: Progress::default(),
                 ledger: PaperLedger::of(vec![row(HASH)]),
             };
-            assert_eq!(desk.round(None), Ok(true));
-            assert_eq!(desk.listing(), Some(Listing::Listed));
-            desk
+            assert_eq!(site.round(None), Ok(true));
+            assert_eq!(site.listing(), Some(Listing::Listed));
+            site
         }
 
         fn round(&mut self, says: Option<Listing>) -> Result<bool, DatabaseError> {
@@ -414,77 +414,77 @@ mod tests {
 
     #[test]
     fn a_change_is_looked_up_until_that_has_worked_and_once_more() {
-        let mut desk = Desk::new();
-        desk.tell(1);
-        assert!(desk.round(None).is_err() && desk.listing() == Some(Listing::Listed));
-        assert_eq!(desk.round(Some(Listing::Banned)), Ok(false));
-        assert_eq!(desk.listing(), Some(Listing::Banned));
+        let mut site = Site::new();
+        site.tell(1);
+        assert!(site.round(None).is_err() && site.listing() == Some(Listing::Listed));
+        assert_eq!(site.round(Some(Listing::Banned)), Ok(false));
+        assert_eq!(site.listing(), Some(Listing::Banned));
         // An answer of before the change may still be on its way: the second look sets it right.
-        for (due, _) in &mut desk.progress.again {
+        for (due, _) in &mut site.progress.again {
             *due = Instant::now();
         }
         assert_eq!(
-            (desk.round(Some(Listing::Listed)), desk.listing()),
+            (site.round(Some(Listing::Listed)), site.listing()),
             (Ok(false), Some(Listing::Listed))
         );
-        assert!(desk.progress.again.is_empty());
+        assert!(site.progress.again.is_empty());
     }
 
     #[test]
     fn a_change_of_what_nobody_has_asked_for_is_not_looked_up() {
-        let mut desk = Desk::new();
-        desk.ledger.changes.push(Change { number: 1, info_hash: InfoHash([1; 20]) });
-        assert_eq!(desk.round(None), Ok(false));
+        let mut site = Site::new();
+        site.ledger.changes.push(Change { number: 1, info_hash: InfoHash([1; 20]) });
+        assert_eq!(site.round(None), Ok(false));
     }
 
     #[test]
     fn a_table_of_changes_that_begins_anew_is_noticed_and_everything_read_again() {
-        let mut desk = Desk::new();
-        desk.tell(700);
-        assert_eq!(desk.round(Some(Listing::Listed)), Ok(false));
-        desk.ledger.changes.clear();
-        desk.ledger.rows[0].banned = true;
+        let mut site = Site::new();
+        site.tell(700);
+        assert_eq!(site.round(Some(Listing::Listed)), Ok(false));
+        site.ledger.changes.clear();
+        site.ledger.rows[0].banned = true;
         let rounds =
-            (0..QUIET_POLLS).map(|_| desk.round(Some(Listing::Listed))).collect::<Vec<_>>();
+            (0..QUIET_POLLS).map(|_| site.round(Some(Listing::Listed))).collect::<Vec<_>>();
         assert_eq!(rounds.last(), Some(&Ok(true)));
         assert_eq!(
-            (desk.round(Some(Listing::Listed)), desk.listing()),
+            (site.round(Some(Listing::Listed)), site.listing()),
             (Ok(false), Some(Listing::Banned))
         );
-        desk.tell(1);
+        site.tell(1);
         assert_eq!(
-            (desk.round(Some(Listing::Listed)), desk.listing()),
+            (site.round(Some(Listing::Listed)), site.listing()),
             (Ok(false), Some(Listing::Listed))
         );
     }
 
     #[test]
     fn what_an_earlier_run_knew_and_the_list_does_not_hold_is_forgotten() {
-        let mut desk = Desk::new();
+        let mut site = Site::new();
         let other = InfoHash([3; 20]);
-        desk.shared.known.insert_saved(other, Record::plain(Listing::Listed));
-        desk.progress = Progress::default();
-        assert_eq!(desk.round(None), Ok(true));
+        site.shared.known.insert_saved(other, Record::plain(Listing::Listed));
+        site.progress = Progress::default();
+        assert_eq!(site.round(None), Ok(true));
         assert_eq!(
-            (desk.listing(), desk.shared.known.last_known(&other)),
+            (site.listing(), site.shared.known.last_known(&other)),
             (Some(Listing::Listed), None)
         );
     }
 
     #[test]
     fn swarms_that_began_without_a_verdict_are_asked_for_when_somebody_can_be() {
-        let mut desk = Desk::new();
-        desk.shared.known.unasked(Millis(1_000));
+        let mut site = Site::new();
+        site.shared.known.unasked(Millis(1_000));
         // Nobody is asked in vain when there is no such swarm, and it is tried again when there was
         // no answer.
-        assert_eq!((desk.round(None), desk.shared.known.take_unasked()), (Ok(false), false));
-        harness::begin_unasked(&desk.shared.known.store, HASH);
-        desk.shared.known.unasked(Millis(1_000));
-        assert!(desk.round(None).is_err());
-        assert_eq!(desk.round(Some(Listing::Listed)), Ok(false));
+        assert_eq!((site.round(None), site.shared.known.take_unasked()), (Ok(false), false));
+        harness::begin_unasked(&site.shared.known.store, HASH);
+        site.shared.known.unasked(Millis(1_000));
+        assert!(site.round(None).is_err());
+        assert_eq!(site.round(Some(Listing::Listed)), Ok(false));
         let mut unasked = Vec::new();
-        desk.shared.known.store.find_unasked(&mut Walk::default(), 9, &mut unasked);
-        assert!(unasked.is_empty() && !desk.shared.known.take_unasked());
+        site.shared.known.store.find_unasked(&mut Walk::default(), 9, &mut unasked);
+        assert!(unasked.is_empty() && !site.shared.known.take_unasked());
     }
 
     fn change(number: u64) -> Change {
