@@ -286,8 +286,9 @@ impl Shared {
     /// which finds that out as well.
     fn confirm(&self, batch: &Batch) -> bool {
         let written = batch.rows.iter().filter(|row| row.downloads > 0).map(|row| row.info_hash);
+        let is_of_earlier_process = batch.node != self.state.lock().node;
         // First, so that who reads a count from here on knows that it may have been read too early.
-        self.known.recent.note(written.collect(), batch.node != self.state.lock().node);
+        self.known.recent.note(written.collect(), is_of_earlier_process);
         batch.rows.iter().for_each(|row| self.known.confirm_written(&row.info_hash, row.downloads));
         let mut state = self.state.lock();
         if state.stage == Stage::Closed {
