@@ -25,7 +25,7 @@ use crate::registry::database::edit::{
     CHANGE_HOURS_KEPT, CHANGES_DELETED_MAX, Held, Plan, Write, Written, plan,
 };
 use crate::registry::database::numbered::{FLUSH_DAYS_KEPT, Numbered};
-use crate::registry::database::sqlite_file::Place;
+use crate::registry::database::sqlite_file::SqliteFile;
 use crate::registry::database::sqlite_statement as statement;
 use crate::registry::database::traits::{
     AskLimits, BATCH_ROWS_MAX, Backend, Batch, CHANGES_MAX, Change, DatabaseError, Edit, Edited,
@@ -39,7 +39,7 @@ const HOUR_S: i64 = 3_600;
 
 /// An SQLite file.
 pub(super) struct Sqlite {
-    place: Place,
+    file: SqliteFile,
     limits: AskLimits,
     /// How long a lock is waited for on the connection that is kept, or was tried last.
     lock_wait: Duration,
@@ -61,7 +61,7 @@ impl From<Error> for Failure {
 impl Sqlite {
     /// A file that has not been opened yet.
     pub(super) fn new(path: &Path, limits: AskLimits) -> Sqlite {
-        Sqlite { place: Place::new(path), lock_wait: limits().answer, limits, kept: None }
+        Sqlite { file: SqliteFile::new(path), lock_wait: limits().answer, limits, kept: None }
     }
 
     /// Opens the file, and makes it and its tables if they are not there.
@@ -100,7 +100,7 @@ impl Sqlite {
         let lock_wait = (self.limits)().answer;
         let kept = self.kept.take().filter(|_| lock_wait == self.lock_wait);
         self.lock_wait = lock_wait;
-        let found = self.place.look().map_err(|problem| self.unfit(&problem))?;
+        let found = self.file.look().map_err(|problem| self.unfit(&problem))?;
         let connected = match kept {
             Some(kept) if found.is_same => Ok(kept),
             _ => self.open(OpenFlags::empty()),
@@ -114,7 +114,7 @@ impl Sqlite {
         match done {
             Ok((connection, done)) => {
                 self.kept = Some(connection);
-                self.place.note_open(found);
+                self.file.note_open(found);
                 Ok(done)
             }
             Err(Failure::Sqlite(error)) => Err(self.explain(&error)),
@@ -127,7 +127,7 @@ impl Sqlite {
     }
 
     fn about(&self, text: &str) -> String {
-        format!("SQLite file {}: {text}", self.place.path().display())
+        format!("SQLite file {}: {text}", self.file.path().display())
     }
 
     /// Once the tracker runs nothing is made: a file that is missing may come back, and an empty
@@ -135,7 +135,7 @@ impl Sqlite {
     fn open(&self, create: OpenFlags) -> Result<Connection, Error> {
         // Not the default flags: they would read a name that starts with `file:` as a URI.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
-        let connection = Connection::open_with_flags(self.place.path(), flags)?;
+        let connection = Connection::open_with_flags(self.file.path(), flags)?;
         connection.busy_timeout(self.lock_wait)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;

@@ -20,7 +20,7 @@ use mysql::prelude::Queryable;
 use mysql::{Error, Opts, OptsBuilder, Row};
 
 use crate::registry::database::mysql::address::Address;
-use crate::registry::database::mysql::failure::{Fault, Place};
+use crate::registry::database::mysql::failure::{Fault, NamedDatabase};
 use crate::registry::database::mysql::fence::Driver;
 use crate::registry::database::mysql::shape::Shape;
 use crate::registry::database::mysql::{cell, statement};
@@ -40,7 +40,7 @@ const PACKET_BYTES_MAX: usize = 4 << 20;
 /// A connection, or how to get one.
 pub(super) struct Link {
     opts: Opts,
-    place: Place,
+    database: NamedDatabase,
     ask_limits: AskLimits,
     /// Those of the connection that is kept, or was tried last.
     limits: TimeLimits,
@@ -93,7 +93,7 @@ impl Link {
         let opts = opts.max_allowed_packet(Some(PACKET_BYTES_MAX)).stmt_cache_size(0);
         Link {
             opts: opts.into(),
-            place: address.place.clone(),
+            database: address.database.clone(),
             limits: ask_limits(),
             ask_limits,
             kept: None,
@@ -185,7 +185,7 @@ impl Link {
     }
 
     fn explain(&self, fault: &Fault) -> DatabaseError {
-        self.place.explain(fault, self.limits)
+        self.database.explain(fault, self.limits)
     }
 
     fn connect(&self) -> Result<Session, Fault> {
@@ -201,7 +201,7 @@ impl Link {
         let engines = session.rows(statement::ENGINE, |row| Some(cell::text(row, 1)))?;
         let tables = session.rows(statement::TABLES, |row| Some(cell::text(row, 0)))?;
         session.shape = Shape::of(&columns, &engines.concat(), &tables);
-        session.shape.say_what_is_missing(&self.place.server);
+        session.shape.say_what_is_missing(&self.database.server);
         Ok(session)
     }
 

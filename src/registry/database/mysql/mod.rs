@@ -6,8 +6,8 @@
 //!
 //! Exactly once: a batch moves its node's number on in its own transaction, so that asking for it
 //! again finds out whether it was applied. A database without the table `flushes`, or whose tables
-//! know no transactions, cannot be asked: there, a batch whose fate is not known is taken as
-//! applied. It may be lost; it is never counted twice.
+//! know no transactions, cannot be asked. There, a batch whose acknowledgement was lost is taken as
+//! applied: it may be lost, and is never counted twice.
 //!
 //! The driver panics at what it cannot read, and where it is asked to log in by `ed25519` or
 //! `parsec`, which are not built in: every call into it is fenced (`fence`).
