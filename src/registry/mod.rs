@@ -13,8 +13,8 @@
 //! of cached records (`cache`), counters to be written (the torrents in memory, one batch, and
 //! those of an earlier run).
 //!
-//! `known_records` is what is known, in `cache` and with the swarms; `pool` asks, `flush` writes,
-//! `watch` hears of changes; `recent_batches` and `health` keep these three in step; `database` is
+//! `known_records` has what is known, in `cache` and with the swarms; `pool` asks, `flush` writes,
+//! `watch` asks for changes; `recent_batches` and `health` keep these three in step; `database` is
 //! what they ask of MySQL or SQLite; `saved`, in a `state_file`, is what outlives the process.
 
 mod cache;
@@ -27,7 +27,7 @@ mod known_records;
 mod lookup;
 mod pool;
 mod recent_batches;
-#[expect(clippy::module_inception, reason = "the room is named for it")]
+#[expect(clippy::module_inception, reason = "the folder is named for it")]
 mod registry;
 mod saved;
 mod settings;

@@ -24,7 +24,7 @@ use crate::ids::InfoHash;
 use crate::listing::Record;
 use crate::mailbox::Clock;
 use crate::registry::database::{
-    Backend, CHANGES_MAX, Change, DatabaseError, LOOKUP_HASHES_MAX, Ledger, Row,
+    Backend, CHANGES_MAX, DatabaseError, LOOKUP_HASHES_MAX, Ledger, ListChange, Row,
 };
 use crate::registry::databases::Databases;
 use crate::registry::health::{Backoff, Health, Part};
@@ -87,7 +87,7 @@ struct Cursor {
 
 impl Cursor {
     /// Takes note of what was read; the torrents that have changed.
-    fn take(&mut self, changes: &[Change], now: Instant) -> Vec<InfoHash> {
+    fn take(&mut self, changes: &[ListChange], now: Instant) -> Vec<InfoHash> {
         for change in changes {
             if change.number > self.last {
                 let room = MISSING_MAX.saturating_sub(self.missing.len());
@@ -408,7 +408,7 @@ mod tests {
         }
 
         fn tell(&mut self, number: u64) {
-            self.ledger.changes.push(Change { number, info_hash: HASH });
+            self.ledger.changes.push(ListChange { number, info_hash: HASH });
         }
     }
 
@@ -433,7 +433,7 @@ mod tests {
     #[test]
     fn a_change_of_what_nobody_has_asked_for_is_not_looked_up() {
         let mut site = Site::new();
-        site.ledger.changes.push(Change { number: 1, info_hash: InfoHash([1; 20]) });
+        site.ledger.changes.push(ListChange { number: 1, info_hash: InfoHash([1; 20]) });
         assert_eq!(site.round(None), Ok(false));
     }
 
@@ -487,8 +487,8 @@ mod tests {
         assert!(unasked.is_empty() && !site.shared.known.take_unasked());
     }
 
-    fn change(number: u64) -> Change {
-        Change { number, info_hash: InfoHash([u8::try_from(number).unwrap(); 20]) }
+    fn change(number: u64) -> ListChange {
+        ListChange { number, info_hash: InfoHash([u8::try_from(number).unwrap(); 20]) }
     }
 
     #[test]
@@ -505,7 +505,8 @@ mod tests {
     #[test]
     fn a_gap_of_any_size_costs_no_more_than_its_bound() {
         let mut cursor = Cursor::default();
-        cursor.take(&[Change { number: u64::MAX, info_hash: InfoHash([1; 20]) }], Instant::now());
+        cursor
+            .take(&[ListChange { number: u64::MAX, info_hash: InfoHash([1; 20]) }], Instant::now());
         assert_eq!((cursor.last, cursor.missing().len()), (u64::MAX, MISSING_MAX));
     }
 }

@@ -22,14 +22,14 @@ use crate::ids::InfoHash;
 use crate::listing::Record;
 use crate::registry::database::columns::{self, ByHash, in_order, readable, record};
 use crate::registry::database::edit::{
-    CHANGE_HOURS_KEPT, CHANGES_DELETED_MAX, Held, Plan, Write, Written, plan,
+    CHANGE_HOURS_KEPT, CHANGES_DELETED_MAX, ListedTorrent, Plan, Write, Written, plan,
 };
 use crate::registry::database::numbered::{FLUSH_DAYS_KEPT, Numbered};
 use crate::registry::database::sqlite_file::SqliteFile;
 use crate::registry::database::sqlite_statement as statement;
 use crate::registry::database::traits::{
-    AskLimits, BATCH_ROWS_MAX, Backend, Batch, CHANGES_MAX, Change, DatabaseError, Edit, Edited,
-    Ledger, Row,
+    AskLimits, BATCH_ROWS_MAX, Backend, Batch, CHANGES_MAX, DatabaseError, Edit, Edited, Ledger,
+    ListChange, Row,
 };
 
 /// What to do about a file whose tables are not these.
@@ -253,7 +253,7 @@ impl Ledger for Sqlite {
         })
     }
 
-    fn changes(&mut self, after: u64, also: &[u64]) -> Result<Vec<Change>, DatabaseError> {
+    fn changes(&mut self, after: u64, also: &[u64]) -> Result<Vec<ListChange>, DatabaseError> {
         self.ask(|transaction| {
             let mut changes = Vec::new();
             let mut one = transaction.prepare(statement::CHANGED_ONE)?;
@@ -318,12 +318,16 @@ fn now(transaction: &Transaction<'_>) -> Result<i64, Error> {
 }
 
 /// What is listed of the torrents that are to be edited.
-fn held(transaction: &Transaction<'_>, edits: &[Edit]) -> Result<ByHash<Held>, Error> {
+fn held(transaction: &Transaction<'_>, edits: &[Edit]) -> Result<ByHash<ListedTorrent>, Error> {
     let mut statement = transaction.prepare(statement::LOOKUP)?;
     let mut listed = ByHash::default();
     for hash in edits.iter().map(Edit::info_hash) {
         let held = statement.query_row([hash.0], |row| {
-            Ok(Held { name: text(row, 1)?, banned: number(row, 3)? != 0, reason: text(row, 4)? })
+            Ok(ListedTorrent {
+                name: text(row, 1)?,
+                banned: number(row, 3)? != 0,
+                reason: text(row, 4)?,
+            })
         });
         listed.extend(held.optional()?.map(|held| (*hash, held)));
     }
@@ -364,9 +368,9 @@ fn row(row: &Cells<'_>) -> Result<Row, Error> {
 fn change_rows(
     statement: &mut Statement<'_>,
     parameters: impl rusqlite::Params,
-) -> Result<Vec<Change>, Error> {
+) -> Result<Vec<ListChange>, Error> {
     let read =
-        |row: &Cells<'_>| Ok(Change { number: number(row, 0)?, info_hash: info_hash(row, 1)? });
+        |row: &Cells<'_>| Ok(ListChange { number: number(row, 0)?, info_hash: info_hash(row, 1)? });
     statement.query_map(parameters, read)?.collect()
 }
 
