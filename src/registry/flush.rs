@@ -1,20 +1,21 @@
 //! Counters, written to the database.
 //!
-//! Owns: the thread `flush`, which writes them. Every interval it walks the swarms for what is to be written, a
-//! batch at a time, writes each batch, and tells the swarms when it is known to be applied. A batch
-//! is numbered and never changes: when the acknowledgement of its commit is lost it is written
-//! again, under the same number, until the database says that it has it. So nothing is lost, and
-//! nothing counted twice. Between two rounds it deletes torrents that are past their time, where
-//! that is asked for. Now and then, and during an outage too, it saves the known records and the
-//! batch that is under way.
+//! Owns: the thread `flush`. Every interval it walks the swarms for what is to be written, makes a
+//! batch of it, writes the batch, and tells the swarms once the database is known to have applied
+//! it; then the next batch, until nothing is left. Between two rounds the thread deletes torrents
+//! that are past their time, where the settings say so. Every few minutes, during an outage too, it
+//! saves the known records and the batch under way.
 //!
-//! At the end of the process all that could not be written is made into batches and saved, with the
-//! numbers and the node's name that they were made under, and is the first thing to be written by
-//! the next process. That one takes a new name for its own: a state directory that was copied
-//! cannot make two writers of one name, and each batch is still applied once.
+//! A batch is numbered and never changes. When the acknowledgement of its commit is lost, the same
+//! batch is written again under the same number, and the database says whether it has it already.
+//! So nothing is lost, and nothing is counted twice.
 //!
-//! Never: takes a batch of its own before the last one is written, but at the end. What a database
-//! that is away cannot be told stays with the swarms.
+//! At the end of the process, what could not be written is made into batches and saved with their
+//! numbers and the node's name. The next process writes them first, under that name, and takes a
+//! new name for its own batches. So a copied state directory makes no two writers of one name.
+//!
+//! Never: takes a batch before the last one is written, but at the end. While the database is away,
+//! the swarms keep what is to be written.
 
 use std::collections::VecDeque;
 use std::io;

@@ -54,8 +54,8 @@ enum StateChange {
 }
 
 impl State {
-    /// Takes note of what came of a question; the change of state that it is, if it is one. An error
-    /// that several parts meet is one change.
+    /// Takes note of what came of a question; the change of state that it is, if it is one. An
+    /// error that several parts meet is one change.
     fn note(&mut self, part: Part, outcome: Result<(), &DatabaseError>) -> Option<StateChange> {
         let was_silent = self.silent != 0;
         let Err(error) = outcome else {

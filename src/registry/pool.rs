@@ -1,18 +1,18 @@
-//! The threads that ask the database, and the queue before them.
+//! The threads that look up torrents in the database, and the queue before them.
 //!
-//! Owns: which hashes are queued or being asked, and which tickets wait for them. Each thread takes
-//! what has gathered, up to [`LOOKUP_HASHES_MAX`], and asks it as one question. Whoever asks for a
-//! hash that is already asked for joins those who wait.
+//! Owns: which hashes are queued or being looked up, and which tickets wait for each. A thread
+//! takes what is queued, up to [`LOOKUP_HASHES_MAX`] hashes, and asks for all of them in one
+//! question. A request for a hash that is queued or being looked up already only adds its ticket.
 //!
-//! When a question fails, everybody is told so at once, and whoever comes later too, until one of
-//! the threads, trying with growing pauses, gets an answer again. So a database that is away costs
-//! no time-out but the first.
+//! When a question fails, every waiting ticket gets an error at once, and so does every request
+//! from then on, until a thread that tries again, with growing pauses, gets an answer. So an outage
+//! costs one time-out, not one for each request.
 //!
-//! Never: decides what to do without an answer.
+//! Never: decides what is done without an answer.
 //!
 //! Limits: hashes queued ([`PoolSettings::queue_max`]), tickets that wait
 //! ([`PoolSettings::waiters_max`]): past either, the request is refused at once. A ticket whose
-//! connection has gone stays until its hash is answered, and counts until then.
+//! connection has gone stays, and counts, until its hash is answered.
 
 use std::collections::VecDeque;
 use std::io;

@@ -116,9 +116,9 @@ impl Registry {
         self.0.as_ref().and_then(|parts| parts.known.last_known(hash))
     }
 
-    /// What a swarm is to know of a torrent that was looked up, and believe until `fresh_until`. Its
-    /// downloads are those of now: since the record was on its way a batch may have been written,
-    /// and a swarm that began and ended meanwhile.
+    /// What a swarm is to keep of a torrent that was looked up, and believe until `fresh_until`.
+    /// Its downloads are the latest known: while the record was on its way, a batch may have been
+    /// written of a swarm that has ended since.
     pub fn verdict(&self, hash: &InfoHash, record: &Record, fresh_until: Millis) -> Verdict {
         let Some(Parts { known, .. }) = &self.0 else { return Verdict::NO_LIST };
         let latest = known.last_known(hash).filter(|latest| latest.listing == record.listing);
@@ -126,7 +126,7 @@ impl Registry {
         Verdict { downloaded, ..verdict(record, fresh_until) }
     }
 
-    /// What a swarm is to know that begins while nobody can be asked.
+    /// What a swarm is to keep that begins while the database cannot be asked.
     pub fn unasked(&self, now: Millis) -> Verdict {
         self.0.as_ref().map_or(Verdict::NO_LIST, |parts| parts.known.unasked(now))
     }

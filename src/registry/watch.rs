@@ -1,13 +1,13 @@
 //! What has changed in the database, found by asking for changes.
 //!
-//! Owns: the thread that reads the whole list once at the start, so that a flood of random hashes
-//! cannot keep the real ones waiting, and then asks for the table of changes twice a second. A
-//! change of a torrent that is known of is looked up at once.
+//! Owns: the thread `watch`. At the start it reads the whole list, so that a flood of random hashes
+//! cannot keep requests for listed torrents waiting. Then it asks for new rows of the table of
+//! changes twice a second, and looks up at once each changed torrent of which anything is known.
 //!
-//! Numbers of changes are given out before they are committed, so a lower one may appear after a
-//! higher one: a number that is missing is asked for again for a while. And an answer of before the
-//! change may be on its way to somebody who asked first: so what has changed is looked up a second
-//! time, a little later.
+//! The database gives out numbers of changes before it commits them, so a lower number may appear
+//! after a higher one: a number that is missing is asked for again for a while. And a lookup that
+//! began before a change may end after it: so each changed torrent is looked up a second time, a
+//! little later.
 //!
 //! Limits: rows read at once, changes read at once and not looked up yet, missing numbers
 //! ([`MISSING_MAX`]) and how long each is waited for.

@@ -90,8 +90,8 @@ impl Sqlite {
         self.transaction(TransactionBehavior::Immediate, steps)
     }
 
-    /// After an error the file is opened anew, and when it has been replaced or the time limits have
-    /// changed.
+    /// The file is opened anew after an error, and when it has been replaced or the time limits
+    /// have changed.
     fn transaction<T>(
         &mut self,
         behavior: TransactionBehavior,
