@@ -233,13 +233,23 @@ impl Daemon {
         let per_second = (requests - self.reported.requests).saturating_mul(1_000) / elapsed_ms;
         self.reported = Reported { at: now, requests };
         let mut line = format!(
-            "{} torrents, {} peers, {} open connections, {per_second} requests a second",
+            "{} torrents, {} peers, {} announces not stored, {} open connections, {per_second} \
+             requests a second",
             totals.torrents,
             totals.peers(),
+            self.tracker.store().not_stored(),
             self.counters.gauge(Gauge::OpenConnections),
         );
         for counter in Counter::ALL {
             line += &format!(", {} {}", self.counters.count(*counter), counter.name());
+        }
+        let registry = self.tracker.registry().gauges();
+        line += &format!(
+            "; {} torrents listed or banned in the cache, {} hashes queued, {} batches to write",
+            registry.listed, registry.hashes_queued, registry.unwritten_batches,
+        );
+        if registry.away_since.is_some() {
+            line += ", the database is away";
         }
         line
     }

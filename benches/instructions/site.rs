@@ -14,10 +14,9 @@ use announced::counters::Counters;
 use announced::frontend::{FullScrape, Http, LateAnswer, Output};
 use announced::ids::{InfoHash, Millis, Ticket};
 use announced::listing::{Listing, Record};
+use announced::mailbox::{Mailboxes, Wake};
 use announced::registry::database::DatabaseError;
-use announced::registry::{
-    self, Backend, Completion, Databases, Mailboxes, PoolSettings, Registry, Wake,
-};
+use announced::registry::{self, Backend, Completion, Databases, PoolSettings, Registry};
 use announced::server::Conversation;
 use announced::swarm::{Store, StoreSettings};
 use announced::tracker::{Client, Round, Scratch, Tracker};

@@ -7,10 +7,9 @@ use std::time::Duration;
 use announced::config::{Live, LiveSettings};
 use announced::ids::{InfoHash, Millis, Ticket};
 use announced::listing::{Listing, Record};
+use announced::mailbox::Mailboxes;
 use announced::registry::database::DatabaseError;
-use announced::registry::{
-    Backend, Databases, Mailboxes, PoolSettings, Registry, RegistrySettings,
-};
+use announced::registry::{Backend, Databases, PoolSettings, Registry, RegistrySettings};
 use announced::swarm::{Store, StoreSettings};
 use criterion::{Criterion, Throughput};
 use fastrand::Rng;

@@ -1,10 +1,10 @@
 //! Which torrents are registered, and which are banned: what the database says, without waiting for
 //! it; and what it is told.
 //!
-//! Owns: the records at hand, the threads that talk to the database, and the queues on which
-//! answers come back. [`Registry::peek`] never waits: it is a hit, or a miss that the caller turns
-//! into a [`Registry::request`]. The answer to a request arrives in the mailbox of the worker named
-//! in the ticket, whose waker is called once a batch.
+//! Owns: the records at hand, and the threads that talk to the database. [`Registry::peek`] never
+//! waits: it is a hit, or a miss that the caller turns into a [`Registry::request`]. The answer to
+//! a request arrives in the mailbox of the worker named in the ticket, whose waker is called once a
+//! batch.
 //!
 //! Never: decides who is served (open and registered mode are `tracker`'s business), reads a
 //! ticket, or touches a worker's socket.
@@ -15,7 +15,9 @@
 //!
 //! `known_records` has what is known, in `cache` and with the swarms; `pool` asks, `flush` writes,
 //! `watch` asks for changes; `recent_batches` and `health` keep these three in step; `database` is
-//! what they ask of MySQL or SQLite; `saved`, in a `state_file`, is what outlives the process.
+//! what they ask of MySQL or SQLite, `databases` how they come by a connection; `saved`, in a
+//! `state_file`, is what outlives the process. `registry` is all of it as a worker sees it;
+//! `lookup`, `settings` and `gauges` are the words that come in and go out.
 
 mod cache;
 pub mod database;
@@ -43,4 +45,3 @@ pub use self::lookup::{Completion, LookupError};
 pub use self::registry::Registry;
 pub use self::settings::{PoolSettings, RegistrySettings};
 pub use self::state_file::StateFile;
-pub use crate::mailbox::{Clock, Mailboxes, Wake};

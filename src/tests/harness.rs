@@ -15,7 +15,8 @@ use crate::ids::InfoHash;
 use crate::ids::{Millis, Ticket};
 #[cfg(test)]
 use crate::listing::{Listing, Verdict};
-use crate::registry::{self, Completion, Mailboxes, PoolSettings, Registry, Wake};
+use crate::mailbox::{Mailboxes, Wake};
+use crate::registry::{self, Completion, PoolSettings, Registry};
 #[cfg(test)]
 use crate::swarm::{Announcement, Chosen, Newcomer};
 use crate::swarm::{Store, StoreSettings};

@@ -145,7 +145,7 @@ mod tests {
     use crate::config::{FullScrape as WhoMayAsk, Live, Mode, Policy};
     use crate::frontend::full_scrape::body::FULL_SCRAPES_MAX;
     use crate::ids::InfoHash;
-    use crate::registry::{Mailboxes, Wake};
+    use crate::mailbox::{Mailboxes, Wake};
     use crate::tests::harness;
 
     const INTERVAL_MS: u64 = 60_000;

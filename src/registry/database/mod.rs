@@ -16,10 +16,6 @@ mod numbered;
 mod source;
 #[cfg(feature = "databases")]
 mod sqlite;
-#[cfg(feature = "databases")]
-mod sqlite_file;
-#[cfg(feature = "databases")]
-mod sqlite_statement;
 mod traits;
 
 pub use self::fingerprint::Fingerprint;
