@@ -1,7 +1,8 @@
 //! `announced`, an announce daemon: a BitTorrent tracker for bare metal.
 //!
-//! Modules stand in the order of their dependencies, and imports point up this list only. The way of
-//! one announce through them is told in `docs/ARCHITECTURE.md`.
+//! Modules stand in the order of their dependencies, and imports point up this list only. Read
+//! `docs/ARCHITECTURE.md` first: the way of an announce, of a miss and of a scrape through them,
+//! function by function; the threads, all locks and their order, and a glossary.
 //!
 //! | module | owns | never |
 //! |---|---|---|

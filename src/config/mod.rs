@@ -23,7 +23,7 @@ mod value;
 pub use database_url::{DatabaseUrl, redact};
 pub use live::{
     ConnectionTimes, FullScrapePolicy, Live, LiveReader, LiveSettings, Policy, ProxyPolicy,
-    RegistryPace, SwarmLimits, millis,
+    PublicAddresses, RegistryPace, SwarmLimits, millis,
 };
 pub use networks::{NETWORKS_FILE_BYTES_MAX, Networks, NetworksSetting};
 pub use reload::Reload;

@@ -131,6 +131,7 @@ mod tests {
         peer_ids = false
         external_ip = false
         ip_parameter = ["10.0.0.0/8"]
+        public_address = ["198.51.100.7", "2001:db8::7"]
         crypto_flags = true
         full_scrape = "off"
         full_scrape_bytes_max = 7000000

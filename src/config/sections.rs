@@ -6,7 +6,7 @@
 //!
 //! Never does: check a value (`validate`), read a file (`source`), act on a setting.
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -78,7 +78,8 @@ pub struct ServerConfig {
 
     /// How long a connection may be silent between requests before it is closed without a word.
     /// Most clients close by themselves; those that keep a connection come back only at the
-    /// next interval. Live.
+    /// next interval. Above the 60 s for which nginx and Amazon's load balancers keep theirs, so
+    /// that a proxy never sends a request into a connection that is just being closed. Live.
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Duration,
 
@@ -121,7 +122,7 @@ impl Default for ServerConfig {
             connections_max: 50_000,
             connections_per_address_max: 0,
             backlog: 4096,
-            idle_timeout: seconds(60),
+            idle_timeout: seconds(75),
             request_timeout: seconds(10),
             send_timeout: seconds(15),
             request_bytes_max: 8192,
@@ -163,13 +164,13 @@ pub struct TrackerConfig {
 
     /// The least a client may wait between two announces of one torrent ("min interval" in the
     /// answer). Also part of a peer's life: one not heard of for min_interval + max_interval
-    /// is gone. Live.
+    /// is gone, but not before 20 minutes. Live.
     #[serde(with = "humantime_serde")]
     pub min_interval: Duration,
 
     /// The most a client is asked to wait between two announces; the answer's "interval" is this
-    /// less a random 0 to 10 %, so that clients spread out. From 1m to 3h; newTrackon lists
-    /// trackers from 5m. Live.
+    /// less a random 0 to 10 %, so that clients spread out. From 1m to 3h; below 5m "announced check"
+    /// warns, since newTrackon lists trackers from 5m and libtorrent never comes sooner. Live.
     #[serde(with = "humantime_serde")]
     pub max_interval: Duration,
 
@@ -202,6 +203,12 @@ pub struct TrackerConfig {
     /// behind a proxy everybody comes from a private network. Live.
     #[serde(deserialize_with = "value::deserialize_ip_parameter")]
     pub ip_parameter: Networks,
+
+    /// What the tracker's own network is called outside, such as ["198.51.100.7", "2001:db8::7"]: at
+    /// most one address of each family. Public clients get peers with a private address under it,
+    /// with their port, which must be forwarded to them. Without one of the family, such peers are
+    /// handed to private clients only. Live.
+    pub public_address: Vec<IpAddr>,
 
     /// Send crypto_flags to clients that ask for them. Off, because libtorrent always asks and
     /// never reads them. Live.
@@ -251,6 +258,7 @@ impl Default for TrackerConfig {
             peer_ids: true,
             external_ip: true,
             ip_parameter: Networks::default(),
+            public_address: Vec::new(),
             crypto_flags: false,
             full_scrape: FullScrape::On,
             full_scrape_bytes_max: 64 << 20,

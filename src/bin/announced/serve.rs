@@ -28,6 +28,7 @@ use announced::daemon::Daemon;
 use announced::registry::panic_is_fenced;
 
 use crate::flags::{Start, environment_database};
+use crate::terminal::warn_of;
 
 /// How long answers may still go out, and counters be written, after a signal asked for the end; a
 /// second more at the worst. Supervisors kill after 10 s (Docker) to 90 s (systemd).
@@ -47,6 +48,7 @@ pub(crate) fn run(start: Start) -> Result<(), Vec<String>> {
 
 fn serve(sources: &Sources) -> Result<(), Vec<String>> {
     let config = sources.load()?;
+    warn_of(&sources.warnings(&config));
     log_to_stderr();
     set_log_level(config.server.log_level);
     let (events, inbox) = mpsc::channel();
@@ -161,6 +163,9 @@ fn reload(daemon: &mut Daemon, sources: &Sources) {
         Ok(newer) => newer,
         Err(lines) => return refused(&lines),
     };
+    for warning in sources.warnings(&newer) {
+        warn!("{warning}");
+    }
     let log_level = newer.server.log_level;
     let reload = match daemon.reload(newer) {
         Ok(reload) => reload,

@@ -1,8 +1,8 @@
-//! The place of an SQLite file, and whether it is still the file that was opened there.
+//! The path of an SQLite file, and whether the file that was opened is still the one there.
 //!
-//! A file that was deleted or replaced lives on for those who have it open: what they write is
-//! lost, and each sees another list. Owns: the look at the path that finds this out, before each
-//! transaction.
+//! Processes that have a file open keep it when it is deleted or replaced: what they write is lost,
+//! and they see an old list. Owns: the check of the path that finds this out, before each
+//! transaction. Never: opens the file.
 //!
 //! SQLite takes the write-ahead log that lies beside a file for that file's. So a file that was put
 //! in the place of another one is refused for as long as the other one's log is still there: what
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// See the module.
-pub(super) struct Place {
+pub(super) struct SqliteFile {
     path: PathBuf,
     opened: Option<Opened>,
 }
@@ -52,9 +52,9 @@ pub(super) struct Found {
     pub(super) is_same: bool,
 }
 
-impl Place {
-    pub(super) fn new(path: &Path) -> Place {
-        Place { path: path.to_owned(), opened: None }
+impl SqliteFile {
+    pub(super) fn new(path: &Path) -> SqliteFile {
+        SqliteFile { path: path.to_owned(), opened: None }
     }
 
     pub(super) fn path(&self) -> &Path {
