@@ -55,11 +55,22 @@ counted! {
         FullScrape = "full scrapes",
         /// A request answered with a failure.
         Refused = "refused",
-        /// An announce that was answered, but whose peer was not stored: it does not listen, or a
-        /// cap is reached.
-        NotStored = "not stored",
+        /// A request of which a trusted proxy did not say whose it is.
+        UnknownClient = "of unknown clients",
         /// A request that was not HTTP, or not for this program.
         Fault = "faults",
+        /// A datagram was received, whatever came of it.
+        Datagram = "datagrams",
+        /// One that asked for a connection id.
+        Connect = "connects",
+        /// One that asked for nothing, and got no answer.
+        NoRequest = "senseless datagrams",
+        /// One whose connection id is not its source's, or too old.
+        WrongConnectionId = "wrong connection ids",
+        /// A datagram that the kernel dropped, because the receive buffer was full.
+        DatagramDropped = "datagrams dropped",
+        /// An answer that the kernel did not take.
+        AnswerUnsent = "answers unsent",
         /// A request that had to wait for the registry.
         Parked = "parked",
         /// One that waited in vain.
@@ -123,10 +134,17 @@ pub struct LocalCounters {
 }
 
 impl LocalCounters {
-    /// Counts one event.
+    /// Counts one event; how many there have been.
     #[inline]
-    pub fn count(&mut self, counter: Counter) {
-        self.counters[counter as usize] += 1;
+    pub fn count(&mut self, counter: Counter) -> u64 {
+        let count = &mut self.counters[counter as usize];
+        *count += 1;
+        *count
+    }
+
+    /// Counts several events at once.
+    pub fn add(&mut self, counter: Counter, events: usize) {
+        self.counters[counter as usize] += events as u64;
     }
 
     /// Sets a gauge.

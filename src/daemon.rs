@@ -14,22 +14,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, Live, LiveSettings, Problem, Reload, millis};
+use crate::config::{Config, DatabaseConfig, Live, LiveSettings, Problem, Reload, millis};
 use crate::counters::{Counter, Counters, Gauge};
-use crate::frontend::{FullScrape, Http};
+use crate::frontend::{ConnectionIds, FULL_SCRAPES_MAX, FullScrape, Http, Udp};
 use crate::ids::Millis;
-use crate::registry::{self, Databases, InUse, PoolSettings, Registry, StateFile};
-use crate::registry::{Clock, Mailboxes};
-use crate::secrets;
-use crate::server::{ListenError, Server, Sockets, WorkerShared, affordable_connections};
-use crate::swarm::{self, Store};
-use crate::tracker::Tracker;
-use crate::wire::frame::{self, Framing, LINE_BYTES_MAX};
-use crate::wire::http::HttpFault;
-
-/// How long writing counters to the database may take, step by step: nobody waits for it.
+use crate::mailbox::{Clock, Mailboxes};
 #[cfg(feature = "databases")]
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+use crate::registry::Fingerprint;
+use crate::registry::{Databases, PoolSettings, Registry, RegistrySettings, StateFile};
+use crate::secrets::{self, Secret};
+use crate::server::{ListenError, Server, Sockets, WorkerShared, affordable_connections};
+use crate::state_directory::{InUse, StateDirectory};
+use crate::swarm::{Store, StoreSettings};
+use crate::tracker::Tracker;
+use crate::wire::http::fault::HttpFault;
+use crate::wire::http::response::{self, Framing, LINE_BYTES_MAX};
+
 /// The registry gets what the workers have left of the time for stopping, but so long at least:
 /// usually it needs a moment.
 const CLOSE_GRACE_MIN: Duration = Duration::from_secs(1);
@@ -76,6 +76,14 @@ pub struct Daemon {
     started: Config,
     current: Config,
     reported: Reported,
+    /// Whose lock is held for as long as the tracker runs.
+    _state_directory: Option<StateDirectory>,
+}
+
+/// What comes from the state directory, or ends with the process.
+struct Kept {
+    state_file: Option<StateFile>,
+    secret: Secret,
 }
 
 /// What the last line of counters said.
@@ -96,8 +104,16 @@ impl Daemon {
         config: &Config,
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Daemon, StartError> {
-        let (databases, state_file) = open_database(config)?;
-        Daemon::launch(config, databases, state_file, worker_ended)
+        let live = LiveSettings::new(Live::of(config));
+        let (databases, fingerprint) = open_database(config, &live)?.unzip();
+        let directory = StateDirectory::open(&config.server.state_directory);
+        let directory = directory.map_err(StartError::State)?;
+        let state_file = directory.clone().zip(fingerprint);
+        let state_file = state_file.map(|(directory, of)| StateFile::new(directory, of));
+        let secret = directory.as_ref().map_or_else(Secret::random, Secret::kept_in)?;
+        let kept = Kept { state_file, secret };
+        let daemon = Daemon::launch(config, live, databases, kept, worker_ended)?;
+        Ok(Daemon { _state_directory: directory, ..daemon })
     }
 
     /// Like [`Daemon::start`], with a database of the caller's behind the registry, or none; nothing
@@ -110,36 +126,50 @@ impl Daemon {
         databases: Option<Databases>,
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Daemon, StartError> {
-        Daemon::launch(config, databases, None, worker_ended)
+        let live = LiveSettings::new(Live::of(config));
+        let kept = Kept { state_file: None, secret: Secret::random()? };
+        Daemon::launch(config, live, databases, kept, worker_ended)
     }
 
     fn launch(
         config: &Config,
+        live: LiveSettings,
         databases: Option<Databases>,
-        state_file: Option<StateFile>,
+        kept: Kept,
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Daemon, StartError> {
         let epoch = Instant::now();
-        let sockets = Sockets::open(&config.server).map_err(StartError::Listen)?;
-        let live = LiveSettings::new(Live::of(config));
-        let settings = swarm::Settings { peer_ids: config.tracker.peer_ids };
+        let sockets = Sockets::open(config).map_err(StartError::Listen)?;
+        let settings = StoreSettings { peer_ids: config.tracker.peer_ids };
         let store = Arc::new(Store::new(settings, secrets::key()?));
-        let lookups = Mailboxes::new(sockets.wakes().iter().cloned());
+        let wakes = || sockets.wakes().iter().cloned();
+        let pool = pool_settings(&config.database);
+        let lookups = Mailboxes::new(wakes(), pool.waiters_max());
         let registry = match databases {
             None => Registry::memory(),
             Some(databases) => {
-                let settings = registry_settings(config, epoch, state_file)?;
+                let settings = RegistrySettings {
+                    live: live.clone(),
+                    cache_bytes_max: usize::try_from(config.database.cache_bytes_max)
+                        .unwrap_or(usize::MAX),
+                    pool,
+                    seed: secrets::key()?,
+                    state_file: kept.state_file,
+                    clock: clock(epoch),
+                };
                 Registry::start(&settings, databases, Arc::clone(&store), lookups.clone())?
             }
         };
         let tracker = Arc::new(Tracker::new(store, Arc::new(registry)));
-        let mail = Mailboxes::new(sockets.wakes().iter().cloned());
+        let mail = Mailboxes::new(wakes(), FULL_SCRAPES_MAX);
         let full_scrape = FullScrape::start(&tracker, live.clone(), mail)?;
         let request_bytes_max = config.server.request_bytes_max as usize;
         let http = Arc::new(Http::new(Arc::clone(&tracker), full_scrape, request_bytes_max));
+        let udp = Arc::new(Udp::new(Arc::clone(&tracker), ConnectionIds::of(&kept.secret)));
         let counters = Counters::default();
         let shared = WorkerShared {
             http,
+            udp,
             lookups,
             live: live.clone(),
             counters: counters.clone(),
@@ -157,12 +187,18 @@ impl Daemon {
             started: config.clone(),
             current: config.clone(),
             reported: Reported { at: Instant::now(), requests: 0 },
+            _state_directory: None,
         })
     }
 
     /// Where it listens, with the ports the kernel chose for port 0.
     pub fn addresses(&self) -> &[SocketAddr] {
         self.server.addresses()
+    }
+
+    /// The same for UDP.
+    pub fn udp_addresses(&self) -> &[SocketAddr] {
+        self.server.udp_addresses()
     }
 
     /// How many workers there are.
@@ -193,6 +229,7 @@ impl Daemon {
     pub fn reload(&mut self, newer: Config) -> Result<Reload, Vec<Problem>> {
         let reload = Reload::of(&self.started, &self.current, &newer)?;
         self.live.replace(reload.live.clone());
+        self.tracker.registry().look_at_settings();
         self.current = newer;
         Ok(reload)
     }
@@ -212,13 +249,23 @@ impl Daemon {
         let per_second = (requests - self.reported.requests).saturating_mul(1_000) / elapsed_ms;
         self.reported = Reported { at: now, requests };
         let mut line = format!(
-            "{} torrents, {} peers, {} open connections, {per_second} requests a second",
+            "{} torrents, {} peers, {} open connections, {per_second} requests a second, \
+             {} announces not stored",
             totals.torrents,
             totals.peers(),
             self.counters.gauge(Gauge::OpenConnections),
+            self.tracker.store().not_stored(),
         );
         for counter in Counter::ALL {
             line += &format!(", {} {}", self.counters.count(*counter), counter.name());
+        }
+        let registry = self.tracker.registry().gauges();
+        line += &format!(
+            "; {} torrents listed or banned in the cache, {} hashes queued, {} batches to write",
+            registry.listed, registry.hashes_queued, registry.unwritten_batches,
+        );
+        if registry.away_since.is_some() {
+            line += ", the database is away";
         }
         line
     }
@@ -238,52 +285,32 @@ impl Daemon {
     }
 }
 
-fn registry_settings(
-    config: &Config,
-    epoch: Instant,
-    state_file: Option<StateFile>,
-) -> io::Result<registry::Settings> {
-    let database = &config.database;
-    Ok(registry::Settings {
-        cache_ttl_ms: millis(database.cache_ttl),
-        cache_bytes_max: usize::try_from(database.cache_bytes_max).unwrap_or(usize::MAX),
-        pool: PoolSettings {
-            threads: usize::from(database.lookup_threads),
-            queue_max: database.lookup_queue_max as usize,
-        },
-        seed: secrets::key()?,
-        flush_interval: database.flush_interval,
-        torrent_ttl: database.torrent_ttl,
-        state_file,
-        clock: clock(epoch),
-    })
+fn pool_settings(database: &DatabaseConfig) -> PoolSettings {
+    PoolSettings {
+        threads: usize::from(database.lookup_threads),
+        queue_max: database.lookup_queue_max as usize,
+    }
 }
 
-/// How the registry comes by its connections, and where it saves what outlives the process;
-/// neither for the database `memory`.
+/// How the registry comes by its connections, and which database they lead to; none for `memory`.
 #[cfg(feature = "databases")]
-fn open_database(config: &Config) -> Result<(Option<Databases>, Option<StateFile>), StartError> {
-    use crate::registry::{Source, database::TimeLimits};
+fn open_database(
+    config: &Config,
+    live: &LiveSettings,
+) -> Result<Option<(Databases, Fingerprint)>, StartError> {
+    use crate::registry::Source;
     let source = Source::parse(&config.database.url).map_err(StartError::Database)?;
-    let Some(source) = source else { return Ok((None, None)) };
+    let Some(source) = source else { return Ok(None) };
     source.prepare().map_err(|error| StartError::Database(error.to_string()))?;
-    let state_file = StateFile::open(&config.server.state_directory, source.fingerprint());
-    let state_file = state_file.map_err(StartError::State)?;
-    let timeout = config.database.lookup_timeout;
-    let lookup = TimeLimits { connect: timeout, answer: timeout };
-    let write = TimeLimits { connect: WRITE_TIMEOUT, answer: WRITE_TIMEOUT };
-    let ledger = source.clone();
-    let databases = Databases {
-        backend: Box::new(move || source.backend(lookup)),
-        ledger: Box::new(move || ledger.ledger(write)),
-    };
-    Ok((Some(databases), state_file))
+    let fingerprint = source.fingerprint();
+    let databases = Databases::of(&source, live);
+    Ok(Some((databases, fingerprint)))
 }
 
 /// What is sent to a connection that is turned away.
 fn overloaded() -> Arc<[u8]> {
     let mut answer = [0; LINE_BYTES_MAX];
-    let bytes = frame::fault(HttpFault::Overloaded, Framing::LAST, &mut answer).unwrap_or(0);
+    let bytes = response::fault(HttpFault::Overloaded, Framing::LAST, &mut answer).unwrap_or(0);
     answer[..bytes].into()
 }
 

@@ -74,6 +74,19 @@ pub fn canonical(ip: IpAddr) -> IpAddr {
     ip.to_canonical()
 }
 
+/// Whether an address means something on its own network only: loopback, RFC 1918, shared by a
+/// carrier's NAT (RFC 6598), link-local, unique local. Everything else is public here,
+/// documentation networks included.
+pub fn is_private(ip: IpAddr) -> bool {
+    match canonical(ip) {
+        IpAddr::V4(ip) => {
+            let shared = matches!(ip.octets(), [100, 64..=127, ..]);
+            shared || ip.is_private() || ip.is_loopback() || ip.is_link_local()
+        }
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback() || ip.is_unicast_link_local(),
+    }
+}
+
 /// Where a peer listens, in the bytes that go on the wire. Within a torrent this is the peer's
 /// whole identity.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -100,6 +113,28 @@ impl PeerAddr {
                 PeerAddr::V6(wire)
             }
         }
+    }
+
+    /// The peer of a wire form, whose length says which family it is of; None for any other length.
+    pub fn of_wire(wire: &[u8]) -> Option<PeerAddr> {
+        match wire.len() {
+            PEER_V4_BYTES => wire.try_into().ok().map(PeerAddr::V4),
+            PEER_V6_BYTES => wire.try_into().ok().map(PeerAddr::V6),
+            _ => None,
+        }
+    }
+
+    /// The bytes that go on the wire.
+    pub fn wire(&self) -> &[u8] {
+        match self {
+            PeerAddr::V4(wire) => wire,
+            PeerAddr::V6(wire) => wire,
+        }
+    }
+
+    /// Whether the address means something on its own network only; see [`is_private`].
+    pub fn is_private(&self) -> bool {
+        is_private(self.ip())
     }
 
     /// The family the peer belongs to.
@@ -204,6 +239,42 @@ mod tests {
         let ip: IpAddr = "2001:db8::1".parse().unwrap();
         let peer = PeerAddr::new(ip, 65535);
         assert_eq!((peer.ip(), peer.port(), peer.family()), (ip, 65535, Family::V6));
+        assert_eq!(PeerAddr::of_wire(peer.wire()), Some(peer), "through its bytes and back");
+        assert_eq!(PeerAddr::of_wire(&[0; 7]), None, "seven bytes are no peer");
+    }
+
+    #[test]
+    fn private_addresses_are_those_of_a_network_of_ones_own() {
+        let private = [
+            "127.0.0.1",
+            "10.255.0.1",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.1.1",
+            "100.64.0.1",
+            "100.127.255.255",
+            "169.254.1.1",
+            "::1",
+            "fe80::1",
+            "fd00::1",
+            "::ffff:10.0.0.1",
+        ];
+        for ip in private {
+            assert!(is_private(ip.parse().unwrap()), "{ip}");
+        }
+        let public = [
+            "172.15.255.255",
+            "172.32.0.1",
+            "100.63.255.255",
+            "100.128.0.1",
+            "198.51.100.7",
+            "9.9.9.9",
+            "2001:db8::7",
+            "2a00::1",
+        ];
+        for ip in public {
+            assert!(!is_private(ip.parse().unwrap()), "{ip}");
+        }
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! Owns: the five things that may be known of a torrent's registration ([`Listing`]), which of them
 //! a tracker serves ([`Served`]), all that a database says ([`Record`]), and the part of it that is
-//! kept with a swarm ([`Verdict`]). `registry` learns them, `swarm` keeps them, `tracker` decides by
-//! them.
+//! kept with a swarm ([`Verdict`]). `registry` learns them, `swarm` keeps them, `tracker` decides
+//! by them.
 //!
 //! Never: asks a database, or decides which torrents are served.
 

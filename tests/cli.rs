@@ -11,7 +11,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 
 const PASSWORD: &str = "hunter2";
 /// Refused before anything is connected to.
@@ -50,6 +50,8 @@ fn file(settings: &str) -> NamedTempFile {
 
 /// A tracker that runs; killed when the test is over, however it ends.
 struct Running {
+    /// Its state directory, unless it is the test's.
+    _home: Option<TempDir>,
     child: Child,
     stdout: BufReader<std::process::ChildStdout>,
     stderr: BufReader<std::process::ChildStderr>,
@@ -57,13 +59,19 @@ struct Running {
 
 impl Running {
     fn start(arguments: &[&str]) -> Running {
-        Running::of(command().args(["--database", "memory"]).args(arguments))
+        let home = tempfile::tempdir().unwrap();
+        let mut command = command();
+        command.current_dir(&home).args(["--database", "memory"]).args(arguments);
+        let mut running = Running::of(&mut command);
+        running._home = Some(home);
+        running
     }
 
     fn of(command: &mut Command) -> Running {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        Running { child, stdout: BufReader::new(stdout), stderr: BufReader::new(stderr) }
+        let (stdout, stderr) = (BufReader::new(stdout), BufReader::new(stderr));
+        Running { _home: None, child, stdout, stderr }
     }
 
     /// Its next line on stdout; empty when there is no more.
@@ -227,7 +235,7 @@ fn a_wrong_file_is_refused_by_check_and_start_alike() {
     let rows = [
         (
             "[server]\n\nworkerz = 2\n",
-            "line 3: unknown key 'workerz' in [server]; known are listen, workers, ",
+            "line 3: unknown key 'workerz' in [server]; known are listen, public_url, trusted_proxies, proxy_header, workers, ",
         ),
         (
             "[tracker]\nmin_interval = 15\n",
@@ -254,6 +262,21 @@ fn a_wrong_file_is_refused_by_check_and_start_alike() {
             );
         }
     }
+}
+
+#[test]
+fn a_doubtful_setting_is_a_line_and_no_failure() {
+    let file = file("[tracker]\nmin_interval = \"1m\"\nmax_interval = \"4m\"\n");
+    let output = announced([OsStr::new("check"), file.path().as_os_str()]);
+    let name = file.path().display().to_string();
+    let warning = format!(
+        "announced: warning: {name}: line 3: tracker.max_interval = \"4m\": is \
+                           below \"5m\""
+    );
+    assert!(text(&output.stderr).starts_with(&warning), "{output:?} is not {warning:?}");
+    assert_eq!(text(&output.stderr).lines().count(), 1, "one line: {output:?}");
+    let (told, code) = (text(&output.stdout), output.status.code());
+    assert_eq!((told, code), (format!("{name}: ok\n").as_str(), Some(0)), "it is fit");
 }
 
 #[test]
@@ -404,7 +427,14 @@ fn it_says_where_it_listens_and_stops_when_told() {
     let addresses = [running.line(), running.line()]
         .map(|line| line.strip_prefix("listening on ").unwrap().to_owned());
     for address in &addresses {
-        assert_eq!(running.line(), format!("announce URL http://{address}/announce"));
+        assert_eq!(running.line(), format!("listening on {address} for UDP"));
+    }
+    for scheme in ["http", "udp"] {
+        for address in &addresses {
+            assert_eq!(running.line(), format!("announce URL {scheme}://{address}/announce"));
+        }
+    }
+    for address in &addresses {
         TcpStream::connect(address.parse::<SocketAddr>().unwrap()).unwrap();
     }
     running.signal("TERM");
@@ -448,8 +478,8 @@ fn two_trackers_do_not_share_a_state_directory() {
     let expected =
         format!("another tracker uses server.state_directory {directory:?}; give each its own");
     assert_eq!(refusal(&start().output().unwrap()), expected);
-    let mut without_a_list = Running::of(start().args(["--database", "memory"]));
-    assert!(without_a_list.line().contains("database memory"), "it keeps nothing");
+    let without_a_list = start().args(["--database", "memory"]).output().unwrap();
+    assert_eq!(refusal(&without_a_list), expected, "whatever the database");
     first.signal("KILL");
     first.end();
     assert!(

@@ -111,8 +111,8 @@ fn what_is_not_http_is_told_so_before_the_connection_closes() {
     let long_headers = format!("GET / HTTP/1.1\r\nCookie: {}\r\n\r\n", "a".repeat(200_000));
     let rows: [(&str, &[u8], &str); 7] = [
         ("a TLS hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "400"),
-        ("a space in the target", b"GET /ann ounce HTTP/1.1\r\n\r\n", "400"),
-        ("another path", b"GET /robots.txt HTTP/1.1\r\n\r\n", "404"),
+        ("a tab in the target", b"GET /ann\tounce HTTP/1.1\r\n\r\n", "400"),
+        ("another path", b"GET /favicon.ico HTTP/1.1\r\n\r\n", "404"),
         ("another method", b"DELETE /announce HTTP/1.1\r\n\r\n", "405"),
         (
             "a body",
@@ -165,14 +165,12 @@ fn close_and_http_1_0_end_the_connection_and_head_has_no_body() {
 
 #[test]
 fn half_a_request_ends_in_408_and_an_idle_connection_without_a_word() {
-    let tracker = Tracker::start(
-        LOOPBACK,
-        "[server]\nrequest_timeout = \"300ms\"\nidle_timeout = \"600ms\"\n",
-    );
-    let (mut slow, mut idle) =
-        (Connection::open(tracker.address), Connection::open(tracker.address));
+    let tracker =
+        Tracker::start(LOOPBACK, "[server]\nrequest_timeout = \"300ms\"\nidle_timeout = \"2s\"\n");
+    let mut slow = Connection::open(tracker.address);
     slow.send(b"GET /announce?info_hash=");
     assert!(slow.rest().starts_with(b"HTTP/1.1 408 "));
+    let mut idle = Connection::open(tracker.address);
     idle.send(request("/").as_bytes());
     assert_eq!(idle.reply().status(), 200);
     assert!(idle.rest().is_empty());
@@ -298,7 +296,10 @@ fn a_second_tracker_on_the_same_port_is_refused() {
 
 #[test]
 fn ipv4_and_ipv6_are_served_on_one_socket_and_are_two_peers() {
-    let tracker = Tracker::start(IpAddr::V6(Ipv6Addr::UNSPECIFIED), "");
+    let tracker = Tracker::start(
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        "[tracker]\nip_parameter = [\"127.0.0.0/8\"]\n",
+    );
     let port = tracker.address.port();
     let over_v4 = get(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), &announce(6881)).dict();
     assert_eq!(over_v4.get(b"external ip".as_slice()), Some(&Value::Bytes(vec![127, 0, 0, 1])));
@@ -458,14 +459,18 @@ fn a_last_request_and_the_end_of_input_may_come_as_one_event() {
 
 #[test]
 fn a_connection_that_goes_on_asking_is_never_idle() {
-    let tracker = Tracker::start(LOOPBACK, "[server]\nidle_timeout = \"300ms\"\n");
+    // Between two requests there is a small part of the limit: a busy machine may make it a larger
+    // one.
+    const IDLE: Duration = Duration::from_secs(2);
+    let tracker = Tracker::start(LOOPBACK, "[server]\nidle_timeout = \"2s\"\n");
     let mut connection = Connection::open(tracker.address);
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(1) {
+    while start.elapsed() < 2 * IDLE {
         connection.send(request("/").as_bytes());
         assert_eq!(connection.reply().status(), 200);
+        std::thread::sleep(IDLE / 20);
     }
-    assert!(connection.rest().is_empty());
+    assert!(connection.rest().is_empty(), "once it asks no more, it is closed without a word");
     tracker.stop();
 }
 

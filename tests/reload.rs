@@ -73,7 +73,10 @@ fn a_changed_file_counts_in_the_next_answer_and_the_swarm_stays() {
     let before = site.announce(1_001);
     assert_eq!(peers(&before), 9, "everybody else");
     assert!((1_620..=1_800).contains(&interval(&before)), "{before:?}");
-    site.change("[tracker]\nmin_interval = \"5m\"\nmax_interval = \"10m\"\nnumwant_max = 4\nnumwant_default = 4\n");
+    site.change(
+        "[tracker]\nmin_interval = \"5m\"\nmax_interval = \"10m\"\nnumwant_max = 4\n\
+         numwant_default = 4\n",
+    );
     site.tracker.wait_log(
         "changed settings: tracker.max_interval, tracker.min_interval, tracker.numwant_default, \
          tracker.numwant_max",

@@ -17,8 +17,9 @@ use tempfile::TempDir;
 const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 const HYBRID: &[u8] =
-    b"d8:announce10:http://t/a4:infod9:file treed1:ad0:d6:lengthi5e11:pieces root32:rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr\
-                        eee6:lengthi5e12:meta versioni2e4:name6:Hybrid12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaaee";
+    b"d8:announce10:http://t/a4:infod9:file treed1:ad0:d6:lengthi5e11:pieces root32:\
+      rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrreee6:lengthi5e12:meta versioni2e4:name6:Hybrid12:\
+      piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaaee";
 const HYBRID_V1: &str = "5146432ec40230bf58327e59b1afb4dc59957d2d";
 const HYBRID_V2: &str = "c7ca93484a24860590580d39d1bea1795c15de52";
 

@@ -127,8 +127,9 @@ impl Outcome {
         let load = &self.load;
         let parts: Vec<Value> = self.parts.iter().map(|part| self.part_json(part)).collect();
         json!({
-            "name": load.name, "about": load.about, "torrents": load.torrents, "peers": self.peers, "zipf": load.zipf,
-            "workers": load.workers, "answer_bytes": self.answer_bytes, "goal": load.goal, "servers": parts,
+            "name": load.name, "about": load.about, "torrents": load.torrents,
+            "peers": self.peers, "zipf": load.zipf, "workers": load.workers,
+            "answer_bytes": self.answer_bytes, "goal": load.goal, "servers": parts,
         })
     }
 
@@ -139,8 +140,10 @@ impl Outcome {
         let rounds: Vec<Value> = part.rounds.iter().map(round_json).collect();
         json!({
             "name": part.name, "missing": part.missing, "bytes_per_peer": part.peer_bytes,
-            "cpu_us_best": cpu.as_ref().map(|cpu| cpu.best_us), "cpu_us_median": cpu.as_ref().map(|cpu| cpu.median_us),
-            "ratio_best": ratios.map(|(best, _)| best), "ratio_median": ratios.map(|(_, median)| median),
+            "cpu_us_best": cpu.as_ref().map(|cpu| cpu.best_us),
+            "cpu_us_median": cpu.as_ref().map(|cpu| cpu.median_us),
+            "ratio_best": ratios.map(|(best, _)| best),
+            "ratio_median": ratios.map(|(_, median)| median),
             "p50_us": p50_us, "p99_us": p99_us, "p999_us": p999_us, "rounds": rounds,
         })
     }
@@ -148,8 +151,9 @@ impl Outcome {
 
 fn round_json(round: &Round) -> Value {
     json!({
-        "seconds": round.seconds, "answers": round.answers, "errors": round.errors, "cpu_us": round.cpu_us(),
-        "cpu_s": round.cpu.as_secs_f64(), "load_cpu_s": round.load_cpu.as_secs_f64(), "p999_us": round.p999_us,
+        "seconds": round.seconds, "answers": round.answers, "errors": round.errors,
+        "cpu_us": round.cpu_us(), "cpu_s": round.cpu.as_secs_f64(),
+        "load_cpu_s": round.load_cpu.as_secs_f64(), "p999_us": round.p999_us,
     })
 }
 

@@ -1,20 +1,24 @@
 //! Peers and torrents by number, and stores full of them.
 
-use announced::config::SwarmLimits;
+use announced::config::{PublicAddresses, SwarmLimits};
 use announced::ids::{Crypto, Event, InfoHash, Millis, PeerAddr, PeerId};
 use announced::listing::Served;
 use announced::swarm::{
-    Announced, Announcement, Chosen, Counts, Moment, Newcomer, Settings, Store,
+    Announced, Announcement, Chosen, Counts, Moment, Newcomer, Store, StoreSettings,
 };
 use fastrand::Rng;
 
 /// Anything that fits, for the default settings' intervals together.
-pub(crate) const LIMITS: SwarmLimits =
-    SwarmLimits { lifetime_ms: 2_700_000, peers_max: 1 << 30, torrents_max: 1 << 30 };
+pub(crate) const LIMITS: SwarmLimits = SwarmLimits {
+    lifetime_ms: 2_700_000,
+    peers_max: 1 << 30,
+    torrents_max: 1 << 30,
+    public_addresses: PublicAddresses::NONE,
+};
 
 /// An empty store.
 pub(crate) fn store(peer_ids: bool) -> Store {
-    Store::new(Settings { peer_ids }, 7)
+    Store::new(StoreSettings { peer_ids }, 7)
 }
 
 /// What qBittorrent announces of the numbered peer in the numbered torrent; every other peer is a
@@ -27,6 +31,7 @@ pub(crate) fn announcement(torrent: u32, peer: u32) -> Announcement {
     Announcement {
         info_hash: InfoHash(info_hash),
         peer: PeerAddr::V4(wire),
+        is_known: true,
         peer_id: PeerId(*b"-qB4650-EXuLFbgw!r!_"),
         seeder: peer.is_multiple_of(2),
         event: Event::Update,
@@ -58,7 +63,7 @@ impl<'s> Desk<'s> {
         match store.announce(announcement, moment, rng, chosen) {
             Announced::Served(counts) => counts,
             _ => store
-                .enter(&Newcomer::unlisted(announcement), moment, rng, chosen)
+                .enter(&Newcomer::without_list(announcement), moment, rng, chosen)
                 .unwrap_or_default(),
         }
     }

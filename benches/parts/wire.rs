@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use announced::ids::{Family, PeerId};
 use announced::wire::announce::Announce;
-use announced::wire::frame::Framing;
-use announced::wire::http::{Parsed, Route, parse, route};
-use announced::wire::reply::{self, AnnounceReply, Peers, REPLY_BYTES_MAX};
+use announced::wire::http::reply::{self, AnnounceReply, Peers, REPLY_BYTES_MAX};
+use announced::wire::http::request::{Parsed, parse};
+use announced::wire::http::response::Framing;
+use announced::wire::http::route::{Route, route};
 use announced::wire::scrape::Hashes;
 use criterion::{Criterion, Throughput};
 

@@ -49,12 +49,14 @@ fn until_restart(started: &Config, newer: &Config) -> Config {
     let mut effective = newer.clone();
     let (server, of_start) = (&mut effective.server, &started.server);
     server.listen.clone_from(&of_start.listen);
+    server.public_url.clone_from(&of_start.public_url);
     server.workers = of_start.workers;
     server.connections_max = of_start.connections_max;
     server.connections_per_address_max = of_start.connections_per_address_max;
     server.backlog = of_start.backlog;
     server.request_bytes_max = of_start.request_bytes_max;
     server.state_directory.clone_from(&of_start.state_directory);
+    effective.udp.clone_from(&started.udp);
     effective.tracker.peer_ids = started.tracker.peer_ids;
     let (database, of_start) = (&mut effective.database, &started.database);
     database.url.clone_from(&of_start.url);
@@ -91,7 +93,7 @@ mod tests {
     use documented::DocumentedFields;
 
     use super::*;
-    use crate::config::sections::{DatabaseConfig, ServerConfig, TrackerConfig};
+    use crate::config::sections::{DatabaseConfig, ServerConfig, TrackerConfig, UdpConfig};
 
     /// The last words of the doc comment of a setting that is taken over at SIGHUP ...
     const LIVE: &str = "Live.";
@@ -102,6 +104,9 @@ mod tests {
     const EVERY_KEY: &str = r#"
         [server]
         listen = ["127.0.0.1:1"]
+        public_url = "http://tracker.example/announce"
+        trusted_proxies = ["10.0.0.0/8"]
+        proxy_header = "X-Real-IP"
         workers = 3
         connections_max = 7
         connections_per_address_max = 7
@@ -113,6 +118,9 @@ mod tests {
         state_directory = "/7"
         stats_interval = "7s"
         log_level = "debug"
+        [udp]
+        listen = ["127.0.0.1:2"]
+        receive_buffer = 70000
         [tracker]
         mode = "registered"
         min_interval = "7m"
@@ -123,8 +131,11 @@ mod tests {
         peer_ids = false
         external_ip = false
         ip_parameter = ["10.0.0.0/8"]
+        public_address = ["198.51.100.7", "2001:db8::7"]
         crypto_flags = true
         full_scrape = "off"
+        full_scrape_bytes_max = 7000000
+        full_scrape_bytes_per_s = 7000000
         full_scrape_interval = "7s"
         scrape_interval = "7m"
         peers_max = 7
@@ -148,6 +159,7 @@ mod tests {
     fn documented() -> Vec<(String, &'static str)> {
         let sections = [
             ("server", ServerConfig::FIELD_NAMES, ServerConfig::FIELD_DOCS),
+            ("udp", UdpConfig::FIELD_NAMES, UdpConfig::FIELD_DOCS),
             ("tracker", TrackerConfig::FIELD_NAMES, TrackerConfig::FIELD_DOCS),
             ("database", DatabaseConfig::FIELD_NAMES, DatabaseConfig::FIELD_DOCS),
         ];

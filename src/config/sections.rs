@@ -6,7 +6,7 @@
 //!
 //! Never does: check a value (`validate`), read a file (`source`), act on a setting.
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,11 +14,9 @@ use documented::{Documented, DocumentedFields};
 use serde::{Deserialize, Serialize};
 
 use crate::config::database_url::DatabaseUrl;
-use crate::config::value::{self, FullScrape, LogLevel, Mode, Networks};
+use crate::config::networks::{Networks, NetworksSetting};
+use crate::config::value::{self, FullScrape, Listen, LogLevel, Mode, UdpListen};
 
-/// Most peers in one answer: what the preallocated reply holds, and so the ceiling of
-/// `numwant_max`.
-pub const PEERS_PER_REPLY_MAX: u16 = 500;
 /// The port trackers are expected on: opentracker's default.
 pub const PORT_DEFAULT: u16 = 6969;
 
@@ -28,6 +26,8 @@ pub const PORT_DEFAULT: u16 = 6969;
 pub struct Config {
     /// Sockets, threads and limits.
     pub server: ServerConfig,
+    /// Announces over UDP.
+    pub udp: UdpConfig,
     /// What the tracker says to peers.
     pub tracker: TrackerConfig,
     /// Where torrents are registered.
@@ -41,8 +41,23 @@ pub struct ServerConfig {
     /// Addresses to listen on, each IP:PORT, :PORT or PORT. The default serves IPv6 and IPv4
     /// through one socket, or IPv4 alone where the machine has no IPv6. Port 0 lets the system
     /// choose. Needs a restart.
-    #[serde(with = "value::listen_addresses")]
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Listen>,
+
+    /// The announce URL under which others reach this tracker, such as
+    /// "http://tracker.example:6969/announce": printed at the start in place of one made of the
+    /// machine's name. Empty, because no machine knows its public name. Needs a restart.
+    pub public_url: String,
+
+    /// Networks of the proxies in front of this tracker, such as ["127.0.0.1/32", "10.0.0.0/8"], or
+    /// "file:PATH" with one network on each line. What they say of who is asking is believed:
+    /// proxy_header, and the PROXY protocol where listen asks for it. Empty, because whoever is
+    /// believed can announce anybody. Live.
+    pub trusted_proxies: NetworksSetting,
+
+    /// The one header in which trusted proxies name the client: X-Forwarded-For, Forwarded, X-Real-IP,
+    /// CF-Connecting-IP or another. The others mean nothing, since a proxy that sets one of them
+    /// passes the client's own ones through. Live.
+    pub proxy_header: String,
 
     /// Event loops, each a thread with listening sockets of its own. 0 = one per core, because a
     /// loop never waits. Needs a restart.
@@ -63,7 +78,8 @@ pub struct ServerConfig {
 
     /// How long a connection may be silent between requests before it is closed without a word.
     /// Most clients close by themselves; those that keep a connection come back only at the
-    /// next interval. Live.
+    /// next interval. Above the 60 s for which nginx and Amazon's load balancers keep theirs, so
+    /// that a proxy never sends a request into a connection that is just being closed. Live.
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Duration,
 
@@ -98,12 +114,15 @@ pub struct ServerConfig {
 impl Default for ServerConfig {
     fn default() -> ServerConfig {
         ServerConfig {
-            listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT_DEFAULT))],
+            listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT_DEFAULT)).into()],
+            public_url: String::new(),
+            trusted_proxies: NetworksSetting::default(),
+            proxy_header: "X-Forwarded-For".to_owned(),
             workers: 0,
             connections_max: 50_000,
             connections_per_address_max: 0,
             backlog: 4096,
-            idle_timeout: seconds(60),
+            idle_timeout: seconds(75),
             request_timeout: seconds(10),
             send_timeout: seconds(15),
             request_bytes_max: 8192,
@@ -111,6 +130,27 @@ impl Default for ServerConfig {
             stats_interval: minutes(10),
             log_level: LogLevel::Info,
         }
+    }
+}
+
+/// Announces over UDP (udp:// announce URLs), beside those over HTTP and in the same swarms.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, Documented, DocumentedFields)]
+#[serde(deny_unknown_fields, default)]
+pub struct UdpConfig {
+    /// Addresses for UDP, as server.listen has them for HTTP. The default, "server.listen", is the
+    /// same addresses, but for those with proxy_protocol: UDP has none, and everybody would have
+    /// the proxy's address. [] turns UDP off. Needs a restart.
+    pub listen: UdpListen,
+
+    /// Bytes of datagrams that wait to be read, for each worker and address; what comes when it is
+    /// full is dropped, and counted. The kernel cuts it to net.core.rmem_max (212992 by default),
+    /// and the log says so at the start. A waiting announce takes about 1 KB. Needs a restart.
+    pub receive_buffer: u32,
+}
+
+impl Default for UdpConfig {
+    fn default() -> UdpConfig {
+        UdpConfig { listen: UdpListen::default(), receive_buffer: 4 << 20 }
     }
 }
 
@@ -124,13 +164,13 @@ pub struct TrackerConfig {
 
     /// The least a client may wait between two announces of one torrent ("min interval" in the
     /// answer). Also part of a peer's life: one not heard of for min_interval + max_interval
-    /// is gone. Live.
+    /// is gone, but not before 20 minutes. Live.
     #[serde(with = "humantime_serde")]
     pub min_interval: Duration,
 
     /// The most a client is asked to wait between two announces; the answer's "interval" is this
-    /// less a random 0 to 10 %, so that clients spread out. From 1m to 3h; newTrackon lists
-    /// trackers from 5m. Live.
+    /// less a random 0 to 10 %, so that clients spread out. From 1m to 3h; below 5m "announced check"
+    /// warns, since newTrackon lists trackers from 5m and libtorrent never comes sooner. Live.
     #[serde(with = "humantime_serde")]
     pub max_interval: Duration,
 
@@ -164,6 +204,12 @@ pub struct TrackerConfig {
     #[serde(deserialize_with = "value::deserialize_ip_parameter")]
     pub ip_parameter: Networks,
 
+    /// What the tracker's own network is called outside, such as ["198.51.100.7", "2001:db8::7"]: at
+    /// most one address of each family. Public clients get peers with a private address under it,
+    /// with their port, which must be forwarded to them. Without one of the family, such peers are
+    /// handed to private clients only. Live.
+    pub public_address: Vec<IpAddr>,
+
     /// Send crypto_flags to clients that ask for them. Off, because libtorrent always asks and
     /// never reads them. Live.
     pub crypto_flags: bool,
@@ -172,8 +218,17 @@ pub struct TrackerConfig {
     /// networks such as ["10.0.0.0/8", "::1/128"]. Live.
     pub full_scrape: FullScrape,
 
+    /// Bytes of a full scrape, not gzipped, past which it is not for everybody: only the networks
+    /// that full_scrape lists get it then, and with "on" nobody. The default is 64 MiB, some
+    /// 950 000 torrents: a request of 24 bytes is answered with all of it. Live.
+    pub full_scrape_bytes_max: u64,
+
+    /// Bytes a second of all full scrapes that are being sent, together; 0 = no limit. The default
+    /// of 8 MB leaves the most of a link to announces. Live.
+    pub full_scrape_bytes_per_s: u64,
+
     /// How long one full scrape is shared before it is made anew, and how long an address waits
-    /// for its next. A million torrents are 90 MB, so not often. Live.
+    /// for its next; over IPv6, a /64. A million torrents are 90 MB, so not often. Live.
     #[serde(with = "humantime_serde")]
     pub full_scrape_interval: Duration,
 
@@ -203,8 +258,11 @@ impl Default for TrackerConfig {
             peer_ids: true,
             external_ip: true,
             ip_parameter: Networks::default(),
+            public_address: Vec::new(),
             crypto_flags: false,
             full_scrape: FullScrape::On,
+            full_scrape_bytes_max: 64 << 20,
+            full_scrape_bytes_per_s: 8_000_000,
             full_scrape_interval: seconds(60),
             scrape_interval: minutes(30),
             peers_max: 50_000_000,

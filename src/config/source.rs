@@ -16,7 +16,7 @@ use toml::de::DeTable;
 use crate::config::database_url::{DatabaseUrl, redact};
 use crate::config::sections::Config;
 use crate::config::validate::Problem;
-use crate::config::value::Mode;
+use crate::config::value::{Listen, Mode};
 
 /// Bytes a settings file may have: `announced config` prints 6 KB. A device or a disk image named
 /// by mistake ends there.
@@ -56,6 +56,9 @@ impl Sources {
             None => Default::default(),
         };
         self.lay_over(&mut config);
+        let networks = config.server.trusted_proxies.read_named_file();
+        networks
+            .map_err(|problem| vec![one_line(&format!("server.trusted_proxies: {problem}"))])?;
         match config.validate() {
             problems if problems.is_empty() => Ok(config),
             problems => Err(problems
@@ -63,6 +66,13 @@ impl Sources {
                 .map(|problem| one_line(&format!("{}{problem}", self.place(problem, &text))))
                 .collect()),
         }
+    }
+
+    /// What the settings allow and is hardly meant so: one line for each, saying where it is.
+    pub fn warnings(&self, config: &Config) -> Vec<String> {
+        let text = self.file.as_deref().and_then(|path| read_text(path).ok()).unwrap_or_default();
+        let line = |warning| one_line(&format!("{}{warning}", self.place(&warning, &text)));
+        config.warnings().into_iter().map(line).collect()
     }
 
     /// Keys that the settings file sets and that do not count, each with what overrides it.
@@ -92,7 +102,7 @@ impl Sources {
     fn lay_over(&self, config: &mut Config) {
         let flags = self.flags.clone();
         if !flags.listen.is_empty() {
-            config.server.listen = flags.listen;
+            config.server.listen = flags.listen.into_iter().map(Listen::from).collect();
         }
         if let Some(workers) = flags.workers {
             config.server.workers = workers;
@@ -228,7 +238,7 @@ mod tests {
             ),
             (
                 "[trackers]",
-                "line 1: unknown section or key 'trackers'; known are server, tracker, database",
+                "line 1: unknown section or key 'trackers'; known are server, udp, tracker, database",
             ),
             (
                 "[server]\nworkers = -1",
@@ -337,7 +347,7 @@ mod tests {
         .unwrap();
         assert_eq!(
             (config.server.listen, config.server.workers, config.server.backlog),
-            (flags.listen, 3, 7)
+            (vec![Listen::from(flags.listen[0])], 3, 7)
         );
     }
 

@@ -8,11 +8,11 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-use ipnet::IpNet;
-use serde::de::{Error, SeqAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::ids::canonical;
+use crate::config::networks::Networks;
 
 /// Which torrents are tracked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
@@ -54,36 +54,6 @@ impl FromStr for Mode {
             .into_iter()
             .find(|mode| mode.to_string() == word)
             .ok_or(UnknownMode)
-    }
-}
-
-/// Some networks, such as `["10.0.0.0/8", "::1/128"]`.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
-#[serde(transparent)]
-pub struct Networks(Vec<IpNet>);
-
-impl Networks {
-    /// Whether `ip` is in one of them. An IPv4-mapped address is judged as its IPv4 address.
-    pub fn contain(&self, ip: IpAddr) -> bool {
-        let ip = canonical(ip);
-        self.0.iter().any(|network| network.contains(&ip))
-    }
-
-    fn read<'de, A: SeqAccess<'de>>(mut list: A) -> Result<Networks, A::Error> {
-        let mut networks = Vec::new();
-        while let Some(text) = list.next_element::<String>()? {
-            let network = text.parse().map_err(|_| {
-                A::Error::custom(format!("{text:?} is not a network such as \"10.0.0.0/8\""))
-            })?;
-            networks.push(network);
-        }
-        Ok(Networks(networks))
-    }
-}
-
-impl From<Vec<IpNet>> for Networks {
-    fn from(networks: Vec<IpNet>) -> Networks {
-        Networks(networks)
     }
 }
 
@@ -218,28 +188,140 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, WrongListen> {
     }
 }
 
-/// Serde's two halves for a list of addresses to listen on.
-pub(super) mod listen_addresses {
-    use super::*;
+/// An address to listen on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Listen {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// Whether trusted proxies begin each connection with a PROXY protocol preface there.
+    pub proxy_protocol: bool,
+}
 
-    pub(in crate::config) fn serialize<S: Serializer>(
-        addresses: &[SocketAddr],
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(addresses)
+impl From<SocketAddr> for Listen {
+    fn from(address: SocketAddr) -> Listen {
+        Listen { address, proxy_protocol: false }
+    }
+}
+
+impl FromStr for Listen {
+    type Err = WrongListen;
+
+    fn from_str(text: &str) -> Result<Listen, WrongListen> {
+        listen_address(text).map(Listen::from)
+    }
+}
+
+/// The word for [`UdpListen::AsServer`].
+const AS_SERVER: &str = "server.listen";
+
+/// Where UDP is listened for.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum UdpListen {
+    /// On the addresses of `server.listen`, but for those of proxies.
+    #[default]
+    AsServer,
+    /// On these; nowhere when there are none.
+    Addresses(Vec<SocketAddr>),
+}
+
+impl Serialize for UdpListen {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            UdpListen::AsServer => serializer.serialize_str(AS_SERVER),
+            UdpListen::Addresses(addresses) => addresses.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for UdpListen {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<UdpListen, D::Error> {
+        deserializer.deserialize_any(UdpListenVisitor)
+    }
+}
+
+struct UdpListenVisitor;
+
+impl<'de> Visitor<'de> for UdpListenVisitor {
+    type Value = UdpListen;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"server.listen\", or a list of addresses such as [\"192.0.2.1:6969\"]")
     }
 
-    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Vec<SocketAddr>, D::Error> {
-        let texts = Vec::<String>::deserialize(deserializer)?;
-        texts
-            .iter()
-            .map(|text| {
-                listen_address(text)
-                    .map_err(|error| D::Error::custom(format!("{text:?} is {error}")))
-            })
-            .collect()
+    fn visit_str<E: Error>(self, word: &str) -> Result<UdpListen, E> {
+        match word {
+            AS_SERVER => Ok(UdpListen::AsServer),
+            _ => Err(E::invalid_value(serde::de::Unexpected::Str(word), &self)),
+        }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<UdpListen, A::Error> {
+        let mut addresses = Vec::new();
+        while let Some(text) = list.next_element::<String>()? {
+            let address = listen_address(&text);
+            let wrong = |error| A::Error::custom(format!("{text:?} is {error}"));
+            addresses.push(address.map_err(wrong)?);
+        }
+        Ok(UdpListen::Addresses(addresses))
+    }
+}
+
+/// How a [`Listen`] stands in the settings file when it is more than an address.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct ListenTable {
+    #[serde(serialize_with = "as_text", deserialize_with = "listen_text")]
+    address: SocketAddr,
+    #[serde(default)]
+    proxy_protocol: bool,
+}
+
+fn as_text<S: Serializer>(address: &SocketAddr, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(address)
+}
+
+fn listen_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    listen_address(&text).map_err(|error| D::Error::custom(format!("{text:?} is {error}")))
+}
+
+impl Serialize for Listen {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Listen { address, proxy_protocol } = *self;
+        match proxy_protocol {
+            true => ListenTable { address, proxy_protocol }.serialize(serializer),
+            false => serializer.collect_str(&address),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Listen {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Listen, D::Error> {
+        deserializer.deserialize_any(ListenVisitor)
+    }
+}
+
+struct ListenVisitor;
+
+impl<'de> Visitor<'de> for ListenVisitor {
+    type Value = Listen;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "an address such as \"192.0.2.1:6969\", or a table such as \
+                     { address = \"192.0.2.1:6969\", proxy_protocol = true }",
+        )
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Listen, E> {
+        listen_address(text)
+            .map(Listen::from)
+            .map_err(|error| E::custom(format!("{text:?} is {error}")))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Listen, A::Error> {
+        let table = ListenTable::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(Listen { address: table.address, proxy_protocol: table.proxy_protocol })
     }
 }
 
@@ -265,6 +347,35 @@ mod tests {
         for (text, address) in rows {
             let expected = address.map(|address| address.parse().unwrap()).ok_or(WrongListen);
             assert_eq!(listen_address(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn udp_listens_where_http_does_or_on_addresses_of_its_own() {
+        #[derive(Deserialize, Serialize, PartialEq, Debug)]
+        struct Settings {
+            listen: UdpListen,
+        }
+        let own = |texts: &[&str]| {
+            UdpListen::Addresses(texts.iter().map(|text| text.parse().unwrap()).collect())
+        };
+        for (text, expected) in [
+            ("listen = \"server.listen\"", UdpListen::AsServer),
+            ("listen = []", own(&[])),
+            ("listen = [\":81\", \"192.0.2.1:82\"]", own(&["[::]:81", "192.0.2.1:82"])),
+        ] {
+            let settings: Settings = toml::from_str(text).unwrap();
+            assert_eq!(settings.listen, expected, "{text}");
+            let written = toml::to_string(&settings).unwrap();
+            assert_eq!(toml::from_str(&written), Ok(settings), "{text}, written and read again");
+        }
+        for (text, problem) in [
+            ("listen = \"off\"", "\"server.listen\", or a list of addresses"),
+            ("listen = [\"x\"]", "\"x\" is not an address with a port"),
+            ("listen = 6969", "\"server.listen\", or a list of addresses"),
+        ] {
+            let told = toml::from_str::<Settings>(text).unwrap_err().to_string();
+            assert!(told.contains(problem), "{text}: {told}");
         }
     }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::config::Live;
 use crate::counters::Counter;
+use crate::frontend::client_address::{self, ProxyHints};
 use crate::frontend::full_scrape::{FullScrape, FullScrapeRequest, LargeBody, Told};
 use crate::frontend::output::Output;
 use crate::ids::Ticket;
@@ -20,10 +21,11 @@ use crate::tracker::{
 };
 use crate::wire::announce::Announce;
 use crate::wire::failure::Failure;
-use crate::wire::frame::{self, Framing};
-use crate::wire::head::{Head, Method};
-use crate::wire::http::{self, HttpFault, Route};
-use crate::wire::reply::{self, AnnounceReply, Peers};
+use crate::wire::http::fault::HttpFault;
+use crate::wire::http::head::{Head, Method};
+use crate::wire::http::reply::{self, AnnounceReply, FailureReply, Peers};
+use crate::wire::http::response::{self, Framing};
+use crate::wire::http::route::{Route, route};
 use crate::wire::scrape::Hashes;
 
 /// How long a request waits for the full scrape to be made: seconds, with ten million torrents.
@@ -70,8 +72,8 @@ pub enum Pending {
 pub enum LateAnswer {
     /// The registry's answer.
     Lookup(Completion),
-    /// A full scrape, or the lack of one.
-    FullScrape(Ticket, Option<LargeBody>),
+    /// A full scrape, or why there is none.
+    FullScrape(Ticket, Result<LargeBody, Failure>),
 }
 
 impl LateAnswer {
@@ -89,12 +91,13 @@ pub struct Http {
     tracker: Arc<Tracker>,
     full_scrape: FullScrape,
     request_bytes_max: usize,
+    hints: ProxyHints,
 }
 
 impl Http {
     /// A frontend of `tracker`, for requests of at most `request_bytes_max` bytes.
     pub fn new(tracker: Arc<Tracker>, full_scrape: FullScrape, request_bytes_max: usize) -> Http {
-        Http { tracker, full_scrape, request_bytes_max }
+        Http { tracker, full_scrape, request_bytes_max, hints: ProxyHints::default() }
     }
 
     /// The tracker behind it.
@@ -113,7 +116,8 @@ impl Http {
         taken.map(|(ticket, body)| LateAnswer::FullScrape(ticket, body))
     }
 
-    /// Answers one request. Not inlined: what it holds would be moved about in its caller's frame.
+    /// Answers one request of a connection from `client`, who may be a proxy. Not inlined: what it
+    /// holds would be moved about in its caller's frame.
     #[inline(never)]
     pub fn answer(
         &self,
@@ -123,23 +127,24 @@ impl Http {
         out: &mut Output<'_>,
     ) -> Answer {
         let framing = Framing::of(head);
+        let client = client_address::of_request(head, client, &self.hints, round);
         match head.method {
             Method::Get | Method::Head => {}
             Method::Options => {
-                out.write(|buffer| frame::options(framing, buffer));
+                out.write(|buffer| response::options(framing, buffer));
                 return Answer::Done;
             }
             Method::Other => return fault(HttpFault::MethodNotAllowed, framing, round, out),
         }
-        match http::route(head.target) {
+        match route(head.target) {
             Route::Announce(query) => self.announce(query, Asked { client, framing }, round, out),
             Route::Scrape(query) => self.any_scrape(query, (head, client), round, out),
             Route::Index => {
-                out.write(|buffer| frame::index(framing, buffer));
+                out.write(|buffer| response::index(framing, buffer));
                 Answer::Done
             }
             Route::Robots => {
-                out.write(|buffer| frame::robots(framing, buffer));
+                out.write(|buffer| response::robots(framing, buffer));
                 Answer::Done
             }
             Route::NotFound => fault(HttpFault::NotFound, framing, round, out),
@@ -159,7 +164,10 @@ impl Http {
         out: &mut Output<'_>,
     ) -> Answer {
         let Asked { client, framing } = asked;
-        round.scratch.counters.count(Counter::Announce);
+        let announces = round.scratch.counters.count(Counter::Announce);
+        if let Some(ip) = round.scratch.recent_announcers.note(client.ip, announces) {
+            self.hints.note_one_private_address(ip);
+        }
         match &Announce::parse(query) {
             Ok(announce) => {
                 let outcome = self.tracker.announce(announce, client, round);
@@ -222,6 +230,8 @@ impl Http {
         }
     }
 
+    #[cold]
+    #[inline(never)]
     fn full_scrape(
         &self,
         request: FullScrapeRequest,
@@ -232,13 +242,12 @@ impl Http {
         round.scratch.counters.count(Counter::FullScrape);
         let policy = &round.live.full_scrape;
         match self.full_scrape.request(client, request.gzip, policy, round.now) {
-            Told::Ready(body) => send_full_scrape(request, Some(body), round, out),
+            Told::Ready(body) => send_full_scrape(request, Ok(body), round, out),
             Told::Wait => Answer::Wait {
                 pending: Box::new(Pending::FullScrape(request)),
                 wait_ms: FULL_SCRAPE_MS_MAX,
             },
-            Told::Later => refuse(Failure::FullScrapeTooSoon, None, request.framing, round, out),
-            Told::Never => refuse(Failure::FullScrapeOff, None, request.framing, round, out),
+            Told::Refused(failure) => refuse(failure, None, request.framing, round, out),
         }
     }
 
@@ -280,7 +289,7 @@ impl Http {
             }
             Pending::FullScrape(request) => {
                 round.scratch.counters.count(Counter::GivenUp);
-                send_full_scrape(request, None, round, out)
+                send_full_scrape(request, Err(Failure::Busy), round, out)
             }
         }
     }
@@ -338,9 +347,9 @@ fn announce_reply<'c>(
         external_ip: served.external_ip,
         peers: match compact {
             true => Peers::Compact { family, wire },
-            false => Peers::Dictionary { family, wire, ids: served.want_ids.then(|| chosen.ids()) },
+            false => Peers::Dictionary { family, wire, ids: chosen.ids() },
         },
-        crypto_flags: served.want_crypto_flags.then(|| chosen.crypto_flags()),
+        crypto_flags: chosen.crypto_flags(),
     }
 }
 
@@ -350,18 +359,19 @@ fn wait_for_lookup(pending: Pending, live: &Live) -> Answer {
 
 fn send_full_scrape(
     request: FullScrapeRequest,
-    body: Option<LargeBody>,
+    body: Result<LargeBody, Failure>,
     round: &mut Round<'_>,
     out: &mut Output<'_>,
 ) -> Answer {
     let FullScrapeRequest { framing, gzip } = request;
     // After a wait that was given up, what comes may have been made for an earlier request of the
     // same connection.
-    let Some(body) = body.map(|body| body.gzipped_if(gzip)) else {
-        return refuse(Failure::Busy, None, framing, round, out);
+    let body = match body {
+        Ok(body) => body.gzipped_if(gzip),
+        Err(failure) => return refuse(failure, None, framing, round, out),
     };
     let bytes = body.bytes().len() as u64;
-    out.write(|buffer| frame::full_scrape_head(framing, bytes, body.is_gzipped(), buffer));
+    out.write(|buffer| response::full_scrape_head(framing, bytes, body.is_gzipped(), buffer));
     if framing.head_only { Answer::Done } else { Answer::Body(body) }
 }
 
@@ -373,7 +383,9 @@ fn refuse(
     out: &mut Output<'_>,
 ) -> Answer {
     round.scratch.counters.count(Counter::Refused);
-    out.write(|buffer| reply::failure(failure, reason.map(str::as_bytes), framing, buffer));
+    let unregistered_s = round.live.policy.unregistered_interval_s;
+    let refusal = FailureReply { failure, reason: reason.map(str::as_bytes), unregistered_s };
+    out.write(|buffer| reply::failure(&refusal, framing, buffer));
     Answer::Done
 }
 
@@ -384,7 +396,7 @@ fn fault(
     out: &mut Output<'_>,
 ) -> Answer {
     round.scratch.counters.count(Counter::Fault);
-    out.write(|buffer| frame::fault(fault, framing, buffer));
+    out.write(|buffer| response::fault(fault, framing, buffer));
     Answer::Done
 }
 
@@ -404,7 +416,7 @@ mod tests {
             let framing = Framing { keep_alive: true, ..Framing::LAST };
             let pending = Pending::FullScrape(FullScrapeRequest { framing, gzip: asked });
             let ticket = Ticket { worker: 0, slot: 0, generation: 0 };
-            let late = LateAnswer::FullScrape(ticket, Some(LargeBody::of(b"de", made)));
+            let late = LateAnswer::FullScrape(ticket, Ok(LargeBody::of(b"de", made)));
             let (mut scratch, mut output) = (harness::scratch(harness::SEED), vec![0; 1_000]);
             let mut out = Output::new(&mut output);
             let mut round = site.round(Millis(0), &mut scratch);

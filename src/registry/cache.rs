@@ -1,8 +1,9 @@
-//! The verdicts at hand: bounded, with an age, negatives beside positives.
+//! Records of the database, cached: bounded, with an age, those of unknown torrents included.
 //!
-//! Owns: one shard of the cache. Pure: time is an argument, and nothing here asks for anything. A
-//! verdict older than its time is still given out, marked stale once per [`REFRESH_RETRY_MS`], so
-//! that one caller waits for a newer one while the others are served.
+//! Owns: one shard of the cache. A record past its time is stale. One caller in each
+//! [`REFRESH_RETRY_MS`] is told so and waits for a newer one; the others are given the stale one.
+//!
+//! Never: reads a clock (time is an argument), locks, or asks the database.
 //!
 //! Limits: bytes, counted as what an entry holds plus its text. Unknown hashes are strangers'
 //! choice, so they have a tenth of the bytes to themselves and can never push out a torrent that
@@ -25,87 +26,66 @@ const ENTRY_BYTES: usize = size_of::<Entry>() + 2 * (size_of::<(InfoHash, usize)
 /// What a text costs beside its bytes: its two counts, and the allocator's own.
 const TEXT_HEAD_BYTES: usize = 24;
 
-/// When a verdict of an earlier run was asked for: before any question of this one.
-const RECALLED: Millis = Millis(0);
-
-/// What [`Cache::peek`] found.
-#[derive(PartialEq, Eq, Debug)]
-pub(super) enum Peeked<'c> {
-    /// A verdict within its time, or past it and being refreshed.
-    Fresh(&'c Record),
-    /// A verdict past its time: the caller waits for a newer one, and uses this if there is none to
-    /// be had.
-    Stale(&'c Record),
-    /// Nothing.
-    Miss,
-}
+/// When a record of an earlier run was asked for: before any question of this one.
+const SAVED: Millis = Millis(0);
 
 /// One shard of the cache.
 pub(super) struct Cache {
-    ttl_ms: u64,
     listed: Ring,
     unknown: Ring,
 }
 
 impl Cache {
-    pub(super) fn new(ttl_ms: u64, bytes_max: usize) -> Cache {
+    pub(super) fn new(bytes_max: usize) -> Cache {
         let unknown_max = bytes_max / UNKNOWN_SHARE;
-        Cache {
-            ttl_ms,
-            listed: Ring::new(bytes_max - unknown_max),
-            unknown: Ring::new(unknown_max),
-        }
+        Cache { listed: Ring::new(bytes_max - unknown_max), unknown: Ring::new(unknown_max) }
     }
 
-    pub(super) fn peek(&mut self, hash: &InfoHash, now: Millis) -> Peeked<'_> {
-        let Some(entry) = self.find(hash) else {
-            return Peeked::Miss;
-        };
+    /// The record of a torrent and the end of its time. None when there is none, and, once per
+    /// [`REFRESH_RETRY_MS`], when it is past its time: whoever is told so waits for a newer one.
+    pub(super) fn peek(&mut self, hash: &InfoHash, now: Millis) -> Option<(&Record, Millis)> {
+        let entry = self.find(hash)?;
         entry.referenced = true;
-        if now < entry.stale_at {
-            return Peeked::Fresh(&entry.record);
+        if now >= entry.stale_at {
+            entry.stale_at = now.plus(REFRESH_RETRY_MS);
+            return None;
         }
-        entry.stale_at = now.plus(REFRESH_RETRY_MS);
-        Peeked::Stale(&entry.record)
+        Some((&entry.record, entry.stale_at))
     }
 
-    /// Until when the verdict on a torrent is fresh; when there is none, never.
-    pub(super) fn fresh_until(&mut self, hash: &InfoHash) -> Millis {
-        self.find(hash).map_or(Millis(0), |entry| entry.stale_at)
+    /// Keeps the answer to a question that was asked at `asked_at`; it is believed until
+    /// `stale_at`.
+    pub(super) fn insert(
+        &mut self,
+        info_hash: InfoHash,
+        record: Record,
+        asked_at: Millis,
+        stale_at: Millis,
+    ) {
+        self.keep(Entry { info_hash, record, asked_at, stale_at, referenced: false });
     }
 
-    /// Keeps the answer to a question that was asked at `asked_at`.
-    pub(super) fn insert(&mut self, info_hash: InfoHash, record: Record, asked_at: Millis) {
+    /// Keeps a record that an earlier run has saved: it is past its time and older than any other.
+    pub(super) fn insert_saved(&mut self, info_hash: InfoHash, record: Record) {
         self.keep(Entry {
             info_hash,
             record,
-            asked_at,
-            stale_at: asked_at.plus(self.ttl_ms),
-            referenced: false,
-        });
-    }
-
-    /// Keeps an answer that is past its time and older than any other.
-    pub(super) fn insert_stale(&mut self, info_hash: InfoHash, record: Record) {
-        self.keep(Entry {
-            info_hash,
-            record,
-            asked_at: RECALLED,
+            asked_at: SAVED,
             stale_at: Millis(0),
             referenced: false,
         });
     }
 
-    /// Forgets what came by [`Cache::insert_stale`] and has not been heard of since.
-    pub(super) fn forget_recalled(&mut self) {
-        let recalled: Vec<InfoHash> = self
+    /// Forgets what came by [`Cache::insert_saved`] and has not been answered since.
+    pub(super) fn forget_saved(&mut self) {
+        let saved: Vec<InfoHash> = self
             .listed
             .entries
             .iter()
-            .filter(|entry| entry.asked_at == RECALLED)
+            .filter(|entry| entry.asked_at == SAVED)
             .map(|entry| entry.info_hash)
             .collect();
-        recalled.iter().for_each(|hash| self.listed.remove(hash));
+        saved.iter().for_each(|hash| self.listed.remove(hash));
     }
 
     fn keep(&mut self, entry: Entry) {
@@ -162,9 +142,14 @@ impl Cache {
         self.listed.find(hash).or_else(|| self.unknown.find(hash))
     }
 
-    #[cfg(test)]
-    fn bytes(&self) -> usize {
+    /// Bytes that are taken.
+    pub(super) fn bytes(&self) -> usize {
         self.listed.bytes + self.unknown.bytes
+    }
+
+    /// How many entries say that a torrent is listed or banned.
+    pub(super) fn listed_count(&self) -> usize {
+        self.listed.entries.len()
     }
 }
 
@@ -258,81 +243,90 @@ mod tests {
         InfoHash(bytes)
     }
 
+    fn keep(cache: &mut Cache, n: usize, record: Record, asked_at: Millis) {
+        cache.insert(hash(n), record, asked_at, asked_at.plus(TTL_MS));
+    }
+
+    /// What is shown of a torrent at that time.
+    fn shown(cache: &mut Cache, n: usize, now: Millis) -> Option<Record> {
+        cache.peek(&hash(n), now).map(|(record, _)| record.clone())
+    }
+
     fn known() -> Record {
         Record::plain(Listing::Listed)
     }
 
     #[test]
     fn a_verdict_past_its_time_is_reported_stale_to_one_caller_only() {
-        let mut cache = Cache::new(TTL_MS, 1 << 20);
-        cache.insert(hash(1), known(), Millis(0));
-        assert_eq!(cache.peek(&hash(1), Millis(TTL_MS - 1)), Peeked::Fresh(&known()));
-        assert_eq!(cache.peek(&hash(1), Millis(TTL_MS)), Peeked::Stale(&known()));
-        assert_eq!(cache.peek(&hash(1), Millis(TTL_MS + 1)), Peeked::Fresh(&known()));
-        assert_eq!(
-            cache.peek(&hash(1), Millis(TTL_MS + REFRESH_RETRY_MS)),
-            Peeked::Stale(&known())
-        );
-        assert_eq!(cache.peek(&hash(2), Millis(0)), Peeked::Miss);
+        let mut cache = Cache::new(1 << 20);
+        keep(&mut cache, 1, known(), Millis(0));
+        let until = |stale_at| Some((known(), Millis(stale_at)));
+        let rows = [
+            (TTL_MS - 1, until(TTL_MS), "it is within its time"),
+            (TTL_MS, None, "the first to ask after its time waits for a newer one"),
+            (TTL_MS + 1, until(TTL_MS + REFRESH_RETRY_MS), "the next one does not"),
+            (TTL_MS + REFRESH_RETRY_MS, None, "nothing newer has come, so one more waits"),
+        ];
+        for (now, expected, why) in rows {
+            let peeked = cache.peek(&hash(1), Millis(now));
+            assert_eq!(peeked.map(|(record, until)| (record.clone(), until)), expected, "{why}");
+        }
+        assert_eq!(cache.peek(&hash(2), Millis(0)), None, "nothing is known of it");
     }
 
     #[test]
     fn a_newer_verdict_replaces_the_older_one_on_whichever_side() {
-        let mut cache = Cache::new(TTL_MS, 1 << 20);
-        cache.insert(hash(1), Record::plain(Listing::Unlisted), Millis(0));
-        cache.insert(hash(1), known(), Millis(1));
-        assert_eq!(cache.peek(&hash(1), Millis(2)), Peeked::Fresh(&known()));
-        cache.insert(hash(1), Record::plain(Listing::Unlisted), Millis(3));
-        assert_eq!(
-            cache.peek(&hash(1), Millis(4)),
-            Peeked::Fresh(&Record::plain(Listing::Unlisted))
-        );
+        let mut cache = Cache::new(1 << 20);
+        keep(&mut cache, 1, Record::plain(Listing::Unlisted), Millis(0));
+        keep(&mut cache, 1, known(), Millis(1));
+        assert_eq!(shown(&mut cache, 1, Millis(2)), Some(known()));
+        keep(&mut cache, 1, Record::plain(Listing::Unlisted), Millis(3));
+        assert_eq!(shown(&mut cache, 1, Millis(4)), Some(Record::plain(Listing::Unlisted)));
         assert_eq!(cache.bytes(), ENTRY_BYTES);
     }
 
     #[test]
     fn a_flood_of_unknown_hashes_stays_in_its_tenth_and_pushes_out_no_torrent() {
         let bytes_max = 100 * ENTRY_BYTES;
-        let mut cache = Cache::new(TTL_MS, bytes_max);
-        (0..80).for_each(|n| cache.insert(hash(n), known(), Millis(0)));
+        let mut cache = Cache::new(bytes_max);
+        (0..80).for_each(|n| keep(&mut cache, n, known(), Millis(0)));
         (1_000..11_000)
-            .for_each(|n| cache.insert(hash(n), Record::plain(Listing::Unlisted), Millis(0)));
-        assert!((0..80).all(|n| cache.peek(&hash(n), Millis(1)) == Peeked::Fresh(&known())));
+            .for_each(|n| keep(&mut cache, n, Record::plain(Listing::Unlisted), Millis(0)));
+        assert!((0..80).all(|n| shown(&mut cache, n, Millis(1)) == Some(known())));
         assert!(cache.unknown.bytes <= bytes_max / UNKNOWN_SHARE && cache.bytes() <= bytes_max);
     }
 
     #[test]
     fn what_is_asked_for_outlives_what_is_not() {
-        let mut cache = Cache::new(TTL_MS, 100 * ENTRY_BYTES);
-        (0..90).for_each(|n| cache.insert(hash(n), known(), Millis(0)));
+        let mut cache = Cache::new(100 * ENTRY_BYTES);
+        (0..90).for_each(|n| keep(&mut cache, n, known(), Millis(0)));
         for n in 90..170 {
-            assert_eq!(cache.peek(&hash(7), Millis(1)), Peeked::Fresh(&known()));
-            cache.insert(hash(n), known(), Millis(1));
+            assert_eq!(shown(&mut cache, 7, Millis(1)), Some(known()));
+            keep(&mut cache, n, known(), Millis(1));
         }
-        assert_ne!(cache.peek(&hash(7), Millis(1)), Peeked::Miss);
+        assert_ne!(cache.peek(&hash(7), Millis(1)), None);
         assert_eq!(cache.listed.entries.len(), 90);
     }
 
     #[test]
-    fn what_is_recalled_is_stale_and_forgotten_unless_it_is_heard_of() {
-        let mut cache = Cache::new(TTL_MS, 1 << 20);
-        (1..3).for_each(|n| cache.insert_stale(hash(n), known()));
-        assert_eq!(cache.peek(&hash(1), Millis(5)), Peeked::Stale(&known()));
-        cache.insert(hash(1), known(), Millis(6));
-        cache.forget_recalled();
-        assert_eq!(cache.peek(&hash(1), Millis(7)), Peeked::Fresh(&known()));
+    fn what_was_saved_is_stale_and_forgotten_unless_it_is_answered() {
+        let mut cache = Cache::new(1 << 20);
+        (1..3).for_each(|n| cache.insert_saved(hash(n), known()));
+        assert_eq!(cache.peek(&hash(1), Millis(5)), None, "it is to be asked for");
+        assert_eq!(cache.last_known(&hash(1)), Some(&known()));
+        keep(&mut cache, 1, known(), Millis(6));
+        cache.forget_saved();
+        assert_eq!(shown(&mut cache, 1, Millis(7)), Some(known()));
         assert_eq!(cache.last_known(&hash(2)), None);
     }
 
     #[test]
     fn an_entry_larger_than_the_cache_is_not_kept() {
-        let mut cache = Cache::new(TTL_MS, ENTRY_BYTES);
-        cache.insert(
-            hash(1),
-            Record { listing: Listing::Listed, text: Some("x".repeat(700).into()), downloaded: 0 },
-            Millis(0),
-        );
-        assert_eq!(cache.peek(&hash(1), Millis(0)), Peeked::Miss);
+        let mut cache = Cache::new(ENTRY_BYTES);
+        let text = Some("x".repeat(700).into());
+        let record = Record { listing: Listing::Listed, text, downloaded: 0 };
+        keep(&mut cache, 1, record, Millis(0));
+        assert_eq!(cache.peek(&hash(1), Millis(0)), None);
         assert_eq!(cache.bytes(), 0);
     }
 }

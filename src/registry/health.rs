@@ -1,7 +1,7 @@
 //! Whether the database answers: said once when it stops, and once when all is well again.
 //!
-//! Owns: which of the registry's threads have the database's ear at the moment, and the pauses
-//! between their tries.
+//! Owns: which of the registry's threads got an answer when they last asked, and the pauses between
+//! their tries ([`Backoff`]).
 //!
 //! Never: more than a line per change of state, however many threads and requests find out.
 
@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::ids::Millis;
+use crate::mailbox::Clock;
 use crate::registry::database::DatabaseError;
 
 const PAUSE_MS_MIN: u64 = 100;
@@ -27,65 +29,80 @@ pub(super) enum Part {
 }
 
 /// See the module.
-#[derive(Default)]
-pub(super) struct Health(Mutex<State>);
+pub(super) struct Health {
+    state: Mutex<State>,
+    clock: Clock,
+}
 
 #[derive(Default)]
 struct State {
     /// A bit for each part that got no answer when it last asked.
     silent: u8,
-    /// What each part was last told that somebody has to act on.
-    unfit: [Option<String>; PARTS],
+    /// Since when there is such a part.
+    away_since: Option<Millis>,
+    /// The last error of each part that an operator has to act on.
+    errors_told: [Option<String>; PARTS],
 }
 
 /// A change of state, which is worth a line.
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum News {
-    Well,
-    Ill(String),
+enum StateChange {
+    /// Every part is answered again.
+    Answering,
+    /// Some part is not, and why.
+    Failing(String),
 }
 
 impl State {
-    /// Takes note of what came of a question; what is new about it. Parts that are told the same
-    /// are told it once.
-    fn note(&mut self, part: Part, outcome: Result<(), &DatabaseError>) -> Option<News> {
+    /// Takes note of what came of a question; the change of state that it is, if it is one. An
+    /// error that several parts meet is one change.
+    fn note(&mut self, part: Part, outcome: Result<(), &DatabaseError>) -> Option<StateChange> {
         let was_silent = self.silent != 0;
         let Err(error) = outcome else {
             self.silent &= !(1 << part as u8);
-            let is_well = was_silent && self.silent == 0;
-            return is_well.then(|| {
-                self.unfit = Default::default();
-                News::Well
+            let answers_again = was_silent && self.silent == 0;
+            return answers_again.then(|| {
+                self.errors_told = Default::default();
+                StateChange::Answering
             });
         };
         self.silent |= 1 << part as u8;
         let is_new = match error {
             DatabaseError::Away(_) => !was_silent,
             DatabaseError::Unfit(text) => {
-                let is_new = self.unfit.iter().flatten().all(|told| told != text);
-                self.unfit[part as usize] = Some(text.clone());
+                let is_new = self.errors_told.iter().flatten().all(|told| told != text);
+                self.errors_told[part as usize] = Some(text.clone());
                 is_new
             }
         };
-        is_new.then(|| News::Ill(error.to_string()))
+        is_new.then(|| StateChange::Failing(error.to_string()))
     }
 }
 
 impl Health {
+    /// Nobody has asked yet, so nothing has failed.
+    pub(super) fn new(clock: Clock) -> Health {
+        Health { state: Mutex::default(), clock }
+    }
+
     /// Takes note of what came of a question.
     pub(super) fn note(&self, part: Part, outcome: Result<(), &DatabaseError>) {
         // Told under the lock, so that lines come in the order of what they tell.
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         match state.note(part, outcome) {
-            Some(News::Well) => log::info!("the database answers again"),
-            Some(News::Ill(why)) => log::warn!("the database does not answer: {why}"),
+            Some(StateChange::Answering) => log::info!("the database answers again"),
+            Some(StateChange::Failing(why)) => log::warn!("the database does not answer: {why}"),
             None => {}
+        }
+        match state.silent {
+            0 => state.away_since = None,
+            _ => state.away_since = state.away_since.or_else(|| Some((self.clock)())),
         }
     }
 
-    #[cfg(test)]
-    fn is_well(&self) -> bool {
-        self.0.lock().silent == 0
+    /// Since when some part gets no answer; none while all do.
+    pub(super) fn away_since(&self) -> Option<Millis> {
+        self.state.lock().away_since
     }
 }
 
@@ -112,18 +129,27 @@ impl Backoff {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
 
     #[test]
     fn it_is_well_when_every_part_is() {
-        let health = Health::default();
+        let now = Arc::new(AtomicU64::new(5));
+        let clock = Arc::clone(&now);
+        let health = Health::new(Arc::new(move || Millis(clock.load(Ordering::Relaxed))));
+        assert_eq!(health.away_since(), None, "nobody has asked yet");
         let away = DatabaseError::Away("gone".to_owned());
         health.note(Part::Lookups, Err(&away));
         health.note(Part::Writing, Err(&away));
         health.note(Part::Lookups, Ok(()));
-        assert!(!health.is_well());
+        assert_eq!(health.away_since(), Some(Millis(5)), "writing still gets no answer");
+        now.store(7, Ordering::Relaxed);
+        health.note(Part::Writing, Err(&away));
+        assert_eq!(health.away_since(), Some(Millis(5)), "since the first time");
         health.note(Part::Writing, Ok(()));
-        assert!(health.is_well());
+        assert_eq!(health.away_since(), None, "every part is answered");
     }
 
     #[test]
@@ -132,19 +158,19 @@ mod tests {
         let away = DatabaseError::Away("gone".to_owned());
         let [table, right] =
             ["no table", "no right"].map(|text| DatabaseError::Unfit(text.to_owned()));
-        let ill = |error: &DatabaseError| Some(News::Ill(error.to_string()));
-        assert_eq!(state.note(Part::Lookups, Err(&away)), ill(&away));
-        assert_eq!(state.note(Part::Lookups, Err(&table)), ill(&table));
+        let failing = |error: &DatabaseError| Some(StateChange::Failing(error.to_string()));
+        assert_eq!(state.note(Part::Lookups, Err(&away)), failing(&away));
+        assert_eq!(state.note(Part::Lookups, Err(&table)), failing(&table));
         assert_eq!(state.note(Part::Watching, Err(&table)), None);
-        assert_eq!(state.note(Part::Writing, Err(&right)), ill(&right));
+        assert_eq!(state.note(Part::Writing, Err(&right)), failing(&right));
         for _ in 0..3 {
             let tries = [(Part::Lookups, &table), (Part::Writing, &right), (Part::Watching, &away)];
             assert!(tries.iter().all(|(part, error)| state.note(*part, Err(error)).is_none()));
         }
         let ends = [Part::Lookups, Part::Writing, Part::Watching, Part::Watching]
             .map(|part| state.note(part, Ok(())));
-        assert_eq!(ends, [None, None, Some(News::Well), None]);
-        assert_eq!(state.note(Part::Writing, Err(&right)), ill(&right));
+        assert_eq!(ends, [None, None, Some(StateChange::Answering), None]);
+        assert_eq!(state.note(Part::Writing, Err(&right)), failing(&right));
     }
 
     #[test]

@@ -1,22 +1,23 @@
-//! The threads that ask the database, and the queue before them.
+//! The threads that look up torrents in the database, and the queue before them.
 //!
-//! Owns: which hashes are queued or being asked, and which tickets wait for them. Each thread takes
-//! what has gathered, up to [`LOOKUP_HASHES_MAX`], and asks it as one question. Whoever asks for a
-//! hash that is already asked for joins those who wait.
+//! Owns: which hashes are queued or being looked up, and which tickets wait for each. A thread
+//! takes what is queued, up to [`LOOKUP_HASHES_MAX`] hashes, and asks for all of them in one
+//! question. A request for a hash that is queued or being looked up already only adds its ticket.
 //!
-//! When a question fails, everybody is told so at once, and whoever comes later too, until one of
-//! the threads, trying with growing pauses, gets an answer again. So a database that is away costs
-//! no time-out but the first.
+//! When a question fails, every waiting ticket gets an error at once, and so does every request
+//! from then on, until a thread that tries again, with growing pauses, gets an answer. So an outage
+//! costs one time-out, not one for each request.
 //!
-//! Never: decides what to do without an answer.
+//! Never: decides what is done without an answer.
 //!
-//! Limits: hashes queued ([`Settings::queue_max`]), tickets that wait ([`WAITERS_PER_QUEUED`] times
-//! that): past either, the request is refused at once. A ticket whose connection has gone stays
-//! until its hash is answered, and counts until then.
+//! Limits: hashes queued ([`PoolSettings::queue_max`]), tickets that wait
+//! ([`PoolSettings::waiters_max`]): past either, the request is refused at once. A ticket whose
+//! connection has gone stays, and counts, until its hash is answered.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
@@ -27,25 +28,18 @@ use smallvec::SmallVec;
 
 use crate::ids::{InfoHash, Millis, Ticket};
 use crate::listing::Record;
+use crate::mailbox::Mailboxes;
 use crate::registry::database::{Backend, DatabaseError, LOOKUP_HASHES_MAX};
+use crate::registry::databases::OpenBackend;
+use crate::registry::gauges::RegistryGauges;
 use crate::registry::health::{Backoff, Health, Part};
-use crate::registry::verdicts::{Asked, Heard, Verdicts};
-use crate::registry::{Completion, LookupError, Mailboxes, OpenBackend};
+use crate::registry::known_records::{Asked, KnownRecords, TakenAnswer};
+use crate::registry::lookup::{Completion, LookupError};
+use crate::registry::settings::PoolSettings;
 
-/// Tickets that may wait, for every hash that may be queued.
-const WAITERS_PER_QUEUED: usize = 4;
 /// Asked for to find out whether the database answers: a question like any other, so that a missing
 /// table is found out too.
 const PROBE: [InfoHash; 1] = [InfoHash([0; 20])];
-
-/// How many threads ask, and how many hashes may wait for them.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// Threads, each with a database connection of its own. With none, somebody else has to ask.
-    pub threads: usize,
-    /// Hashes that may be queued.
-    pub queue_max: usize,
-}
 
 /// Handle to the threads; dropping it tells them to end. Nobody waits for the question they are at:
 /// a database that does not answer would hold up the end of the process.
@@ -54,9 +48,11 @@ pub(super) struct Pool(Arc<Shared>);
 struct Shared {
     lookups: Mutex<Lookups>,
     queued: Condvar,
-    queue_max: usize,
+    bounds: PoolSettings,
+    /// Answers for which there was no room in a mailbox.
+    dropped: AtomicU64,
     mailboxes: Mailboxes<Completion>,
-    verdicts: Arc<Verdicts>,
+    known: Arc<KnownRecords>,
     health: Arc<Health>,
 }
 
@@ -109,20 +105,19 @@ impl Lookups {
 
 impl Pool {
     pub(super) fn start(
-        settings: Settings,
+        settings: PoolSettings,
         open: OpenBackend,
         mailboxes: Mailboxes<Completion>,
-        verdicts: Arc<Verdicts>,
+        known: Arc<KnownRecords>,
         health: Arc<Health>,
     ) -> io::Result<Pool> {
-        let lookups = Mutex::default();
-        let queue_max = settings.queue_max;
         let shared = Arc::new(Shared {
-            lookups,
+            lookups: Mutex::default(),
             queued: Condvar::new(),
-            queue_max,
+            bounds: settings,
+            dropped: AtomicU64::new(0),
             mailboxes,
-            verdicts,
+            known,
             health,
         });
         let open = Arc::new(open);
@@ -151,6 +146,14 @@ impl Pool {
         !batch.is_empty()
     }
 
+    /// Fills in what is queued and what waits.
+    pub(super) fn measure(&self, gauges: &mut RegistryGauges) {
+        let lookups = self.0.lookups.lock();
+        gauges.hashes_queued = lookups.queue.len();
+        gauges.requests_waiting = lookups.waiters;
+        gauges.answers_dropped = self.0.dropped.load(Ordering::Relaxed);
+    }
+
     /// Queues `hash`, or joins those who wait for it.
     pub(super) fn request(
         &self,
@@ -162,11 +165,11 @@ impl Pool {
         if lookups.silent {
             return Err(LookupError::Unavailable);
         }
-        if lookups.waiters >= self.0.queue_max.saturating_mul(WAITERS_PER_QUEUED) {
+        if lookups.waiters >= self.0.bounds.waiters_max() {
             return Err(LookupError::QueueFull);
         }
         if !lookups.waiting.contains_key(hash) {
-            if lookups.queue.len() >= self.0.queue_max {
+            if lookups.queue.len() >= self.0.bounds.queue_max {
                 return Err(LookupError::QueueFull);
             }
             lookups.queue.push_back(Question { info_hash: *hash, asked_at: now, again: false });
@@ -231,7 +234,7 @@ impl Shared {
 
     fn ask(&self, batch: &[Question], backend: &mut dyn Backend) {
         let hashes: Vec<InfoHash> = batch.iter().map(|question| question.info_hash).collect();
-        let mark = self.verdicts.ask(Millis(0)).mark;
+        let marked = self.known.mark();
         let answer =
             backend.lookup(&hashes).and_then(|records| match records.len() == hashes.len() {
                 true => Ok(records),
@@ -245,7 +248,7 @@ impl Shared {
         match answer {
             Ok(records) => {
                 for (question, record) in batch.iter().zip(&records) {
-                    self.complete(question, record, Asked { at: question.asked_at, mark });
+                    self.complete(question, record, marked.at(question.asked_at));
                 }
             }
             Err(_) => self.fail(&hashes),
@@ -256,10 +259,10 @@ impl Shared {
     /// Cache first, then the waiting: a connection that is told may peek at once.
     fn complete(&self, question: &Question, record: &Record, asked: Asked) {
         let Question { info_hash, again, .. } = *question;
-        let record = match self.verdicts.hear(&info_hash, record, asked) {
-            Heard::Record(record) => record,
-            Heard::Again if again => record.clone(),
-            Heard::Again => {
+        let record = match self.known.take_answer(&info_hash, record, asked) {
+            TakenAnswer::Record(record) => record,
+            TakenAnswer::AskAgain if again => record.clone(),
+            TakenAnswer::AskAgain => {
                 return self.lookups.lock().queue.push_front(Question { again: true, ..*question });
             }
         };
@@ -285,8 +288,11 @@ impl Shared {
 
     fn tell(&self, waiting: Waiting, info_hash: InfoHash, outcome: &Result<Record, LookupError>) {
         for ticket in waiting {
-            self.mailboxes
-                .put(ticket.worker, Completion { ticket, info_hash, outcome: outcome.clone() });
+            let completion = Completion { ticket, info_hash, outcome: outcome.clone() };
+            if !self.mailboxes.put(ticket.worker, completion) {
+                // Who waits for it is answered when its time is up.
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 }

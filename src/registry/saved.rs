@@ -1,7 +1,9 @@
-//! What outlives the process: verdicts, and counters that could not be written, as bytes of a file.
+//! What outlives the process: records, and counters that could not be written, as bytes of a file.
 //!
-//! Owns: the form of that file. What is not understood is never guessed at. Never: the file itself,
-//! which is `state_file`'s.
+//! Owns: the form of that file: records, each with its checksum. What is not understood is never
+//! guessed at. Never: the file itself, which is `state_file`'s.
+//!
+//! The form before this one, without checksums, is still read.
 //!
 //! Limits: texts of [`TEXT_BYTES_MAX`] bytes, batches of [`BATCH_ROWS_MAX`] rows.
 
@@ -12,13 +14,16 @@ use std::sync::Arc;
 use crate::ids::InfoHash;
 use crate::listing::{Listing, Record};
 use crate::registry::database::{BATCH_ROWS_MAX, Batch, Counted, Fingerprint, NodeId};
+use crate::state_directory::{RecordReader, RecordWriter};
 
-/// The first bytes of the file; another form of it has others.
-const MAGIC: &[u8; 21] = b"announced, state 2\r\n\0";
+/// The first bytes of the file; another form of it has others, which no flipped bit makes of these.
+const MAGIC: &[u8; 21] = b"announced: state 3\r\n\0";
+/// Those of the form without checksums.
+const MAGIC_WITHOUT_CHECKSUMS: &[u8; 21] = b"announced, state 2\r\n\0";
 const TEXT_BYTES_MAX: usize = 4_096;
 
 /// Tags of what follows.
-const KNOWN: u8 = b'k';
+const LISTED: u8 = b'k';
 const BANNED: u8 = b'b';
 const BATCH: u8 = b'w';
 const END: u8 = b'.';
@@ -26,7 +31,7 @@ const END: u8 = b'.';
 /// What a file holds.
 #[derive(Default)]
 pub(super) struct Saved {
-    /// Verdicts; of two for one torrent the later one counts.
+    /// Records; of two for one torrent the later one counts.
     pub(super) records: Vec<(InfoHash, Record)>,
     /// Batches that are not known to be applied, to be written in this order.
     pub(super) batches: Vec<Batch>,
@@ -48,21 +53,24 @@ impl Saved {
     }
 }
 
-/// Writes a file of `database`. `records` is to call what it is given for each verdict.
+/// Writes a file of `database`. `records` is to call what it is given for each record.
 pub(super) fn write(
     file: &mut impl Write,
     database: &Fingerprint,
     batches: &[Arc<Batch>],
     records: impl FnOnce(&mut dyn FnMut(&InfoHash, &Record)),
 ) -> io::Result<()> {
+    let file = &mut RecordWriter::new(file);
     file.write_all(MAGIC)?;
     file.write_all(&database.0)?;
+    file.end_record()?;
     for batch in batches {
         file.write_all(&[BATCH])?;
         file.write_all(&batch.node.0)?;
         file.write_all(&batch.number.to_le_bytes())?;
         file.write_all(&u32::try_from(batch.rows.len()).map_err(io::Error::other)?.to_le_bytes())?;
         batch.rows.iter().try_for_each(|row| write_row(file, row))?;
+        file.end_record()?;
     }
     let mut outcome = Ok(());
     records(&mut |hash, record| {
@@ -71,7 +79,8 @@ pub(super) fn write(
         }
     });
     outcome?;
-    file.write_all(&[END])
+    file.write_all(&[END])?;
+    file.end_record()
 }
 
 fn write_row(file: &mut impl Write, row: &Counted) -> io::Result<()> {
@@ -82,9 +91,13 @@ fn write_row(file: &mut impl Write, row: &Counted) -> io::Result<()> {
     file.write_all(&[u8::from(row.active)])
 }
 
-fn write_record(file: &mut impl Write, hash: &InfoHash, record: &Record) -> io::Result<()> {
+fn write_record(
+    file: &mut RecordWriter<impl Write>,
+    hash: &InfoHash,
+    record: &Record,
+) -> io::Result<()> {
     let tag = match record.listing {
-        Listing::Listed => KNOWN,
+        Listing::Listed => LISTED,
         Listing::Banned => BANNED,
         Listing::NoList | Listing::Unasked | Listing::Unlisted => return Ok(()),
     };
@@ -94,7 +107,8 @@ fn write_record(file: &mut impl Write, hash: &InfoHash, record: &Record) -> io::
     file.write_all(&hash.0)?;
     file.write_all(&record.downloaded.to_le_bytes())?;
     file.write_all(&u16::try_from(text.len()).map_err(io::Error::other)?.to_le_bytes())?;
-    file.write_all(text)
+    file.write_all(text)?;
+    file.end_record()
 }
 
 /// Reads a file; which database it is of, and what it holds.
@@ -102,20 +116,29 @@ fn write_record(file: &mut impl Write, hash: &InfoHash, record: &Record) -> io::
 /// # Errors
 /// When it is cut, damaged, or of another version.
 pub(super) fn read(file: &mut impl Read) -> io::Result<(Fingerprint, Saved)> {
-    if bytes(file)? != *MAGIC {
-        return Err(io::Error::new(ErrorKind::InvalidData, "is not a state file of this version"));
+    let mut file = RecordReader::new(file);
+    match bytes(&mut file)? {
+        magic if magic == *MAGIC => {}
+        magic if magic == *MAGIC_WITHOUT_CHECKSUMS => file = file.without_checksums(),
+        _ => {
+            let problem = "is not a state file of this version";
+            return Err(io::Error::new(ErrorKind::InvalidData, problem));
+        }
     }
-    let (database, mut saved) = (Fingerprint(bytes(file)?), Saved::default());
+    let (database, mut saved) = (Fingerprint(bytes(&mut file)?), Saved::default());
+    file.end_record()?;
     loop {
-        let [tag] = bytes(file)?;
+        let [tag] = bytes(&mut file)?;
         match tag {
-            KNOWN | BANNED => {
-                let listing = if tag == KNOWN { Listing::Listed } else { Listing::Banned };
-                saved.records.push(read_record(file, listing)?);
-            }
-            BATCH => saved.batches.push(read_batch(file)?),
-            END => return Ok((database, saved)),
+            LISTED => saved.records.push(read_record(&mut file, Listing::Listed)?),
+            BANNED => saved.records.push(read_record(&mut file, Listing::Banned)?),
+            BATCH => saved.batches.push(read_batch(&mut file)?),
+            END => {}
             _ => return Err(io::Error::new(ErrorKind::InvalidData, "is damaged")),
+        }
+        file.end_record()?;
+        if tag == END {
+            return Ok((database, saved));
         }
     }
 }
@@ -216,16 +239,35 @@ mod tests {
         assert_eq!(counts, [4_000_000_002, 4, 6]);
     }
 
+    /// What the version before this one has written of the same.
     #[test]
-    fn a_file_that_is_cut_or_damaged_is_none() {
+    fn a_file_without_checksums_is_still_read() {
+        let file = include_bytes!("../../tests/data/announced.state-2");
+        let (of, saved) = read(&mut file.as_slice()).unwrap();
+        assert_eq!(of, database());
+        assert_eq!(saved.records, records());
+        assert_eq!(saved.batches, [batch(1), batch(2)]);
+    }
+
+    #[test]
+    fn a_file_that_is_cut_or_has_a_flipped_bit_is_none() {
         let file = written();
-        assert!((0..file.len()).all(|length| read(&mut &file[..length]).is_err()));
-        let mut other = file.clone();
-        other[17] = b'1';
-        assert!(read(&mut other.as_slice()).is_err());
+        for length in 0..file.len() {
+            assert!(read(&mut &file[..length]).is_err(), "it is cut after {length} bytes");
+        }
+        for bit in 0..8 * file.len() {
+            let mut damaged = file.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(read(&mut damaged.as_slice()).is_err(), "bit {bit} is flipped");
+        }
+    }
+
+    #[test]
+    fn noise_without_checksums_costs_no_more_than_its_length() {
+        let file = include_bytes!("../../tests/data/announced.state-2");
         let mut rng = fastrand::Rng::with_seed(7);
         for _ in 0..2_000 {
-            let mut damaged = file.clone();
+            let mut damaged = file.to_vec();
             damaged[rng.usize(..file.len())] = rng.u8(..);
             // Whatever comes of it, it is no panic and no allocation beyond the bounds.
             let _ = read(&mut damaged.as_slice())

@@ -17,7 +17,7 @@ use crate::server::connection::Connection;
 use crate::server::slots::{SlotId, Slots};
 use crate::server::stream::Stream;
 use crate::tracker::Round;
-use crate::wire::reply::REPLY_BYTES_MAX;
+use crate::wire::http::reply::REPLY_BYTES_MAX;
 
 /// Connections of a batch: beyond some dozens there is nothing more to win, and those who were read
 /// first wait for the others.

@@ -7,8 +7,8 @@
 //!
 //! Never: answers anything itself, or waits.
 //!
-//! Limits: [`STEPS_PER_ROUND_MAX`] reads and writes before others get their turn, and
-//! [`WRITE_BYTES_MAX`] bytes of one write.
+//! Limits: [`STEPS_PER_ROUND_MAX`] reads and writes before others get their turn, one write of what
+//! was left unsent, and [`WRITE_BYTES_MAX`] bytes of it.
 
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
@@ -17,8 +17,9 @@ use std::ops::ControlFlow;
 use mio::{Interest, Registry, Token};
 
 use crate::frontend::{Http, Output};
-use crate::server::conversation::{Conversation, Next};
+use crate::server::conversation::Conversation;
 use crate::server::deadline::Scheduled;
+use crate::server::phase::Next;
 use crate::server::stream::{Readiness, Stream};
 use crate::tracker::Round;
 
@@ -42,6 +43,8 @@ pub enum Progress {
     Blocked,
     /// It has used up its turn and could go on.
     CanGoOn,
+    /// It has a large body to send, and may go on at a later tick.
+    Throttled,
     /// It is over.
     Over,
 }
@@ -56,7 +59,8 @@ type Step = ControlFlow<Progress>;
 /// A conversation with its stream.
 pub struct Connection<S> {
     pub(in crate::server) stream: S,
-    pub(in crate::server) ip: IpAddr,
+    /// The address that it is counted under, where it is.
+    pub(in crate::server) counted: Option<IpAddr>,
     pub(in crate::server) conversation: Conversation,
     pub(in crate::server) scheduled: Scheduled,
     /// What the poll has been asked to tell; nothing before the stream first would have blocked.
@@ -72,10 +76,10 @@ pub struct Connection<S> {
 impl<S: Stream> Connection<S> {
     /// A connection just accepted. With deferred accept its request is there already, so the first
     /// read does not wait for an event.
-    pub fn new(stream: S, ip: IpAddr, conversation: Conversation) -> Connection<S> {
+    pub fn new(stream: S, counted: Option<IpAddr>, conversation: Conversation) -> Connection<S> {
         Connection {
             stream,
-            ip,
+            counted,
             conversation,
             scheduled: Scheduled::default(),
             registered: None,
@@ -235,12 +239,15 @@ impl<S: Stream> Connection<S> {
     }
 
     fn write_unsent(&mut self, round: &Round<'_>) -> Step {
-        let unsent = self.conversation.unsent();
-        match self.stream.write(&unsent[..unsent.len().min(WRITE_BYTES_MAX)]) {
-            Ok(bytes) => {
-                self.conversation.sent(bytes, round);
-                Step::Continue(())
-            }
+        let Some(piece) = self.conversation.take_piece(WRITE_BYTES_MAX, round) else {
+            return Step::Break(Progress::Throttled);
+        };
+        let written = self.stream.write(&self.conversation.unsent()[..piece]);
+        self.conversation.sent(*written.as_ref().unwrap_or(&0), piece, round);
+        match written {
+            // The rest of a large body goes out in turn with others.
+            Ok(_) if self.conversation.next() == Next::Write => Step::Break(Progress::CanGoOn),
+            Ok(_) => Step::Continue(()),
             Err(error) if error.kind() == ErrorKind::Interrupted => Step::Continue(()),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Step::Break(Progress::Blocked),
             Err(_) => Step::Break(Progress::Over),

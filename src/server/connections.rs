@@ -24,8 +24,8 @@ use crate::server::deadline::Deadlines;
 use crate::server::per_address::PerAddress;
 use crate::server::slots::{SlotId, Slots};
 use crate::server::stream::{Readiness, Stream};
-use crate::tracker::Round;
-use crate::wire::reply::REPLY_BYTES_MAX;
+use crate::tracker::{Client, Round};
+use crate::wire::http::reply::REPLY_BYTES_MAX;
 
 /// Where the connections are, and how many there may be.
 pub struct ConnectionSettings {
@@ -37,6 +37,15 @@ pub struct ConnectionSettings {
     pub per_address_max: usize,
     /// Room for answers; the largest must fit.
     pub output_bytes: usize,
+}
+
+/// A connection just accepted, beside its stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// The address at its other end, IPv4-mapped ones as IPv4.
+    pub ip: IpAddr,
+    /// Whether trusted proxies begin each connection with a preface where it came in.
+    pub proxy_protocol: bool,
 }
 
 /// Why a connection was not taken.
@@ -58,6 +67,9 @@ pub struct Connections<S> {
     buffers: Buffers,
     /// Connections that can go on.
     can_go_on: Vec<SlotId>,
+    /// Connections that may go on with a large body at the next tick, those that waited longest
+    /// first.
+    throttled: Vec<SlotId>,
     /// The list that `can_go_on` is exchanged for, so that no round allocates.
     spare_ids: Vec<SlotId>,
     deadlines: Deadlines,
@@ -80,6 +92,7 @@ impl<S: Stream> Connections<S> {
                 output: vec![0; settings.output_bytes.max(REPLY_BYTES_MAX)].into(),
             },
             can_go_on: Vec::new(),
+            throttled: Vec::new(),
             spare_ids: Vec::new(),
             deadlines: Deadlines::new(Millis::default()),
             due: Vec::new(),
@@ -109,19 +122,27 @@ impl<S: Stream> Connections<S> {
     pub fn accept(
         &mut self,
         stream: S,
-        ip: IpAddr,
+        arrival: Arrival,
         round: &mut Round<'_>,
     ) -> Result<SlotId, (S, Refused)> {
         let Some(vacant) = self.slots.vacant() else { return Err((stream, Refused::Full)) };
-        if !self.per_address.admit(ip) {
+        let Arrival { ip, proxy_protocol } = arrival;
+        // A trusted proxy brings everybody.
+        let is_proxy = round.live.proxies.trusted.contain(ip);
+        if !is_proxy && !self.per_address.admit(ip) {
             return Err((stream, Refused::PerAddress));
         }
         let id = vacant.id();
         let SlotId { index: slot, generation } = id;
         let ticket = Ticket { worker: self.worker, slot, generation };
+        let client = Client { ip, is_known: true, ticket };
         let times = &round.live.connection_times;
-        let conversation = Conversation::new(ip, ticket, round.now, times);
-        vacant.insert(Connection::new(stream, ip, conversation));
+        let conversation = match proxy_protocol && is_proxy {
+            true => Conversation::behind_preface(client, round.now, times),
+            false => Conversation::new(client, round.now, times),
+        };
+        let counted = (!is_proxy).then_some(ip);
+        vacant.insert(Connection::new(stream, counted, conversation));
         self.gather(id, round);
         Ok(id)
     }
@@ -162,7 +183,8 @@ impl<S: Stream> Connections<S> {
         let Ticket { slot, generation, .. } = late.ticket();
         let id = SlotId { index: slot, generation };
         let Some(connection) = self.slots.find(id) else {
-            return round.scratch.counters.count(Counter::LateAnswer);
+            round.scratch.counters.count(Counter::LateAnswer);
+            return;
         };
         let mut out = Output::new(&mut self.buffers.output);
         connection.conversation.complete(late, &self.http, round, &mut out);
@@ -182,6 +204,13 @@ impl<S: Stream> Connections<S> {
                     self.can_go_on.push(id);
                 }
             }
+            Progress::Throttled => {
+                let deadline = connection.conversation.deadline();
+                self.deadlines.set(id, deadline, &mut connection.scheduled);
+                if !std::mem::replace(&mut connection.listed, true) {
+                    self.throttled.push(id);
+                }
+            }
             Progress::Blocked => {
                 let deadline = connection.conversation.deadline();
                 self.deadlines.set(id, deadline, &mut connection.scheduled);
@@ -194,7 +223,9 @@ impl<S: Stream> Connections<S> {
 
     fn close(&mut self, id: SlotId, round: &mut Round<'_>) {
         let Some(connection) = self.slots.remove(id) else { return };
-        self.per_address.leave(connection.ip);
+        if let Some(ip) = connection.counted {
+            self.per_address.leave(ip);
+        }
         if connection.conversation.is_waiting() {
             round.scratch.counters.lower(Gauge::WaitingRequests);
         }
@@ -212,9 +243,13 @@ impl<S: Stream> Connections<S> {
         self.spare_ids = ids;
     }
 
-    /// Attends to the deadlines that have passed. Whether a tick of their wheel has passed at all.
+    /// Attends to the deadlines that have passed, and has those go on that waited for a tick. Whether
+    /// a tick of the deadlines' wheel has passed at all.
     pub fn check_deadlines(&mut self, round: &mut Round<'_>) -> bool {
         let has_ticked = self.deadlines.take_due(round.now, &mut self.due);
+        if has_ticked {
+            self.can_go_on.append(&mut self.throttled);
+        }
         while let Some((id, tick)) = self.due.pop() {
             self.check_deadline(id, tick, round);
         }

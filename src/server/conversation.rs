@@ -11,46 +11,27 @@
 //! is parsed or read, and while an answer waits for a slow reader likewise. So a conversation never
 //! holds more than one request limit of input and one [`Output`] of output.
 
-use std::net::IpAddr;
-
 use crate::config::ConnectionTimes;
 use crate::counters::Gauge;
-use crate::frontend::{Answer, Http, LargeBody, LateAnswer, Output, Pending};
-use crate::ids::{Millis, Ticket};
+use crate::frontend::{Answer, Http, LateAnswer, Output, Pending};
+use crate::ids::Millis;
+use crate::server::phase::{Ending, Next, Phase, Waited};
+use crate::server::unsent::Unsent;
 use crate::tracker::{Client, Round};
-use crate::wire::head::Head;
-use crate::wire::http::{self, HttpFault, Parsed};
-use crate::wire::reply::REPLY_BYTES_MAX;
+use crate::wire::http::fault::HttpFault;
+use crate::wire::http::reply::REPLY_BYTES_MAX;
+use crate::wire::http::request::{Parsed, parse};
+use crate::wire::proxy_protocol::{self, Preface};
 
 /// How long a lingering close waits for the peer to take note, milliseconds.
 const LINGER_MS: u64 = 2_000;
 /// Bytes of unread input that a lingering close takes in before it closes all the same.
 const LINGER_BYTES_MAX: usize = 64 * 1024;
 
-/// What is to be done for a conversation.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Next {
-    /// Write [`Conversation::unsent`], then report by [`Conversation::sent`].
-    Write,
-    /// Parse what is kept: pass [`Conversation::tail`] to [`Conversation::receive`] as it is.
-    Parse,
-    /// Read behind [`Conversation::tail`] and pass both to [`Conversation::receive`]; at the end of
-    /// input, [`Conversation::end_of_input`].
-    Read,
-    /// Nothing: the registry's answer comes by [`Conversation::complete`].
-    Wait,
-    /// Shut down the sending side, then [`Conversation::start_draining`].
-    ShutDown,
-    /// Read and throw away; report by [`Conversation::drained`].
-    Drain,
-    /// Close.
-    Close,
-}
-
 /// See the module.
 pub struct Conversation {
-    ip: IpAddr,
-    ticket: Ticket,
+    /// Who is at the other end; behind a proxy each request says more.
+    client: Client,
     phase: Phase,
     /// Input that is not parsed yet: part of a request, or what came behind one that waits.
     tail: Vec<u8>,
@@ -64,79 +45,12 @@ pub struct Conversation {
     deadline: Millis,
 }
 
-enum Phase {
-    Open,
-    Waiting { pending: Box<Pending>, ending: Ending, until: Millis },
-    Ending { linger: bool },
-    Draining { bytes: usize },
-}
-
-/// What follows the answer to a request.
-#[derive(Clone, Copy)]
-enum Ending {
-    KeepAlive,
-    Close { linger: bool },
-}
-
-impl Ending {
-    /// What follows a request; `is_last` says that surely nothing has come behind it.
-    fn of(head: &Head<'_>, is_last: bool) -> Ending {
-        match head.keep_alive && !head.has_body {
-            true => Ending::KeepAlive,
-            false => Ending::Close { linger: head.has_body || !is_last },
-        }
-    }
-}
-
-/// What was to follow a request that waited, and until when it may wait.
-#[derive(Clone, Copy)]
-struct Waited {
-    ending: Ending,
-    until: Millis,
-}
-
-#[derive(Default)]
-struct Unsent {
-    bytes: Vec<u8>,
-    bytes_sent: usize,
-    body: Option<(LargeBody, usize)>,
-}
-
-impl Unsent {
-    fn rest(&self) -> &[u8] {
-        match &self.body {
-            _ if self.bytes_sent < self.bytes.len() => &self.bytes[self.bytes_sent..],
-            Some((body, sent)) => &body.bytes()[*sent..],
-            None => &[],
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.rest().is_empty()
-    }
-
-    /// Memory goes as soon as what it held has gone.
-    fn advance(&mut self, bytes: usize) {
-        if self.bytes_sent < self.bytes.len() {
-            self.bytes_sent += bytes;
-            if self.bytes_sent >= self.bytes.len() {
-                (self.bytes, self.bytes_sent) = (Vec::new(), 0);
-            }
-        } else if let Some((_, sent)) = &mut self.body {
-            *sent += bytes;
-        }
-        if self.is_empty() {
-            self.body = None;
-        }
-    }
-}
-
 impl Conversation {
-    /// The conversation of a connection just accepted from `ip`; `ticket` is what the layers below know it by.
-    pub fn new(ip: IpAddr, ticket: Ticket, now: Millis, times: &ConnectionTimes) -> Conversation {
+    /// The conversation of a connection just accepted from `client`, whose ticket is what the layers
+    /// below know it by.
+    pub fn new(client: Client, now: Millis, times: &ConnectionTimes) -> Conversation {
         Conversation {
-            ip,
-            ticket,
+            client,
             phase: Phase::Open,
             tail: Vec::new(),
             unparsed: false,
@@ -147,6 +61,14 @@ impl Conversation {
         }
     }
 
+    /// The conversation of a trusted proxy's connection, which begins with a PROXY protocol preface.
+    pub fn behind_preface(client: Client, now: Millis, times: &ConnectionTimes) -> Conversation {
+        let deadline = now.plus(times.request_ms);
+        let request_since = Some(now);
+        let phase = Phase::Preface;
+        Conversation { phase, deadline, request_since, ..Conversation::new(client, now, times) }
+    }
+
     /// What is to be done now.
     pub fn next(&self) -> Next {
         if !self.unsent.is_empty() {
@@ -155,7 +77,8 @@ impl Conversation {
         match self.phase {
             Phase::Open if self.unparsed => Next::Parse,
             Phase::Open if self.half_closed => Next::Close,
-            Phase::Open => Next::Read,
+            Phase::Preface if self.half_closed => Next::Close,
+            Phase::Open | Phase::Preface => Next::Read,
             Phase::Waiting { .. } => Next::Wait,
             Phase::Ending { linger: true } if !self.half_closed => Next::ShutDown,
             Phase::Ending { .. } => Next::Close,
@@ -193,7 +116,14 @@ impl Conversation {
         round: &mut Round<'_>,
         out: &mut Output<'_>,
     ) {
-        let unused = self.answer_all(input, http, round, out);
+        let behind_preface = match self.phase {
+            Phase::Preface => self.take_preface(input, http.request_bytes_max()),
+            _ => input,
+        };
+        let unused = match self.phase {
+            Phase::Preface => behind_preface.len(),
+            _ => self.answer_all(behind_preface, http, round, out),
+        };
         self.keep_tail(&input[input.len() - unused..]);
         self.note_partial_request(unused == input.len(), round.now);
         self.set_deadline(round);
@@ -202,9 +132,33 @@ impl Conversation {
         }
     }
 
+    /// Takes the proxy's preface off the input, and over what it says of the client; what stands
+    /// behind it. A bad one ends the connection: nobody is there who would understand an answer.
+    fn take_preface<'i>(&mut self, input: &'i [u8], bytes_max: usize) -> &'i [u8] {
+        match proxy_protocol::parse(input) {
+            Preface::Partial if input.len() < bytes_max => input,
+            Preface::Complete { client, consumed } => {
+                self.client = match client {
+                    Some(ip) => Client { ip, ..self.client },
+                    None => Client { is_known: false, ..self.client },
+                };
+                self.phase = Phase::Open;
+                self.request_since = None;
+                &input[consumed..]
+            }
+            Preface::Partial | Preface::Bad => {
+                self.phase = Phase::Ending { linger: false };
+                &[]
+            }
+        }
+    }
+
     /// Keeps the time at which the request that the tail begins with has begun: now, unless
     /// `nothing_used` says that the tail is still what it was before and more.
     fn note_partial_request(&mut self, nothing_used: bool, now: Millis) {
+        if matches!(self.phase, Phase::Preface) {
+            return;
+        }
         // Old clients send an empty line behind a request (RFC 9112, section 2.2): it is not the
         // beginning of another one.
         let is_empty = self.tail.iter().all(|byte| matches!(byte, b'\r' | b'\n'));
@@ -229,24 +183,23 @@ impl Conversation {
         // A full read: the socket may hold more, and closing over it would reset the connection.
         let full = input.len() >= request_bytes_max;
         while matches!(self.phase, Phase::Open) && !input.is_empty() {
-            if out.free() < REPLY_BYTES_MAX || self.unsent.body.is_some() {
+            if out.free() < REPLY_BYTES_MAX || self.unsent.has_body() {
                 self.unparsed = true;
                 return input.len();
             }
-            match http::parse(input, request_bytes_max) {
+            match parse(input, request_bytes_max) {
                 Ok(Parsed::Partial) => return input.len(),
                 Ok(Parsed::Complete { ref head, consumed }) => {
                     input = &input[consumed..];
                     let ending = Ending::of(head, input.is_empty() && !full);
-                    let client = Client { ip: self.ip, ticket: self.ticket };
-                    let answer = http.answer(head, client, round, out);
+                    let answer = http.answer(head, self.client, round, out);
                     self.take_answer(answer, ending, round);
                 }
                 Err(fault) => self.fault(fault, http, round, out),
             }
         }
         match self.phase {
-            Phase::Open | Phase::Waiting { .. } => {
+            Phase::Open | Phase::Waiting { .. } | Phase::Preface => {
                 self.unparsed = !input.is_empty();
                 input.len()
             }
@@ -268,7 +221,7 @@ impl Conversation {
         match answer {
             Answer::Done => {}
             Answer::Body(body) => {
-                self.unsent.body = Some((body, 0));
+                self.unsent.begin_body(body, round);
                 self.end_of_answer(ending);
             }
             Answer::Wait { pending, wait_ms } => {
@@ -310,8 +263,10 @@ impl Conversation {
     fn set_deadline(&mut self, round: &Round<'_>) {
         let (now, times) = (round.now, &round.live.connection_times);
         self.deadline = match (&self.phase, self.request_since) {
-            _ if !self.unsent.is_empty() => now.plus(times.send_ms),
+            _ if !self.unsent.is_empty() => self.unsent.deadline(now, times.send_ms),
             (Phase::Waiting { until, .. }, _) => *until,
+            // The preface comes with the connection, or the proxy is broken.
+            (Phase::Preface, since) => since.unwrap_or(now).plus(times.request_ms),
             (Phase::Open, Some(since)) if !self.unparsed => since.plus(times.request_ms),
             (Phase::Open, _) => now.plus(times.idle_ms),
             (Phase::Ending { .. }, _) => now.plus(times.send_ms),
@@ -377,8 +332,23 @@ impl Conversation {
         self.set_deadline(round);
     }
 
-    /// The socket took `bytes` of [`Conversation::unsent`].
-    pub fn sent(&mut self, bytes: usize, round: &Round<'_>) {
+    /// How much of [`Conversation::unsent`] may be written now, `bytes_max` at most; none while a
+    /// large body has to wait. That is not its reader's fault: the time for the next byte begins
+    /// anew.
+    pub fn take_piece(&mut self, bytes_max: usize, round: &Round<'_>) -> Option<usize> {
+        let piece = self.unsent.take_piece(bytes_max, round);
+        if piece.is_none() {
+            self.set_deadline(round);
+        }
+        piece
+    }
+
+    /// The socket took `bytes` of [`Conversation::unsent`], of a piece of `taken`.
+    pub fn sent(&mut self, bytes: usize, taken: usize, round: &Round<'_>) {
+        self.unsent.give_back(taken - bytes, round);
+        if bytes == 0 {
+            return;
+        }
         self.unsent.advance(bytes);
         self.set_deadline(round);
     }

@@ -35,6 +35,8 @@ pub(in crate::server) struct ListenerOptions {
     pub(in crate::server) only_v6: bool,
     /// Connections the kernel queues (bounded by net.core.somaxconn too).
     pub(in crate::server) backlog: i32,
+    /// Trusted proxies begin each connection with a PROXY protocol preface.
+    pub(in crate::server) proxy_protocol: bool,
 }
 
 /// Binds without SO_REUSEPORT and lets go again: fails when anybody else holds the port.
@@ -83,6 +85,8 @@ pub(in crate::server) struct Listener {
     /// For the poll's registry.
     pub(in crate::server) socket: TcpListener,
     spare: Option<File>,
+    /// See [`ListenerOptions::proxy_protocol`].
+    pub(in crate::server) proxy_protocol: bool,
 }
 
 impl Listener {
@@ -100,7 +104,11 @@ impl Listener {
         socket.bind(&options.address.into())?;
         sockopt::defer_accept(socket.as_fd(), DEFER_ACCEPT_S)?;
         socket.listen(options.backlog)?;
-        Ok(Listener { socket: TcpListener::from_std(socket.into()), spare: spare_descriptor() })
+        Ok(Listener {
+            socket: TcpListener::from_std(socket.into()),
+            spare: spare_descriptor(),
+            proxy_protocol: options.proxy_protocol,
+        })
     }
 
     /// The address with the port the kernel chose.

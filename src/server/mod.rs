@@ -7,25 +7,30 @@
 //! answered by `frontend::http`. The one thing said here is 503, to connections turned away.
 //!
 //! From the outside in: `worker` (the loop), `listener`, `connections` (all of a worker's), `batch`,
-//! `connection` (one with its stream), `conversation` (its state machine), `slots`, `deadline`.
+//! `connection` (one with its stream), `conversation` (its state machine; `phase`, `unsent`), `slots`,
+//! `deadline`.
 
 mod batch;
 mod connection;
 mod connections;
 mod conversation;
+mod datagrams;
 mod deadline;
 mod listener;
 mod per_address;
+mod phase;
 mod slots;
 mod sockets;
 mod sockopt;
 mod stream;
 mod threads;
+mod unsent;
 mod worker;
 
 pub use connection::{Broken, Buffers, Connection, Progress};
-pub use connections::{ConnectionSettings, Connections, Refused};
-pub use conversation::{Conversation, Next};
+pub use connections::{Arrival, ConnectionSettings, Connections, Refused};
+pub use conversation::Conversation;
+pub use phase::Next;
 pub use slots::{SlotId, Slots, VacantSlot};
 pub use sockets::{ListenError, Sockets, affordable_connections};
 pub use stream::{Readiness, Stream};

@@ -7,10 +7,11 @@
 //!
 //! Never: counts beyond its own peers, reads a clock, or hands out a peer (see `select`).
 
-use super::rules::Rules;
-use super::run::{Class, Peer, Run, SLOT_V4, SLOT_V6, key, state, wire};
-use super::state::{Expiry, State};
-use super::table::Table;
+use crate::ids::PEER_ID_BYTES;
+use crate::swarm::rules::Rules;
+use crate::swarm::run::{Class, Peer, Run, SLOT_V4, SLOT_V6, is_private, state, wire};
+use crate::swarm::state::{Expiry, State};
+use crate::swarm::table::Table;
 
 /// The most peers in one run.
 const FEW_MAX: usize = 64;
@@ -131,6 +132,11 @@ impl<const SLOT: usize> Peers<SLOT> {
         state(&self.runs(place.class)[place.bucket].slots()[place.at])
     }
 
+    /// The peer id at a place; None where peer ids are not kept.
+    pub(super) fn id(&self, place: Place, rules: &Rules) -> Option<&[u8; PEER_ID_BYTES]> {
+        self.runs(place.class)[place.bucket].ids(rules.ids).get(place.at)
+    }
+
     /// Adds a peer that is not there yet. None when it could not be stored.
     pub(super) fn insert(
         &mut self,
@@ -143,16 +149,11 @@ impl<const SLOT: usize> Peers<SLOT> {
         {
             *self = Peers::many(run, rules);
         }
-        match self {
-            Peers::Few(run) => {
-                let at = run.part(class).end;
-                run.insert(class, peer, rules.ids).then_some(Place { class, bucket: 0, at })
-            }
-            Peers::Many(many) => {
-                let is_stored = many.table_mut(class).insert(class, peer, rules);
-                is_stored.then(|| self.find(&key(&peer.slot), class, rules)).flatten()
-            }
-        }
+        let (bucket, at) = match self {
+            Peers::Few(run) => (0, run.insert(class, peer, rules.ids)?),
+            Peers::Many(many) => many.table_mut(class).insert(class, peer, rules)?,
+        };
+        Some(Place { class, bucket, at })
     }
 
     /// Overwrites a peer with its newer self, of the class it has now, and says where it went.
@@ -175,14 +176,19 @@ impl<const SLOT: usize> Peers<SLOT> {
             }
             Peers::Many(many) => {
                 // A full bucket refuses the peer, which then stays among the class it was of.
-                let moved =
-                    class != place.class && many.table_mut(class).insert(class, peer, rules);
-                if !moved {
-                    many.table_mut(place.class).write(place.bucket, place.at, peer, rules.ids);
-                    return place;
+                if class != place.class
+                    && let Some((bucket, at)) = many.table_mut(class).insert(class, peer, rules)
+                {
+                    many.table_mut(place.class).remove(
+                        place.bucket,
+                        place.at,
+                        place.class,
+                        rules.ids,
+                    );
+                    return Place { class, bucket, at };
                 }
-                many.table_mut(place.class).remove(place.bucket, place.at, place.class, rules.ids);
-                self.find(&key(&peer.slot), class, rules).unwrap_or(place)
+                many.table_mut(place.class).write(place.bucket, place.at, peer, rules.ids);
+                place
             }
         }
     }
@@ -248,6 +254,12 @@ impl<const SLOT: usize> Peers<SLOT> {
             many.table_mut(class).insert(class, &run.peer(at, rules.ids), rules);
         }
         Peers::Many(many)
+    }
+
+    /// Whether any peer has a private address. Looks at all of them.
+    pub(super) fn holds_private_peer(&self) -> bool {
+        let runs = [Class::Leecher, Class::Seeder].map(|class| self.runs(class));
+        runs.iter().copied().flatten().any(|run| run.slots().iter().any(is_private))
     }
 
     /// Panics when the peers are not where they would be looked for. Looks at every peer only of a

@@ -1,5 +1,5 @@
-//! What holds for every swarm of a store from its begin: the keys of its hashes, and whether peer ids
-//! are kept.
+//! What holds for every swarm of a store from its begin: the keys of its hashes, and whether peer
+//! ids are kept.
 //!
 //! Info hashes, ports and (through `ip=`) addresses are chosen by strangers, who could pile them up
 //! in one place of a table whose hash they know. So both hashes are keyed, with keys that follow

@@ -14,9 +14,9 @@
 
 use std::ops::Range;
 
-use super::room;
-use super::state::{Expiry, State};
-use crate::ids::PEER_ID_BYTES;
+use crate::ids::{PEER_ID_BYTES, PeerAddr};
+use crate::swarm::room;
+use crate::swarm::state::{Expiry, State};
 
 /// Bytes of the state at the end of a slot.
 pub(super) const STATE_BYTES: usize = 2;
@@ -71,6 +71,11 @@ pub(super) fn wire<const SLOT: usize>(slot: &[u8; SLOT]) -> &[u8] {
 /// The state of a slot.
 pub(super) fn state<const SLOT: usize>(slot: &[u8; SLOT]) -> State {
     State::from_bytes([slot[SLOT - 2], slot[SLOT - 1]])
+}
+
+/// Whether the address of a slot is private.
+pub(super) fn is_private<const SLOT: usize>(slot: &[u8; SLOT]) -> bool {
+    PeerAddr::of_wire(wire(slot)).is_some_and(|peer| peer.is_private())
 }
 
 /// The slot of a peer, `key` being its wire address followed by zeros.
@@ -147,22 +152,23 @@ impl<const SLOT: usize> Run<SLOT> {
         self.slots().iter().position(|slot| wire(slot) == wire(key))
     }
 
-    /// Adds a peer that is not there yet; false when the run is full.
-    pub(super) fn insert(&mut self, class: Class, peer: &Peer<SLOT>, ids: bool) -> bool {
+    /// Adds a peer that is not there yet, and says at which position. None when the run is full.
+    pub(super) fn insert(&mut self, class: Class, peer: &Peer<SLOT>, ids: bool) -> Option<usize> {
         let (len, leechers) = (self.len(), self.part(Class::Leecher).end);
         if len == RUN_MAX {
-            return false;
+            return None;
         }
         self.reserve(1, ids);
-        match class {
+        let at = match class {
             Class::Leecher => {
                 self.copy(leechers, len, ids);
-                self.write(leechers, peer, ids);
+                leechers
             }
-            Class::Seeder => self.write(len, peer, ids),
-        }
+            Class::Seeder => len,
+        };
+        self.write(at, peer, ids);
         *self.count_mut(class) += 1;
-        true
+        Some(at)
     }
 
     /// Sees to it that `more` peers can be added without a move in between.
@@ -333,10 +339,10 @@ fn find_word(slots: &[u8], key: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
     use crate::ids::{Crypto, Millis};
-    use crate::swarm::state::Stamp;
+    use crate::swarm::state::{History, Stamp};
 
     fn peer<const SLOT: usize>(name: u8) -> Peer<SLOT> {
-        let state = State::new(Stamp::of(Millis(0)), Crypto::None, false);
+        let state = State::new(Stamp::of(Millis(0)), Crypto::None, History::NONE);
         let mut wire = [0; SLOT];
         wire[0] = name;
         Peer { slot: slot(&wire, state), id: [name; PEER_ID_BYTES] }
@@ -359,7 +365,8 @@ mod tests {
         let mut run = Run::<SLOT>::default();
         for name in 1..=40 {
             let class = Class::of(name % 2 == 0);
-            assert!(run.insert(class, &peer(name), ids));
+            let at = run.insert(class, &peer(name), ids);
+            assert_eq!(at, run.find(&key(&peer::<SLOT>(name).slot)), "where {name} is");
             let part = run.part(Class::Leecher);
             assert!(
                 names(&run, ids)[part].iter().all(|name| name % 2 == 1),
@@ -412,7 +419,7 @@ mod tests {
     fn a_full_run_refuses() {
         let mut run = Run::<SLOT_V4>::default();
         let refused = (0..=u8::MAX)
-            .filter(|name| !run.insert(Class::Seeder, &peer(*name), true))
+            .filter(|name| run.insert(Class::Seeder, &peer(*name), true).is_none())
             .collect::<Vec<_>>();
         assert_eq!((refused, run.len()), (vec![u8::MAX], RUN_MAX));
     }
@@ -420,7 +427,7 @@ mod tests {
     #[test]
     fn the_state_is_no_part_of_the_address() {
         let mut run = Run::<SLOT_V4>::default();
-        let state = State::new(Stamp::of(Millis(u64::MAX)), Crypto::Required, true);
+        let state = State::new(Stamp::of(Millis(u64::MAX)), Crypto::Required, History::LEECHED);
         run.insert(
             Class::Leecher,
             &Peer { slot: slot(&key(&peer::<SLOT_V4>(1).slot), state), id: [0; 20] },

@@ -12,10 +12,10 @@ use std::mem;
 
 use hashbrown::HashTable;
 
-use super::room;
-use super::rules::Rules;
-use super::torrent::Torrent;
 use crate::ids::InfoHash;
+use crate::swarm::room;
+use crate::swarm::rules::Rules;
+use crate::swarm::torrent::Torrent;
 
 /// Torrents that are allocated at once.
 const PAGE_TORRENTS: usize = 32;
@@ -142,28 +142,14 @@ fn position(at: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{Crypto, Event, Millis, PeerAddr, PeerId};
+    use crate::ids::Millis;
     use crate::listing::Verdict;
-    use crate::swarm::Announcement;
     use crate::swarm::state::Stamp;
+    use crate::tests::announcement;
 
     fn torrent(name: u16, rules: &Rules) -> Torrent {
-        let [high, low] = name.to_be_bytes();
-        let mut info_hash = [0; 20];
-        info_hash[..2].copy_from_slice(&[high, low]);
-        let mut torrent = Torrent::new(InfoHash(info_hash), Verdict::NO_LIST);
-        let announce = Announcement {
-            info_hash: torrent.info_hash,
-            peer: PeerAddr::V4([10, 0, high, low, 0, 80]),
-            peer_id: PeerId([0; 20]),
-            seeder: false,
-            event: Event::Started,
-            crypto: Crypto::None,
-            listening: true,
-            numwant: 0,
-            want_ids: false,
-            want_crypto_flags: false,
-        };
+        let announce = announcement::of(name, 0);
+        let mut torrent = Torrent::new(announce.info_hash, Verdict::NO_LIST);
         torrent.insert(&announce, Stamp::of(Millis(0)), rules);
         torrent
     }

@@ -16,12 +16,12 @@
 use std::hint::black_box;
 use std::mem;
 
-use super::population::PeerCounts;
-use super::state::Expiry;
-use super::torrent::Rest;
-use super::{SHARDS, Store};
 use crate::config::SwarmLimits;
 use crate::ids::{InfoHash, Millis};
+use crate::swarm::population::PeerCounts;
+use crate::swarm::state::Expiry;
+use crate::swarm::store::{SHARDS, Store};
+use crate::swarm::torrent::Rest;
 
 /// Rounds in a lifetime.
 const ROUNDS: u64 = 64;
@@ -51,8 +51,8 @@ pub struct Sweep {
     done: u64,
     /// The most work that a round would have been since this one began.
     round_units: u64,
-    /// What the round takes, whatever becomes of the lifetime meanwhile: a shorter one must not have
-    /// all of it done at once.
+    /// What the round takes, whatever becomes of the lifetime meanwhile: a shorter one must not
+    /// have all of it done at once.
     round_ms: u64,
 }
 
@@ -160,7 +160,7 @@ impl Store {
         HOLD_UNITS - budget + 1
     }
 
-    /// Lets all peers of a shard go, and all torrents whose books are settled.
+    /// Lets all peers of a shard go, and all torrents of which nothing is to be written.
     fn clear(&self, shard: usize) {
         let (mut peers_gone, mut torrents_gone) = (PeerCounts::default(), 0);
         let mut shard = self.shards[shard].0.lock();
@@ -189,39 +189,25 @@ fn tidy_heap() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{Crypto, Event, PeerAddr, PeerId};
     use crate::swarm::run::RUN_MAX;
-    use crate::swarm::{Announcement, Chosen, Newcomer, Settings, Totals};
-    use crate::tests::announcement::{LIMITS, open_at};
+    use crate::swarm::{Announcement, Chosen, Newcomer, StoreSettings, Totals};
+    use crate::tests::announcement::{self, LIMITS, open_at};
 
     const LIFETIME_MS: u64 = LIMITS.lifetime_ms;
     const ROUND_MS: u64 = LIFETIME_MS / ROUNDS;
 
     fn store() -> Store {
-        Store::new(Settings { peer_ids: true }, 3)
+        Store::new(StoreSettings { peer_ids: true }, 3)
     }
 
-    fn fill(store: &Store, torrents: u16, peers: u16, now: Millis) {
+    fn fill(store: &Store, torrents: u16, peers: u32, now: Millis) {
         let (mut rng, mut chosen) = (fastrand::Rng::with_seed(1), Chosen::new());
         for (torrent, peer) in
             (0..torrents).flat_map(|torrent| (0..peers).map(move |peer| (torrent, peer)))
         {
-            let ([t0, t1], [p0, p1]) = (torrent.to_be_bytes(), peer.to_be_bytes());
-            let mut info_hash = [0; 20];
-            info_hash[..2].copy_from_slice(&[t0, t1]);
-            let announce = Announcement {
-                info_hash: InfoHash(info_hash),
-                peer: PeerAddr::V4([10, 0, p0, p1, 0x1a, 0xe1]),
-                peer_id: PeerId([0; 20]),
-                seeder: peer % 2 == 0,
-                event: Event::Started,
-                crypto: Crypto::None,
-                listening: true,
-                numwant: 0,
-                want_ids: false,
-                want_crypto_flags: false,
-            };
-            store.enter(&Newcomer::unlisted(&announce), open_at(now), &mut rng, &mut chosen);
+            let announce =
+                Announcement { seeder: peer.is_multiple_of(2), ..announcement::of(torrent, peer) };
+            store.enter(&Newcomer::without_list(&announce), open_at(now), &mut rng, &mut chosen);
         }
     }
 

@@ -12,10 +12,10 @@
 //! on average is not seen to have 128; one that is full refuses, which is answered like a peer past
 //! the cap.
 
-use super::room;
-use super::rules::Rules;
-use super::run::{Class, Peer, RUN_MAX, Run, wire};
-use super::state::Expiry;
+use crate::swarm::room;
+use crate::swarm::rules::Rules;
+use crate::swarm::run::{Class, Peer, RUN_MAX, Run, key, wire};
+use crate::swarm::state::Expiry;
 
 /// More peers a bucket than this: split one.
 pub(super) const LOAD_MAX: usize = 32;
@@ -55,17 +55,24 @@ impl<const SLOT: usize> Table<SLOT> {
         self.buckets[bucket].write(at, peer, ids);
     }
 
-    /// Adds a peer that is not there yet; false when its bucket is full.
-    pub(super) fn insert(&mut self, class: Class, peer: &Peer<SLOT>, rules: &Rules) -> bool {
-        let bucket = address(rules.peer_hash(wire(&peer.slot)), self.buckets.len());
-        if !self.buckets[bucket].insert(class, peer, rules.ids) {
-            return false;
-        }
+    /// Adds a peer that is not there yet, and says in which bucket and where in it. None when its
+    /// bucket is full.
+    pub(super) fn insert(
+        &mut self,
+        class: Class,
+        peer: &Peer<SLOT>,
+        rules: &Rules,
+    ) -> Option<(usize, usize)> {
+        let hash = rules.peer_hash(wire(&peer.slot));
+        let bucket = address(hash, self.buckets.len());
+        let at = self.buckets[bucket].insert(class, peer, rules.ids)?;
         self.len += 1;
         if self.len > LOAD_MAX * self.buckets.len() {
             self.split(class, rules);
+            // It may have been moved.
+            return self.find(hash, &key(&peer.slot));
         }
-        true
+        Some((bucket, at))
     }
 
     /// Takes out the peer at a position of a bucket.
@@ -236,7 +243,9 @@ mod tests {
         let mut table = Table::new();
         for name in 0..5000 {
             let buckets = table.buckets().len();
-            assert!(table.insert(Class::Leecher, &peer(name), &rules));
+            let place = table.insert(Class::Leecher, &peer(name), &rules);
+            assert_eq!(place, find(&table, name, &rules), "where {name} is");
+            assert!(place.is_some(), "{name} is refused");
             assert!(table.buckets().len() - buckets <= 1);
             table.check_invariants(Class::Leecher, &rules, name % 64 == 0);
         }

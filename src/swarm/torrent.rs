@@ -1,11 +1,12 @@
 //! One swarm: who is in it, and how often it was completed.
 //!
 //! Owns: what an announce changes. A peer is one address and port (PROTOCOL.md); its class, age,
-//! peer id and encryption are rewritten by each announce. `downloaded` grows when a peer known as a
-//! leecher reports `completed`, once for as long as the peer is known.
+//! peer id and encryption are rewritten by each announce. `downloaded` grows when a peer that has been
+//! a leecher reports `completed`, once for as long as the peer is known. Another peer id on the same
+//! address and port is a new client, which is judged as if it were not known yet.
 //!
 //! Never: decides who is let in (the cap is its caller's), or is kept without a peer longer than
-//! its books owe something to the database.
+//! something of it is to be written to the database.
 //!
 //! Limits: one cache line, so that a torrent costs one miss and 64 bytes; a torrent of one or two
 //! IPv4 peers without ids costs nothing beside it. Swarms of IPv6 peers are rarer and lie in an
@@ -13,17 +14,17 @@
 
 use std::mem;
 
-use super::books::Books;
-use super::chosen::Chosen;
-use super::peers::{Peers, Place, Progress};
-use super::population::{Kind, PeerCounts};
-use super::rules::Rules;
-use super::run::{Class, Peer, SLOT_V4, SLOT_V6, slot};
-use super::select::{self, Want};
-use super::state::{Expiry, Stamp, State};
-use super::{Announcement, Counts};
 use crate::ids::{Event, Family, INFO_HASH_BYTES, InfoHash, PeerAddr};
 use crate::listing::Verdict;
+use crate::swarm::announcement::{Announcement, Counts};
+use crate::swarm::chosen::Chosen;
+use crate::swarm::peers::{Peers, Place, Progress};
+use crate::swarm::population::{Kind, PeerCounts};
+use crate::swarm::registration::Registration;
+use crate::swarm::rules::Rules;
+use crate::swarm::run::{Class, Peer, SLOT_V4, SLOT_V6, slot};
+use crate::swarm::select::{self, Want};
+use crate::swarm::state::{Expiry, History, Stamp, State};
 
 /// See the module.
 #[repr(align(64))]
@@ -31,7 +32,7 @@ pub(super) struct Torrent {
     /// Which torrent.
     pub(super) info_hash: InfoHash,
     /// What the database says of it, and is to be told.
-    pub(super) books: Books,
+    pub(super) registration: Registration,
     v4: Peers<SLOT_V4>,
     v6: Option<Box<Peers<SLOT_V6>>>,
 }
@@ -58,7 +59,12 @@ impl Torrent {
 
     /// A torrent without peers: one must follow at once.
     pub(super) fn new(info_hash: InfoHash, verdict: Verdict) -> Torrent {
-        Torrent { info_hash, books: Books::new(verdict), v4: Peers::default(), v6: None }
+        Torrent {
+            info_hash,
+            registration: Registration::new(verdict),
+            v4: Peers::default(),
+            v6: None,
+        }
     }
 
     /// All peers, of both families.
@@ -80,20 +86,20 @@ impl Torrent {
 
     /// Whether nothing would be lost with it.
     pub(super) fn is_disposable(&self) -> bool {
-        self.len() == 0 && !self.books.owes()
+        self.len() == 0 && !self.registration.has_unwritten()
     }
 
     /// The torrent is banned: lets all peers go. What is given back is to be dropped outside the
     /// lock.
     pub(super) fn ban(&mut self) -> Torrent {
-        self.books.ban();
+        self.registration.ban();
         self.vacate()
     }
 
     /// Lets all peers go; see [`Torrent::ban`].
     pub(super) fn vacate(&mut self) -> Torrent {
         if self.len() > 0 {
-            self.books.note_change(false);
+            self.registration.note_change(false);
         }
         let (v4, v6) = (mem::take(&mut self.v4), self.v6.take());
         Torrent { v4, v6, ..Torrent::new(self.info_hash, Verdict::NO_LIST) }
@@ -109,7 +115,7 @@ impl Torrent {
         Counts {
             complete: count(Class::Seeder),
             incomplete: count(Class::Leecher),
-            downloaded: self.books.downloaded(),
+            downloaded: self.registration.downloaded(),
         }
     }
 
@@ -121,18 +127,14 @@ impl Torrent {
         rules: &Rules,
     ) -> Option<Rewritten> {
         let news = News { announce, now, rules };
-        let rewritten = match (announce.peer, &mut self.v6) {
-            (PeerAddr::V4(wire), _) => news.rewrite(&mut self.v4, &padded(&wire)),
-            (PeerAddr::V6(wire), Some(v6)) => news.rewrite(v6, &padded(&wire)),
+        let registration = &mut self.registration;
+        let rewritten = match (&announce.peer, &mut self.v6) {
+            (PeerAddr::V4(wire), _) => news.rewrite(&mut self.v4, &padded(wire), registration),
+            (PeerAddr::V6(wire), Some(v6)) => news.rewrite(v6, &padded(wire), registration),
             (PeerAddr::V6(_), None) => None,
-        }?;
-        if rewritten.is_completed {
-            self.books.count_download();
-        } else if rewritten.has_changed_class() {
-            self.books.note_change(true);
-        }
+        };
         self.check_after_change(rules);
-        Some(rewritten)
+        rewritten
     }
 
     /// Adds a peer that is not known yet. None when it could not be stored.
@@ -145,15 +147,18 @@ impl Torrent {
         let news = News { announce, now, rules };
         let class = Class::of(announce.seeder);
         let place = match announce.peer {
-            PeerAddr::V4(wire) => self.v4.insert(class, &news.peer(&padded(&wire), false), rules),
+            PeerAddr::V4(wire) => self.v4.insert(class, &news.first(&padded(&wire)), rules),
             PeerAddr::V6(wire) => {
                 let v6 = self.v6.get_or_insert_default();
-                v6.insert(class, &news.peer(&padded(&wire), false), rules)
+                v6.insert(class, &news.first(&padded(&wire)), rules)
             }
         };
         self.fit();
         if place.is_some() {
-            self.books.note_change(true);
+            self.registration.note_change(true);
+            if announce.peer.is_private() {
+                self.registration.note_private_peer();
+            }
         }
         self.check_after_change(rules);
         place
@@ -183,7 +188,7 @@ impl Torrent {
         };
         self.fit();
         if left.is_some() {
-            self.books.note_change(true);
+            self.registration.note_change(true);
         }
         self.check_after_change(rules);
         left
@@ -201,7 +206,7 @@ impl Torrent {
         let peers = self.len();
         let rest = self.expire_families(rest, budget, expiry, rules);
         if self.len() < peers {
-            self.books.note_change(false);
+            self.registration.note_change(false);
         }
         self.fit();
         self.check_after_change(rules);
@@ -243,6 +248,15 @@ impl Torrent {
     /// Panics when the peers are not where they would be looked for. Looks at every peer only of a
     /// small swarm, unless `thorough`.
     pub(super) fn check_invariants(&self, rules: &Rules, thorough: bool) {
+        let has_private_peer = || {
+            self.v4.holds_private_peer()
+                || self.v6.as_ref().is_some_and(|peers| peers.holds_private_peer())
+        };
+        assert!(
+            self.registration.holds_private_peer() || !thorough || !has_private_peer(),
+            "{} holds a private peer and does not know it",
+            self.info_hash
+        );
         self.v4.check_invariants(rules, thorough);
         if let Some(v6) = &self.v6 {
             assert!(v6.len() > 0, "an empty allocation for IPv6 peers");
@@ -256,17 +270,8 @@ impl Torrent {
 pub(super) struct Rewritten {
     /// Where it is now.
     pub(super) place: Place,
-    /// What it was before.
-    class_before: Class,
-    /// Whether it has just become a seeder, for the first time that it is known.
-    is_completed: bool,
-}
-
-impl Rewritten {
     /// Whether it has become a seeder, or a leecher.
-    pub(super) fn has_changed_class(&self) -> bool {
-        self.place.class != self.class_before
-    }
+    pub(super) has_changed_class: bool,
 }
 
 /// What one announce says about its peer.
@@ -277,10 +282,16 @@ struct News<'a> {
 }
 
 impl News<'_> {
+    /// The peer, whose address is in `key`, when nothing was known of it.
+    fn first<const SLOT: usize>(&self, key: &[u8; SLOT]) -> Peer<SLOT> {
+        let seeder = self.announce.seeder;
+        self.peer(key, if seeder { History::NONE } else { History::LEECHED })
+    }
+
     /// The peer, whose address is in `key`.
-    fn peer<const SLOT: usize>(&self, key: &[u8; SLOT], counted: bool) -> Peer<SLOT> {
+    fn peer<const SLOT: usize>(&self, key: &[u8; SLOT], history: History) -> Peer<SLOT> {
         Peer {
-            slot: slot(key, State::new(self.now, self.announce.crypto, counted)),
+            slot: slot(key, State::new(self.now, self.announce.crypto, history)),
             id: self.announce.peer_id.0,
         }
     }
@@ -289,15 +300,43 @@ impl News<'_> {
         &self,
         peers: &mut Peers<SLOT>,
         key: &[u8; SLOT],
+        registration: &mut Registration,
     ) -> Option<Rewritten> {
         let class = Class::of(self.announce.seeder);
         let before = peers.find(key, class, self.rules)?;
-        let counted = peers.state(before).is_counted();
-        let becomes_seeder = before.class == Class::Leecher && class == Class::Seeder;
-        let is_completed = becomes_seeder && self.announce.event == Event::Completed && !counted;
-        let peer = self.peer(key, counted || is_completed);
-        let place = peers.write(before, class, &peer, self.rules);
-        Some(Rewritten { place, class_before: before.class, is_completed })
+        let mut history = self.history(peers, before);
+        let is_seeder = class == Class::Seeder;
+        let is_completed =
+            is_seeder && self.announce.event == Event::Completed && history.may_complete();
+        if is_completed {
+            history = history.counted();
+        } else if !is_seeder {
+            history = history.leeched();
+        }
+        let place = peers.write(before, class, &self.peer(key, history), self.rules);
+        let has_changed_class = place.class != before.class;
+        if is_completed {
+            registration.count_download();
+        } else if has_changed_class {
+            registration.note_change(true);
+        }
+        Some(Rewritten { place, has_changed_class })
+    }
+
+    /// What the peer at a place has been, nothing if another client was there.
+    fn history<const SLOT: usize>(&self, peers: &Peers<SLOT>, place: Place) -> History {
+        let history = peers.state(place).history();
+        // The id is looked at only where it makes a difference.
+        let matters = if self.announce.seeder {
+            history != History::NONE
+        } else {
+            history != History::LEECHED
+        };
+        let id = &self.announce.peer_id.0;
+        if matters && peers.id(place, self.rules).is_some_and(|known| known != id) {
+            return History::NONE;
+        }
+        history
     }
 }
 

@@ -10,11 +10,13 @@
 //!
 //! Limits: [`HOLD_TORRENTS`] torrents visited under one lock.
 
-use super::torrent::Torrent;
-use super::{Counts, SHARDS, Store};
 use crate::ids::InfoHash;
+use crate::swarm::announcement::Counts;
+use crate::swarm::store::{SHARDS, Store};
+use crate::swarm::torrent::Torrent;
 
-/// Torrents visited under one lock: a cache line each, some 20 us when none of them is in the cache.
+/// Torrents visited under one lock: a cache line each, some 20 us when none of them is in the
+/// cache.
 const HOLD_TORRENTS: usize = 1024;
 
 /// Where a walk over all torrents has come.
@@ -98,37 +100,20 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::ids::{Crypto, Event, Millis, PeerAddr, PeerId};
-    use crate::swarm::{Announcement, Chosen, Newcomer, Settings};
-    use crate::tests::announcement::open_at;
-
-    fn hash(torrent: u16) -> InfoHash {
-        let mut info_hash = InfoHash([0; 20]);
-        info_hash.0[..2].copy_from_slice(&torrent.to_be_bytes());
-        info_hash
-    }
+    use crate::ids::{Event, Millis};
+    use crate::swarm::{Announcement, Chosen, Newcomer, StoreSettings};
+    use crate::tests::announcement::{self, hash, open_at};
 
     fn say(store: &Store, torrent: u16, event: Event) {
-        let announce = Announcement {
-            info_hash: hash(torrent),
-            peer: PeerAddr::V4([192, 0, 2, 1, 0x1a, 0xe1]),
-            peer_id: PeerId([b'p'; 20]),
-            seeder: false,
-            event,
-            crypto: Crypto::None,
-            listening: true,
-            numwant: 0,
-            want_ids: false,
-            want_crypto_flags: false,
-        };
+        let announce = Announcement { event, ..announcement::of(torrent, 0) };
         let (mut rng, mut chosen) = (fastrand::Rng::with_seed(1), Chosen::new());
-        store.enter(&Newcomer::unlisted(&announce), open_at(Millis(0)), &mut rng, &mut chosen);
+        store.enter(&Newcomer::without_list(&announce), open_at(Millis(0)), &mut rng, &mut chosen);
     }
 
     #[test]
     fn a_walk_meets_all_that_stay_while_others_come_and_go() {
         const TORRENTS: u16 = 20_000;
-        let store = Store::new(Settings { peer_ids: false }, 5);
+        let store = Store::new(StoreSettings { peer_ids: false }, 5);
         (0..TORRENTS).for_each(|torrent| say(&store, torrent, Event::Started));
         let (mut walk, mut met, mut at) = (Walk::default(), BTreeSet::new(), 0);
         while !walk.is_over() {
@@ -152,7 +137,7 @@ mod tests {
 
     #[test]
     fn each_torrent_is_copied_once_and_no_lock_is_held_meanwhile() {
-        let store = Store::new(Settings { peer_ids: false }, 5);
+        let store = Store::new(StoreSettings { peer_ids: false }, 5);
         (0..2_000).for_each(|torrent| say(&store, torrent, Event::Started));
         let mut seen = Vec::new();
         store.for_each(|info_hash, counts| {

@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::ids::{Crypto, Event, InfoHash, PeerId};
 use crate::wire::announce::Announce;
-use crate::wire::head::Method;
-use crate::wire::http::{Parsed, Route, parse, route};
+use crate::wire::http::head::Method;
+use crate::wire::http::request::{Parsed, parse};
+use crate::wire::http::route::{Route, route};
 use crate::wire::scrape::Hashes;
 
 /// The default request limit.

@@ -3,24 +3,27 @@
 //! Time is an argument, randomness follows from [`SEED`] or the caller's, and the registry is the
 //! caller's or the `memory` one, so that the same input has the same answer.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{ConnectionTimes, FullScrape as WhoMayAsk, Live, LiveSettings, Mode, Policy};
 use crate::counters::Counters;
-use crate::frontend::{FullScrape, Http};
-use crate::ids::Millis;
+use crate::frontend::{ConnectionIds, FullScrape, Http, Udp};
 #[cfg(test)]
-use crate::ids::{Crypto, Event, InfoHash, PeerAddr, PeerId};
+use crate::ids::InfoHash;
+use crate::ids::{Millis, Ticket};
 #[cfg(test)]
 use crate::listing::{Listing, Verdict};
-use crate::registry::{self, Completion, Mailboxes, PoolSettings, Registry, Wake};
-use crate::swarm::{self, Store};
+use crate::mailbox::{Mailboxes, Wake};
+use crate::registry::{self, Completion, PoolSettings, Registry};
+use crate::secrets::Secret;
 #[cfg(test)]
 use crate::swarm::{Announcement, Chosen, Newcomer};
+use crate::swarm::{Store, StoreSettings};
 #[cfg(test)]
-use crate::tests::announcement::open_at;
-use crate::tracker::{Round, Scratch, Tracker};
+use crate::tests::announcement::{self, open_at};
+use crate::tracker::{Client, Round, Scratch, Tracker};
 
 /// Makes every choice where the caller has no seed of its own.
 pub const SEED: u64 = 7;
@@ -51,21 +54,39 @@ pub fn scratch(seed: u64) -> Scratch {
 
 /// Empty swarms with peer ids.
 pub fn store(_policy: &Policy, seed: u64) -> Arc<Store> {
-    Arc::new(Store::new(swarm::Settings { peer_ids: true }, seed))
+    Arc::new(Store::new(StoreSettings { peer_ids: true }, seed))
+}
+
+/// Items that a mailbox takes: more than a test puts.
+pub const MAIL_MAX: usize = 1 << 20;
+
+/// Live settings by which a registry writes nothing by itself while a test runs.
+pub fn registry_live() -> Live {
+    let mut live = live(policy());
+    live.registry.flush_interval = Duration::from_secs(3_600);
+    live
 }
 
 /// A registry that nobody but its caller asks for, and whose clock stands still.
-pub fn registry_settings() -> registry::Settings {
-    registry::Settings {
-        cache_ttl_ms: 30_000,
+pub fn registry_settings() -> registry::RegistrySettings {
+    registry::RegistrySettings {
+        live: LiveSettings::new(registry_live()),
         cache_bytes_max: 1 << 20,
         pool: PoolSettings { threads: 0, queue_max: 8 },
         seed: SEED,
-        flush_interval: Duration::from_secs(3_600),
-        torrent_ttl: Duration::ZERO,
         state_file: None,
         clock: Arc::new(|| Millis(0)),
     }
+}
+
+/// Who asks from an address.
+pub fn client(ip: IpAddr) -> Client {
+    Client { ip, is_known: true, ticket: Ticket { worker: 0, slot: 0, generation: 0 } }
+}
+
+/// Connection ids that only this process knows.
+pub fn connection_ids() -> ConnectionIds {
+    ConnectionIds::of(&Secret::random().unwrap())
 }
 
 /// A tracker that knows every torrent and has no peers.
@@ -77,6 +98,7 @@ pub fn tracker(policy: &Policy) -> Arc<Tracker> {
 pub struct Site {
     pub tracker: Arc<Tracker>,
     pub http: Arc<Http>,
+    pub udp: Arc<Udp>,
     pub lookups: Mailboxes<Completion>,
     pub live: Live,
 }
@@ -89,9 +111,9 @@ impl Site {
 
     /// The same with settings of the caller's.
     pub fn of(live: Live, peer_ids: bool, request_bytes_max: usize) -> Site {
-        let store = Arc::new(Store::new(swarm::Settings { peer_ids }, SEED));
+        let store = Arc::new(Store::new(StoreSettings { peer_ids }, SEED));
         let tracker = Arc::new(Tracker::new(store, Arc::new(Registry::memory())));
-        Site::around(tracker, Mailboxes::new([]), live, request_bytes_max)
+        Site::around(tracker, Mailboxes::new([], MAIL_MAX), live, request_bytes_max)
     }
 
     /// A site around a tracker of the caller's, whose lookups come back by `lookups`.
@@ -103,10 +125,11 @@ impl Site {
     ) -> Site {
         let wake: Wake = Arc::new(|| ());
         let settings = LiveSettings::new(live.clone());
-        let mail = Mailboxes::new([wake]);
+        let mail = Mailboxes::new([wake], MAIL_MAX);
         let full_scrape = FullScrape::without_thread(&tracker, settings, mail);
         let http = Arc::new(Http::new(Arc::clone(&tracker), full_scrape, request_bytes_max));
-        Site { tracker, http, lookups, live }
+        let udp = Arc::new(Udp::new(Arc::clone(&tracker), connection_ids()));
+        Site { tracker, http, udp, lookups, live }
     }
 
     /// A worker's round.
@@ -118,18 +141,7 @@ impl Site {
 /// A leecher begins the swarm of a torrent that nobody could be asked for.
 #[cfg(test)]
 pub(crate) fn begin_unasked(store: &Store, info_hash: InfoHash) {
-    let announce = Announcement {
-        info_hash,
-        peer: PeerAddr::V4([192, 0, 2, 1, 0x1a, 0xe1]),
-        peer_id: PeerId([b'p'; 20]),
-        seeder: false,
-        event: Event::Started,
-        crypto: Crypto::None,
-        listening: true,
-        numwant: 0,
-        want_ids: false,
-        want_crypto_flags: false,
-    };
+    let announce = Announcement { info_hash, ..announcement::of(0, 0) };
     let verdict = Verdict { listing: Listing::Unasked, ..Verdict::NO_LIST };
     let newcomer = Newcomer { announce: &announce, verdict };
     store.enter(

@@ -32,12 +32,17 @@ mod house;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod large_bodies;
+#[cfg(test)]
+mod late_datagrams;
+#[cfg(test)]
 mod late_registry;
 #[cfg(test)]
 #[path = "../../tests/support/mariadb.rs"]
 mod mariadb;
 pub mod model;
 pub mod naive;
+pub mod naive_udp;
 #[cfg(test)]
 mod no_allocation;
 #[cfg(test)]

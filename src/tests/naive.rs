@@ -76,7 +76,9 @@ pub fn naive_hashes(query: &[u8]) -> Result<Option<Vec<InfoHash>>, Failure> {
         if hashes.len() == 100 {
             break;
         }
-        let hash = naive_decode(value).and_then(|value| <[u8; 20]>::try_from(value).ok());
+        let decode = |value: &[u8]| naive_decode(value)?.try_into().ok();
+        let before_fragment = value.split(|byte| *byte == b'#').next().unwrap();
+        let hash: Option<[u8; 20]> = decode(value).or_else(|| decode(before_fragment));
         hashes.insert(InfoHash(hash.ok_or(Failure::InfoHashLength)?));
     }
     let looks_like_one = |(key, value): &Pair| {
@@ -111,6 +113,7 @@ pub fn naive_route(target: &[u8]) -> (&'static str, Vec<u8>) {
     while query.starts_with(b"?") {
         query.remove(0);
     }
+    let uncut = query.clone();
     let last_pair = query.iter().rposition(|byte| *byte == b'&').map_or(0, |at| at + 1);
     if let Some(at) = query[last_pair..].iter().position(|byte| *byte == b'#') {
         query.truncate(last_pair + at);
@@ -122,7 +125,10 @@ pub fn naive_route(target: &[u8]) -> (&'static str, Vec<u8>) {
         .rev()
         .find(|segment| begins(segment, "announce") || begins(segment, "scrape"));
     if let Some(segment) = decisive {
-        return (if segment.starts_with(b"a") { "announce" } else { "scrape" }, query);
+        return match segment.starts_with(b"a") {
+            true => ("announce", query),
+            false => ("scrape", uncut),
+        };
     }
     let last = target.iter().rposition(|byte| *byte == b'&').map_or(0, |at| at + 1);
     if let Some(at) = target[last..].iter().position(|byte| *byte == b'#') {

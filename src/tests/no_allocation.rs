@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::frontend::Output;
-use crate::ids::{Millis, Ticket};
+use crate::ids::Millis;
 use crate::server::Conversation;
 use crate::tests::harness::{self, SEED, TIMES, policy};
-use crate::wire::reply::REPLY_BYTES_MAX;
+use crate::wire::http::reply::REPLY_BYTES_MAX;
 
 const ANNOUNCES: usize = 10_000;
 const PEERS: usize = 500;
@@ -29,8 +29,7 @@ fn ten_thousand_keep_alive_announces_allocate_nothing() {
     let (site, mut scratch) = (harness::Site::new(policy()), harness::scratch(SEED));
     let mut output = vec![0; 2 * REPLY_BYTES_MAX];
     let ip = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-    let ticket = Ticket { worker: 0, slot: 0, generation: 0 };
-    let mut conversation = Conversation::new(ip, ticket, Millis(0), &TIMES);
+    let mut conversation = Conversation::new(harness::client(ip), Millis(0), &TIMES);
     let requests: Vec<Vec<u8>> = (0..PEERS).map(request).collect();
     let mut announce = |number: usize| {
         let mut out = Output::new(&mut output);

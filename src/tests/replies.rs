@@ -2,17 +2,18 @@
 
 use serde_bencode::value::Value;
 
+use crate::bounds::{PEERS_PER_REPLY_MAX, TEXT_BYTES_MAX};
 use crate::ids::{Family, InfoHash, PeerAddr, PeerId};
 use crate::wire::bencode::Full;
 use crate::wire::failure::{Failure, Field};
-use crate::wire::frame::{
-    Framing, HEAD_BYTES_MAX, LINE_BYTES_MAX, fault, full_scrape_head, index, options, robots,
+use crate::wire::http::fault::HttpFault;
+use crate::wire::http::reply::{
+    ANNOUNCE_BYTES_MAX, AnnounceReply, FAILURE_BYTES_MAX, FailureReply, Peers, REPLY_BYTES_MAX,
+    SCRAPE_BYTES_MAX, SCRAPE_ENTRY_BYTES_MAX, announce, failure, scrape,
 };
-use crate::wire::http::{HttpFault, Parsed, parse};
-use crate::wire::reply::{
-    ANNOUNCE_BYTES_MAX, AnnounceReply, FAILURE_BYTES_MAX, PEERS_PER_REPLY_MAX, Peers,
-    REPLY_BYTES_MAX, SCRAPE_BYTES_MAX, SCRAPE_ENTRY_BYTES_MAX, TEXT_BYTES_MAX, announce, failure,
-    scrape,
+use crate::wire::http::request::{Parsed, parse};
+use crate::wire::http::response::{
+    Framing, HEAD_BYTES_MAX, LINE_BYTES_MAX, fault, full_scrape_head, index, options, robots,
 };
 use crate::wire::scrape::ScrapeEntry;
 
@@ -29,6 +30,10 @@ const EMPTY: AnnounceReply<'_> = AnnounceReply {
     peers: Peers::Compact { family: Family::V4, wire: &[] },
     crypto_flags: None,
 };
+
+fn refusal(failure: Failure, reason: Option<&[u8]>) -> FailureReply<'_> {
+    FailureReply { failure, reason, unregistered_s: 90 }
+}
 
 /// The answer as one string, bytes that are not ASCII escaped; checked to be exactly as long as its
 /// own Content-Length says.
@@ -158,14 +163,7 @@ const FAILURES: &[FailureRow] = &[
     (Failure::PortInvalid, None, "43:#4 the port is not a number from 1 to 65535", 1800, "5:never"),
     (Failure::PortZero, None, "43:#4 the port is not a number from 1 to 65535", 300, "i5e"),
     (
-        Failure::NotRegistered { retry_s: 300 },
-        None,
-        "51:#5 this torrent is not registered with this tracker",
-        300,
-        "i5e",
-    ),
-    (
-        Failure::NotRegistered { retry_s: 90 },
+        Failure::NotRegistered,
         None,
         "51:#5 this torrent is not registered with this tracker",
         90,
@@ -199,18 +197,15 @@ const FAILURES: &[FailureRow] = &[
 #[test]
 fn failures_carry_the_intervals_and_when_to_retry() {
     for (refused, reason, text, interval_s, retry) in FAILURES.iter().copied() {
-        let answer = shown(|out| failure(refused, reason.map(str::as_bytes), CLOSING, out))
-            .replace("\\'", "'");
+        let refused = refusal(refused, reason.map(str::as_bytes));
+        let answer = shown(|out| failure(&refused, CLOSING, out)).replace("\\'", "'");
         let body = answer.split_once("\n\n").unwrap().1;
         let expected = format!(
             "d14:failure reason{text}8:intervali{interval_s}e12:min intervali{interval_s}e8:retry \
              in{retry}e"
         );
         assert_eq!(body, expected);
-        assert!(matches!(
-            decoded(|out| failure(refused, reason.map(str::as_bytes), CLOSING, out)),
-            Value::Dict(_)
-        ));
+        assert!(matches!(decoded(|out| failure(&refused, CLOSING, out)), Value::Dict(_)));
     }
 }
 
@@ -306,7 +301,7 @@ fn caches_and_browsers_are_told_what_they_may_do_with_an_answer() {
     ] {
         for (http10, connection) in [(false, ""), (true, "Connection: keep-alive\n")] {
             let framing = Framing { http10, proxied, any_origin: scrape_too, ..KEEPING };
-            let answer = shown(|out| failure(Failure::Busy, None, framing, out));
+            let answer = shown(|out| failure(&refusal(Failure::Busy, None), framing, out));
             let head = answer.split_once("\n\n").unwrap().0.to_owned() + "\n";
             let rest =
                 head.split_once("Content-Length: 119\n").unwrap_or_else(|| panic!("{head}")).1;
@@ -474,7 +469,8 @@ fn the_largest_answers_fit_their_bounds_closely() {
     };
     let largest_scrape = scrape((0..100).map(entry), u32::MAX, framing, &mut out).unwrap();
     let less_one = scrape((0..99).map(entry), u32::MAX, framing, &mut out).unwrap();
-    let largest_failure = failure(Failure::Unavailable, Some(&name), framing, &mut out).unwrap();
+    let largest_failure =
+        failure(&refusal(Failure::Unavailable, Some(&name)), framing, &mut out).unwrap();
 
     // What a bound has to spare: the digits and the encoding of a full scrape's head, and the
     // failure text of an empty scrape.

@@ -9,17 +9,20 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::config::Networks;
+use crate::config::Live;
 use crate::ids::Family;
+use crate::tracker::round::Client;
 
-/// The address an announcer is known by: `asked` (the `ip` parameter) where `believed` lists the
-/// connection's network, else the connection's.
-#[inline(never)]
-pub(super) fn of_announcer(believed: &Networks, connection: IpAddr, asked: IpAddr) -> IpAddr {
-    let is_believed = Family::of(asked) == Family::of(connection)
-        && believed.contain(connection)
+/// The address an announcer is known by that has `asked` for one (the `ip` parameter): that one where
+/// the settings list the client's network, else the client's. A proxy never counts for its clients.
+#[cold]
+pub(super) fn of_announcer(live: &Live, client: Client, asked: IpAddr) -> IpAddr {
+    let believed = client.is_known
+        && Family::of(asked) == Family::of(client.ip)
+        && live.policy.ip_parameter.contain(client.ip)
+        && !live.proxies.trusted.contain(client.ip)
         && is_global_unicast(asked);
-    if is_believed { asked } else { connection }
+    if believed { asked } else { client.ip }
 }
 
 fn is_global_unicast(ip: IpAddr) -> bool {
@@ -59,35 +62,49 @@ fn is_global_unicast_v6(ip: Ipv6Addr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Networks;
+    use crate::ids::Ticket;
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
 
-    fn is_believed(networks: &[&str], connection: &str, asked: &str) -> bool {
-        let networks: Vec<_> = networks.iter().map(|network| network.parse().unwrap()).collect();
-        of_announcer(&networks.into(), ip(connection), ip(asked)) == ip(asked)
+    /// Who is listed by `ip_parameter`, which proxies are trusted, from where somebody asks for which
+    /// address, and whether that one counts.
+    type Row = (&'static [&'static str], &'static [&'static str], &'static str, &'static str, bool);
+
+    fn networks(texts: &[&str]) -> Networks {
+        texts.iter().map(|network| network.parse().unwrap()).collect::<Vec<_>>().into()
     }
 
     #[test]
     fn only_from_listed_networks_does_the_parameter_count() {
-        let lan: &[&str] = &["192.168.0.0/16", "fd00::/8"];
-        let rows: [(&[&str], &str, &str, bool); 11] = [
-            (lan, "192.168.1.2", "8.8.4.4", true),
-            (lan, "fd00::7", "2a00:1450::1", true),
-            (lan, "10.0.0.7", "8.8.4.4", false),
-            (lan, "127.0.0.1", "8.8.4.4", false),
-            (lan, "9.9.9.9", "8.8.4.4", false),
-            (lan, "192.168.1.2", "2a00:1450::1", false),
-            (lan, "192.168.1.2", "192.168.1.3", false),
-            (lan, "192.168.1.2", "203.0.113.1", false),
-            (&[], "127.0.0.1", "8.8.4.4", false),
-            (&[], "192.168.1.2", "8.8.4.4", false),
-            (&["0.0.0.0/0"], "9.9.9.9", "8.8.4.4", true),
+        const LAN: &[&str] = &["192.168.0.0/16", "fd00::/8"];
+        let rows: [Row; 12] = [
+            (LAN, &[], "192.168.1.2", "8.8.4.4", true),
+            (LAN, &[], "fd00::7", "2a00:1450::1", true),
+            (LAN, &[], "10.0.0.7", "8.8.4.4", false),
+            (LAN, &[], "127.0.0.1", "8.8.4.4", false),
+            (LAN, &[], "9.9.9.9", "8.8.4.4", false),
+            (LAN, &[], "192.168.1.2", "2a00:1450::1", false),
+            (LAN, &[], "192.168.1.2", "192.168.1.3", false),
+            (LAN, &[], "192.168.1.2", "203.0.113.1", false),
+            (LAN, &["192.168.1.0/24"], "192.168.1.2", "8.8.4.4", false),
+            (&[], &[], "127.0.0.1", "8.8.4.4", false),
+            (&[], &[], "192.168.1.2", "8.8.4.4", false),
+            (&["0.0.0.0/0"], &[], "9.9.9.9", "8.8.4.4", true),
         ];
-        for (networks, connection, asked, expected) in rows {
-            let believed = is_believed(networks, connection, asked);
-            assert_eq!(believed, expected, "{asked} from {connection} with {networks:?}");
+        let ticket = Ticket { worker: 0, slot: 0, generation: 0 };
+        for (listed, trusted, from, asked, expected) in rows {
+            let mut live = Live::default();
+            live.policy.ip_parameter = networks(listed);
+            live.proxies.trusted = networks(trusted);
+            for is_known in [true, false] {
+                let client = Client { ip: ip(from), is_known, ticket };
+                let counts = of_announcer(&live, client, ip(asked)) == ip(asked);
+                let row = format!("{asked} from {from}, listed {listed:?}, known {is_known}");
+                assert_eq!(counts, expected && is_known, "{row}");
+            }
         }
     }
 

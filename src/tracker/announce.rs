@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{Live, Mode, Policy};
+use crate::config::{Live, Mode};
 use crate::counters::Counter;
 use crate::ids::{Crypto, PeerAddr, Ticket};
 use crate::listing::{self, Listing, Verdict};
@@ -47,7 +47,7 @@ impl Tracker {
     /// Answers one announce.
     #[inline]
     pub fn announce(&self, announce: &Announce, client: Client, round: &mut Round<'_>) -> Outcome {
-        let announcement = apply_policy(announce, client, &round.live.policy);
+        let announcement = apply_policy(announce, client, round.live);
         match self.store.announce(
             &announcement,
             moment(round),
@@ -81,8 +81,7 @@ impl Tracker {
             return self.refuse_banned(announcement);
         }
         if !served_listings(round.live).contains(verdict.listing) {
-            let retry_s = round.live.policy.unregistered_interval_s;
-            return Outcome::Refused(Failure::NotRegistered { retry_s }, None);
+            return Outcome::Refused(Failure::NotRegistered, None);
         }
         let newcomer = Newcomer { announce: announcement, verdict };
         match self.store.enter(
@@ -121,10 +120,8 @@ impl Tracker {
     ) -> Outcome {
         let info_hash = &announcement.info_hash;
         let verdict = match self.registry.last_known(info_hash) {
-            Some(record) => {
-                let verdict = self.registry.verdict(info_hash, &record, round.now);
-                Verdict { fresh_until: round.now, ..verdict }
-            }
+            // Whoever comes next asks again.
+            Some(record) => self.registry.verdict(info_hash, &record, round.now),
             // A swarm that is there knows why it was let in, though the cache has let go of it.
             None if is_registered(round.live)
                 && self.store.listing(info_hash).is_none_or(|known| known == Listing::Unlisted) =>
@@ -149,7 +146,8 @@ impl Tracker {
         }
         match completion.outcome {
             Ok(record) => {
-                let verdict = self.registry.verdict(&completion.info_hash, &record, round.now);
+                let fresh_until = round.now.plus(round.live.registry.cache_ttl_ms);
+                let verdict = self.registry.verdict(&completion.info_hash, &record, fresh_until);
                 self.announce_as(verdict, announcement, round)
             }
             Err(error) => self.announce_without_record(error, announcement, round),
@@ -163,13 +161,11 @@ impl Tracker {
     }
 }
 
-fn apply_policy(announce: &Announce, client: Client, policy: &Policy) -> Announcement {
-    let peer = match announce.ip {
-        None => PeerAddr::new(client.ip, announce.port),
-        Some(asked) => {
-            let ip = address::of_announcer(&policy.ip_parameter, client.ip, asked);
-            PeerAddr::new(ip, announce.port)
-        }
+fn apply_policy(announce: &Announce, client: Client, live: &Live) -> Announcement {
+    let policy = &live.policy;
+    let ip = match announce.ip {
+        None => client.ip,
+        Some(asked) => address::of_announcer(live, client, asked),
     };
     let numwant = match announce.numwant {
         None => policy.numwant_default,
@@ -177,12 +173,13 @@ fn apply_policy(announce: &Announce, client: Client, policy: &Policy) -> Announc
     };
     Announcement {
         info_hash: announce.info_hash,
-        peer,
+        peer: PeerAddr::new(ip, announce.port),
+        is_known: client.is_known,
         peer_id: announce.peer_id,
         seeder: announce.seeder,
         event: announce.event,
         crypto: announce.crypto,
-        listening: announce.listening(),
+        listening: announce.listening() && client.is_known,
         numwant: usize::from(numwant),
         want_ids: !announce.compact && !announce.no_peer_id,
         want_crypto_flags: announce.crypto != Crypto::None && policy.crypto_flags,
@@ -198,8 +195,6 @@ fn served(counts: Counts, announcement: &Announcement, round: &mut Round<'_>) ->
         interval_s: (policy.max_interval_s - spread_s).max(policy.min_interval_s),
         min_interval_s: policy.min_interval_s,
         external_ip: policy.external_ip.then(|| announcement.peer.ip()),
-        want_ids: announcement.want_ids,
-        want_crypto_flags: announcement.want_crypto_flags,
     }
 }
 

@@ -10,15 +10,18 @@
 //! yet becomes a value that its frontend keeps.
 //!
 //! `announce` and `scrape` are the two stories, `address` says whose address a peer is stored under,
-//! `round` and `outcome` are the values that come in and go out.
+//! `recent_announcers` where announces come from, `round` and `outcome` are the values that come in
+//! and go out.
 
 mod address;
 mod announce;
 mod outcome;
+mod recent_announcers;
 mod round;
 mod scrape;
 
 pub use announce::Tracker;
 pub use outcome::{Outcome, ServedAnnounce, Waiting};
+pub use recent_announcers::RecentAnnouncers;
 pub use round::{Client, Round, Scratch};
 pub use scrape::{Scraped, Torrents, WaitingScrape};

@@ -29,10 +29,6 @@ pub struct ServedAnnounce {
     pub min_interval_s: u32,
     /// The address the announcer is known by (BEP 24), where the site tells it.
     pub external_ip: Option<IpAddr>,
-    /// Whether peer ids are wanted and kept.
-    pub want_ids: bool,
-    /// Whether crypto flags are wanted and told.
-    pub want_crypto_flags: bool,
 }
 
 /// An announce that waits for the registry: all that is needed to answer it, and nothing borrowed.

@@ -6,12 +6,16 @@ use crate::config::Live;
 use crate::counters::LocalCounters;
 use crate::ids::{Millis, Ticket};
 use crate::swarm::Chosen;
+use crate::tracker::recent_announcers::RecentAnnouncers;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
 pub struct Client {
     /// The address that counts, IPv4-mapped ones as IPv4.
     pub ip: IpAddr,
+    /// Whether the address is the client's. One whose proxy does not say who it is is answered with
+    /// peers of the proxy's family, and not stored.
+    pub is_known: bool,
     /// Where a late answer goes.
     pub ticket: Ticket,
 }
@@ -24,12 +28,19 @@ pub struct Scratch {
     pub chosen: Box<Chosen>,
     /// What this worker counts.
     pub counters: LocalCounters,
+    /// Where its announces come from.
+    pub recent_announcers: RecentAnnouncers,
 }
 
 impl Scratch {
     /// Scratch memory whose choices follow from `seed`.
     pub fn new(seed: u64, counters: LocalCounters) -> Scratch {
-        Scratch { rng: fastrand::Rng::with_seed(seed), chosen: Box::default(), counters }
+        Scratch {
+            rng: fastrand::Rng::with_seed(seed),
+            chosen: Box::default(),
+            counters,
+            recent_announcers: RecentAnnouncers::default(),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Owns: the failures, their numbers and texts, and how soon a client may try again (BEP 31).
 //!
-//! Never: an HTTP fault. Those are [`HttpFault`](super::http::HttpFault), for bytes that never
+//! Never: an HTTP fault. Those are [`HttpFault`](crate::wire::http::fault::HttpFault), for bytes that never
 //! became a request; clients hide the text of a 4xx from their users, so whatever can be said here
 //! is said here.
 //!
@@ -24,10 +24,7 @@ pub enum Failure {
     /// #4: the port is 0. Clients that do not listen yet send it, and listen soon.
     PortZero,
     /// #5: only listed torrents are tracked, and this one is not.
-    NotRegistered {
-        /// How long the client is to wait, seconds: a setting.
-        retry_s: u32,
-    },
+    NotRegistered,
     /// #6: the operator has banned the torrent.
     Banned,
     /// The database is away and nothing is known about the torrent.
@@ -38,6 +35,8 @@ pub enum Failure {
     FullScrapeTooSoon,
     /// Full scrapes are not for everybody here.
     FullScrapeOff,
+    /// The full scrape has grown past what is given to everybody.
+    FullScrapeTooLarge,
 }
 
 /// The fields an announce must have, in the order in which they are missed.
@@ -60,7 +59,7 @@ pub enum Field {
 /// The longest of all [`Failure::text`]s, in bytes.
 pub const TEXT_BYTES_MAX: usize = 64;
 /// How long a client waits after a failure that only an operator ends: #6 (an unban must be
-/// noticed), full scrapes that are off.
+/// noticed), full scrapes that are off or too large.
 const LISTING_RETRY_S: u32 = 30 * 60;
 /// How long a client waits for what passes by itself.
 const PASSING_RETRY_S: u32 = 5 * 60;
@@ -82,7 +81,7 @@ impl Failure {
             Failure::PortInvalid | Failure::PortZero => {
                 "#4 the port is not a number from 1 to 65535"
             }
-            Failure::NotRegistered { .. } => "#5 this torrent is not registered with this tracker",
+            Failure::NotRegistered => "#5 this torrent is not registered with this tracker",
             Failure::Banned => "#6 this torrent is banned from this tracker",
             Failure::Unavailable => "the tracker's database is away, please try again later",
             Failure::Busy => "the tracker is overloaded, please try again later",
@@ -90,29 +89,35 @@ impl Failure {
                 "that is enough full scrapes for now, please try again later"
             }
             Failure::FullScrapeOff => "full scrapes are not offered here: name the torrents",
+            Failure::FullScrapeTooLarge => {
+                "the full scrape is too large for everybody: name the torrents"
+            }
         }
     }
 
     /// Minutes after which the same request may succeed (BEP 31 `retry in`), no less than
-    /// [`Failure::interval_s`]; none when it never will.
-    pub fn retry_minutes(self) -> Option<u32> {
-        self.retry_s().map(|retry_s| retry_s.div_ceil(60))
+    /// [`Failure::interval_s`]; none when it never will. After a #5 it is `unregistered_s`, a
+    /// setting.
+    pub fn retry_minutes(self, unregistered_s: u32) -> Option<u32> {
+        self.retry_s(unregistered_s).map(|retry_s| retry_s.div_ceil(60))
     }
 
     /// Seconds for `interval` and `min interval`: rTorrent reads them inside failures and knows no
     /// `retry in`.
-    pub fn interval_s(self) -> u32 {
-        self.retry_s().unwrap_or(LISTING_RETRY_S)
+    pub fn interval_s(self, unregistered_s: u32) -> u32 {
+        self.retry_s(unregistered_s).unwrap_or(LISTING_RETRY_S)
     }
 
-    fn retry_s(self) -> Option<u32> {
+    fn retry_s(self, unregistered_s: u32) -> Option<u32> {
         match self {
             Failure::MissingField(_)
             | Failure::InfoHashLength
             | Failure::PeerIdLength
             | Failure::PortInvalid => None,
-            Failure::NotRegistered { retry_s } => Some(retry_s),
-            Failure::Banned | Failure::FullScrapeOff => Some(LISTING_RETRY_S),
+            Failure::NotRegistered => Some(unregistered_s),
+            Failure::Banned | Failure::FullScrapeOff | Failure::FullScrapeTooLarge => {
+                Some(LISTING_RETRY_S)
+            }
             Failure::PortZero
             | Failure::Unavailable
             | Failure::Busy
@@ -138,12 +143,13 @@ mod tests {
             (Failure::PeerIdLength, "#3 "),
             (Failure::PortInvalid, "#4 "),
             (Failure::PortZero, "#4 "),
-            (Failure::NotRegistered { retry_s: 300 }, "#5 "),
+            (Failure::NotRegistered, "#5 "),
             (Failure::Banned, "#6 "),
             (Failure::Unavailable, "the "),
             (Failure::Busy, "the "),
             (Failure::FullScrapeTooSoon, "that "),
             (Failure::FullScrapeOff, "full "),
+            (Failure::FullScrapeTooLarge, "the "),
         ];
         for (failure, start) in rows {
             assert!(failure.text().starts_with(start), "{failure:?}");
@@ -154,20 +160,21 @@ mod tests {
     #[test]
     fn what_never_succeeds_says_so_and_a_wait_is_never_rounded_down() {
         let rows = [
-            (Failure::MissingField(Field::Port), None, 1_800),
-            (Failure::InfoHashLength, None, 1_800),
-            (Failure::PeerIdLength, None, 1_800),
-            (Failure::PortInvalid, None, 1_800),
-            (Failure::PortZero, Some(5), 300),
-            (Failure::NotRegistered { retry_s: 300 }, Some(5), 300),
-            (Failure::NotRegistered { retry_s: 90 }, Some(2), 90),
-            (Failure::NotRegistered { retry_s: 1_800 }, Some(30), 1_800),
-            (Failure::Banned, Some(30), 1_800),
-            (Failure::Busy, Some(5), 300),
+            (Failure::MissingField(Field::Port), 300, None, 1_800),
+            (Failure::InfoHashLength, 300, None, 1_800),
+            (Failure::PeerIdLength, 300, None, 1_800),
+            (Failure::PortInvalid, 300, None, 1_800),
+            (Failure::PortZero, 90, Some(5), 300),
+            (Failure::NotRegistered, 300, Some(5), 300),
+            (Failure::NotRegistered, 90, Some(2), 90),
+            (Failure::NotRegistered, 1_800, Some(30), 1_800),
+            (Failure::Banned, 90, Some(30), 1_800),
+            (Failure::Busy, 90, Some(5), 300),
+            (Failure::FullScrapeTooLarge, 90, Some(30), 1_800),
         ];
-        for (failure, minutes, interval_s) in rows {
-            assert_eq!(failure.retry_minutes(), minutes, "{failure:?}");
-            assert_eq!(failure.interval_s(), interval_s, "{failure:?}");
+        for (failure, unregistered_s, minutes, interval_s) in rows {
+            assert_eq!(failure.retry_minutes(unregistered_s), minutes, "{failure:?}");
+            assert_eq!(failure.interval_s(unregistered_s), interval_s, "{failure:?}");
         }
     }
 }

@@ -7,23 +7,20 @@
 //! from the caller's buffer, what goes out is written into one. The outcome of a parse never
 //! depends on how the network cut the bytes.
 //!
-//! Limits: one request is at most what the caller allows, with [`http::HEADERS_MAX`] headers; one
-//! answer is at most [`reply::REPLY_BYTES_MAX`]. Whether a peer may be stored, and under which
-//! address, is decided above.
+//! Limits: one request is at most what the caller allows, with [`http::request::HEADERS_MAX`]
+//! headers; one answer is at most [`http::reply::REPLY_BYTES_MAX`]. Whether a peer may be stored,
+//! and under which address, is decided above.
 //!
-//! The way of one announce: [`http::parse`] finds the head, [`http::route`] the query,
-//! [`announce::Announce`] what is asked, and [`reply::announce`] writes the answer, head and body
-//! in one piece.
+//! The way of one announce: [`http::request::parse`] finds the head, [`http::route::route`] the
+//! query, [`announce::Announce::parse`] what is asked, and [`http::reply::announce`] writes the
+//! answer, head and body in one piece.
 
 pub mod announce;
 pub mod bencode;
 pub mod failure;
 pub mod forwarded;
-pub mod frame;
-pub mod head;
 pub mod http;
 pub mod proxy_protocol;
 pub mod query;
-pub mod reply;
 pub mod scrape;
-mod usual_head;
+pub mod udp;

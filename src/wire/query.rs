@@ -29,7 +29,7 @@ pub fn pairs(query: &[u8]) -> Pairs<'_> {
 /// The pairs of a query when `?` separates them as well; none when it has no `?`, since the pairs
 /// are then those of [`pairs`]. `passkey=K?info_hash=…` is what clients make of an announce URL that
 /// has a query already: who needs an `info_hash` and finds none looks again here.
-pub fn pairs_behind_question_marks(query: &[u8]) -> Option<impl Iterator<Item = &[u8]> + Clone> {
+pub fn pairs_behind_question_marks(query: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
     memchr(b'?', query)?;
     let pairs = query.split(|byte| matches!(byte, b'&' | b'?'));
     Some(pairs.filter(|pair| !pair.is_empty()))

@@ -31,36 +31,51 @@ impl Hashes {
     pub fn parse(query: &[u8]) -> Result<Option<Hashes>, Failure> {
         let mut hashes = Hashes(ArrayVec::new());
         hashes.pick(pairs(query))?;
-        if !hashes.0.is_empty() {
-            return Ok(Some(hashes));
+        if hashes.0.is_empty() {
+            return hashes.or_all(query);
         }
-        match pairs_behind_question_marks(query) {
-            Some(pairs) => hashes.pick_or_all(pairs),
-            None => hashes.pick_or_all(pairs(query)),
+        Ok(Some(hashes))
+    }
+
+    #[cold]
+    fn or_all(mut self, query: &[u8]) -> Result<Option<Hashes>, Failure> {
+        if let Some(pairs) = pairs_behind_question_marks(query) {
+            self.pick(pairs)?;
+        }
+        let separators = |byte: &u8| matches!(byte, b'&' | b'?');
+        match self.0.is_empty() {
+            false => Ok(Some(self)),
+            true if query.split(separators).any(is_meant_as_hash) => {
+                Err(Failure::MissingField(Field::InfoHash))
+            }
+            true => Ok(None),
         }
     }
 
-    /// None when nothing looks as if a hash was meant.
-    fn pick_or_all<'q>(
-        mut self,
-        mut pairs: impl Iterator<Item = &'q [u8]> + Clone,
-    ) -> Result<Option<Hashes>, Failure> {
-        self.pick(pairs.clone())?;
-        match self.0.is_empty() {
-            true if pairs.any(is_meant_as_hash) => Err(Failure::MissingField(Field::InfoHash)),
-            true => Ok(None),
-            false => Ok(Some(self)),
+    /// What a list of hashes asks about, in whatever order it has them.
+    pub fn of(list: impl IntoIterator<Item = InfoHash>) -> Hashes {
+        let mut hashes = ArrayVec::new();
+        for hash in list {
+            if hashes.is_full() {
+                break;
+            }
+            if let Err(place) = hashes.binary_search(&hash) {
+                hashes.insert(place, hash);
+            }
         }
+        Hashes(hashes)
     }
 
     fn pick<'q>(&mut self, pairs: impl Iterator<Item = &'q [u8]>) -> Result<(), Failure> {
+        let hashes = &mut self.0;
         for value in pairs.filter_map(|pair| value_of(pair, b"info_hash")) {
-            if self.0.is_full() {
+            if hashes.is_full() {
                 break;
             }
-            let hash = InfoHash(decode_exact(value).ok_or(Failure::InfoHashLength)?);
-            if let Err(place) = self.0.binary_search(&hash) {
-                self.0.insert(place, hash);
+            let hash = decode_exact(value).or_else(|| decode_before_fragment(value));
+            let hash = InfoHash(hash.ok_or(Failure::InfoHashLength)?);
+            if let Err(place) = hashes.binary_search(&hash) {
+                hashes.insert(place, hash);
             }
         }
         Ok(())
@@ -70,6 +85,13 @@ impl Hashes {
     pub fn as_slice(&self) -> &[InfoHash] {
         &self.0
     }
+}
+
+/// As [`decode_exact`], for a value with a fragment behind it: `#` is a byte of a hash unless the
+/// hash is too long with it.
+#[cold]
+fn decode_before_fragment(value: &[u8]) -> Option<[u8; 20]> {
+    split_once(value, b'#').and_then(|(hash, _)| decode_exact(hash))
 }
 
 /// Whether a pair that is no `info_hash` was meant to be one: `hash` is in its key (`infohash`,
@@ -92,7 +114,7 @@ pub struct ScrapeEntry<'a> {
     pub downloaded: u32,
     /// Leechers.
     pub incomplete: u32,
-    /// Its name where one is known, at most [`TEXT_BYTES_MAX`](crate::wire::reply::TEXT_BYTES_MAX)
+    /// Its name where one is known, at most [`TEXT_BYTES_MAX`](crate::bounds::TEXT_BYTES_MAX)
     /// bytes of it.
     pub name: Option<&'a [u8]>,
 }
@@ -162,6 +184,18 @@ mod tests {
             Ok(vec![InfoHash(*b"aaaaaaaaaaaaaaaaaaa?")])
         );
         assert_eq!(found("passkey=K?info_hash=short"), Err(Failure::InfoHashLength));
+    }
+
+    #[test]
+    fn a_fragment_behind_a_hash_is_cut_off() {
+        let found = |query: &str| {
+            Hashes::parse(query.as_bytes()).map(|found| found.unwrap().as_slice().to_vec())
+        };
+        assert_eq!(found("info_hash=aaaaaaaaaaaaaaaaaaaa#x#y"), Ok(hashes([b'a'])));
+        assert_eq!(found("info_hash=%61aaaaaaaaaaaaaaaaaaa#%"), Ok(hashes([b'a'])));
+        let raw = Ok(vec![InfoHash(*b"aaaaaaaaaaaaaaaaaa#x")]);
+        assert_eq!(found("info_hash=aaaaaaaaaaaaaaaaaa#x"), raw, "a byte like others");
+        assert_eq!(found("info_hash=aaaaaaaaaaaa#x"), Err(Failure::InfoHashLength));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use rustix::process::Signal;
 
 use crate::load::Load;
 use crate::mariadb::Mariadb;
-use crate::peer::{LEAVES, LEECHES, announce, wait_accepted};
+use crate::peer::{Answer, LEAVES, LEECHES, announce, wait_accepted};
 use crate::proxy::Proxy;
 use crate::site::{Schema, Site, hash, project_file, settings, stop};
 use crate::support::tracker::Tracker;
@@ -22,7 +22,8 @@ const TORRENTS: u64 = 200;
 /// No torrents of the load.
 const UNKNOWN: u64 = 1_000_000;
 const LISTED_AFTERWARDS: u64 = 2_000_000;
-const SETTINGS: &str = "flush_interval = \"1s\"\ncache_ttl = \"1s\"";
+/// Short enough for lookups to time out while the database is held up.
+const SETTINGS: &str = "flush_interval = \"1s\"\ncache_ttl = \"1s\"\nlookup_timeout = \"2s\"";
 
 /// A bit more than a second of load.
 const A_WHILE: u64 = 2_000;
@@ -54,7 +55,9 @@ fn under_load(fault: &str, site: &dyn Site, happen: impl FnOnce(&Tracker, &Load)
     // A peer that leaves without having been there leaves nothing behind but that the torrent is
     // known.
     for torrent in &torrents {
-        announce(tracker.address, torrent, 0, LEAVES).accepted();
+        wait_until(PATIENCE, "a torrent is known", || {
+            matches!(announce(tracker.address, torrent, 0, LEAVES), Answer::Accepted(_))
+        });
     }
     let load = Load::start(fault, tracker.address, torrents, seed());
     load.wait_answers(A_WHILE);

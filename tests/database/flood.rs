@@ -85,6 +85,13 @@ fn list_many(site: &dyn Site) {
     site.list(&rows);
 }
 
+/// Said once in the log, for the operator as well, when the list has been read.
+fn wait_listed(tracker: &Tracker) {
+    wait_until(PATIENCE, "the list has been read", || {
+        tracker.transcript().contains(&format!("{LISTED} torrents are listed"))
+    });
+}
+
 #[test]
 fn all_listed_torrents_are_known_before_anybody_asks() {
     let home = tempfile::tempdir().expect("a temporary directory");
@@ -96,10 +103,7 @@ fn all_listed_torrents_are_known_before_anybody_asks() {
         home.path(),
         &settings("registered", "cache_ttl = \"1s\"\nflush_interval = \"1s\""),
     );
-    // Said once in the log, for the operator as well, when the list has been read.
-    wait_until(PATIENCE, "the list has been read", || {
-        tracker.transcript().contains(&format!("{LISTED} torrents are listed"))
-    });
+    wait_listed(&tracker);
     let list_bytes = tracker.resident_bytes();
     eprintln!("{LISTED} listed: {} KiB", list_bytes >> 10);
     assert!(list_bytes < LIST_BYTES_MAX, "{list_bytes} bytes for the list");
@@ -126,6 +130,7 @@ fn a_long_list_counts_exactly() {
         Load::start("100 000 listed", tracker.address, (0..LISTED).map(hash).collect(), seed());
     load.wait_answers(6_000);
     load.print("all along");
+    wait_listed(&tracker);
     let shown = full_scrape(&tracker, Ipv4Addr::LOCALHOST);
     assert_eq!(shown.len() as u64, LISTED);
     let books = load.finish();

@@ -72,15 +72,20 @@ impl Load {
         (self.announces.answers(), self.probes.answers())
     }
 
-    /// Waits until `count` more announces have been answered, and the probe as well.
+    /// Waits until `count` more announces have been answered, and the probe as well; for as long as
+    /// it takes, while answers come.
     #[track_caller]
     pub(crate) fn wait_answers(&self, count: u64) {
         let (announces, probes) = self.answers();
-        wait_until(PATIENCE, &format!("{count} more announces are answered"), || {
-            assert!(!self.has_ended(), "the load has ended: its own message says why");
-            let (now_announces, now_probes) = self.answers();
-            now_announces >= announces + count && now_probes > probes
-        });
+        let mut seen = (announces, probes);
+        while seen.0 < announces + count || seen.1 == probes {
+            let missing = (announces + count).saturating_sub(seen.0);
+            wait_until(PATIENCE, &format!("one of {missing} more announces is answered"), || {
+                assert!(!self.has_ended(), "the load has ended: its own message says why");
+                self.answers() != seen
+            });
+            seen = self.answers();
+        }
     }
 
     /// Prints the waits since this was called last.

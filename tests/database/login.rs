@@ -1,5 +1,5 @@
-//! An account that logs in by what is not built in: the driver panics at it, and neither the tracker
-//! nor the `torrent` command may end by that.
+//! An account that logs in by what is not built in: the driver panics at it, and neither the
+//! tracker nor the `torrent` command may end by that.
 
 use std::path::Path;
 

@@ -212,7 +212,8 @@ fn packet(from: &mut impl Read) -> io::Result<Vec<u8>> {
 }
 
 fn is_commit(packet: &[u8]) -> bool {
-    matches!(packet, [_, _, _, 0, COM_QUERY, statement @ ..] if statement.trim_ascii().eq_ignore_ascii_case(b"COMMIT"))
+    let [_, _, _, 0, COM_QUERY, statement @ ..] = packet else { return false };
+    statement.trim_ascii().eq_ignore_ascii_case(b"COMMIT")
 }
 
 /// The relay itself, on the server that it is for.

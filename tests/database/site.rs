@@ -122,9 +122,14 @@ pub(crate) fn stop(tracker: Tracker) -> String {
 }
 
 /// Settings of a tracker in `mode` with one event loop, so that whatever blocks it blocks
-/// everybody, and `database` in their section.
+/// everybody, and `database` in their section. Unless that says how long a lookup may take, only
+/// one that hangs takes too long, however busy the machine is.
 pub(crate) fn settings(mode: &str, database: &str) -> String {
-    format!("[server]\nworkers = 1\n[tracker]\nmode = \"{mode}\"\n[database]\n{database}\n")
+    let lookup = match database.contains("lookup_timeout") {
+        true => "",
+        false => "lookup_timeout = \"30s\"\n",
+    };
+    format!("[server]\nworkers = 1\n[tracker]\nmode = \"{mode}\"\n[database]\n{lookup}{database}\n")
 }
 
 /// The `number`th of a row of torrents that look as random as real ones.

@@ -18,6 +18,7 @@
 pub(crate) mod http;
 pub(crate) mod process;
 pub(crate) mod tracker;
+pub(crate) mod udp;
 
 use std::env;
 use std::fmt::Debug;

@@ -8,6 +8,7 @@
 //! [`CHANGES_MAX`] changes in an answer.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ids::InfoHash;
@@ -40,14 +41,24 @@ impl fmt::Display for DatabaseError {
 
 impl std::error::Error for DatabaseError {}
 
+/// Says how long each step may take: asked before each call, as that may change.
+pub type AskLimits = Arc<dyn Fn() -> TimeLimits + Send + Sync>;
+
 /// How long each step may take; past it the call ends with [`DatabaseError::Away`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TimeLimits {
     /// Until there is a connection.
     pub connect: Duration,
     /// Until the next piece of an answer has come, or a question has been taken; for SQLite, until
     /// the file's lock is had.
     pub answer: Duration,
+}
+
+impl TimeLimits {
+    /// So long for either.
+    pub fn both(limit: Duration) -> TimeLimits {
+        TimeLimits { connect: limit, answer: limit }
+    }
 }
 
 /// What lookup threads ask; each has one of its own.
@@ -60,7 +71,7 @@ pub trait Backend: Send {
     fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, DatabaseError>;
 }
 
-/// Everything else; the thread that keeps the books has one, and the `torrent` command.
+/// Everything else; the thread that writes counters has one, and the `torrent` command.
 pub trait Ledger: Send {
     /// Listed torrents, banned ones included, with hashes above `after`, ascending, `limit` at
     /// most. Fewer than `limit` are the last.
@@ -91,7 +102,7 @@ pub trait Ledger: Send {
     ///
     /// # Errors
     /// When the database could not be asked.
-    fn changes(&mut self, after: u64, also: &[u64]) -> Result<Vec<Change>, DatabaseError>;
+    fn changes(&mut self, after: u64, also: &[u64]) -> Result<Vec<ListChange>, DatabaseError>;
 
     /// Torrents, [`BATCH_ROWS_MAX`] at most, that may be deleted for being old: not banned, no
     /// peers by the last count written, and nothing written for `idle_s` seconds by the
@@ -181,7 +192,7 @@ pub struct NodeId(pub [u8; 16]);
 
 /// An entry of the table of changes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Change {
+pub struct ListChange {
     /// Its number.
     pub number: u64,
     /// The torrent that was changed.

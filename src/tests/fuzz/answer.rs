@@ -10,19 +10,23 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use arbitrary::{Result, Unstructured};
 use serde_bencode::value::Value;
 
+use crate::bounds::PEERS_PER_REPLY_MAX;
 use crate::ids::{Family, InfoHash, PeerId};
 use crate::wire::bencode::Full;
 use crate::wire::failure::{Failure, Field};
-use crate::wire::frame::{self, Framing};
-use crate::wire::http::HttpFault;
-use crate::wire::reply::{self, AnnounceReply, PEERS_PER_REPLY_MAX, Peers};
+use crate::wire::http::fault::HttpFault;
+use crate::wire::http::reply::{self, AnnounceReply, FailureReply, Peers};
+use crate::wire::http::response::{self, Framing};
 use crate::wire::scrape::HASHES_PER_SCRAPE_MAX;
 use crate::wire::scrape::ScrapeEntry;
 
 /// Bytes of a text; some are longer than what is sent of it.
 const TEXT_BYTES_MAX: usize = 1_000;
 
-const FAILURES: [Failure; 17] = [
+/// What the settings ask for after a #5; not a whole minute.
+const UNREGISTERED_S: u32 = 61;
+
+const FAILURES: [Failure; 16] = [
     Failure::MissingField(Field::InfoHash),
     Failure::MissingField(Field::PeerId),
     Failure::MissingField(Field::Port),
@@ -32,14 +36,13 @@ const FAILURES: [Failure; 17] = [
     Failure::InfoHashLength,
     Failure::PeerIdLength,
     Failure::PortInvalid,
-    Failure::NotRegistered { retry_s: 300 },
+    Failure::NotRegistered,
     Failure::Banned,
     Failure::Unavailable,
     Failure::Busy,
     Failure::FullScrapeTooSoon,
     Failure::FullScrapeOff,
     Failure::PortZero,
-    Failure::NotRegistered { retry_s: 61 },
 ];
 
 const FAULTS: [(HttpFault, u16); 7] = [
@@ -124,14 +127,16 @@ impl Answer {
                 reply::scrape(entries, *interval_s, framing, out)
             }
             Answer::Failure(failure, reason) => {
-                reply::failure(*failure, reason.as_deref(), framing, out)
+                let (failure, reason) = (*failure, reason.as_deref());
+                let refusal = FailureReply { failure, reason, unregistered_s: UNREGISTERED_S };
+                reply::failure(&refusal, framing, out)
             }
-            Answer::Fault(fault, _) => frame::fault(*fault, framing, out),
-            Answer::Index => frame::index(framing, out),
-            Answer::Robots => frame::robots(framing, out),
-            Answer::Options => frame::options(framing, out),
+            Answer::Fault(fault, _) => response::fault(*fault, framing, out),
+            Answer::Index => response::index(framing, out),
+            Answer::Robots => response::robots(framing, out),
+            Answer::Options => response::options(framing, out),
             Answer::FullScrapeHead { body_bytes, gzip } => {
-                frame::full_scrape_head(framing, *body_bytes, *gzip, out)
+                response::full_scrape_head(framing, *body_bytes, *gzip, out)
             }
         }
     }
@@ -279,13 +284,11 @@ fn scrape_said(entries: &BTreeMap<[u8; 20], Scraped>, interval_s: u32) -> Value 
 fn failure_said(failure: Failure, reason: Option<&[u8]>) -> Value {
     let reason = reason.map(|reason| [b": ", shortened(reason)].concat()).unwrap_or_default();
     let (retry, interval_s) = match failure {
-        Failure::NotRegistered { retry_s: 61 } => (int(2), 61),
+        Failure::NotRegistered => (int(2), UNREGISTERED_S),
         Failure::Banned | Failure::FullScrapeOff => (int(30), 1_800),
-        Failure::NotRegistered { .. }
-        | Failure::PortZero
-        | Failure::Unavailable
-        | Failure::Busy
-        | Failure::FullScrapeTooSoon => (int(5), 300),
+        Failure::PortZero | Failure::Unavailable | Failure::Busy | Failure::FullScrapeTooSoon => {
+            (int(5), 300)
+        }
         _ => (bytes("never"), 1_800),
     };
     dict([

@@ -1,8 +1,10 @@
 //! HTTP heads: any bytes are read without harm, and how the network cuts them changes nothing.
 
 use crate::tests::naive::naive_route;
-use crate::wire::head::Head;
-use crate::wire::http::{HttpFault, Parsed, Route, parse, route};
+use crate::wire::http::fault::HttpFault;
+use crate::wire::http::head::Head;
+use crate::wire::http::request::{Parsed, parse};
+use crate::wire::http::route::{Route, route};
 
 /// The default request limit, and one that short inputs reach.
 const REQUEST_BYTES_MAX: [usize; 2] = [8_192, 100];
@@ -35,7 +37,10 @@ pub fn http_head(bytes: &[u8]) {
 /// With an empty line before it a request is httparse's to read: nothing else may follow from that.
 fn check_reader(bytes: &[u8], request_bytes_max: usize, outcome: Result<Parsed<'_>, HttpFault>) {
     let complete = |outcome, line_bytes| match outcome {
-        Ok(Parsed::Complete { head, consumed }) => Some((head, consumed - line_bytes)),
+        Ok(Parsed::Complete { mut head, consumed }) => {
+            head.bytes = &head.bytes[line_bytes..];
+            Some((head, consumed - line_bytes))
+        }
         _ => None,
     };
     let behind_a_line = [b"\r\n", bytes].concat();

@@ -6,8 +6,8 @@ use serde_bencode::value::Value;
 
 use super::answer::{Answer, Body};
 use crate::wire::bencode::Full;
-use crate::wire::frame::Framing;
-use crate::wire::reply::REPLY_BYTES_MAX;
+use crate::wire::http::reply::REPLY_BYTES_MAX;
+use crate::wire::http::response::Framing;
 
 /// Stands behind a buffer, and must still be there afterwards.
 const CANARY: [u8; 64] = [0xc5; 64];

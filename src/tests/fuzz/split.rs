@@ -12,12 +12,12 @@ use mio::Poll;
 
 use crate::config::Policy;
 use crate::ids::Millis;
-use crate::server::{ConnectionSettings, Connections};
+use crate::server::{Arrival, ConnectionSettings, Connections};
 use crate::swarm::Totals;
 use crate::tests::harness::{self, REQUEST_BYTES_MAX, SEED};
 use crate::tests::simulated_stream::pair;
 use crate::tracker::Round;
-use crate::wire::reply::REPLY_BYTES_MAX;
+use crate::wire::http::reply::REPLY_BYTES_MAX;
 
 const NOW: Millis = Millis(1_000);
 /// Public and private, of both families: only 10.0.0.0/8 may say `ip=`.
@@ -101,8 +101,9 @@ impl Case {
         let watched = poll.registry().try_clone().unwrap();
         let mut connections = Connections::new(&settings, Arc::clone(&site.http), watched);
         let (stream, peer) = pair();
+        let arrival = Arrival { ip: self.ip, proxy_protocol: false };
         let mut round = site.round(NOW, &mut scratch);
-        let Ok(slot) = connections.accept(stream, self.ip, &mut round) else {
+        let Ok(slot) = connections.accept(stream, arrival, &mut round) else {
             panic!("there is room for one connection")
         };
         let mut turn = |round: &mut Round<'_>| {

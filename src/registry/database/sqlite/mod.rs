@@ -1,0 +1,378 @@
+//! SQLite, the embedded default; the only folder that knows `rusqlite`.
+//!
+//! Owns: the registry's questions to one file, which is made with its tables when it is not there.
+//! Write-ahead logging, so readers and the one writer do not wait for each other; `synchronous =
+//! NORMAL`, so a power cut may take the last batches, but never half of one. A file that another
+//! process has locked is waited for, up to the time limit. One that was replaced is opened anew, by
+//! every connection before its next transaction (`file`).
+//!
+//! Never: SQL from outside; everything is a parameter. Numbers past the ends of their columns are
+//! cut to what records hold.
+
+mod cell;
+mod file;
+mod statement;
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{
+    Connection, Error, ErrorCode, OpenFlags, OptionalExtension, Row as Cells, Statement,
+    Transaction, TransactionBehavior, params,
+};
+
+use crate::ids::InfoHash;
+use crate::listing::Record;
+use crate::registry::database::columns::{self, ByHash, in_order, record};
+use crate::registry::database::edit::{
+    CHANGE_HOURS_KEPT, CHANGES_DELETED_MAX, ListedTorrent, Plan, Write, Written, plan,
+};
+use crate::registry::database::numbered::{FLUSH_DAYS_KEPT, Numbered};
+use crate::registry::database::sqlite::file::SqliteFile;
+use crate::registry::database::traits::{
+    AskLimits, BATCH_ROWS_MAX, Backend, Batch, CHANGES_MAX, DatabaseError, Edit, Edited, Ledger,
+    ListChange, Row,
+};
+
+/// What to do about a file whose tables are not these.
+const OTHER_TABLES: &str = "the tables must be as in schema/sqlite.sql; name another file";
+const DAY_S: i64 = 86_400;
+const HOUR_S: i64 = 3_600;
+
+/// An SQLite file.
+pub(super) struct Sqlite {
+    file: SqliteFile,
+    limits: AskLimits,
+    /// How long a lock is waited for on the connection that is kept, or was tried last.
+    lock_wait: Duration,
+    kept: Option<Connection>,
+}
+
+/// Why a question was not answered.
+enum Failure {
+    Sqlite(Error),
+    Unfit(DatabaseError),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Sqlite(error)
+    }
+}
+
+impl Sqlite {
+    /// A file that has not been opened yet.
+    pub(super) fn new(path: &Path, limits: AskLimits) -> Sqlite {
+        Sqlite { file: SqliteFile::new(path), lock_wait: limits().answer, limits, kept: None }
+    }
+
+    /// Opens the file, and makes it and its tables if they are not there.
+    ///
+    /// # Errors
+    /// When that cannot be done, or the file cannot be written to; the text names it.
+    pub(super) fn prepare(&mut self) -> Result<(), DatabaseError> {
+        drop(self.open(OpenFlags::SQLITE_OPEN_CREATE).map_err(|error| self.explain(&error))?);
+        self.write(|transaction| Ok(transaction.execute_batch(statement::SCHEMA)?))
+    }
+
+    /// Asks in a transaction that only reads.
+    fn ask<T>(
+        &mut self,
+        question: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
+    ) -> Result<T, DatabaseError> {
+        self.transaction(TransactionBehavior::Deferred, question)
+    }
+
+    /// Takes `steps` in a transaction that holds the file's one lock for writing from its
+    /// beginning, so that it never has to give up half-way for another's sake.
+    fn write<T>(
+        &mut self,
+        steps: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
+    ) -> Result<T, DatabaseError> {
+        self.transaction(TransactionBehavior::Immediate, steps)
+    }
+
+    /// The file is opened anew after an error, and when it has been replaced or the time limits
+    /// have changed.
+    fn transaction<T>(
+        &mut self,
+        behavior: TransactionBehavior,
+        steps: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
+    ) -> Result<T, DatabaseError> {
+        let lock_wait = (self.limits)().answer;
+        let kept = self.kept.take().filter(|_| lock_wait == self.lock_wait);
+        self.lock_wait = lock_wait;
+        let found = self.file.look().map_err(|problem| self.unfit(&problem))?;
+        let connected = match kept {
+            Some(kept) if found.is_same => Ok(kept),
+            _ => self.open(OpenFlags::empty()),
+        };
+        let done = connected.map_err(Failure::from).and_then(|mut connection| {
+            let transaction = connection.transaction_with_behavior(behavior)?;
+            let done = steps(&transaction)?;
+            transaction.commit()?;
+            Ok((connection, done))
+        });
+        match done {
+            Ok((connection, done)) => {
+                self.kept = Some(connection);
+                self.file.note_open(found);
+                Ok(done)
+            }
+            Err(Failure::Sqlite(error)) => Err(self.explain(&error)),
+            Err(Failure::Unfit(error)) => Err(error),
+        }
+    }
+
+    fn unfit(&self, problem: &str) -> DatabaseError {
+        DatabaseError::Unfit(self.about(problem))
+    }
+
+    fn about(&self, text: &str) -> String {
+        format!("SQLite file {}: {text}", self.file.path().display())
+    }
+
+    /// Once the tracker runs nothing is made: a file that is missing may come back, and an empty
+    /// one would say that nothing is listed.
+    fn open(&self, create: OpenFlags) -> Result<Connection, Error> {
+        // Not the default flags: they would read a name that starts with `file:` as a URI.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
+        let connection = Connection::open_with_flags(self.file.path(), flags)?;
+        connection.busy_timeout(self.lock_wait)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        Ok(connection)
+    }
+
+    /// What to tell the operator.
+    fn explain(&self, error: &Error) -> DatabaseError {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                let waited_s = self.lock_wait.as_secs_f32();
+                DatabaseError::Away(
+                    self.about(&format!("another process has kept it locked for {waited_s} s")),
+                )
+            }
+            Some(ErrorCode::NotADatabase) => {
+                self.unfit("this is no SQLite database; name another file")
+            }
+            Some(ErrorCode::DatabaseCorrupt) => {
+                self.unfit("damaged; restore it, or see sqlite3's .recover")
+            }
+            Some(ErrorCode::CannotOpen) => self.unfit(
+                "cannot be opened or made; does its directory exist, and may the tracker write \
+                 there?",
+            ),
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+                self.unfit("may not be written to; it and its directory must be the tracker's")
+            }
+            Some(ErrorCode::Unknown | ErrorCode::ConstraintViolation) => {
+                self.unfit(&format!("{error}; {OTHER_TABLES}"))
+            }
+            _ => match error {
+                // Its own text quotes all of the SQL.
+                Error::SqlInputError { msg, .. } => self.unfit(&format!("{msg}; {OTHER_TABLES}")),
+                _ => DatabaseError::Away(self.about(&error.to_string())),
+            },
+        }
+    }
+}
+
+impl Backend for Sqlite {
+    fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, DatabaseError> {
+        self.ask(|transaction| {
+            let mut statement = transaction.prepare(statement::LOOKUP)?;
+            let mut found = ByHash::default();
+            for hash in hashes {
+                let record = statement.query_row([hash.0], |row| {
+                    Ok(record(
+                        cell::bytes(row, 1)?,
+                        cell::number(row, 2)?,
+                        cell::number(row, 3)? != 0,
+                        cell::bytes(row, 4)?,
+                    ))
+                });
+                found.extend(record.optional()?.map(|record| (*hash, record)));
+            }
+            Ok(in_order(hashes, &found))
+        })
+    }
+}
+
+impl Ledger for Sqlite {
+    fn page(&mut self, after: Option<&InfoHash>, limit: usize) -> Result<Vec<Row>, DatabaseError> {
+        // Nothing is below the empty blob.
+        let after = after.map_or(&[][..], |hash| &hash.0);
+        self.ask(|transaction| {
+            let mut statement = transaction.prepare(statement::PAGE)?;
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let rows = statement.query_map(params![after, limit], row)?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    fn write(&mut self, batch: &Batch) -> Result<(), DatabaseError> {
+        self.write(|transaction| {
+            let now = now(transaction)?;
+            let applied = transaction
+                .prepare(statement::LAST_NUMBER)?
+                .query_row([batch.node.0], |row| cell::number(row, 0))
+                .optional()?;
+            match Numbered::of(batch.number, applied).map_err(Failure::Unfit)? {
+                Numbered::Applied => return Ok(()),
+                Numbered::First => {
+                    transaction.execute(
+                        statement::FORGET_NODES,
+                        [now - i64::from(FLUSH_DAYS_KEPT) * DAY_S],
+                    )?;
+                }
+                Numbered::Next => {}
+            }
+            let number = i64::try_from(batch.number).unwrap_or(i64::MAX);
+            transaction.prepare(statement::SET_NUMBER)?.execute(params![
+                batch.node.0,
+                number,
+                now
+            ])?;
+            let mut count = transaction.prepare(statement::COUNT)?;
+            for row in &batch.rows {
+                count.execute(params![
+                    row.info_hash.0,
+                    row.downloads,
+                    row.complete,
+                    row.incomplete,
+                    row.active,
+                    now
+                ])?;
+            }
+            Ok(())
+        })
+    }
+
+    fn last_change(&mut self) -> Result<u64, DatabaseError> {
+        self.ask(|transaction| {
+            Ok(transaction.query_row(statement::LAST_CHANGE, [], |row| cell::number(row, 0))?)
+        })
+    }
+
+    fn changes(&mut self, after: u64, also: &[u64]) -> Result<Vec<ListChange>, DatabaseError> {
+        self.ask(|transaction| {
+            let mut changes = Vec::new();
+            let mut one = transaction.prepare(statement::CHANGED_ONE)?;
+            for number in also.iter().filter(|number| **number <= after) {
+                changes.extend(change_rows(&mut one, params![cell::signed(*number)])?);
+            }
+            let mut later = transaction.prepare(statement::CHANGED)?;
+            let limit = i64::try_from(CHANGES_MAX).unwrap_or(i64::MAX);
+            changes.extend(change_rows(&mut later, params![cell::signed(after), limit])?);
+            changes.sort_unstable_by_key(|change| change.number);
+            changes.dedup();
+            changes.truncate(CHANGES_MAX);
+            Ok(changes)
+        })
+    }
+
+    fn idle(&mut self, idle_s: u64) -> Result<Vec<InfoHash>, DatabaseError> {
+        self.ask(|transaction| {
+            let until = now(transaction)?.saturating_sub(cell::signed(idle_s));
+            let mut statement = transaction.prepare(statement::IDLE)?;
+            let limit = i64::try_from(BATCH_ROWS_MAX).unwrap_or(i64::MAX);
+            let hashes = statement.query_map([until, limit], |row| cell::info_hash(row, 0))?;
+            Ok(hashes.collect::<Result<_, _>>()?)
+        })
+    }
+
+    fn delete_idle(&mut self, hashes: &[InfoHash], idle_s: u64) -> Result<u64, DatabaseError> {
+        self.write(|transaction| {
+            let until = now(transaction)?.saturating_sub(cell::signed(idle_s));
+            let mut statement = transaction.prepare(statement::DELETE_IDLE)?;
+            let mut deleted = 0;
+            for hash in hashes {
+                deleted += u64::try_from(statement.execute(params![until, hash.0])?).unwrap_or(0);
+            }
+            Ok(deleted)
+        })
+    }
+
+    fn edit(&mut self, edits: &[Edit]) -> Result<Vec<Edited>, DatabaseError> {
+        self.write(|transaction| {
+            let Plan { edited, writes } = plan(edits, held(transaction, edits)?, true);
+            let now = now(transaction)?;
+            let mut tell = transaction.prepare(statement::TELL)?;
+            for write in &writes {
+                apply(transaction, write, now)?;
+                tell.execute([write.info_hash.0])?;
+            }
+            if !writes.is_empty() {
+                let until = now - i64::from(CHANGE_HOURS_KEPT) * HOUR_S;
+                transaction
+                    .prepare(statement::FORGET_CHANGES)?
+                    .execute(params![until, CHANGES_DELETED_MAX])?;
+            }
+            Ok(edited)
+        })
+    }
+}
+
+/// The time, which is the system's: one answer for a whole transaction.
+fn now(transaction: &Transaction<'_>) -> Result<i64, Error> {
+    transaction.query_row(statement::NOW, [], |row| row.get(0))
+}
+
+/// What is listed of the torrents that are to be edited.
+fn held(transaction: &Transaction<'_>, edits: &[Edit]) -> Result<ByHash<ListedTorrent>, Error> {
+    let mut statement = transaction.prepare(statement::LOOKUP)?;
+    let mut listed = ByHash::default();
+    for hash in edits.iter().map(Edit::info_hash) {
+        let held = statement.query_row([hash.0], |row| {
+            Ok(ListedTorrent {
+                name: cell::text(row, 1)?,
+                banned: cell::number(row, 3)? != 0,
+                reason: cell::text(row, 4)?,
+            })
+        });
+        listed.extend(held.optional()?.map(|held| (*hash, held)));
+    }
+    Ok(listed)
+}
+
+/// Writes a planned change.
+fn apply(transaction: &Transaction<'_>, write: &Write, now: i64) -> Result<(), Error> {
+    let hash = write.info_hash.0;
+    let written = match &write.what {
+        Written::Insert(held) => transaction
+            .execute(statement::INSERT, params![hash, held.name, held.banned, held.reason]),
+        Written::Name(name) => transaction.execute(statement::NAME, params![hash, name, now]),
+        Written::Ban(reason) => {
+            transaction.execute(statement::BAN, params![hash, true, reason, now])
+        }
+        Written::Unban => transaction.execute(statement::BAN, params![hash, false, "", now]),
+        Written::Delete => transaction.execute(statement::DELETE, params![hash]),
+    };
+    written.map(drop)
+}
+
+/// A row of [`statement::PAGE`].
+fn row(row: &Cells<'_>) -> Result<Row, Error> {
+    Ok(Row {
+        info_hash: cell::info_hash(row, 0)?,
+        name: cell::text(row, 1)?,
+        downloaded: columns::count(cell::number(row, 2)?),
+        banned: cell::number(row, 3)? != 0,
+        ban_reason: Some(cell::text(row, 4)?).filter(|reason| !reason.is_empty()),
+        complete: columns::count(cell::number(row, 5)?),
+        incomplete: columns::count(cell::number(row, 6)?),
+        added_unix_s: cell::signed(cell::number(row, 7)?),
+        updated_unix_s: cell::signed(cell::number(row, 8)?),
+    })
+}
+
+fn change_rows(
+    statement: &mut Statement<'_>,
+    parameters: impl rusqlite::Params,
+) -> Result<Vec<ListChange>, Error> {
+    let read = |row: &Cells<'_>| {
+        Ok(ListChange { number: cell::number(row, 0)?, info_hash: cell::info_hash(row, 1)? })
+    };
+    statement.query_map(parameters, read)?.collect()
+}

@@ -1,0 +1,68 @@
+//! Where a conversation stands, and what is to be done for it.
+
+use crate::frontend::Pending;
+use crate::ids::Millis;
+use crate::wire::http::head::Head;
+
+/// What is to be done for a conversation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// Write [`Conversation::unsent`](crate::server::Conversation::unsent), as much as
+    /// [`Conversation::take_piece`](crate::server::Conversation::take_piece) says, then report by [`Conversation::sent`](crate::server::Conversation::sent).
+    Write,
+    /// Parse what is kept: pass [`Conversation::tail`](crate::server::Conversation::tail) to [`Conversation::receive`](crate::server::Conversation::receive) as it is.
+    Parse,
+    /// Read behind [`Conversation::tail`](crate::server::Conversation::tail) and pass both to [`Conversation::receive`](crate::server::Conversation::receive); at the end of
+    /// input, [`Conversation::end_of_input`](crate::server::Conversation::end_of_input).
+    Read,
+    /// Nothing: the registry's answer comes by [`Conversation::complete`](crate::server::Conversation::complete).
+    Wait,
+    /// Shut down the sending side, then [`Conversation::start_draining`](crate::server::Conversation::start_draining).
+    ShutDown,
+    /// Read and throw away; report by [`Conversation::drained`](crate::server::Conversation::drained).
+    Drain,
+    /// Close.
+    Close,
+}
+
+/// How far a conversation has come.
+pub(super) enum Phase {
+    /// A proxy's preface is to come first.
+    Preface,
+    Open,
+    Waiting {
+        pending: Box<Pending>,
+        ending: Ending,
+        until: Millis,
+    },
+    Ending {
+        linger: bool,
+    },
+    Draining {
+        bytes: usize,
+    },
+}
+
+/// What follows the answer to a request.
+#[derive(Clone, Copy)]
+pub(super) enum Ending {
+    KeepAlive,
+    Close { linger: bool },
+}
+
+impl Ending {
+    /// What follows a request; `is_last` says that surely nothing has come behind it.
+    pub(super) fn of(head: &Head<'_>, is_last: bool) -> Ending {
+        match head.keep_alive && !head.has_body {
+            true => Ending::KeepAlive,
+            false => Ending::Close { linger: head.has_body || !is_last },
+        }
+    }
+}
+
+/// What was to follow a request that waited, and until when it may wait.
+#[derive(Clone, Copy)]
+pub(super) struct Waited {
+    pub(super) ending: Ending,
+    pub(super) until: Millis,
+}

@@ -1,0 +1,343 @@
+//! The state directory: what outlives the process is kept there, and one tracker has the right to
+//! it.
+//!
+//! Owns: the lock, as two trackers that save into one directory would lose each other's counters;
+//! how a file is replaced: whole, written beside it and brought to the disk before it takes its
+//! place, so that there is never half of it; where a damaged file goes, so that nothing is lost that
+//! somebody could still read; and checksums behind records, so that a flipped bit is found
+//! ([`RecordWriter`], [`RecordReader`]).
+//!
+//! Never: the form or the meaning of a file, which is whose the file is.
+//!
+//! Limits: [`DAMAGED_FILES_MAX`] damaged files of one name are kept.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crc32fast::Hasher;
+
+const LOCK: &str = "announced.state.lock";
+/// Kept of each name; past it, a damaged file stays where it is.
+pub const DAMAGED_FILES_MAX: u32 = 100;
+
+/// See the module. Clones share the lock, which lasts until the last of them is dropped, or the
+/// process ends.
+#[derive(Clone)]
+pub struct StateDirectory(Arc<Locked>);
+
+struct Locked {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Another process has the lock.
+#[derive(Debug)]
+pub struct InUse(PathBuf);
+
+impl fmt::Display for InUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "another tracker uses server.state_directory {:?}; give each its own", self.0)
+    }
+}
+
+impl std::error::Error for InUse {}
+
+impl StateDirectory {
+    /// Takes the directory at `path`. None, with a warning, where no file can be made.
+    ///
+    /// # Errors
+    /// When another tracker has it.
+    pub fn open(path: &Path) -> Result<Option<StateDirectory>, InUse> {
+        let lock = path.join(LOCK);
+        let file = File::options()
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .open(&lock)
+            .map_err(TryLockError::Error);
+        match file.and_then(|file| file.try_lock().map(|()| file)) {
+            Ok(file) => {
+                Ok(Some(StateDirectory(Arc::new(Locked { path: path.to_owned(), _lock: file }))))
+            }
+            Err(TryLockError::WouldBlock) => {
+                Err(InUse(path.canonicalize().unwrap_or_else(|_| path.to_owned())))
+            }
+            Err(TryLockError::Error(error)) => {
+                log::warn!(
+                    "{}: {error}; what is known of torrents will not outlive the process",
+                    lock.display()
+                );
+                Ok(None)
+            }
+        }
+    }
+
+    /// Where a file of this name is.
+    pub fn path_of(&self, name: &str) -> PathBuf {
+        self.0.path.join(name)
+    }
+
+    /// A file to read; none when there is none.
+    ///
+    /// # Errors
+    /// When it is there, and cannot be opened.
+    pub fn read(&self, name: &str) -> io::Result<Option<BufReader<File>>> {
+        match File::open(self.path_of(name)) {
+            Ok(file) => Ok(Some(BufReader::new(file))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Puts what `write` writes in the place of a file. When this returns without an error, it
+    /// outlives a power cut.
+    ///
+    /// # Errors
+    /// When that was not possible; until then the file is the old one.
+    pub fn replace(
+        &self,
+        name: &str,
+        write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.replace_by(name, File::options().create(true).truncate(true), write)
+    }
+
+    /// As [`StateDirectory::replace`], for a file that only the tracker's own user may read.
+    ///
+    /// # Errors
+    /// As [`StateDirectory::replace`].
+    pub fn replace_private(
+        &self,
+        name: &str,
+        write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        // The mode counts for a file that is made: one that a power cut has left keeps its own.
+        let _ = fs::remove_file(self.path_of(&beside(name)));
+        self.replace_by(name, File::options().create_new(true).mode(0o600), write)
+    }
+
+    fn replace_by(
+        &self,
+        name: &str,
+        options: &mut OpenOptions,
+        write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let beside = beside(name);
+        let written = options.write(true).open(self.path_of(&beside)).and_then(|file| {
+            let mut file = BufWriter::new(file);
+            write(&mut file)?;
+            file.flush()?;
+            file.get_ref().sync_all()
+        });
+        if let Err(error) = written {
+            // A disk that is full is not made fuller by it.
+            let _ = fs::remove_file(self.path_of(&beside));
+            return Err(error);
+        }
+        self.rename(&beside, name)
+    }
+
+    /// Gives a file another name, in the place of one that has it.
+    ///
+    /// # Errors
+    /// When there is no such file, or the directory cannot be written to.
+    pub fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path_of(from), self.path_of(to))?;
+        File::open(&self.0.path)?.sync_all()
+    }
+
+    /// Gives a damaged file a name that nobody uses, so that it is not overwritten; which.
+    ///
+    /// # Errors
+    /// When the directory cannot be written to, or [`DAMAGED_FILES_MAX`] are there.
+    pub fn set_aside(&self, name: &str) -> io::Result<PathBuf> {
+        let free = (1..=DAMAGED_FILES_MAX)
+            .map(|number| format!("{name}.damaged-{number}"))
+            .find(|name| fs::symlink_metadata(self.path_of(name)).is_err())
+            .ok_or_else(|| io::Error::other("there are too many damaged files"))?;
+        self.rename(name, &free)?;
+        Ok(self.path_of(&free))
+    }
+}
+
+/// Where a file is written before it takes its place.
+fn beside(name: &str) -> String {
+    format!("{name}-new")
+}
+
+/// Writes records, each with the checksum of its bytes behind it.
+pub struct RecordWriter<W> {
+    file: W,
+    sum: Hasher,
+}
+
+impl<W: Write> RecordWriter<W> {
+    /// Begins with the first record.
+    pub fn new(file: W) -> RecordWriter<W> {
+        RecordWriter { file, sum: Hasher::new() }
+    }
+
+    /// Ends a record.
+    ///
+    /// # Errors
+    /// When its checksum cannot be written.
+    pub fn end_record(&mut self) -> io::Result<()> {
+        let sum = std::mem::take(&mut self.sum).finalize();
+        self.file.write_all(&sum.to_le_bytes())
+    }
+}
+
+impl<W: Write> Write for RecordWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.sum.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Reads what a [`RecordWriter`] has written.
+pub struct RecordReader<R> {
+    file: R,
+    /// None when the file has no checksums.
+    sum: Option<Hasher>,
+}
+
+impl<R: Read> RecordReader<R> {
+    /// Begins with the first record.
+    pub fn new(file: R) -> RecordReader<R> {
+        RecordReader { file, sum: Some(Hasher::new()) }
+    }
+
+    /// The file has turned out to be of a form without checksums.
+    pub fn without_checksums(self) -> RecordReader<R> {
+        RecordReader { sum: None, ..self }
+    }
+
+    /// Ends a record.
+    ///
+    /// # Errors
+    /// When its checksum is missing, or another one than that of the bytes read.
+    pub fn end_record(&mut self) -> io::Result<()> {
+        let Some(sum) = &mut self.sum else { return Ok(()) };
+        let read = std::mem::take(sum).finalize();
+        let mut written = [0; 4];
+        self.file.read_exact(&mut written)?;
+        if u32::from_le_bytes(written) != read {
+            return Err(io::Error::new(ErrorKind::InvalidData, "is damaged"));
+        }
+        Ok(())
+    }
+}
+
+impl<R: Read> Read for RecordReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        if let Some(sum) = &mut self.sum {
+            sum.update(&buffer[..read]);
+        }
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(folder: &Path) -> StateDirectory {
+        StateDirectory::open(folder).unwrap().unwrap()
+    }
+
+    fn put(directory: &StateDirectory, text: &str) -> io::Result<()> {
+        directory.replace("a", |file| file.write_all(text.as_bytes()))
+    }
+
+    fn text(directory: &StateDirectory) -> Option<String> {
+        directory.read("a").unwrap().map(|file| io::read_to_string(file).unwrap())
+    }
+
+    #[test]
+    fn a_directory_is_one_trackers() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = open(folder.path());
+        let second = first.clone();
+        drop(first);
+        let refused =
+            StateDirectory::open(folder.path()).err().expect("a clone has it").to_string();
+        let named = folder.path().canonicalize().unwrap();
+        assert!(refused.contains(named.to_str().unwrap()), "{refused}");
+        drop(second);
+        open(folder.path());
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_or_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = open(folder.path());
+        assert_eq!(text(&directory), None, "there is none yet");
+        put(&directory, "one").unwrap();
+        put(&directory, "two").unwrap();
+        let failed = directory.replace("a", |file| {
+            file.write_all(b"half")?;
+            Err(io::Error::other("no more"))
+        });
+        assert!(failed.is_err(), "the error is the caller's");
+        assert_eq!(text(&directory).as_deref(), Some("two"));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "the file and the lock");
+    }
+
+    #[test]
+    fn a_directory_that_is_missing_or_goes_is_borne() {
+        assert!(StateDirectory::open(Path::new("/nowhere")).unwrap().is_none());
+        let folder = tempfile::tempdir().unwrap();
+        let directory = open(folder.path());
+        folder.close().unwrap();
+        assert!(put(&directory, "one").is_err());
+        assert_eq!(text(&directory), None);
+    }
+
+    #[test]
+    fn damaged_files_are_kept_beside_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = open(folder.path());
+        assert!(directory.set_aside("a").is_err(), "there is none");
+        for number in 1..=2 {
+            put(&directory, &number.to_string()).unwrap();
+            let kept = directory.set_aside("a").unwrap();
+            assert_eq!(kept, folder.path().join(format!("a.damaged-{number}")));
+            assert_eq!(fs::read_to_string(kept).unwrap(), number.to_string());
+        }
+        assert_eq!(text(&directory), None);
+    }
+
+    #[test]
+    fn any_flipped_bit_of_a_record_is_found() {
+        let mut file = Vec::new();
+        let mut writer = RecordWriter::new(&mut file);
+        for record in [b"first".as_slice(), b"", b"third"] {
+            writer.write_all(record).unwrap();
+            writer.end_record().unwrap();
+        }
+        let read = |file: &[u8]| {
+            let mut reader = RecordReader::new(file);
+            for length in [5, 0, 5] {
+                reader.read_exact(&mut vec![0; length])?;
+                reader.end_record()?;
+            }
+            io::Result::Ok(())
+        };
+        read(&file).unwrap();
+        for bit in 0..8 * file.len() {
+            let mut damaged = file.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(read(&damaged).is_err(), "bit {bit} is flipped");
+        }
+    }
+}
