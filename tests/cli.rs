@@ -10,22 +10,57 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::{NamedTempFile, TempDir};
 
+/// How long the program may take in one test.
+const PATIENCE: Duration = Duration::from_secs(60);
 const PASSWORD: &str = "hunter2";
 /// Refused before anything is connected to.
 const DATABASE: &str = "mysqli://root:hunter2@db/tracker";
 
 fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_announced"));
-    command.env_remove("ANNOUNCED_DATABASE").env_remove("RUST_LOG").stdin(Stdio::null());
+    command.env_remove("ANNOUNCED_DATABASE").env_remove("RUST_LOG");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
+}
+
+/// Kills a child that is still there after [`PATIENCE`]: then whatever waits for it goes on, and the
+/// test fails.
+struct TimeLimit {
+    _ended: Sender<()>,
+}
+
+impl TimeLimit {
+    fn of(child: &Child) -> TimeLimit {
+        let (ended, end) = mpsc::channel();
+        let pid = Pid::from_child(child);
+        thread::spawn(move || {
+            if end.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                // It may have ended just now.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        });
+        TimeLimit { _ended: ended }
+    }
+}
+
+/// What a child says that ends by itself.
+fn wait(child: Child) -> Output {
+    let limit = TimeLimit::of(&child);
+    let output = child.wait_with_output().unwrap();
+    drop(limit);
+    output
 }
 
 /// What the program says that ends by itself.
 fn announced<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Output {
-    command().args(arguments).output().unwrap()
+    wait(command().args(arguments).spawn().unwrap())
 }
 
 fn text(bytes: &[u8]) -> &str {
@@ -52,6 +87,7 @@ fn file(settings: &str) -> NamedTempFile {
 struct Running {
     /// Its state directory, unless it is the test's.
     _home: Option<TempDir>,
+    _limit: TimeLimit,
     child: Child,
     stdout: BufReader<std::process::ChildStdout>,
     stderr: BufReader<std::process::ChildStderr>,
@@ -68,10 +104,10 @@ impl Running {
     }
 
     fn of(command: &mut Command) -> Running {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.spawn().unwrap();
         let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let (stdout, stderr) = (BufReader::new(stdout), BufReader::new(stderr));
-        Running { _home: None, child, stdout, stderr }
+        Running { _home: None, _limit: TimeLimit::of(&child), child, stdout, stderr }
     }
 
     /// Its next line on stdout; empty when there is no more.
@@ -207,15 +243,9 @@ fn the_printed_settings_pass_the_check() {
         printed.status.success() && text(&printed.stdout).contains("\nmin_interval = \"15m\"\n"),
         "{printed:?}"
     );
-    let mut check = command()
-        .args(["check", "/dev/stdin"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut check = command().args(["check", "/dev/stdin"]).stdin(Stdio::piped()).spawn().unwrap();
     check.stdin.take().unwrap().write_all(&printed.stdout).unwrap();
-    let checked = check.wait_with_output().unwrap();
+    let checked = wait(check);
     assert_eq!(
         (text(&checked.stdout), text(&checked.stderr), checked.status.code()),
         ("/dev/stdin: ok\n", "", Some(0))
@@ -226,7 +256,7 @@ fn the_printed_settings_pass_the_check() {
 fn a_reader_who_has_seen_enough_is_no_error() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let output = command().arg("config").stdout(writer).output().unwrap();
+    let output = wait(command().arg("config").stdout(writer).spawn().unwrap());
     assert_eq!((text(&output.stderr), output.status.code()), ("", Some(0)));
 }
 
@@ -235,7 +265,7 @@ fn a_wrong_file_is_refused_by_check_and_start_alike() {
     let rows = [
         (
             "[server]\n\nworkerz = 2\n",
-            "line 3: unknown key 'workerz' in [server]; known are listen, workers, ",
+            "line 3: unknown key 'workerz' in [server]; known are listen, trusted_proxies, ",
         ),
         (
             "[tracker]\nmin_interval = 15\n",
@@ -343,7 +373,8 @@ fn the_torrent_command_needs_a_database_that_lasts() {
         }
     }
     let variable =
-        command().args(["torrent", "list"]).env("ANNOUNCED_DATABASE", "memory").output().unwrap();
+        command().args(["torrent", "list"]).env("ANNOUNCED_DATABASE", "memory").spawn().unwrap();
+    let variable = wait(variable);
     assert_eq!(refusal(&variable), memory);
     assert_eq!(
         refusal(&announced(["torrent", "list", "--config", "/nowhere/x.toml"])),
@@ -386,15 +417,16 @@ fn no_message_shows_a_password() {
 
 #[test]
 fn the_environment_names_a_database_and_the_command_line_overrules_it() {
-    let output = command().env("ANNOUNCED_DATABASE", DATABASE).output().unwrap();
+    let output = wait(command().env("ANNOUNCED_DATABASE", DATABASE).spawn().unwrap());
     let line = "ANNOUNCED_DATABASE: database.url = \"mysqli://root:***@db/tracker\": must be \
                 sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/NAME or memory";
     assert_eq!(refusal(&output), line);
-    let output = command()
+    let both = command()
         .env("ANNOUNCED_DATABASE", DATABASE)
         .args(["--database", "other"])
-        .output()
+        .spawn()
         .unwrap();
+    let output = wait(both);
     assert!(refusal(&output).starts_with("--database: database.url = \"other\": "));
 }
 
@@ -455,8 +487,8 @@ fn two_trackers_do_not_share_a_state_directory() {
     let directory = home.path().canonicalize().unwrap();
     let expected =
         format!("another tracker uses server.state_directory {directory:?}; give each its own");
-    assert_eq!(refusal(&start().output().unwrap()), expected);
-    let without_a_list = start().args(["--database", "memory"]).output().unwrap();
+    assert_eq!(refusal(&wait(start().spawn().unwrap())), expected);
+    let without_a_list = wait(start().args(["--database", "memory"]).spawn().unwrap());
     assert_eq!(refusal(&without_a_list), expected, "whatever the database");
     first.signal("KILL");
     first.end();

@@ -22,6 +22,7 @@ use crate::registry::{self, Backend, Databases, Mailboxes, OpenBackend, Registry
 use crate::server::{Arrival, ConnectionSettings, Connections, Readiness, SlotId};
 use crate::tests::harness::{self, policy};
 use crate::tests::paper_ledger;
+use crate::tests::seeds::for_each_seed;
 use crate::tests::simulated_stream::{SimulatedPeer, SimulatedStream, pair};
 use crate::tracker::{Round, Scratch, Tracker};
 use crate::wire::http::reply::REPLY_BYTES_MAX;
@@ -341,12 +342,5 @@ fn run(seed: u64) {
 
 #[test]
 fn whatever_the_network_and_the_registry_do_every_client_gets_its_own_answers_in_order() {
-    if let Some(seed) = std::env::var("ANNOUNCED_SEED").ok().and_then(|seed| seed.parse().ok()) {
-        return run(seed);
-    }
-    let first = fastrand::u64(..);
-    for seed in (0..RUNS).map(|run| first.wrapping_add(run)) {
-        let outcome = std::panic::catch_unwind(|| run(seed));
-        assert!(outcome.is_ok(), "replay with ANNOUNCED_SEED={seed}");
-    }
+    for_each_seed(RUNS, run);
 }

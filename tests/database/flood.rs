@@ -12,8 +12,9 @@ use crate::peer::{Answer, LEAVES, LEECHES, announce, full_scrape, target};
 use crate::proxy::Proxy;
 use crate::site::{Schema, Site, hash, settings, stop};
 use crate::support::http::percent_encoded;
+use crate::support::seeds::seed;
 use crate::support::tracker::Tracker;
-use crate::support::{PATIENCE, seed, wait_until};
+use crate::support::{PATIENCE, wait_until};
 
 const LISTED: u64 = 100_000;
 /// Of those, asked for when the database is gone.

@@ -17,9 +17,9 @@
 
 pub(crate) mod http;
 pub(crate) mod process;
+pub(crate) mod seeds;
 pub(crate) mod tracker;
 
-use std::env;
 use std::fmt::Debug;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -62,15 +62,4 @@ pub(crate) fn wait_equal<T: PartialEq + Debug>(
         );
         thread::sleep(LOOK_EVERY);
     }
-}
-
-/// The seed of this run: `ANNOUNCED_SEED` to replay one, else a new one. It is printed, and the
-/// test harness shows it on failure.
-pub(crate) fn seed() -> u64 {
-    let seed = match env::var("ANNOUNCED_SEED") {
-        Ok(text) => text.parse().expect("ANNOUNCED_SEED is a decimal number below 2^64"),
-        Err(_) => fastrand::u64(..),
-    };
-    eprintln!("to replay: ANNOUNCED_SEED={seed}");
-    seed
 }
