@@ -209,14 +209,17 @@ mod tests {
     fn a_mapped_address_is_its_ipv4_peer() {
         let mapped = PeerAddr::new("::ffff:192.0.2.7".parse().unwrap(), 6881);
         assert_eq!(mapped, PeerAddr::V4([192, 0, 2, 7, 0x1a, 0xe1]));
-        assert_eq!((mapped.ip(), mapped.port()), ("192.0.2.7".parse().unwrap(), 6881));
+        assert_eq!(mapped.ip(), "192.0.2.7".parse::<IpAddr>().unwrap(), "the address");
+        assert_eq!(mapped.port(), 6881, "the port");
     }
 
     #[test]
     fn an_ipv6_peer_keeps_its_address_and_port() {
         let ip: IpAddr = "2001:db8::1".parse().unwrap();
         let peer = PeerAddr::new(ip, 65535);
-        assert_eq!((peer.ip(), peer.port(), peer.family()), (ip, 65535, Family::V6));
+        assert_eq!(peer.ip(), ip, "the address");
+        assert_eq!(peer.port(), 65535, "the port");
+        assert_eq!(peer.family(), Family::V6, "the family");
     }
 
     #[test]

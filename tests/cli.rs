@@ -69,7 +69,8 @@ fn text(bytes: &[u8]) -> &str {
 
 /// The one line of a refusal: nothing on stdout, exit code 1.
 fn refusal(output: &Output) -> &str {
-    assert_eq!((text(&output.stdout), output.status.code()), ("", Some(1)), "{output:?}");
+    assert_eq!(text(&output.stdout), "", "stdout of a refusal: {output:?}");
+    assert_eq!(output.status.code(), Some(1), "exit code: {output:?}");
     let line =
         text(&output.stderr).strip_prefix("announced: ").unwrap_or_else(|| panic!("{output:?}"));
     let line = line.strip_suffix('\n').unwrap();
@@ -221,7 +222,8 @@ fn a_misused_command_line_is_exit_code_2() {
     ];
     for arguments in rows {
         let output = announced(arguments);
-        assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""), "{output:?}");
+        assert_eq!(output.status.code(), Some(2), "exit code: {output:?}");
+        assert_eq!(text(&output.stdout), "", "stdout: {output:?}");
         assert!(text(&output.stderr).starts_with("error: "), "{output:?}");
     }
 }
@@ -229,7 +231,8 @@ fn a_misused_command_line_is_exit_code_2() {
 #[test]
 fn a_command_that_needs_another_shows_which_there_are() {
     let output = announced(["torrent"]);
-    assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""), "{output:?}");
+    assert_eq!(output.status.code(), Some(2), "exit code: {output:?}");
+    assert_eq!(text(&output.stdout), "", "stdout: {output:?}");
     assert!(
         text(&output.stderr).contains("Usage: announced torrent [OPTIONS] <COMMAND>"),
         "{output:?}"
@@ -246,10 +249,9 @@ fn the_printed_settings_pass_the_check() {
     let mut check = command().args(["check", "/dev/stdin"]).stdin(Stdio::piped()).spawn().unwrap();
     check.stdin.take().unwrap().write_all(&printed.stdout).unwrap();
     let checked = wait(check);
-    assert_eq!(
-        (text(&checked.stdout), text(&checked.stderr), checked.status.code()),
-        ("/dev/stdin: ok\n", "", Some(0))
-    );
+    assert_eq!(text(&checked.stdout), "/dev/stdin: ok\n", "stdout");
+    assert_eq!(text(&checked.stderr), "", "stderr");
+    assert_eq!(checked.status.code(), Some(0), "exit code");
 }
 
 #[test]
@@ -257,7 +259,8 @@ fn a_reader_who_has_seen_enough_is_no_error() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let output = wait(command().arg("config").stdout(writer).spawn().unwrap());
-    assert_eq!((text(&output.stderr), output.status.code()), ("", Some(0)));
+    assert_eq!(text(&output.stderr), "", "stderr");
+    assert_eq!(output.status.code(), Some(0), "exit code");
 }
 
 #[test]
@@ -303,7 +306,8 @@ fn every_problem_has_a_line() {
         "announced: {name}: line 2: server.workers = 5000: must be from 0 to 1024\nannounced: \
          {name}: line 4: tracker.numwant_max = 501: must be from 1 to 500\n"
     );
-    assert_eq!((text(&output.stderr), output.status.code()), (expected.as_str(), Some(1)));
+    assert_eq!(text(&output.stderr), expected.as_str(), "stderr");
+    assert_eq!(output.status.code(), Some(1), "exit code");
 }
 
 #[test]

@@ -58,11 +58,11 @@ fn a_first_announce_is_answered_in_full() {
                   peer_id=-XX0001-abcdefghijkl&port=6881&uploaded=0&downloaded=0&left=0";
     let reply = get(tracker.address, target);
     let dict = reply.dict();
-    assert_eq!((reply.status(), reply.header("Content-Type")), (200, Some("text/plain")));
-    assert_eq!(
-        (int(&dict, "complete"), int(&dict, "incomplete"), int(&dict, "downloaded")),
-        (1, 0, 0)
-    );
+    assert_eq!(reply.status(), 200, "status");
+    assert_eq!(reply.header("Content-Type"), Some("text/plain"), "content type");
+    assert_eq!(int(&dict, "complete"), 1, "complete");
+    assert_eq!(int(&dict, "incomplete"), 0, "incomplete");
+    assert_eq!(int(&dict, "downloaded"), 0, "downloaded");
     assert!((1620..=1800).contains(&int(&dict, "interval")), "{dict:?}");
     assert_eq!(dict.get(b"external ip".as_slice()), Some(&Value::Bytes(vec![127, 0, 0, 1])));
     assert_eq!(dict.get(b"peers".as_slice()), Some(&Value::Bytes(vec![])));

@@ -164,7 +164,8 @@ fn conversation() -> Vec<Packet> {
 #[test]
 fn the_conversation_that_is_damaged_here_can_be_read_whole() {
     let records = Fake::start().lookup(&script(&conversation())).unwrap();
-    assert_eq!((records[0].text.as_deref(), records[0].downloaded), (Some("Demo"), 7));
+    assert_eq!(records[0].text.as_deref(), Some("Demo"), "the name");
+    assert_eq!(records[0].downloaded, 7, "the downloads");
 }
 
 #[test]
