@@ -152,10 +152,8 @@ mod tests {
             for counted in [false, true] {
                 let state = State::from_bytes(State::new(stamp, crypto, counted).to_bytes());
                 let flags = (state.is_counted(), state.supports_crypto(), state.requires_crypto());
-                assert_eq!(
-                    (flags, state.0 & STAMP_MASK),
-                    ((counted, supports, requires), STAMP_MASK)
-                );
+                assert_eq!(flags, (counted, supports, requires), "the flags");
+                assert_eq!(state.0 & STAMP_MASK, STAMP_MASK, "the stamp");
             }
         }
     }
