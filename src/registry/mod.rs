@@ -304,9 +304,11 @@ mod tests {
         let mailed = mail.take(0).unwrap().outcome.unwrap();
         registry.request(&hash, ticket, Millis(2)).unwrap();
         registry.ask_once(&mut Counts(8));
+        assert_eq!(mailed.downloaded, 5, "downloads in the answer");
         assert_eq!(
-            (mailed.downloaded, registry.verdict(&hash, &mailed, Millis(3)).downloaded),
-            (5, 8)
+            registry.verdict(&hash, &mailed, Millis(3)).downloaded,
+            8,
+            "downloads in the verdict"
         );
     }
 }

@@ -418,9 +418,11 @@ mod tests {
         for (due, _) in &mut desk.progress.again {
             *due = Instant::now();
         }
+        assert_eq!(desk.round(Some(Listing::Listed)), Ok(false), "the second look");
         assert_eq!(
-            (desk.round(Some(Listing::Listed)), desk.listing()),
-            (Ok(false), Some(Listing::Listed))
+            desk.listing(),
+            Some(Listing::Listed),
+            "whether it is listed after the second look"
         );
         assert!(desk.progress.again.is_empty());
     }
@@ -443,14 +445,18 @@ mod tests {
             (0..QUIET_POLLS).map(|_| desk.round(Some(Listing::Listed))).collect::<Vec<_>>();
         assert_eq!(rounds.last(), Some(&Ok(true)));
         assert_eq!(
-            (desk.round(Some(Listing::Listed)), desk.listing()),
-            (Ok(false), Some(Listing::Banned))
+            desk.round(Some(Listing::Listed)),
+            Ok(false),
+            "the round after everything was read"
         );
+        assert_eq!(desk.listing(), Some(Listing::Banned), "whether it is listed then");
         desk.tell(1);
         assert_eq!(
-            (desk.round(Some(Listing::Listed)), desk.listing()),
-            (Ok(false), Some(Listing::Listed))
+            desk.round(Some(Listing::Listed)),
+            Ok(false),
+            "the round with a change in the new table"
         );
+        assert_eq!(desk.listing(), Some(Listing::Listed), "whether it is listed then");
     }
 
     #[test]
@@ -460,10 +466,8 @@ mod tests {
         desk.shared.verdicts.recall(other, Record::plain(Listing::Listed));
         desk.progress = Progress::default();
         assert_eq!(desk.round(None), Ok(true));
-        assert_eq!(
-            (desk.listing(), desk.shared.verdicts.last_known(&other)),
-            (Some(Listing::Listed), None)
-        );
+        assert_eq!(desk.listing(), Some(Listing::Listed), "whether it is listed");
+        assert_eq!(desk.shared.verdicts.last_known(&other), None, "what the earlier run knew");
     }
 
     #[test]
@@ -472,7 +476,8 @@ mod tests {
         desk.shared.verdicts.unasked(Millis(1_000));
         // Nobody is asked in vain when there is no such swarm, and it is tried again when there was
         // no answer.
-        assert_eq!((desk.round(None), desk.shared.verdicts.take_unasked()), (Ok(false), false));
+        assert_eq!(desk.round(None), Ok(false), "the round");
+        assert!(!desk.shared.verdicts.take_unasked(), "something was not asked for");
         harness::begin_unasked(&desk.shared.verdicts.store, HASH);
         desk.shared.verdicts.unasked(Millis(1_000));
         assert!(desk.round(None).is_err());
@@ -490,9 +495,11 @@ mod tests {
     fn a_number_that_commits_late_is_asked_for_until_it_comes_or_is_given_up() {
         let (begin, mut cursor) = (Instant::now(), Cursor { last: 3, missing: Vec::new() });
         assert_eq!(cursor.take(&[change(4), change(7)], begin).len(), 2);
-        assert_eq!((cursor.last, cursor.missing()), (7, vec![6, 5]));
+        assert_eq!(cursor.last, 7, "the last change");
+        assert_eq!(cursor.missing(), vec![6, 5], "the missing changes");
         assert_eq!(cursor.take(&[change(5)], begin + Duration::from_secs(1)), [InfoHash([5; 20])]);
-        assert_eq!((cursor.last, cursor.missing()), (7, vec![6]));
+        assert_eq!(cursor.last, 7, "the last change");
+        assert_eq!(cursor.missing(), vec![6], "the missing changes");
         cursor.take(&[], begin + MISSING_FOR);
         assert!(cursor.missing().is_empty());
     }
@@ -501,6 +508,7 @@ mod tests {
     fn a_gap_of_any_size_costs_no_more_than_its_bound() {
         let mut cursor = Cursor::default();
         cursor.take(&[Change { number: u64::MAX, info_hash: InfoHash([1; 20]) }], Instant::now());
-        assert_eq!((cursor.last, cursor.missing().len()), (u64::MAX, MISSING_MAX));
+        assert_eq!(cursor.last, u64::MAX, "the last change");
+        assert_eq!(cursor.missing().len(), MISSING_MAX, "how many are missing");
     }
 }
