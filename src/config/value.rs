@@ -309,7 +309,7 @@ mod tests {
         ];
         for (ip, permitted) in rows {
             let ip = ip.parse().unwrap();
-            assert!(FullScrape::On.permits(ip), "on permits {ip}");
+            assert!(FullScrape::On.permits(ip), "on does not permit {ip}");
             assert!(!FullScrape::Off.permits(ip), "off permits {ip}");
             assert_eq!(networks.permits(ip), permitted, "{ip}");
         }

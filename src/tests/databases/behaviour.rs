@@ -317,7 +317,7 @@ fn edits_are_made_and_told_of() {
         assert!(row.added_unix_s > 1_700_000_000 && row.updated_unix_s > 1_700_000_000);
         let row = site.row(hash(2)).unwrap();
         let kept = (!site.kind.is_old()).then(|| "it's \"bad\" \\ 漢".to_owned());
-        assert!(row.banned, "banned");
+        assert!(row.banned, "it is not banned");
         assert_eq!(row.ban_reason, kept, "the reason");
         assert!(site.row(hash(3)).unwrap().banned);
         assert_eq!(site.backend().lookup(&[hash(3)]).unwrap()[0], Record::plain(Listing::Banned));
