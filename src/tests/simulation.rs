@@ -140,6 +140,8 @@ impl Simulation {
             _ => self.pass(0),
         }
         self.forget_closed();
+        let (connections, round) = self.lend();
+        connections.check_invariants(&round);
     }
 
     /// The connections, and a round to serve them in.
