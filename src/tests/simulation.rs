@@ -198,7 +198,10 @@ impl Simulation {
             ),
             Ask::Scrape => format!("GET /scrape?info_hash={hash} HTTP/1.1\r\n\r\n"),
             Ask::Index => "GET / HTTP/1.1\r\n\r\n".to_owned(),
-            Ask::Garbage => "GET /\x01 HTTP/1.1\r\n\r\n".to_owned(),
+            // What is behind it is drained, and may be more than one turn's worth.
+            Ask::Garbage => {
+                "GET /\x01 HTTP/1.1\r\n\r\n".to_owned() + &"x".repeat(self.rng.usize(..70_000))
+            }
         };
         client.outbound.extend_from_slice(request.as_bytes());
     }
