@@ -55,9 +55,6 @@ counted! {
         FullScrape = "full scrapes",
         /// A request answered with a failure.
         Refused = "refused",
-        /// An announce that was answered, but whose peer was not stored: it does not listen, or a
-        /// cap is reached.
-        NotStored = "not stored",
         /// A request of which a trusted proxy did not say whose it is.
         UnknownClient = "of unknown clients",
         /// A request that was not HTTP, or not for this program.

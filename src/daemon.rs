@@ -14,12 +14,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, Live, LiveSettings, Problem, Reload, millis};
+use crate::config::{Config, DatabaseConfig, Live, LiveSettings, Problem, Reload, millis};
 use crate::counters::{Counter, Counters, Gauge};
-use crate::frontend::{FullScrape, Http};
+use crate::frontend::{FULL_SCRAPES_MAX, FullScrape, Http};
 use crate::ids::Millis;
-use crate::registry::{self, Databases, PoolSettings, Registry, StateFile};
-use crate::registry::{Clock, Mailboxes};
+use crate::mailbox::{Clock, Mailboxes};
+#[cfg(feature = "databases")]
+use crate::registry::Fingerprint;
+use crate::registry::{Databases, PoolSettings, Registry, RegistrySettings, StateFile};
 use crate::secrets;
 use crate::server::{ListenError, Server, Sockets, WorkerShared, affordable_connections};
 use crate::state_directory::{InUse, StateDirectory};
@@ -96,12 +98,13 @@ impl Daemon {
         config: &Config,
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Daemon, StartError> {
-        let (databases, fingerprint) = open_database(config)?.unzip();
+        let live = LiveSettings::new(Live::of(config));
+        let (databases, fingerprint) = open_database(config, &live)?.unzip();
         let directory = StateDirectory::open(&config.server.state_directory);
         let directory = directory.map_err(StartError::State)?;
         let state_file = directory.clone().zip(fingerprint);
         let state_file = state_file.map(|(directory, of)| StateFile::new(directory, of));
-        let daemon = Daemon::launch(config, databases, state_file, worker_ended)?;
+        let daemon = Daemon::launch(config, live, databases, state_file, worker_ended)?;
         Ok(Daemon { _state_directory: directory, ..daemon })
     }
 
@@ -115,30 +118,41 @@ impl Daemon {
         databases: Option<Databases>,
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Daemon, StartError> {
-        Daemon::launch(config, databases, None, worker_ended)
+        let live = LiveSettings::new(Live::of(config));
+        Daemon::launch(config, live, databases, None, worker_ended)
     }
 
     fn launch(
         config: &Config,
+        live: LiveSettings,
         databases: Option<Databases>,
         state_file: Option<StateFile>,
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Daemon, StartError> {
         let epoch = Instant::now();
         let sockets = Sockets::open(&config.server).map_err(StartError::Listen)?;
-        let live = LiveSettings::new(Live::of(config));
         let settings = StoreSettings { peer_ids: config.tracker.peer_ids };
         let store = Arc::new(Store::new(settings, secrets::key()?));
-        let lookups = Mailboxes::new(sockets.wakes().iter().cloned());
+        let wakes = || sockets.wakes().iter().cloned();
+        let pool = pool_settings(&config.database);
+        let lookups = Mailboxes::new(wakes(), pool.waiters_max());
         let registry = match databases {
             None => Registry::memory(),
             Some(databases) => {
-                let settings = registry_settings(config, epoch, state_file)?;
+                let settings = RegistrySettings {
+                    live: live.clone(),
+                    cache_bytes_max: usize::try_from(config.database.cache_bytes_max)
+                        .unwrap_or(usize::MAX),
+                    pool,
+                    seed: secrets::key()?,
+                    state_file,
+                    clock: clock(epoch),
+                };
                 Registry::start(&settings, databases, Arc::clone(&store), lookups.clone())?
             }
         };
         let tracker = Arc::new(Tracker::new(store, Arc::new(registry)));
-        let mail = Mailboxes::new(sockets.wakes().iter().cloned());
+        let mail = Mailboxes::new(wakes(), FULL_SCRAPES_MAX);
         let full_scrape = FullScrape::start(&tracker, live.clone(), mail)?;
         let request_bytes_max = config.server.request_bytes_max as usize;
         let http = Arc::new(Http::new(Arc::clone(&tracker), full_scrape, request_bytes_max));
@@ -199,6 +213,7 @@ impl Daemon {
     pub fn reload(&mut self, newer: Config) -> Result<Reload, Vec<Problem>> {
         let reload = Reload::of(&self.started, &self.current, &newer)?;
         self.live.replace(reload.live.clone());
+        self.tracker.registry().look_at_settings();
         self.current = newer;
         Ok(reload)
     }
@@ -218,13 +233,23 @@ impl Daemon {
         let per_second = (requests - self.reported.requests).saturating_mul(1_000) / elapsed_ms;
         self.reported = Reported { at: now, requests };
         let mut line = format!(
-            "{} torrents, {} peers, {} open connections, {per_second} requests a second",
+            "{} torrents, {} peers, {} announces not stored, {} open connections, {per_second} \
+             requests a second",
             totals.torrents,
             totals.peers(),
+            self.tracker.store().not_stored(),
             self.counters.gauge(Gauge::OpenConnections),
         );
         for counter in Counter::ALL {
             line += &format!(", {} {}", self.counters.count(*counter), counter.name());
+        }
+        let registry = self.tracker.registry().gauges();
+        line += &format!(
+            "; {} torrents listed or banned in the cache, {} hashes queued, {} batches to write",
+            registry.listed, registry.hashes_queued, registry.unwritten_batches,
+        );
+        if registry.away_since.is_some() {
+            line += ", the database is away";
         }
         line
     }
@@ -244,38 +269,25 @@ impl Daemon {
     }
 }
 
-fn registry_settings(
-    config: &Config,
-    epoch: Instant,
-    state_file: Option<StateFile>,
-) -> io::Result<registry::Settings> {
-    let database = &config.database;
-    Ok(registry::Settings {
-        cache_ttl_ms: millis(database.cache_ttl),
-        cache_bytes_max: usize::try_from(database.cache_bytes_max).unwrap_or(usize::MAX),
-        pool: PoolSettings {
-            threads: usize::from(database.lookup_threads),
-            queue_max: database.lookup_queue_max as usize,
-        },
-        seed: secrets::key()?,
-        flush_interval: database.flush_interval,
-        torrent_ttl: database.torrent_ttl,
-        state_file,
-        clock: clock(epoch),
-    })
+fn pool_settings(database: &DatabaseConfig) -> PoolSettings {
+    PoolSettings {
+        threads: usize::from(database.lookup_threads),
+        queue_max: database.lookup_queue_max as usize,
+    }
 }
 
 /// How the registry comes by its connections, and which database they lead to; none for `memory`.
 #[cfg(feature = "databases")]
 fn open_database(
     config: &Config,
-) -> Result<Option<(Databases, registry::Fingerprint)>, StartError> {
+    live: &LiveSettings,
+) -> Result<Option<(Databases, Fingerprint)>, StartError> {
     use crate::registry::Source;
     let source = Source::parse(&config.database.url).map_err(StartError::Database)?;
     let Some(source) = source else { return Ok(None) };
     source.prepare().map_err(|error| StartError::Database(error.to_string()))?;
     let fingerprint = source.fingerprint();
-    let databases = Databases::of(&source, config.database.lookup_timeout);
+    let databases = Databases::of(&source, live);
     Ok(Some((databases, fingerprint)))
 }
 

@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | [`ids`] | the small values all pass around | has logic |
 //! | [`bounds`] | limits that several modules must agree on | has logic |
+//! | [`mailbox`] | where answers from other threads wait for their worker | looks into them |
 //! | [`secrets`] | the system's randomness: keys, seeds, names | makes a choice |
 //! | [`counters`] | what any room counts | locks, allocates where it counts |
 //! | [`config`] | the settings, their defaults and reasons | reads a clock or a socket |
@@ -30,6 +31,8 @@ pub mod ids;
 pub mod bounds;
 
 pub mod secrets;
+
+pub mod mailbox;
 
 pub mod counters;
 

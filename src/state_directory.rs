@@ -21,7 +21,7 @@ use crc32fast::Hasher;
 
 const LOCK: &str = "announced.state.lock";
 /// Kept of each name; past it, a damaged file stays where it is.
-const DAMAGED_FILES_MAX: u32 = 100;
+pub const DAMAGED_FILES_MAX: u32 = 100;
 
 /// See the module. Clones share the lock, which lasts until the last of them is dropped, or the
 /// process ends.

@@ -268,7 +268,7 @@ fn a_wrong_file_is_refused_by_check_and_start_alike() {
     let rows = [
         (
             "[server]\n\nworkerz = 2\n",
-            "line 3: unknown key 'workerz' in [server]; known are listen, trusted_proxies, ",
+            "line 3: unknown key 'workerz' in [server]; known are listen, ",
         ),
         (
             "[tracker]\nmin_interval = 15\n",

@@ -1,5 +1,6 @@
 //! What the documents say of the sources is still true: `docs/PROTOCOL.md` names a test for every
-//! rule of the wire, and each of those tests exists.
+//! rule of the wire, and each of those tests exists; README's settings of proxies are what the tests
+//! with those proxies use.
 #![allow(clippy::expect_used, reason = "a failing helper fails its test, with a text")]
 
 use std::fs;
@@ -38,4 +39,42 @@ fn every_test_that_the_protocol_names_exists() {
     let missing: Vec<&&str> =
         names.iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();
     assert!(missing.is_empty(), "tests that do not exist: {missing:#?}");
+}
+
+/// The text of a Rust file with its string literals as they are at run time, but for the line
+/// breaks and spaces, which are single spaces.
+fn unescaped(source: &str) -> String {
+    let text = source
+        .replace("\\\n", "")
+        .replace("\\n", " ")
+        .replace("\\\"", "\"")
+        .replace("{{", "{")
+        .replace("}}", "}");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_proxies_that_readme_shows_are_those_of_the_tests() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).expect("README.md");
+    let section = readme.split("\n## ").find(|section| section.starts_with("Behind a proxy"));
+    let tested = unescaped(&sources(&root.join("tests/proxies")));
+    let mut shown = 0;
+    for line in section.expect("a section on proxies").lines() {
+        let Some(line) = line.strip_prefix("    ") else { continue };
+        // Without its comment, and with the test's own name for the address.
+        let line = line.split('#').next().unwrap_or_default();
+        let line = line
+            .replace("\"[::]:6969\", ", "")
+            .replace("127.0.0.1:6969", "{tracker}")
+            .replace("[127.0.0.1]:6970", "[{}]:{}")
+            .replace("127.0.0.1:6970", "127.0.0.1:0")
+            .replace("\"X-Forwarded-For\"", "\"{header}\"")
+            .replace("listen = [", "")
+            .replace("true }]", "true }");
+        let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(tested.contains(&line), "README shows what no test uses: {line}");
+        shown += 1;
+    }
+    assert!(shown > 10, "README shows {shown} lines");
 }

@@ -14,10 +14,9 @@ use announced::counters::Counters;
 use announced::frontend::{FullScrape, Http, LateAnswer, Output};
 use announced::ids::{InfoHash, Millis, Ticket};
 use announced::listing::{Listing, Record};
+use announced::mailbox::{Mailboxes, Wake};
 use announced::registry::database::DatabaseError;
-use announced::registry::{
-    self, Backend, Completion, Databases, Mailboxes, PoolSettings, Registry, Wake,
-};
+use announced::registry::{self, Backend, Completion, Databases, PoolSettings, Registry};
 use announced::server::Conversation;
 use announced::swarm::{Store, StoreSettings};
 use announced::tracker::{Client, Round, Scratch, Tracker};
@@ -45,13 +44,15 @@ impl Site {
     pub(crate) fn new(registered: bool) -> io::Result<Site> {
         let mut live = Live::default();
         live.policy.mode = if registered { Mode::Registered } else { Mode::Open };
+        live.registry.cache_ttl_ms = VERDICT_MS_MAX;
+        live.registry.flush_interval = Duration::from_secs(3_600);
         let settings = StoreSettings { peer_ids: true };
         let store = Arc::new(Store::new(settings, SEED));
         let wake: Wake = Arc::new(|| ());
-        let lookups = Mailboxes::new([wake]);
+        let lookups = Mailboxes::new([wake], 1_000);
         let registry = match registered {
             true => Registry::start(
-                &registry_settings(),
+                &registry_settings(&live),
                 all_listed(),
                 Arc::clone(&store),
                 lookups.clone(),
@@ -60,7 +61,7 @@ impl Site {
         };
         let tracker = Arc::new(Tracker::new(store, Arc::new(registry)));
         let of_live = LiveSettings::new(live.clone());
-        let full_scrape = FullScrape::without_thread(&tracker, of_live, Mailboxes::new([]));
+        let full_scrape = FullScrape::without_thread(&tracker, of_live, Mailboxes::new([], 0));
         let http = Http::new(tracker, full_scrape, REQUEST_BYTES_MAX);
         let scratch = Scratch::new(SEED, Counters::default().local());
         let output = vec![0; 2 * REPLY_BYTES_MAX];
@@ -100,14 +101,12 @@ impl Site {
 }
 
 /// Verdicts that outlive the count, and no threads that look up: [`Site::look_up`] does their work.
-fn registry_settings() -> registry::Settings {
-    registry::Settings {
-        cache_ttl_ms: VERDICT_MS_MAX,
+fn registry_settings(live: &Live) -> registry::RegistrySettings {
+    registry::RegistrySettings {
+        live: LiveSettings::new(live.clone()),
         cache_bytes_max: 256 << 20,
         pool: PoolSettings { threads: 0, queue_max: 1_000 },
         seed: SEED,
-        flush_interval: Duration::from_secs(3_600),
-        torrent_ttl: Duration::ZERO,
         state_file: None,
         clock: Arc::new(|| NOW),
     }

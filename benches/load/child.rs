@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
+use crate::udp_client::serves_udp;
+
 /// First argument of this program when it is to become a server; cores and command line follow.
 pub(crate) const AS_CHILD: &str = "--as-child";
 /// For a server to begin to serve; one that loads a long list takes a while.
@@ -113,7 +115,7 @@ impl Server {
 
     fn wait_until_it_serves(&mut self) -> io::Result<()> {
         let deadline = Instant::now() + START_MAX;
-        while TcpStream::connect(self.address).is_err() {
+        while TcpStream::connect(self.address).is_err() && !serves_udp(self.address) {
             if let Some(status) = self.child.try_wait()? {
                 return Err(io::Error::other(format!("ended with {status}")));
             }

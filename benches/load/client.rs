@@ -68,7 +68,8 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    fn new() -> Tally {
+    /// Nothing yet.
+    pub(crate) fn new() -> Tally {
         Tally { answers: 0, reply_bytes: 0, errors: 0, latencies: Latencies::new() }
     }
 }

@@ -24,6 +24,15 @@ pub(crate) enum Site {
     ShortLived,
 }
 
+/// How requests go over UDP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Datagrams {
+    /// Requests under way on each socket.
+    pub(crate) window: usize,
+    /// Whether each announce has a connect of its own.
+    pub(crate) connects: bool,
+}
+
 /// One load.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
@@ -34,6 +43,8 @@ pub(crate) struct Load {
     pub(crate) peers: u32,
     pub(crate) zipf: f64,
     pub(crate) exchange: Exchange,
+    /// Over UDP, and then `exchange` means nothing.
+    pub(crate) datagrams: Option<Datagrams>,
     /// One scrape in so many requests.
     pub(crate) scrape_in: Option<usize>,
     pub(crate) site: Site,
@@ -55,6 +66,7 @@ const USUAL: Load = Load {
     peers: 100_000,
     zipf: 1.0,
     exchange: Exchange::KeptAlive { depth: 1 },
+    datagrams: None,
     scrape_in: None,
     site: Site::Open,
     workers: 1,
@@ -62,6 +74,14 @@ const USUAL: Load = Load {
     rivals: Some(When::Always),
     when: When::Always,
     goal: Some(1.12),
+};
+
+const UDP: Load = Load {
+    name: "udp",
+    about: "over UDP, eight announces under way on each socket",
+    datagrams: Some(Datagrams { window: 8, connects: false }),
+    goal: Some(1.2),
+    ..USUAL
 };
 
 const MEMORY_OF: Load = Load {
@@ -167,6 +187,40 @@ pub(crate) const LOADS: &[Load] = &[
         when: When::Full,
         goal: None,
         ..USUAL
+    },
+    UDP,
+    Load {
+        name: "udp-one",
+        about: "over UDP, one announce under way on each socket",
+        datagrams: Some(Datagrams { window: 1, connects: false }),
+        when: When::Usually,
+        goal: None,
+        ..UDP
+    },
+    Load {
+        name: "udp-connect",
+        about: "as udp, a connection id asked for before every announce",
+        datagrams: Some(Datagrams { window: 8, connects: true }),
+        when: When::Usually,
+        goal: None,
+        ..UDP
+    },
+    Load {
+        name: "udp-million",
+        about: "as udp, a million peers",
+        torrents: 100_000,
+        peers: 1_000_000,
+        when: When::Full,
+        goal: Some(1.3),
+        ..UDP
+    },
+    Load {
+        name: "udp-scrapes",
+        about: "as udp, every tenth request a scrape",
+        scrape_in: Some(10),
+        when: When::Full,
+        goal: None,
+        ..UDP
     },
     Load { name: "memory-10k", torrents: 1_000, peers: 10_000, ..MEMORY_OF },
     Load { name: "memory-100k", torrents: 10_000, peers: 100_000, ..MEMORY_OF },

@@ -7,15 +7,18 @@
 //! From the outside in: `loads` (what there is), `run` (one load), `site` (the servers and their
 //! settings), `child` (a process, its processor time and memory), `bare` (the server that does
 //! nothing), `client` (the load itself), `population`, `walk` and `request` (who announces, in
-//! which order, in what words), `reply` and `latency` (what is looked at), `report`.
+//! which order, in what words), `reply` and `latency` (what is looked at), `report`. For UDP:
+//! `bare_udp`, `udp_client`, `udp_request`; `driver` is the load of either protocol.
 //!
 //! Limits: every wait ends by itself, and the servers end with the bench. Needs Linux, and 2 GB of
 //! memory for ten million peers.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its figures")]
 
 mod bare;
+mod bare_udp;
 mod child;
 mod client;
+mod driver;
 mod latency;
 mod loads;
 mod options;
@@ -27,6 +30,8 @@ mod run;
 mod site;
 #[path = "../../src/server/sockopt.rs"]
 mod sockopt;
+mod udp_client;
+mod udp_request;
 mod walk;
 
 use std::env;
@@ -36,6 +41,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use bare::{BARE_SERVER, Bare};
+use bare_udp::{BARE_UDP_SERVER, BareUdp};
 use child::{AS_CHILD, Cores, become_server, pin};
 use loads::{LOADS, Load, When};
 use options::Options;
@@ -50,6 +56,8 @@ fn main() -> ExitCode {
         Err(become_server(arguments))
     } else if first == BARE_SERVER {
         Bare::parse_from([program].into_iter().chain(arguments)).serve()
+    } else if first == BARE_UDP_SERVER {
+        BareUdp::parse_from([program].into_iter().chain(arguments)).serve()
     } else {
         run(&Options::parse())
     };

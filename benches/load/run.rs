@@ -4,6 +4,8 @@
 //! rivals come, and all of them take turns, round by round, so that the machine's moods meet them
 //! alike.
 
+mod udp;
+
 use std::io;
 use std::io::Write;
 use std::path::Path;
@@ -13,12 +15,14 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::child::{Cores, Server};
 use crate::client::{Client, Exchange, Tally, Traffic};
+use crate::driver::Driver;
 use crate::latency::Latencies;
 use crate::loads::{Load, Site, When};
 use crate::options::Options;
 use crate::population::{Population, Spread};
 use crate::request::Form;
 use crate::site::{Ground, Skill, installed};
+use crate::udp_client::UdpClient;
 use crate::walk::Walk;
 
 /// Seconds of a round that is thrown away, before the others.
@@ -99,7 +103,7 @@ pub(crate) struct Outcome {
 struct Contender<'p> {
     part: Part,
     /// None when it has no part.
-    running: Option<(Server, Client<'p>)>,
+    running: Option<(Server, Driver<'p>)>,
 }
 
 /// Runs loads.
@@ -131,11 +135,12 @@ impl Runner<'_> {
             ground.tracker(Path::new(BUILT), true)
         })];
         let mut answer_bytes = 0;
-        if contenders[0].running.is_none() {
+        if load.datagrams.is_some() {
+            answer_bytes = self.add_udp_servers(load, &population, &mut contenders)?;
+        } else if contenders[0].running.is_none() {
             let parts = contenders.into_iter().map(|contender| contender.part).collect();
             return Ok(Outcome { load: *load, peers: population.len(), answer_bytes, parts });
-        }
-        if load.measured {
+        } else if load.measured {
             answer_bytes = self.warm_up(&mut contenders[0])?;
             let request_bytes = self.announce(load, false).len();
             contenders.push(self.contender(load, &population, BARE, |ground| {
@@ -153,7 +158,9 @@ impl Runner<'_> {
                 }),
             );
         }
-        self.add_rivals(load, &population, &mut contenders);
+        if load.datagrams.is_none() {
+            self.add_rivals(load, &population, &mut contenders);
+        }
         for contender in contenders.iter_mut().skip(1).filter(|_| load.measured) {
             self.warm_up(contender)?;
         }
@@ -184,12 +191,7 @@ impl Runner<'_> {
         population: &'p Population,
         contenders: &mut Vec<Contender<'p>>,
     ) {
-        let taken = match load.rivals {
-            None => false,
-            Some(When::Full) => self.options.full,
-            Some(When::Usually | When::Always) => true,
-        };
-        if self.options.no_rivals || !taken {
+        if !self.takes_rivals(load) {
             return;
         }
         contenders.push(match installed(OPENTRACKER) {
@@ -208,6 +210,15 @@ impl Runner<'_> {
         });
     }
 
+    fn takes_rivals(&self, load: &Load) -> bool {
+        let taken = match load.rivals {
+            None => false,
+            Some(When::Full) => self.options.full,
+            Some(When::Usually | When::Always) => true,
+        };
+        taken && !self.options.no_rivals
+    }
+
     /// Starts a server and has every peer announce itself.
     fn contender<'p>(
         &self,
@@ -218,6 +229,7 @@ impl Runner<'_> {
     ) -> Contender<'p> {
         let skill = skill_of(name);
         if load.measured
+            && load.datagrams.is_none()
             && let Some(lack) = skill.lacks(load.exchange)
         {
             return Contender::missing(name, lack);
@@ -251,9 +263,8 @@ impl Runner<'_> {
                 Some(mean(server.memory()?.saturating_sub(idle_bytes), population.len() as u64));
         }
         let one_in = if load.site == Site::ShortLived { SURVIVORS_ONE_IN } else { 1 };
-        let traffic = self.traffic(load, load.exchange, false);
-        let client =
-            Client::new(population, server.address, traffic, Walk::endless(population, one_in))?;
+        let walk = Walk::endless(population, one_in);
+        let client = self.driver(load, population, &server, (None, walk))?;
         Ok(Contender { part, running: Some((server, client)) })
     }
 
@@ -268,15 +279,33 @@ impl Runner<'_> {
     ) -> io::Result<()> {
         let mut errors = 0;
         for _ in 0..FILLS_MAX {
-            let traffic = self.traffic(load, skill_of(name).fill(load.exchange), true);
-            errors = Client::new(population, server.address, traffic, Walk::once(population))?
-                .run(None)?
-                .errors;
+            let first = (Some(skill_of(name)), Walk::once(population));
+            errors = self.driver(load, population, server, first)?.run(None)?.errors;
             if errors <= population.len() as u64 / FILL_ERRORS_ONE_IN {
                 return Ok(());
             }
         }
         Err(io::Error::other(format!("{errors} of {} first announces failed", population.len())))
+    }
+
+    /// A load on a server; with a skill it is the first time that its peers announce themselves.
+    fn driver<'p>(
+        &self,
+        load: &Load,
+        population: &'p Population,
+        server: &Server,
+        (first, walk): (Option<Skill>, Walk),
+    ) -> io::Result<Driver<'p>> {
+        let started = first.is_some();
+        if let Some(how) = load.datagrams {
+            let traffic = self.udp_traffic(load, how, started);
+            let client = UdpClient::new(population, server.address, traffic, walk)?;
+            return Ok(Driver::Udp(Box::new(client)));
+        }
+        let exchange = first.map_or(load.exchange, |skill| skill.fill(load.exchange));
+        let traffic = self.traffic(load, exchange, started);
+        let client = Client::new(population, server.address, traffic, walk)?;
+        Ok(Driver::Http(Box::new(client)))
     }
 
     fn announce(&self, load: &Load, started: bool) -> Form {
@@ -288,8 +317,13 @@ impl Runner<'_> {
         let scrape =
             load.scrape_in.filter(|_| !started).map(|one_in| (Form::scrape(keep_alive), one_in));
         let announce = Form::announce(keep_alive, self.options.numwant, started);
-        let spins = self.cores.load != self.cores.server && load.workers == 1;
+        let spins = self.spins(load);
         Traffic { exchange, connections: self.options.connections, spins, announce, scrape }
+    }
+
+    /// Whether the load has a core of its own.
+    fn spins(&self, load: &Load) -> bool {
+        self.cores.load != self.cores.server && load.workers == 1
     }
 
     /// A round that does not count; the mean length of its answers.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::bare::Bare;
+use crate::bare_udp::BareUdp;
 use crate::child::{Cores, Server, free_port};
 use crate::client::Exchange;
 use crate::loads::{Load, Site};
@@ -129,12 +130,34 @@ impl Ground<'_> {
         Server::start(&env::current_exe()?, &bare.arguments(), self.cores(), self.home, port)
     }
 
+    /// The bare server of datagrams.
+    pub(crate) fn bare_udp(&self, answer_bytes: usize) -> io::Result<Server> {
+        let port = free_port()?;
+        let bare = BareUdp { port, answer_bytes, workers: self.load.workers };
+        Server::start(&env::current_exe()?, &bare.arguments(), self.cores(), self.home, port)
+    }
+
+    /// `aquatic_udp`, whose one thread does everything.
+    pub(crate) fn aquatic_udp(&self, program: &Path) -> io::Result<Server> {
+        let port = free_port()?;
+        let settings = format!(
+            "socket_workers = 1\nlog_level = \"error\"\n[network]\naddress = \
+             \"127.0.0.1:{port}\"\nsocket_recv_buffer_size = 4194304\n[protocol]\n\
+             max_response_peers = 200\npeer_announce_interval = 1800\n[cleaning]\n\
+             max_connection_age = 3600\nmax_peer_age = 7200\n",
+        );
+        fs::write(self.home.join("aquatic.toml"), settings)?;
+        let arguments = ["-c", "aquatic.toml"].map(str::to_owned);
+        Server::start(program, &arguments, &self.cores.server, self.home, port)
+    }
+
     /// opentracker as Debian builds it, which serves only what is on a list.
     pub(crate) fn opentracker(&self, program: &Path) -> io::Result<Server> {
         let port = free_port()?;
         fs::write(self.home.join("whitelist"), self.hashes())?;
+        let protocol = if self.load.datagrams.is_some() { "tcp_udp" } else { "tcp" };
         let settings = format!(
-            "listen.tcp 127.0.0.1:{port}\naccess.whitelist {}\n",
+            "listen.{protocol} 127.0.0.1:{port}\naccess.whitelist {}\n",
             self.home.join("whitelist").display()
         );
         fs::write(self.home.join("opentracker.conf"), settings)?;

@@ -4,10 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use announced::config::{Live, LiveSettings};
 use announced::ids::{InfoHash, Millis, Ticket};
 use announced::listing::{Listing, Record};
+use announced::mailbox::Mailboxes;
 use announced::registry::database::DatabaseError;
-use announced::registry::{Backend, Databases, Mailboxes, PoolSettings, Registry, Settings};
+use announced::registry::{Backend, Databases, PoolSettings, Registry, RegistrySettings};
 use announced::swarm::{Store, StoreSettings};
 use criterion::{Criterion, Throughput};
 use fastrand::Rng;
@@ -41,13 +43,14 @@ pub(crate) fn bench(criterion: &mut Criterion) {
 
 /// A registry that knows the first [`TORRENTS`] torrents.
 fn listing() -> std::io::Result<Registry> {
-    let settings = Settings {
-        cache_ttl_ms: 1 << 40,
+    let mut live = Live::default();
+    live.registry.cache_ttl_ms = 1 << 40;
+    live.registry.flush_interval = Duration::from_secs(3_600);
+    let settings = RegistrySettings {
+        live: LiveSettings::new(live),
         cache_bytes_max: 1 << 30,
         pool: PoolSettings { threads: 0, queue_max: TORRENTS as usize },
         seed: 7,
-        flush_interval: Duration::from_secs(3_600),
-        torrent_ttl: Duration::ZERO,
         state_file: None,
         clock: Arc::new(|| NOW),
     };
@@ -56,8 +59,12 @@ fn listing() -> std::io::Result<Registry> {
         ledger: Box::new(|| Box::new(Away)),
     };
     let swarms = StoreSettings { peer_ids: false };
-    let registry =
-        Registry::start(&settings, databases, Arc::new(Store::new(swarms, 7)), Mailboxes::new([]))?;
+    let registry = Registry::start(
+        &settings,
+        databases,
+        Arc::new(Store::new(swarms, 7)),
+        Mailboxes::new([], 0),
+    )?;
     for torrent in 0..TORRENTS {
         let ticket = Ticket { worker: 0, slot: 0, generation: 0 };
         let asked = registry.request(&hash(torrent), ticket, NOW);

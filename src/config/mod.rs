@@ -28,9 +28,7 @@ pub use live::{
 pub use networks::{NETWORKS_FILE_BYTES_MAX, Networks, NetworksSetting};
 pub use reload::Reload;
 pub use render::default_file;
-pub use sections::{
-    Config, DatabaseConfig, PEERS_PER_REPLY_MAX, PORT_DEFAULT, ServerConfig, TrackerConfig,
-};
+pub use sections::{Config, DatabaseConfig, PORT_DEFAULT, ServerConfig, TrackerConfig};
 pub use source::{FILE_BYTES_MAX, Flags, Sources};
 pub use validate::Problem;
 pub use value::{FullScrape, Listen, LogLevel, Mode, UnknownMode, WrongListen, listen_address};

@@ -49,6 +49,7 @@ fn until_restart(started: &Config, newer: &Config) -> Config {
     let mut effective = newer.clone();
     let (server, of_start) = (&mut effective.server, &started.server);
     server.listen.clone_from(&of_start.listen);
+    server.public_url.clone_from(&of_start.public_url);
     server.workers = of_start.workers;
     server.connections_max = of_start.connections_max;
     server.connections_per_address_max = of_start.connections_per_address_max;
@@ -102,6 +103,7 @@ mod tests {
     const EVERY_KEY: &str = r#"
         [server]
         listen = ["127.0.0.1:1"]
+        public_url = "http://tracker.example/announce"
         trusted_proxies = ["10.0.0.0/8"]
         proxy_header = "X-Real-IP"
         workers = 3

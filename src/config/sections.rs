@@ -17,9 +17,6 @@ use crate::config::database_url::DatabaseUrl;
 use crate::config::networks::{Networks, NetworksSetting};
 use crate::config::value::{self, FullScrape, Listen, LogLevel, Mode};
 
-/// Most peers in one answer: what the preallocated reply holds, and so the ceiling of
-/// `numwant_max`.
-pub const PEERS_PER_REPLY_MAX: u16 = 500;
 /// The port trackers are expected on: opentracker's default.
 pub const PORT_DEFAULT: u16 = 6969;
 
@@ -43,6 +40,11 @@ pub struct ServerConfig {
     /// through one socket, or IPv4 alone where the machine has no IPv6. Port 0 lets the system
     /// choose. Needs a restart.
     pub listen: Vec<Listen>,
+
+    /// The announce URL under which others reach this tracker, such as
+    /// "http://tracker.example:6969/announce": printed at the start in place of one made of the
+    /// machine's name. Empty, because no machine knows its public name. Needs a restart.
+    pub public_url: String,
 
     /// Networks of the proxies in front of this tracker, such as ["127.0.0.1/32", "10.0.0.0/8"], or
     /// "file:PATH" with one network on each line. What they say of who is asking is believed:
@@ -110,6 +112,7 @@ impl Default for ServerConfig {
     fn default() -> ServerConfig {
         ServerConfig {
             listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT_DEFAULT)).into()],
+            public_url: String::new(),
             trusted_proxies: NetworksSetting::default(),
             proxy_header: "X-Forwarded-For".to_owned(),
             workers: 0,

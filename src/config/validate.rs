@@ -12,10 +12,9 @@ use std::time::Duration;
 
 use humantime_serde::re::humantime::format_duration;
 
+use crate::bounds::PEERS_PER_REPLY_MAX;
 use crate::bounds::{LIFETIME_MS_MAX, VERDICT_MS_MAX};
-use crate::config::sections::{
-    Config, DatabaseConfig, PEERS_PER_REPLY_MAX, ServerConfig, TrackerConfig,
-};
+use crate::config::sections::{Config, DatabaseConfig, ServerConfig, TrackerConfig};
 use crate::config::value::{Listen, Mode};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -73,6 +72,7 @@ impl Problems {
                 self.add("server.listen", quoted(address), "is listed twice");
             }
         }
+        self.public_url(&server.public_url);
         self.proxies(server);
         self.number("server.workers", server.workers.into(), 0..=1024);
         self.number("server.connections_max", server.connections_max.into(), 1..=10_000_000);
@@ -90,6 +90,16 @@ impl Problems {
         }
         if !server.stats_interval.is_zero() {
             self.duration("server.stats_interval", server.stats_interval, SECOND..=DAY);
+        }
+    }
+
+    fn public_url(&mut self, url: &str) {
+        let schemes = ["http://", "https://", "udp://"];
+        let rest = schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
+        let names_host = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', ':']));
+        if !url.is_empty() && (!names_host || !url.bytes().all(|byte| byte.is_ascii_graphic())) {
+            let rule = "must be an announce URL, such as \"http://tracker.example:6969/announce\"";
+            self.add("server.public_url", quoted(&url), rule);
         }
     }
 
@@ -130,7 +140,7 @@ impl Problems {
         self.number(
             "tracker.numwant_max",
             tracker.numwant_max.into(),
-            1..=PEERS_PER_REPLY_MAX.into(),
+            1..=PEERS_PER_REPLY_MAX as u64,
         );
         if tracker.numwant_default > tracker.numwant_max {
             let rule =
@@ -256,6 +266,20 @@ mod tests {
         ];
         for (change, problem) in rows {
             assert_eq!(problems(change), [problem]);
+        }
+    }
+
+    #[test]
+    fn a_public_url_names_a_scheme_and_a_host() {
+        for fit in ["", "http://a.example:80/announce", "https://[2001:db8::1]/announce"] {
+            assert_eq!(problems(|c| c.server.public_url = fit.to_owned()), [""; 0], "{fit}");
+        }
+        for unfit in ["tracker.example", "ftp://a/announce", "http:///announce", "http://a b/"] {
+            let rule = "must be an announce URL, such as \"http://tracker.example:6969/announce\"";
+            assert_eq!(
+                problems(|c| c.server.public_url = unfit.to_owned()),
+                [format!("server.public_url = \"{unfit}\": {rule}")]
+            );
         }
     }
 

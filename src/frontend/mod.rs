@@ -12,6 +12,6 @@ mod full_scrape;
 mod http;
 mod output;
 
-pub use full_scrape::{FullScrape, FullScrapeMail, FullScrapeRequest, LargeBody};
+pub use full_scrape::{FULL_SCRAPES_MAX, FullScrape, FullScrapeMail, FullScrapeRequest, LargeBody};
 pub use http::{Answer, Http, LateAnswer, Pending};
 pub use output::Output;

@@ -17,6 +17,7 @@ use arrayvec::ArrayVec;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
+use crate::bounds::TEXT_CHARS_MAX;
 use crate::ids::{INFO_HASH_BYTES, InfoHash};
 
 pub use written::{info_hash, is_magnet, magnet};
@@ -26,7 +27,7 @@ use bencode::Dictionary;
 /// Bytes of a .torrent file. A terabyte in pieces of 1 MiB has 20 MB of hashes.
 pub const FILE_BYTES_MAX: u64 = 64 << 20;
 /// Characters of a name: what the database's column holds.
-pub const NAME_CHARS_MAX: usize = 255;
+pub const NAME_CHARS_MAX: usize = TEXT_CHARS_MAX;
 /// Info hashes of one torrent: a hybrid has two.
 pub const HASHES_MAX: usize = 2;
 

@@ -30,19 +30,14 @@ const RECALLED: Millis = Millis(0);
 
 /// One shard of the cache.
 pub(super) struct Cache {
-    ttl_ms: u64,
     listed: Ring,
     unknown: Ring,
 }
 
 impl Cache {
-    pub(super) fn new(ttl_ms: u64, bytes_max: usize) -> Cache {
+    pub(super) fn new(bytes_max: usize) -> Cache {
         let unknown_max = bytes_max / UNKNOWN_SHARE;
-        Cache {
-            ttl_ms,
-            listed: Ring::new(bytes_max - unknown_max),
-            unknown: Ring::new(unknown_max),
-        }
+        Cache { listed: Ring::new(bytes_max - unknown_max), unknown: Ring::new(unknown_max) }
     }
 
     /// The record of a torrent and the end of its time. None when there is none, and, once per
@@ -57,15 +52,16 @@ impl Cache {
         Some((&entry.record, entry.stale_at))
     }
 
-    /// Keeps the answer to a question that was asked at `asked_at`.
-    pub(super) fn insert(&mut self, info_hash: InfoHash, record: Record, asked_at: Millis) {
-        self.keep(Entry {
-            info_hash,
-            record,
-            asked_at,
-            stale_at: asked_at.plus(self.ttl_ms),
-            referenced: false,
-        });
+    /// Keeps the answer to a question that was asked at `asked_at`; it is believed until
+    /// `stale_at`.
+    pub(super) fn insert(
+        &mut self,
+        info_hash: InfoHash,
+        record: Record,
+        asked_at: Millis,
+        stale_at: Millis,
+    ) {
+        self.keep(Entry { info_hash, record, asked_at, stale_at, referenced: false });
     }
 
     /// Keeps an answer that is past its time and older than any other.
@@ -145,9 +141,14 @@ impl Cache {
         self.listed.find(hash).or_else(|| self.unknown.find(hash))
     }
 
-    #[cfg(test)]
-    fn bytes(&self) -> usize {
+    /// Bytes that are taken.
+    pub(super) fn bytes(&self) -> usize {
         self.listed.bytes + self.unknown.bytes
+    }
+
+    /// How many entries say that a torrent is listed or banned.
+    pub(super) fn listed_count(&self) -> usize {
+        self.listed.entries.len()
     }
 }
 
@@ -241,6 +242,10 @@ mod tests {
         InfoHash(bytes)
     }
 
+    fn keep(cache: &mut Cache, n: usize, record: Record, asked_at: Millis) {
+        cache.insert(hash(n), record, asked_at, asked_at.plus(TTL_MS));
+    }
+
     /// What is shown of a torrent at that time.
     fn shown(cache: &mut Cache, n: usize, now: Millis) -> Option<Record> {
         cache.peek(&hash(n), now).map(|(record, _)| record.clone())
@@ -252,8 +257,8 @@ mod tests {
 
     #[test]
     fn a_verdict_past_its_time_is_reported_stale_to_one_caller_only() {
-        let mut cache = Cache::new(TTL_MS, 1 << 20);
-        cache.insert(hash(1), known(), Millis(0));
+        let mut cache = Cache::new(1 << 20);
+        keep(&mut cache, 1, known(), Millis(0));
         let until = |stale_at| Some((known(), Millis(stale_at)));
         let rows = [
             (TTL_MS - 1, until(TTL_MS), "it is within its time"),
@@ -270,11 +275,11 @@ mod tests {
 
     #[test]
     fn a_newer_verdict_replaces_the_older_one_on_whichever_side() {
-        let mut cache = Cache::new(TTL_MS, 1 << 20);
-        cache.insert(hash(1), Record::plain(Listing::Unlisted), Millis(0));
-        cache.insert(hash(1), known(), Millis(1));
+        let mut cache = Cache::new(1 << 20);
+        keep(&mut cache, 1, Record::plain(Listing::Unlisted), Millis(0));
+        keep(&mut cache, 1, known(), Millis(1));
         assert_eq!(shown(&mut cache, 1, Millis(2)), Some(known()));
-        cache.insert(hash(1), Record::plain(Listing::Unlisted), Millis(3));
+        keep(&mut cache, 1, Record::plain(Listing::Unlisted), Millis(3));
         assert_eq!(shown(&mut cache, 1, Millis(4)), Some(Record::plain(Listing::Unlisted)));
         assert_eq!(cache.bytes(), ENTRY_BYTES);
     }
@@ -282,21 +287,21 @@ mod tests {
     #[test]
     fn a_flood_of_unknown_hashes_stays_in_its_tenth_and_pushes_out_no_torrent() {
         let bytes_max = 100 * ENTRY_BYTES;
-        let mut cache = Cache::new(TTL_MS, bytes_max);
-        (0..80).for_each(|n| cache.insert(hash(n), known(), Millis(0)));
+        let mut cache = Cache::new(bytes_max);
+        (0..80).for_each(|n| keep(&mut cache, n, known(), Millis(0)));
         (1_000..11_000)
-            .for_each(|n| cache.insert(hash(n), Record::plain(Listing::Unlisted), Millis(0)));
+            .for_each(|n| keep(&mut cache, n, Record::plain(Listing::Unlisted), Millis(0)));
         assert!((0..80).all(|n| shown(&mut cache, n, Millis(1)) == Some(known())));
         assert!(cache.unknown.bytes <= bytes_max / UNKNOWN_SHARE && cache.bytes() <= bytes_max);
     }
 
     #[test]
     fn what_is_asked_for_outlives_what_is_not() {
-        let mut cache = Cache::new(TTL_MS, 100 * ENTRY_BYTES);
-        (0..90).for_each(|n| cache.insert(hash(n), known(), Millis(0)));
+        let mut cache = Cache::new(100 * ENTRY_BYTES);
+        (0..90).for_each(|n| keep(&mut cache, n, known(), Millis(0)));
         for n in 90..170 {
             assert_eq!(shown(&mut cache, 7, Millis(1)), Some(known()));
-            cache.insert(hash(n), known(), Millis(1));
+            keep(&mut cache, n, known(), Millis(1));
         }
         assert_ne!(cache.peek(&hash(7), Millis(1)), None);
         assert_eq!(cache.listed.entries.len(), 90);
@@ -304,11 +309,11 @@ mod tests {
 
     #[test]
     fn what_is_recalled_is_stale_and_forgotten_unless_it_is_heard_of() {
-        let mut cache = Cache::new(TTL_MS, 1 << 20);
+        let mut cache = Cache::new(1 << 20);
         (1..3).for_each(|n| cache.insert_stale(hash(n), known()));
         assert_eq!(cache.peek(&hash(1), Millis(5)), None, "it is to be asked for");
         assert_eq!(cache.last_known(&hash(1)), Some(&known()));
-        cache.insert(hash(1), known(), Millis(6));
+        keep(&mut cache, 1, known(), Millis(6));
         cache.forget_recalled();
         assert_eq!(shown(&mut cache, 1, Millis(7)), Some(known()));
         assert_eq!(cache.last_known(&hash(2)), None);
@@ -316,12 +321,10 @@ mod tests {
 
     #[test]
     fn an_entry_larger_than_the_cache_is_not_kept() {
-        let mut cache = Cache::new(TTL_MS, ENTRY_BYTES);
-        cache.insert(
-            hash(1),
-            Record { listing: Listing::Listed, text: Some("x".repeat(700).into()), downloaded: 0 },
-            Millis(0),
-        );
+        let mut cache = Cache::new(ENTRY_BYTES);
+        let text = Some("x".repeat(700).into());
+        let record = Record { listing: Listing::Listed, text, downloaded: 0 };
+        keep(&mut cache, 1, record, Millis(0));
         assert_eq!(cache.peek(&hash(1), Millis(0)), None);
         assert_eq!(cache.bytes(), 0);
     }

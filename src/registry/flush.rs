@@ -24,11 +24,15 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::config::LiveSettings;
 use crate::ids::InfoHash;
+use crate::mailbox::Clock;
 use crate::registry::database::{BATCH_ROWS_MAX, Batch, Counted, DatabaseError, Ledger, NodeId};
+use crate::registry::databases::Databases;
 use crate::registry::health::{Backoff, Health, Part};
+use crate::registry::settings::RegistrySettings;
+use crate::registry::state_file::StateFile;
 use crate::registry::verdicts::Verdicts;
-use crate::registry::{Clock, Databases, Settings, StateFile};
 use crate::swarm::{Unwritten, Walk};
 
 /// How often the verdicts are saved.
@@ -45,8 +49,7 @@ struct Shared {
     verdicts: Arc<Verdicts>,
     health: Arc<Health>,
     clock: Clock,
-    flush_interval: Duration,
-    torrent_ttl: Duration,
+    live: LiveSettings,
     state_file: Option<StateFile>,
     save_interval: Duration,
     /// When the state was last saved; held while it is.
@@ -78,7 +81,7 @@ enum Stage {
 
 impl Flusher {
     pub(super) fn start(
-        settings: &Settings,
+        settings: &RegistrySettings,
         open: &Arc<Databases>,
         verdicts: Arc<Verdicts>,
         health: Arc<Health>,
@@ -94,6 +97,16 @@ impl Flusher {
             .name("flush".into())
             .spawn(move || thread.run((open.ledger)().as_mut()))?;
         Ok(Flusher(shared))
+    }
+
+    /// Has the pause between two rounds be what the latest settings say.
+    pub(super) fn look_at_settings(&self) {
+        self.0.changed.notify_all();
+    }
+
+    /// How many batches are not known to be written.
+    pub(super) fn unwritten(&self) -> usize {
+        self.0.desk.lock().unwritten.len()
     }
 
     /// Has everything written, for `patience` at most, and saves what outlives the process. A
@@ -141,7 +154,7 @@ impl Drop for Flusher {
 
 impl Shared {
     fn new(
-        settings: &Settings,
+        settings: &RegistrySettings,
         verdicts: Arc<Verdicts>,
         health: Arc<Health>,
         unwritten: Vec<Batch>,
@@ -164,8 +177,7 @@ impl Shared {
             verdicts,
             health,
             clock: Arc::clone(&settings.clock),
-            flush_interval: settings.flush_interval,
-            torrent_ttl: settings.torrent_ttl,
+            live: settings.live.clone(),
             state_file: settings.state_file.clone(),
             save_interval: SAVE_INTERVAL,
             saved_at: Mutex::new(Instant::now()),
@@ -186,10 +198,10 @@ impl Shared {
             }
             self.save_when_due(if inherited { Duration::ZERO } else { self.save_interval });
             inherited = false;
-            if !self.torrent_ttl.is_zero()
-                && deleted_at.is_none_or(|at| at.elapsed() >= DELETE_INTERVAL)
+            let torrent_ttl = self.live.latest().registry.torrent_ttl;
+            if !torrent_ttl.is_zero() && deleted_at.is_none_or(|at| at.elapsed() >= DELETE_INTERVAL)
             {
-                let outcome = self.delete_idle(ledger);
+                let outcome = self.delete_idle(torrent_ttl, ledger);
                 self.health.note(Part::Writing, outcome.as_ref().map(|_| ()));
                 deleted_at = Some(Instant::now());
             }
@@ -204,11 +216,16 @@ impl Shared {
         }
     }
 
-    /// Waits for the next round; whether it is the last.
+    /// Waits for the next round, by the latest interval whenever something has changed; whether it
+    /// is the last.
     fn wait_for_round(&self) -> bool {
         let mut desk = self.desk.lock();
-        let end = Instant::now() + self.flush_interval;
-        while desk.stage == Stage::Running && !self.changed.wait_until(&mut desk, end).timed_out() {
+        let begin = Instant::now();
+        while desk.stage == Stage::Running {
+            let end = begin + self.live.latest().registry.flush_interval;
+            if self.changed.wait_until(&mut desk, end).timed_out() {
+                break;
+            }
         }
         desk.stage != Stage::Running
     }
@@ -294,8 +311,12 @@ impl Shared {
 
     /// Deletes torrents that are past their time, but none that is in memory: it has peers, or
     /// something to be written.
-    fn delete_idle(&self, ledger: &mut dyn Ledger) -> Result<(), DatabaseError> {
-        let idle_s = self.torrent_ttl.as_secs();
+    fn delete_idle(
+        &self,
+        torrent_ttl: Duration,
+        ledger: &mut dyn Ledger,
+    ) -> Result<(), DatabaseError> {
+        let idle_s = torrent_ttl.as_secs();
         let idle: Vec<InfoHash> = ledger.idle(idle_s)?;
         let idle: Vec<InfoHash> =
             idle.into_iter().filter(|hash| !self.verdicts.store.holds(hash)).collect();
@@ -353,6 +374,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+    use crate::ids::Millis;
     use crate::registry::Fingerprint;
     use crate::registry::verdicts::Terms;
     use crate::state_directory::StateDirectory;
@@ -373,18 +395,21 @@ mod tests {
         save_interval: Duration,
         on_write: impl Fn() -> Result<(), DatabaseError> + Clone + Send + Sync + 'static,
     ) -> Flusher {
-        let settings = Settings {
-            flush_interval: Duration::from_millis(1),
+        let mut live = harness::registry_live();
+        live.registry.flush_interval = Duration::from_millis(1);
+        let live = LiveSettings::new(live);
+        let settings = RegistrySettings {
+            live: live.clone(),
             state_file: Some(state_file.clone()),
             ..harness::registry_settings()
         };
-        let terms = Terms { ttl_ms: 30_000, bytes_max: 1 << 20, seed: 7 };
-        let verdicts = Arc::new(Verdicts::new(terms, harness::store(&harness::policy(), 7)));
+        let terms = Terms { bytes_max: 1 << 20, seed: 7 };
+        let verdicts = Verdicts::new(terms, live, harness::store(&harness::policy(), 7));
+        let (verdicts, health) =
+            (Arc::new(verdicts), Arc::new(Health::new(Arc::new(|| Millis(0)))));
         let batch = Batch { node: NodeId([7; 16]), number: 1, rows: Vec::new() };
-        let shared = Shared {
-            save_interval,
-            ..Shared::new(&settings, verdicts, Arc::default(), vec![batch])
-        };
+        let shared =
+            Shared { save_interval, ..Shared::new(&settings, verdicts, health, vec![batch]) };
         let ledger = move || {
             let on_write = on_write.clone();
             Box::new(PaperLedger {
@@ -444,9 +469,31 @@ mod tests {
     fn what_cannot_be_saved_is_not_said_to_be() {
         let folder = tempfile::tempdir().unwrap();
         let flusher = start(&state_file(folder.path()), PATIENCE, || Ok(()));
-        wait_until("the batch is written", || flusher.0.desk.lock().unwritten.is_empty());
+        // Once the batch is written the thread saves that there is none, and then not for long.
+        let path = folder.path().join("announced.state");
+        wait_until("the batch is written and the file anew", || path.exists());
         folder.close().unwrap();
         assert!(!flusher.0.save(&mut Instant::now()));
         flusher.close(PATIENCE);
+    }
+
+    #[test]
+    fn a_shorter_interval_counts_in_the_pause_that_has_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let flusher = start(&state_file(folder.path()), PATIENCE, || Ok(()));
+        let shared = &flusher.0;
+        let path = folder.path().join("announced.state");
+        wait_until("the first batch is written and the file anew", || path.exists());
+        let interval = |interval| {
+            let mut live = harness::registry_live();
+            live.registry.flush_interval = interval;
+            shared.live.replace(live);
+            flusher.look_at_settings();
+        };
+        interval(2 * PATIENCE);
+        let batch = Batch { node: NodeId([7; 16]), number: 2, rows: Vec::new() };
+        shared.desk.lock().unwritten.push_back(Arc::new(batch));
+        interval(Duration::from_millis(1));
+        wait_until("the next batch is written", || shared.desk.lock().unwritten.is_empty());
     }
 }

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::ids::Millis;
+use crate::mailbox::Clock;
 use crate::registry::database::DatabaseError;
 
 const PAUSE_MS_MIN: u64 = 100;
@@ -27,13 +29,17 @@ pub(super) enum Part {
 }
 
 /// See the module.
-#[derive(Default)]
-pub(super) struct Health(Mutex<State>);
+pub(super) struct Health {
+    state: Mutex<State>,
+    clock: Clock,
+}
 
 #[derive(Default)]
 struct State {
     /// A bit for each part that got no answer when it last asked.
     silent: u8,
+    /// Since when there is such a part.
+    away_since: Option<Millis>,
     /// What each part was last told that somebody has to act on.
     unfit: [Option<String>; PARTS],
 }
@@ -72,20 +78,29 @@ impl State {
 }
 
 impl Health {
+    /// All is well so far.
+    pub(super) fn new(clock: Clock) -> Health {
+        Health { state: Mutex::default(), clock }
+    }
+
     /// Takes note of what came of a question.
     pub(super) fn note(&self, part: Part, outcome: Result<(), &DatabaseError>) {
         // Told under the lock, so that lines come in the order of what they tell.
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         match state.note(part, outcome) {
             Some(News::Well) => log::info!("the database answers again"),
             Some(News::Ill(why)) => log::warn!("the database does not answer: {why}"),
             None => {}
         }
+        match state.silent {
+            0 => state.away_since = None,
+            _ => state.away_since = state.away_since.or_else(|| Some((self.clock)())),
+        }
     }
 
-    #[cfg(test)]
-    fn is_well(&self) -> bool {
-        self.0.lock().silent == 0
+    /// Since when some part gets no answer; none while all do.
+    pub(super) fn away_since(&self) -> Option<Millis> {
+        self.state.lock().away_since
     }
 }
 
@@ -112,18 +127,27 @@ impl Backoff {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
 
     #[test]
     fn it_is_well_when_every_part_is() {
-        let health = Health::default();
+        let now = Arc::new(AtomicU64::new(5));
+        let clock = Arc::clone(&now);
+        let health = Health::new(Arc::new(move || Millis(clock.load(Ordering::Relaxed))));
+        assert_eq!(health.away_since(), None, "nobody has asked yet");
         let away = DatabaseError::Away("gone".to_owned());
         health.note(Part::Lookups, Err(&away));
         health.note(Part::Writing, Err(&away));
         health.note(Part::Lookups, Ok(()));
-        assert!(!health.is_well());
+        assert_eq!(health.away_since(), Some(Millis(5)), "writing still gets no answer");
+        now.store(7, Ordering::Relaxed);
+        health.note(Part::Writing, Err(&away));
+        assert_eq!(health.away_since(), Some(Millis(5)), "since the first time");
         health.note(Part::Writing, Ok(()));
-        assert!(health.is_well());
+        assert_eq!(health.away_since(), None, "every part is answered");
     }
 
     #[test]

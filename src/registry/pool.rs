@@ -10,13 +10,14 @@
 //!
 //! Never: decides what to do without an answer.
 //!
-//! Limits: hashes queued ([`Settings::queue_max`]), tickets that wait ([`WAITERS_PER_QUEUED`] times
-//! that): past either, the request is refused at once. A ticket whose connection has gone stays
+//! Limits: hashes queued ([`PoolSettings::queue_max`]), tickets that wait
+//! ([`PoolSettings::waiters_max`]): past either, the request is refused at once. A ticket whose connection has gone stays
 //! until its hash is answered, and counts until then.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
@@ -27,25 +28,18 @@ use smallvec::SmallVec;
 
 use crate::ids::{InfoHash, Millis, Ticket};
 use crate::listing::Record;
+use crate::mailbox::Mailboxes;
 use crate::registry::database::{Backend, DatabaseError, LOOKUP_HASHES_MAX};
+use crate::registry::databases::OpenBackend;
+use crate::registry::gauges::RegistryGauges;
 use crate::registry::health::{Backoff, Health, Part};
+use crate::registry::lookup::{Completion, LookupError};
+use crate::registry::settings::PoolSettings;
 use crate::registry::verdicts::{Asked, Heard, Verdicts};
-use crate::registry::{Completion, LookupError, Mailboxes, OpenBackend};
 
-/// Tickets that may wait, for every hash that may be queued.
-const WAITERS_PER_QUEUED: usize = 4;
 /// Asked for to find out whether the database answers: a question like any other, so that a missing
 /// table is found out too.
 const PROBE: [InfoHash; 1] = [InfoHash([0; 20])];
-
-/// How many threads ask, and how many hashes may wait for them.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// Threads, each with a database connection of its own. With none, somebody else has to ask.
-    pub threads: usize,
-    /// Hashes that may be queued.
-    pub queue_max: usize,
-}
 
 /// Handle to the threads; dropping it tells them to end. Nobody waits for the question they are at:
 /// a database that does not answer would hold up the end of the process.
@@ -54,7 +48,9 @@ pub(super) struct Pool(Arc<Shared>);
 struct Shared {
     lookups: Mutex<Lookups>,
     queued: Condvar,
-    queue_max: usize,
+    bounds: PoolSettings,
+    /// Answers for which there was no room in a mailbox.
+    dropped: AtomicU64,
     mailboxes: Mailboxes<Completion>,
     verdicts: Arc<Verdicts>,
     health: Arc<Health>,
@@ -109,18 +105,17 @@ impl Lookups {
 
 impl Pool {
     pub(super) fn start(
-        settings: Settings,
+        settings: PoolSettings,
         open: OpenBackend,
         mailboxes: Mailboxes<Completion>,
         verdicts: Arc<Verdicts>,
         health: Arc<Health>,
     ) -> io::Result<Pool> {
-        let lookups = Mutex::default();
-        let queue_max = settings.queue_max;
         let shared = Arc::new(Shared {
-            lookups,
+            lookups: Mutex::default(),
             queued: Condvar::new(),
-            queue_max,
+            bounds: settings,
+            dropped: AtomicU64::new(0),
             mailboxes,
             verdicts,
             health,
@@ -151,6 +146,14 @@ impl Pool {
         !batch.is_empty()
     }
 
+    /// Fills in what is queued and what waits.
+    pub(super) fn measure(&self, gauges: &mut RegistryGauges) {
+        let lookups = self.0.lookups.lock();
+        gauges.hashes_queued = lookups.queue.len();
+        gauges.requests_waiting = lookups.waiters;
+        gauges.answers_dropped = self.0.dropped.load(Ordering::Relaxed);
+    }
+
     /// Queues `hash`, or joins those who wait for it.
     pub(super) fn request(
         &self,
@@ -162,11 +165,11 @@ impl Pool {
         if lookups.silent {
             return Err(LookupError::Unavailable);
         }
-        if lookups.waiters >= self.0.queue_max.saturating_mul(WAITERS_PER_QUEUED) {
+        if lookups.waiters >= self.0.bounds.waiters_max() {
             return Err(LookupError::QueueFull);
         }
         if !lookups.waiting.contains_key(hash) {
-            if lookups.queue.len() >= self.0.queue_max {
+            if lookups.queue.len() >= self.0.bounds.queue_max {
                 return Err(LookupError::QueueFull);
             }
             lookups.queue.push_back(Question { info_hash: *hash, asked_at: now, again: false });
@@ -231,7 +234,7 @@ impl Shared {
 
     fn ask(&self, batch: &[Question], backend: &mut dyn Backend) {
         let hashes: Vec<InfoHash> = batch.iter().map(|question| question.info_hash).collect();
-        let mark = self.verdicts.recent.mark();
+        let marked = self.verdicts.mark();
         let answer =
             backend.lookup(&hashes).and_then(|records| match records.len() == hashes.len() {
                 true => Ok(records),
@@ -245,7 +248,7 @@ impl Shared {
         match answer {
             Ok(records) => {
                 for (question, record) in batch.iter().zip(&records) {
-                    self.complete(question, record, Asked { at: question.asked_at, mark });
+                    self.complete(question, record, marked.at(question.asked_at));
                 }
             }
             Err(_) => self.fail(&hashes),
@@ -285,8 +288,11 @@ impl Shared {
 
     fn tell(&self, waiting: Waiting, info_hash: InfoHash, outcome: &Result<Record, LookupError>) {
         for ticket in waiting {
-            self.mailboxes
-                .put(ticket.worker, Completion { ticket, info_hash, outcome: outcome.clone() });
+            let completion = Completion { ticket, info_hash, outcome: outcome.clone() };
+            if !self.mailboxes.put(ticket.worker, completion) {
+                // Who waits for it is answered when its time is up.
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ahash::RandomState;
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::config::LiveSettings;
 use crate::ids::{InfoHash, Millis};
 use crate::listing::{Listing, REFRESH_RETRY_MS, Record, Verdict};
 use crate::registry::cache::Cache;
@@ -22,11 +23,9 @@ use crate::swarm::Store;
 /// Locks the cache is spread over; a power of two.
 const CACHE_SHARDS: usize = 64;
 
-/// How verdicts are kept and what they do.
+/// How verdicts are kept.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
-    /// How long a verdict is taken for fresh, milliseconds.
-    pub(super) ttl_ms: u64,
     /// Bytes all cached verdicts may take.
     pub(super) bytes_max: usize,
     /// Key of the cache's hash.
@@ -35,7 +34,8 @@ pub(super) struct Terms {
 
 /// See the module.
 pub(super) struct Verdicts {
-    terms: Terms,
+    /// How long an answer is believed.
+    live: LiveSettings,
     keys: RandomState,
     shards: Box<[Mutex<Cache>]>,
     pub(super) store: Arc<Store>,
@@ -45,11 +45,27 @@ pub(super) struct Verdicts {
     unasked: AtomicBool,
 }
 
+/// By what the answer to a question is judged: taken before it is put.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Marked {
+    mark: Mark,
+    ttl_ms: u64,
+}
+
+impl Marked {
+    /// A question that came up at `at`.
+    pub(super) fn at(self, at: Millis) -> Asked {
+        Asked { at, fresh_until: at.plus(self.ttl_ms), mark: self.mark }
+    }
+}
+
 /// When a question was put to the database.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
-    pub(super) at: Millis,
-    pub(super) mark: Mark,
+    at: Millis,
+    /// Until when its answer is believed.
+    fresh_until: Millis,
+    mark: Mark,
 }
 
 /// What came of an answer.
@@ -63,16 +79,16 @@ pub(super) enum Heard {
 }
 
 impl Verdicts {
-    pub(super) fn new(terms: Terms, store: Arc<Store>) -> Verdicts {
+    pub(super) fn new(terms: Terms, live: LiveSettings, store: Arc<Store>) -> Verdicts {
         let keys = RandomState::with_seeds(
             terms.seed,
             terms.seed.rotate_left(17),
             !terms.seed,
             0x5bd1_e995,
         );
-        let shard = || Mutex::new(Cache::new(terms.ttl_ms, terms.bytes_max / CACHE_SHARDS));
+        let shard = || Mutex::new(Cache::new(terms.bytes_max / CACHE_SHARDS));
         Verdicts {
-            terms,
+            live,
             keys,
             shards: (0..CACHE_SHARDS).map(|_| shard()).collect(),
             store,
@@ -81,9 +97,10 @@ impl Verdicts {
         }
     }
 
-    /// Marks the time of a question; before it is put.
-    pub(super) fn mark(&self, now: Millis) -> Asked {
-        Asked { at: now, mark: self.recent.mark() }
+    /// Marks a question; before it is put.
+    pub(super) fn mark(&self) -> Marked {
+        let ttl_ms = self.live.latest().registry.cache_ttl_ms;
+        Marked { mark: self.recent.mark(), ttl_ms }
     }
 
     /// What `of` makes of the cached record and the end of its time. None also for a record past
@@ -123,11 +140,6 @@ impl Verdicts {
         self.unasked.store(true, Ordering::Release);
     }
 
-    /// The end of the time of what is asked at `now`.
-    pub(super) fn fresh_until(&self, now: Millis) -> Millis {
-        now.plus(self.terms.ttl_ms)
-    }
-
     /// Takes in an answer, and says what counts now.
     pub(super) fn hear(&self, hash: &InfoHash, record: &Record, asked: Asked) -> Heard {
         let is_current =
@@ -138,7 +150,7 @@ impl Verdicts {
         if record.listing == Listing::Banned {
             self.store.ban(hash);
         } else {
-            self.store.learn(hash, verdict(record, self.fresh_until(asked.at)), is_current);
+            self.store.learn(hash, verdict(record, asked.fresh_until), is_current);
         }
         let mut cache = self.shard(hash);
         if let Some(newer) = cache.newer(hash, asked.at) {
@@ -149,7 +161,7 @@ impl Verdicts {
         if !is_current() {
             return Heard::Again;
         }
-        cache.insert(*hash, record.clone(), asked.at);
+        cache.insert(*hash, record.clone(), asked.at, asked.fresh_until);
         Heard::Record(record.clone())
     }
 
@@ -186,6 +198,13 @@ impl Verdicts {
     pub(super) fn make_all_stale(&self, now: Millis) {
         self.shards.iter().for_each(|shard| shard.lock().make_all_stale());
         self.store.make_all_stale(now);
+    }
+
+    /// Bytes that are taken, and how many torrents are known to be listed or banned.
+    pub(super) fn size(&self) -> (usize, usize) {
+        self.shards.iter().map(|shard| shard.lock()).fold((0, 0), |(bytes, listed), cache| {
+            (bytes + cache.bytes(), listed + cache.listed_count())
+        })
     }
 
     /// Whether there is room for another listed torrent without pushing one out.
@@ -256,12 +275,16 @@ mod tests {
 
     impl Site {
         fn new(seed: u64) -> Site {
-            let terms = Terms { ttl_ms: 30_000, bytes_max: 1 << 20, seed };
+            let terms = Terms { bytes_max: 1 << 20, seed };
             let listed: BTreeMap<InfoHash, u32> =
                 (0..TORRENTS).map(|n| (InfoHash([n; 20]), u32::from(n) * 100)).collect();
             Site {
                 rng: fastrand::Rng::with_seed(seed),
-                verdicts: Verdicts::new(terms, harness::store(&harness::policy(), seed)),
+                verdicts: Verdicts::new(
+                    terms,
+                    harness::registry_settings().live,
+                    harness::store(&harness::policy(), seed),
+                ),
                 now: Millis(1),
                 truth: listed.clone(),
                 database: listed,
@@ -290,11 +313,11 @@ mod tests {
 
         /// A question asked, answered and heard at once.
         fn look_up(&mut self, hash: InfoHash) -> Verdict {
-            let asked = self.verdicts.mark(self.now);
+            let asked = self.verdicts.mark().at(self.now);
             let record =
                 Record { downloaded: self.database[&hash], ..Record::plain(Listing::Listed) };
             self.verdicts.hear(&hash, &record, asked);
-            verdict(&record, self.verdicts.fresh_until(self.now))
+            verdict(&record, asked.fresh_until)
         }
 
         fn step(&mut self) {
@@ -311,7 +334,7 @@ mod tests {
                     }
                 }
                 2 => {
-                    let (hash, asked) = (self.any(), self.verdicts.mark(self.now));
+                    let (hash, asked) = (self.any(), self.verdicts.mark().at(self.now));
                     self.questions.push(Question { hash, asked, read: None });
                 }
                 3 | 4 => {
@@ -406,13 +429,29 @@ mod tests {
         let hash = InfoHash([0; 20]);
         let known = Record { downloaded: 5, ..Record::plain(Listing::Listed) };
         let banned = Record { text: Some("why".into()), ..Record::plain(Listing::Banned) };
-        let [earlier, later] = [100, 200].map(|at| site.verdicts.mark(Millis(at)));
+        let [earlier, later] = [100, 200].map(|at| site.verdicts.mark().at(Millis(at)));
         assert_eq!(site.verdicts.hear(&hash, &banned, later), Heard::Record(banned.clone()));
         assert_eq!(site.verdicts.hear(&hash, &known, earlier), Heard::Record(banned));
         assert_eq!(
-            site.verdicts.hear(&hash, &known, site.verdicts.mark(Millis(300))),
+            site.verdicts.hear(&hash, &known, site.verdicts.mark().at(Millis(300))),
             Heard::Record(known)
         );
+    }
+
+    #[test]
+    fn an_answer_is_believed_for_as_long_as_the_settings_said_when_it_was_asked_for() {
+        let site = Site::new(7);
+        let record = Record::plain(Listing::Listed);
+        let until = |verdicts: &Verdicts, n: u8, marked: Marked| {
+            verdicts.hear(&InfoHash([n; 20]), &record, marked.at(Millis(100)));
+            verdicts.peek(&InfoHash([n; 20]), Millis(100), |_, until| until)
+        };
+        let before = site.verdicts.mark();
+        let mut live = harness::registry_live();
+        live.registry.cache_ttl_ms = 7;
+        site.verdicts.live.replace(live);
+        assert_eq!(until(&site.verdicts, 1, before), Some(Millis(30_100)));
+        assert_eq!(until(&site.verdicts, 2, site.verdicts.mark()), Some(Millis(107)));
     }
 
     #[test]

@@ -22,12 +22,13 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::ids::InfoHash;
 use crate::listing::Record;
+use crate::mailbox::Clock;
 use crate::registry::database::{
     Backend, CHANGES_MAX, Change, DatabaseError, LOOKUP_HASHES_MAX, Ledger, Row,
 };
+use crate::registry::databases::Databases;
 use crate::registry::health::{Backoff, Health, Part};
 use crate::registry::verdicts::Verdicts;
-use crate::registry::{Clock, Databases};
 use crate::swarm::Walk;
 
 /// How often changes are asked for.
@@ -259,14 +260,14 @@ impl Shared {
     /// Reads the list: at the start as much as there is room for, later what is known of already.
     fn read_list(&self, starting: bool, ledger: &mut dyn Ledger) -> Result<(), DatabaseError> {
         let (mut count, mut full) = (0, false);
-        let mut asked = self.verdicts.mark((self.clock)());
+        let mut asked = self.verdicts.mark().at((self.clock)());
         read_pages(ledger, |rows| {
             for row in rows.iter().filter(|row| starting || self.verdicts.holds(&row.info_hash)) {
                 self.verdicts.hear(&row.info_hash, &row.record(), asked);
             }
             count += rows.len();
             full = starting && !self.verdicts.has_room();
-            asked = self.verdicts.mark((self.clock)());
+            asked = self.verdicts.mark().at((self.clock)());
             !full && !self.orders.lock().stopping
         })?;
         if starting && !full {
@@ -310,7 +311,7 @@ impl Shared {
 
     fn ask(&self, hashes: &[InfoHash], backend: &mut dyn Backend) -> Result<(), DatabaseError> {
         for hashes in hashes.chunks(LOOKUP_HASHES_MAX) {
-            let asked = self.verdicts.mark((self.clock)());
+            let asked = self.verdicts.mark().at((self.clock)());
             let records = backend.lookup(hashes)?;
             hashes.iter().zip(&records).for_each(|(hash, record)| {
                 self.verdicts.hear(hash, record, asked);
@@ -376,12 +377,16 @@ mod tests {
 
     impl Desk {
         fn new() -> Desk {
-            let terms = Terms { ttl_ms: 30_000, bytes_max: 1 << 20, seed: 1 };
+            let terms = Terms { bytes_max: 1 << 20, seed: 1 };
             let shared = Shared {
                 orders: Mutex::default(),
                 changed: Condvar::new(),
-                verdicts: Arc::new(Verdicts::new(terms, harness::store(&harness::policy(), 1))),
-                health: Arc::default(),
+                verdicts: Arc::new(Verdicts::new(
+                    terms,
+                    harness::registry_settings().live,
+                    harness::store(&harness::policy(), 1),
+                )),
+                health: Arc::new(Health::new(Arc::new(|| Millis(1_000)))),
                 clock: Arc::new(|| Millis(1_000)),
             };
             let mut desk = Desk {

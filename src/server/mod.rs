@@ -14,6 +14,7 @@ mod batch;
 mod connection;
 mod connections;
 mod conversation;
+mod datagrams;
 mod deadline;
 mod listener;
 mod per_address;

@@ -15,7 +15,7 @@ use std::thread;
 use mio::{Poll, Waker};
 
 use crate::config::{Config, Listen, ServerConfig};
-use crate::registry::Wake;
+use crate::mailbox::Wake;
 use crate::server::listener::{self, Listener, ListenerOptions};
 use crate::server::worker::WAKER;
 

@@ -1,6 +1,6 @@
 //! Socket options that neither std nor socket2 has a safe call for.
 //!
-//! The one file of the crate with `unsafe`. Invariant: every call passes a descriptor borrowed for
+//! With datagrams/io.rs the only file with `unsafe`. Invariant: every call passes a descriptor borrowed for
 //! the call, and a pointer to a live local of exactly the length it states; the kernel keeps
 //! neither.
 #![allow(unsafe_code)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::registry::Wake;
+use crate::mailbox::Wake;
 use crate::secrets;
 use crate::server::sockets::Sockets;
 use crate::server::worker::{Own, Stop, Worker, WorkerShared};

@@ -27,7 +27,7 @@ pub struct Announcement {
     /// Whether the peer can be connected to. One that cannot (libtorrent's port 1) is answered,
     /// never stored.
     pub listening: bool,
-    /// Peers wanted, at most; `PEERS_MAX` is the end of it.
+    /// Peers wanted, at most; `PEERS_PER_REPLY_MAX` is the end of it.
     pub numwant: usize,
     /// Whether `Chosen::ids` is wanted.
     pub want_ids: bool,

@@ -5,14 +5,12 @@
 //!
 //! Never: allocates after [`Chosen::new`], or knows how peers are chosen (see `select`).
 //!
-//! Limits: [`PEERS_MAX`] peers; whatever numwant says, there are no more.
+//! Limits: [`PEERS_PER_REPLY_MAX`] peers; whatever numwant says, there are no more.
 
+use crate::bounds::PEERS_PER_REPLY_MAX;
 use crate::ids::{Family, PEER_ID_BYTES, PEER_V6_BYTES, PeerId};
 use crate::swarm::announcement::Announcement;
 use crate::swarm::run::{STATE_BYTES, state, wire};
-
-/// The most peers of one answer.
-pub const PEERS_MAX: usize = 500;
 
 /// See the module.
 pub struct Chosen {
@@ -26,16 +24,16 @@ pub struct Chosen {
 }
 
 impl Chosen {
-    /// Room for [`PEERS_MAX`] peers of either family.
+    /// Room for [`PEERS_PER_REPLY_MAX`] peers of either family.
     pub fn new() -> Chosen {
         Chosen {
             family: Family::V4,
             count: 0,
             want_ids: false,
             want_crypto_flags: false,
-            wire: vec![0; PEERS_MAX * PEER_V6_BYTES].into_boxed_slice(),
-            ids: vec![PeerId([0; PEER_ID_BYTES]); PEERS_MAX].into_boxed_slice(),
-            crypto_flags: vec![0; PEERS_MAX].into_boxed_slice(),
+            wire: vec![0; PEERS_PER_REPLY_MAX * PEER_V6_BYTES].into_boxed_slice(),
+            ids: vec![PeerId([0; PEER_ID_BYTES]); PEERS_PER_REPLY_MAX].into_boxed_slice(),
+            crypto_flags: vec![0; PEERS_PER_REPLY_MAX].into_boxed_slice(),
         }
     }
 
@@ -84,7 +82,7 @@ impl Chosen {
         slots: &[[u8; SLOT]],
         ids: &[[u8; PEER_ID_BYTES]],
     ) {
-        let slots = &slots[..slots.len().min(PEERS_MAX - self.count)];
+        let slots = &slots[..slots.len().min(PEERS_PER_REPLY_MAX - self.count)];
         let places =
             self.wire[self.count * wire_bytes::<SLOT>()..].chunks_exact_mut(wire_bytes::<SLOT>());
         for (place, slot) in places.zip(slots) {

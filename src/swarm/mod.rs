@@ -38,7 +38,7 @@ mod unwritten;
 mod walk;
 
 pub use self::announcement::{Announced, Announcement, Counts, Moment, Newcomer};
-pub use self::chosen::{Chosen, PEERS_MAX};
+pub use self::chosen::Chosen;
 pub use self::population::Totals;
 pub use self::store::{Store, StoreSettings};
 pub use self::sweep::Sweep;

@@ -7,7 +7,8 @@
 //! Never: exceeds a cap. Of workers that add at once as the cap is reached, one too many may be
 //! refused.
 
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use crate::ids::Family;
 use crate::swarm::run::Class;
@@ -78,6 +79,7 @@ impl PeerCounts {
 pub(super) struct Population {
     peers: Line<[AtomicU64; Kind::COUNT]>,
     torrents: Line<AtomicU64>,
+    not_stored: Line<AtomicU64>,
 }
 
 /// On cache lines of its own (x86 fetches them in pairs).
@@ -128,6 +130,16 @@ impl Population {
         if gone > 0 {
             self.torrents.0.fetch_sub(gone as u64, SeqCst);
         }
+    }
+
+    /// Counts an announce whose peer was not stored.
+    pub(super) fn count_not_stored(&self) {
+        self.not_stored.0.fetch_add(1, Relaxed);
+    }
+
+    /// Announces so far whose peer was not stored.
+    pub(super) fn not_stored(&self) -> u64 {
+        self.not_stored.0.load(Relaxed)
     }
 
     /// All peers.

@@ -13,14 +13,15 @@
 //!
 //! Never: allocates, or changes the swarm.
 //!
-//! Limits: numwant is cut to [`PEERS_MAX`]. Peers of one bucket tend to come together; over many
+//! Limits: numwant is cut to [`PEERS_PER_REPLY_MAX`]. Peers of one bucket tend to come together; over many
 //! answers that evens out.
 
 use std::ops::{ControlFlow, Range};
 
+use crate::bounds::PEERS_PER_REPLY_MAX;
 use crate::ids::{Crypto, PEER_ID_BYTES};
 use crate::swarm::announcement::Announcement;
-use crate::swarm::chosen::{Chosen, PEERS_MAX};
+use crate::swarm::chosen::Chosen;
 use crate::swarm::peers::{Peers, Place};
 use crate::swarm::run::{Class, Run, state};
 use crate::swarm::table;
@@ -31,7 +32,7 @@ const DRAWS_MAX: usize = 64;
 /// What an asker wants.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Want {
-    /// Peers, at most; not above [`PEERS_MAX`].
+    /// Peers, at most; not above [`PEERS_PER_REPLY_MAX`].
     pub(super) numwant: usize,
     /// Whether the asker is a seeder, who is given leechers only.
     pub(super) seeder: bool,
@@ -43,7 +44,7 @@ impl Want {
     /// What `announce` asks for.
     pub(super) fn of(announce: &Announcement) -> Want {
         Want {
-            numwant: announce.numwant.min(PEERS_MAX),
+            numwant: announce.numwant.min(PEERS_PER_REPLY_MAX),
             seeder: announce.seeder,
             encrypted: announce.crypto == Crypto::Required,
         }

@@ -188,6 +188,12 @@ impl Store {
         self.population.totals()
     }
 
+    /// Announces so far that were answered, but whose peer was not stored: it does not listen, or a
+    /// cap was reached.
+    pub fn not_stored(&self) -> u64 {
+        self.population.not_stored()
+    }
+
     /// Panics when something is not where it would be looked for, or was miscounted. Looks at
     /// everything: for tests, with nobody else at work.
     pub fn check_invariants(&self) {
@@ -224,11 +230,14 @@ impl Store {
     ) -> Counts {
         let Newcomer { announce, verdict } = *newcomer;
         let nobody = Counts { downloaded: verdict.downloaded, ..Counts::default() };
-        if announce.event == Event::Stopped
-            || !announce.listening
+        if announce.event == Event::Stopped {
+            return nobody;
+        }
+        if !announce.listening
             || shard.is_full()
             || !self.population.admit_torrent(moment.limits.torrents_max)
         {
+            self.population.count_not_stored();
             return nobody;
         }
         let mut torrent = Torrent::new(announce.info_hash, verdict);
@@ -261,11 +270,13 @@ impl Store {
         let Asker { announce, moment } = *asker;
         let kind = Kind { family: announce.peer.family(), class: Class::of(announce.seeder) };
         if !announce.listening || !self.population.admit_peer(kind, moment.limits.peers_max) {
+            self.population.count_not_stored();
             return None;
         }
         let place = torrent.insert(announce, Stamp::of(moment.now), &self.rules);
         if place.is_none() {
             self.population.release_peer(kind);
+            self.population.count_not_stored();
         }
         place
     }
@@ -413,6 +424,7 @@ mod tests {
         let totals = store.totals();
         assert_eq!(totals.torrents, 2, "torrents, with caps that were raised");
         assert_eq!(totals.peers(), 4, "peers, with caps that were raised");
+        assert_eq!(store.not_stored(), 2, "announces past a cap");
     }
 
     #[test]
@@ -426,6 +438,7 @@ mod tests {
         assert_eq!(counts_then, counts(1, 0, 0), "counts");
         assert_eq!(chosen.count(), 1, "peers given");
         assert_eq!(store.totals().peers(), 1, "peers in all");
+        assert_eq!(store.not_stored(), 2, "announces of a peer that does not listen");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{fuzz, model};
 
 type Body = fn(&[u8]);
 
-const TARGETS: [(&str, Body); 8] = [
+const TARGETS: [(&str, Body); 10] = [
     ("announce_query", fuzz::announce_query),
     ("connection_split", fuzz::connection_split),
     ("http_head", fuzz::http_head),
@@ -18,6 +18,8 @@ const TARGETS: [(&str, Body); 8] = [
     ("scrape_query", fuzz::scrape_query),
     ("store_ops", model::run_operations),
     ("torrent_file", fuzz::torrent_file),
+    ("udp_options", fuzz::udp_options),
+    ("udp_packet", fuzz::udp_packet),
 ];
 
 /// What stands in a folder of `fuzz/`.

@@ -15,7 +15,8 @@ use crate::ids::InfoHash;
 use crate::ids::{Millis, Ticket};
 #[cfg(test)]
 use crate::listing::{Listing, Verdict};
-use crate::registry::{self, Completion, Mailboxes, PoolSettings, Registry, Wake};
+use crate::mailbox::{Mailboxes, Wake};
+use crate::registry::{self, Completion, PoolSettings, Registry};
 #[cfg(test)]
 use crate::swarm::{Announcement, Chosen, Newcomer};
 use crate::swarm::{Store, StoreSettings};
@@ -55,15 +56,23 @@ pub fn store(_policy: &Policy, seed: u64) -> Arc<Store> {
     Arc::new(Store::new(StoreSettings { peer_ids: true }, seed))
 }
 
+/// Items that a mailbox takes: more than a test puts.
+pub const MAIL_MAX: usize = 1 << 20;
+
+/// Live settings by which a registry writes nothing by itself while a test runs.
+pub fn registry_live() -> Live {
+    let mut live = live(policy());
+    live.registry.flush_interval = Duration::from_secs(3_600);
+    live
+}
+
 /// A registry that nobody but its caller asks for, and whose clock stands still.
-pub fn registry_settings() -> registry::Settings {
-    registry::Settings {
-        cache_ttl_ms: 30_000,
+pub fn registry_settings() -> registry::RegistrySettings {
+    registry::RegistrySettings {
+        live: LiveSettings::new(registry_live()),
         cache_bytes_max: 1 << 20,
         pool: PoolSettings { threads: 0, queue_max: 8 },
         seed: SEED,
-        flush_interval: Duration::from_secs(3_600),
-        torrent_ttl: Duration::ZERO,
         state_file: None,
         clock: Arc::new(|| Millis(0)),
     }
@@ -97,7 +106,7 @@ impl Site {
     pub fn of(live: Live, peer_ids: bool, request_bytes_max: usize) -> Site {
         let store = Arc::new(Store::new(StoreSettings { peer_ids }, SEED));
         let tracker = Arc::new(Tracker::new(store, Arc::new(Registry::memory())));
-        Site::around(tracker, Mailboxes::new([]), live, request_bytes_max)
+        Site::around(tracker, Mailboxes::new([], MAIL_MAX), live, request_bytes_max)
     }
 
     /// A site around a tracker of the caller's, whose lookups come back by `lookups`.
@@ -109,7 +118,7 @@ impl Site {
     ) -> Site {
         let wake: Wake = Arc::new(|| ());
         let settings = LiveSettings::new(live.clone());
-        let mail = Mailboxes::new([wake]);
+        let mail = Mailboxes::new([wake], MAIL_MAX);
         let full_scrape = FullScrape::without_thread(&tracker, settings, mail);
         let http = Arc::new(Http::new(Arc::clone(&tracker), full_scrape, request_bytes_max));
         Site { tracker, http, lookups, live }

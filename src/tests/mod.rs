@@ -38,6 +38,7 @@ mod late_registry;
 mod mariadb;
 pub mod model;
 pub mod naive;
+pub mod naive_udp;
 #[cfg(test)]
 mod no_allocation;
 #[cfg(test)]

@@ -12,11 +12,11 @@
 
 use std::collections;
 
+use crate::bounds::PEERS_PER_REPLY_MAX;
 use crate::config::SwarmLimits;
 use crate::ids::{Crypto, Event, Family, InfoHash, Millis, PeerAddr, PeerId};
 use crate::swarm::{
-    Announcement, Chosen, Counts, Moment, Newcomer, PEERS_MAX, Store, StoreSettings, Sweep, Totals,
-    Walk,
+    Announcement, Chosen, Counts, Moment, Newcomer, Store, StoreSettings, Sweep, Totals, Walk,
 };
 use crate::tests::announcement::{self, open_at};
 
@@ -143,7 +143,7 @@ impl Model {
         let count = torrent.peers.iter().filter(|(addr, peer)| eligible(addr, peer)).count();
         assert_eq!(
             chosen.count(),
-            count.min(announce.numwant).min(PEERS_MAX),
+            count.min(announce.numwant).min(PEERS_PER_REPLY_MAX),
             "number of peers for {announce:?}"
         );
         let [ids, flags] = [announce.want_ids && self.peer_ids, announce.want_crypto_flags]
@@ -263,7 +263,11 @@ impl Run {
             crypto: [Crypto::None, Crypto::Supported, Crypto::None, Crypto::Required]
                 [usize::from(flags / 2 % 4)],
             listening,
-            numwant: if numwant > 252 { PEERS_MAX + 7 } else { usize::from(numwant % 16) },
+            numwant: if numwant > 252 {
+                PEERS_PER_REPLY_MAX + 7
+            } else {
+                usize::from(numwant % 16)
+            },
             want_ids: flags & 32 != 0,
             want_crypto_flags: flags & 64 != 0,
         }
@@ -316,7 +320,7 @@ impl Run {
                 peer: addr(u16::from(family == Family::V6), false),
                 seeder,
                 listening: false,
-                numwant: PEERS_MAX,
+                numwant: PEERS_PER_REPLY_MAX,
                 want_ids: true,
                 want_crypto_flags: true,
                 ..announcement::of(0, 0)

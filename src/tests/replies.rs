@@ -2,14 +2,14 @@
 
 use serde_bencode::value::Value;
 
+use crate::bounds::{PEERS_PER_REPLY_MAX, TEXT_BYTES_MAX};
 use crate::ids::{Family, InfoHash, PeerAddr, PeerId};
 use crate::wire::bencode::Full;
 use crate::wire::failure::{Failure, Field};
 use crate::wire::http::fault::HttpFault;
 use crate::wire::http::reply::{
-    ANNOUNCE_BYTES_MAX, AnnounceReply, FAILURE_BYTES_MAX, FailureReply, PEERS_PER_REPLY_MAX, Peers,
-    REPLY_BYTES_MAX, SCRAPE_BYTES_MAX, SCRAPE_ENTRY_BYTES_MAX, TEXT_BYTES_MAX, announce, failure,
-    scrape,
+    ANNOUNCE_BYTES_MAX, AnnounceReply, FAILURE_BYTES_MAX, FailureReply, Peers, REPLY_BYTES_MAX,
+    SCRAPE_BYTES_MAX, SCRAPE_ENTRY_BYTES_MAX, announce, failure, scrape,
 };
 use crate::wire::http::request::{Parsed, parse};
 use crate::wire::http::response::{

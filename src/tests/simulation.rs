@@ -14,11 +14,13 @@ use std::sync::Arc;
 
 use mio::Poll;
 
+use crate::config::LiveSettings;
 use crate::frontend::LateAnswer;
 use crate::ids::{InfoHash, Millis};
 use crate::listing::{Listing, Record};
+use crate::mailbox::{Mailboxes, Wake};
 use crate::registry::database::DatabaseError;
-use crate::registry::{self, Backend, Databases, Mailboxes, OpenBackend, Registry, Wake};
+use crate::registry::{self, Backend, Databases, OpenBackend, Registry};
 use crate::server::{Arrival, ConnectionSettings, Connections, Readiness, SlotId};
 use crate::tests::harness::{self, policy};
 use crate::tests::paper_ledger;
@@ -92,16 +94,20 @@ impl Simulation {
     fn new(seed: u64) -> Simulation {
         let mut rng = fastrand::Rng::with_seed(seed);
         let wake: Wake = Arc::new(|| ());
-        let mail = Mailboxes::new([wake]);
-        let settings =
-            registry::Settings { cache_ttl_ms: 5_000, seed, ..harness::registry_settings() };
+        let mail = Mailboxes::new([wake], harness::MAIL_MAX);
+        let mut live = harness::registry_live();
+        live.registry.cache_ttl_ms = 5_000;
+        let settings = registry::RegistrySettings {
+            live: LiveSettings::new(live.clone()),
+            seed,
+            ..harness::registry_settings()
+        };
         let backend: OpenBackend = Box::new(|| Box::new(Fake { away: true }));
         let databases = Databases { backend, ledger: paper_ledger::away() };
         let store = harness::store(&policy(), seed);
         let registry =
             Registry::start(&settings, databases, Arc::clone(&store), mail.clone()).unwrap();
         let tracker = Arc::new(Tracker::new(store, Arc::new(registry)));
-        let live = harness::live(policy());
         let site = harness::Site::around(tracker, mail, live, REQUEST_BYTES_MAX);
         let poll = Poll::new().unwrap();
         let settings = ConnectionSettings {

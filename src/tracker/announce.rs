@@ -120,10 +120,8 @@ impl Tracker {
     ) -> Outcome {
         let info_hash = &announcement.info_hash;
         let verdict = match self.registry.last_known(info_hash) {
-            Some(record) => {
-                let verdict = self.registry.verdict(info_hash, &record, round.now);
-                Verdict { fresh_until: round.now, ..verdict }
-            }
+            // Whoever comes next asks again.
+            Some(record) => self.registry.verdict(info_hash, &record, round.now),
             // A swarm that is there knows why it was let in, though the cache has let go of it.
             None if is_registered(round.live)
                 && self.store.listing(info_hash).is_none_or(|known| known == Listing::Unlisted) =>
@@ -148,7 +146,8 @@ impl Tracker {
         }
         match completion.outcome {
             Ok(record) => {
-                let verdict = self.registry.verdict(&completion.info_hash, &record, round.now);
+                let fresh_until = round.now.plus(round.live.registry.cache_ttl_ms);
+                let verdict = self.registry.verdict(&completion.info_hash, &record, fresh_until);
                 self.announce_as(verdict, announcement, round)
             }
             Err(error) => self.announce_without_record(error, announcement, round),

@@ -17,9 +17,11 @@
 
 pub mod announce;
 pub mod bencode;
+pub mod connection_id;
 pub mod failure;
 pub mod forwarded;
 pub mod http;
 pub mod proxy_protocol;
 pub mod query;
 pub mod scrape;
+pub mod udp;

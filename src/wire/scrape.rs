@@ -100,7 +100,7 @@ pub struct ScrapeEntry<'a> {
     pub downloaded: u32,
     /// Leechers.
     pub incomplete: u32,
-    /// Its name where one is known, at most [`TEXT_BYTES_MAX`](crate::wire::http::reply::TEXT_BYTES_MAX)
+    /// Its name where one is known, at most [`TEXT_BYTES_MAX`](crate::bounds::TEXT_BYTES_MAX)
     /// bytes of it.
     pub name: Option<&'a [u8]>,
 }

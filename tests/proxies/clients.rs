@@ -125,6 +125,7 @@ pub(crate) fn nobody_is_stored(tracker: &Behind, ask: Ask<'_>) {
     assert_eq!(counts(&direct, DIRECT), (1, 0), "seeders and leechers: only the direct one");
     ask(SEEDER, &announce_target("left=0&event=stopped"));
     assert_eq!(counts(&direct, DIRECT), (1, 0), "nobody is who leaves");
+    tracker.wait_log(HEADER);
     let transcript = tracker.transcript();
     let said = transcript.lines().filter(|line| line.contains("Err|") && line.contains(HEADER));
     assert_eq!(said.count(), 1, "lines of the log that tell of the missing {HEADER}");

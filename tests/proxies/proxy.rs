@@ -213,6 +213,13 @@ impl Behind {
         Behind { running, address, _home: home }
     }
 
+    /// Waits for a line of its log that contains `words`.
+    #[track_caller]
+    pub(crate) fn wait_log(&self, words: &str) {
+        let what = format!("a log line with {words:?}");
+        self.running.wait_log(&what, |line| line.contains(words).then_some(()));
+    }
+
     /// All that it has printed.
     pub(crate) fn transcript(&self) -> String {
         self.running.transcript()

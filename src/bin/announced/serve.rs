@@ -63,7 +63,8 @@ fn serve(sources: &Sources) -> Result<(), Vec<String>> {
         config.database.url
     );
     // Nobody need read them: a daemon whose stdout is closed still serves.
-    let _ = io::stdout().write_all(start_up_lines(&site, daemon.addresses()).as_bytes());
+    let _ = io::stdout()
+        .write_all(start_up_lines(&site, daemon.addresses(), &config.server.public_url).as_bytes());
     let outcome = wait(&mut daemon, sources, &inbox);
     let stopped = daemon.stop_and_join(STOP_GRACE).map_err(|error| error.to_string());
     outcome.and(stopped).map_err(|problem| vec![problem])
@@ -180,14 +181,15 @@ fn reload(daemon: &mut Daemon, sources: &Sources) {
 }
 
 /// The lines on stdout that say the tracker serves, and under which URLs.
-fn start_up_lines(site: &str, addresses: &[SocketAddr]) -> String {
+fn start_up_lines(site: &str, addresses: &[SocketAddr], public_url: &str) -> String {
     let mut lines = format!("announced {}: {site}\n", env!("CARGO_PKG_VERSION"));
     lines.extend(addresses.iter().map(|address| format!("listening on {address}\n")));
-    lines.extend(
-        addresses
-            .iter()
-            .map(|address| format!("announce URL {}\n", announce_url(*address, &hostname()))),
-    );
+    if public_url.is_empty() {
+        let urls = addresses.iter().map(|address| announce_url(*address, &hostname()));
+        lines.extend(urls.map(|url| format!("announce URL {url}\n")));
+    } else {
+        lines.push_str(&format!("announce URL {public_url}\n"));
+    }
     lines
 }
 
@@ -258,9 +260,17 @@ mod tests {
     #[test]
     fn the_start_up_lines_list_every_address() {
         let addresses = ["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()];
-        let lines = start_up_lines("open tracker, 2 workers, database memory", &addresses);
-        let expected = "open tracker, 2 workers, database memory\nlistening on 127.0.0.1:1\nlistening on [::1]:2\n\
-                        announce URL http://127.0.0.1:1/announce\nannounce URL http://[::1]:2/announce\n";
-        assert_eq!(lines, format!("announced {}: {expected}", env!("CARGO_PKG_VERSION")));
+        let begin = format!(
+            "announced {}: open tracker\nlistening on 127.0.0.1:1\nlistening on [::1]:2\n",
+            env!("CARGO_PKG_VERSION")
+        );
+        let own =
+            "announce URL http://127.0.0.1:1/announce\nannounce URL http://[::1]:2/announce\n";
+        assert_eq!(start_up_lines("open tracker", &addresses, ""), format!("{begin}{own}"));
+        let public = "http://tracker.example/announce";
+        assert_eq!(
+            start_up_lines("open tracker", &addresses, public),
+            format!("{begin}announce URL {public}\n")
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! The copy of a full scrape that is being sent, and how many may be at once.
 //!
-//! Limits: [`SENDERS_MAX`] answers waiting for a copy or being sent. The copy goes when its interval
+//! Limits: [`FULL_SCRAPES_MAX`] answers waiting for a copy or being sent. The copy goes when its interval
 //! is over and the last sender is done.
 
 use std::io::Write;
@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use flate2::{Compression, write::GzEncoder};
 
 /// Answers waiting for the copy or being sent, at once.
-pub(in crate::frontend) const SENDERS_MAX: usize = 4;
+pub const FULL_SCRAPES_MAX: usize = 4;
 
 /// The body of a full scrape, shared with whoever else is sending it.
 pub struct LargeBody {
@@ -81,7 +81,7 @@ fn compress(plain: &[u8]) -> Vec<u8> {
     encoder.write_all(plain).and_then(|()| encoder.finish()).unwrap_or_default()
 }
 
-/// One of [`SENDERS_MAX`]; given back when dropped, wherever that happens.
+/// One of [`FULL_SCRAPES_MAX`]; given back when dropped, wherever that happens.
 pub(in crate::frontend) struct Permit(Arc<AtomicUsize>);
 
 impl Permit {
@@ -89,7 +89,7 @@ impl Permit {
     pub(in crate::frontend) fn take(senders: &Arc<AtomicUsize>) -> Option<Permit> {
         let permit = Permit(Arc::clone(senders));
         let before = senders.fetch_add(1, Ordering::Relaxed);
-        (before < SENDERS_MAX).then_some(permit)
+        (before < FULL_SCRAPES_MAX).then_some(permit)
     }
 }
 

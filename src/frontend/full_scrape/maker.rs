@@ -21,7 +21,7 @@ use crate::config::{Live, LiveSettings, Mode};
 use crate::frontend::full_scrape::body::{FullCopy, LargeBody, Permit};
 use crate::ids::{InfoHash, Millis, Ticket};
 use crate::listing::{Listing, Record};
-use crate::registry::Mailboxes;
+use crate::mailbox::Mailboxes;
 use crate::swarm::Counts;
 use crate::tracker::Tracker;
 use crate::wire::bencode::Writer;

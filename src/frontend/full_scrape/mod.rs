@@ -4,14 +4,14 @@
 //! ask within an interval. `requests` decides who gets it and when, `maker` is the thread that makes
 //! it, `body` is the copy on its way.
 //!
-//! Limits: [`SENDERS_MAX`](body::SENDERS_MAX) answers waiting or on their way at once, one for an
+//! Limits: [`FULL_SCRAPES_MAX`](body::FULL_SCRAPES_MAX) answers waiting or on their way at once, one for an
 //! interval and address. Past any of them the asker is told to come back.
 
 mod body;
 mod maker;
 mod requests;
 
-pub use body::LargeBody;
+pub use body::{FULL_SCRAPES_MAX, LargeBody};
 pub use maker::FullScrapeMail;
 pub(in crate::frontend) use requests::Told;
 pub use requests::{FullScrape, FullScrapeRequest};

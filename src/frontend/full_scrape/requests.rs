@@ -143,9 +143,9 @@ mod tests {
 
     use super::*;
     use crate::config::{FullScrape as WhoMayAsk, Live, Mode, Policy};
-    use crate::frontend::full_scrape::body::SENDERS_MAX;
+    use crate::frontend::full_scrape::body::FULL_SCRAPES_MAX;
     use crate::ids::InfoHash;
-    use crate::registry::{Mailboxes, Wake};
+    use crate::mailbox::{Mailboxes, Wake};
     use crate::tests::harness;
 
     const INTERVAL_MS: u64 = 60_000;
@@ -172,7 +172,7 @@ mod tests {
                 ..live
             };
             let tracker = harness::tracker(&live.policy);
-            let mail_of_workers = Mailboxes::new([wake]);
+            let mail_of_workers = Mailboxes::new([wake], FULL_SCRAPES_MAX);
             let live = LiveSettings::new(live);
             let full_scrape = FullScrape::start(&tracker, live, mail_of_workers).unwrap();
             Site { full_scrape, policy, tracker, mail }
@@ -223,7 +223,7 @@ mod tests {
         let site = Site::new();
         let senders: Vec<LargeBody> =
             (1..=4).filter_map(|last| site.request(last, Millis(0))).collect();
-        assert_eq!(senders.len(), SENDERS_MAX);
+        assert_eq!(senders.len(), FULL_SCRAPES_MAX);
         assert!(site.request(5, Millis(0)).is_none(), "all permits are taken");
         drop(senders);
         let body = site.request(5, Millis(0)).expect("there is room again");

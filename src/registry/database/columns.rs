@@ -13,12 +13,9 @@ use ahash::RandomState;
 use hashbrown::HashMap;
 
 #[cfg(feature = "databases")]
+use crate::bounds::TEXT_BYTES_MAX;
 use crate::ids::InfoHash;
 use crate::listing::{Listing, Record};
-
-/// Bytes of a name or a reason in a record: 255 characters of utf8mb3, for which replies have room.
-/// Only utf8mb4 can hold more.
-const TEXT_BYTES_MAX: usize = 765;
 
 /// Rows by their hash.
 #[cfg(feature = "databases")]

@@ -5,12 +5,10 @@
 //!
 //! Limits: texts of [`TEXT_CHARS_MAX`] characters.
 
+use crate::bounds::TEXT_CHARS_MAX;
 use crate::ids::InfoHash;
 use crate::registry::database::columns::ByHash;
 use crate::registry::database::traits::{Edit, Edited};
-
-/// Characters of a name or a reason, as wide as their columns: `varchar(255)`.
-const TEXT_CHARS_MAX: usize = 255;
 
 /// Hours for which a change is kept: far longer than a tracker that polls every second goes without
 /// looking.

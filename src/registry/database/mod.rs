@@ -16,10 +16,6 @@ mod numbered;
 mod source;
 #[cfg(feature = "databases")]
 mod sqlite;
-#[cfg(feature = "databases")]
-mod sqlite_file;
-#[cfg(feature = "databases")]
-mod sqlite_statement;
 mod traits;
 
 pub use self::fingerprint::Fingerprint;
@@ -28,6 +24,6 @@ pub use self::mysql::panic_is_fenced;
 #[cfg(feature = "databases")]
 pub use self::source::Source;
 pub use self::traits::{
-    BATCH_ROWS_MAX, Backend, Batch, CHANGES_MAX, Change, Counted, DatabaseError, Edit, Edited,
-    LOOKUP_HASHES_MAX, Ledger, NodeId, Row, TimeLimits,
+    AskLimits, BATCH_ROWS_MAX, Backend, Batch, CHANGES_MAX, Change, Counted, DatabaseError, Edit,
+    Edited, LOOKUP_HASHES_MAX, Ledger, NodeId, Row, TimeLimits,
 };

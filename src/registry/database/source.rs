@@ -5,13 +5,14 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{self, Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::DatabaseUrl;
 use crate::registry::database::fingerprint::Fingerprint;
 use crate::registry::database::mysql::{Address, Mysql};
 use crate::registry::database::sqlite::Sqlite;
-use crate::registry::database::traits::{Backend, DatabaseError, Ledger, TimeLimits};
+use crate::registry::database::traits::{AskLimits, Backend, DatabaseError, Ledger, TimeLimits};
 
 /// For the file's lock while it is made: nobody waits for the database yet.
 const PREPARE_LOCK_WAIT: Duration = Duration::from_secs(5);
@@ -51,8 +52,9 @@ impl Source {
         Err(refuse("is none of memory, sqlite:PATH and mysql://USER:PASSWORD@HOST:PORT/NAME"))
     }
 
-    /// A connection for lookups. It is made when it is first asked something.
-    pub fn backend(&self, limits: TimeLimits) -> Box<dyn Backend> {
+    /// A connection for lookups. It is made when it is first asked something, and made anew when
+    /// `limits` have changed.
+    pub fn backend(&self, limits: AskLimits) -> Box<dyn Backend> {
         match &self.0 {
             Kind::Sqlite(path) => Box::new(Sqlite::new(path, limits)),
             Kind::Mysql(address) => Box::new(Mysql::new(address, limits)),
@@ -61,6 +63,7 @@ impl Source {
 
     /// A connection for everything else. It is made when it is first asked something.
     pub fn ledger(&self, limits: TimeLimits) -> Box<dyn Ledger> {
+        let limits: AskLimits = Arc::new(move || limits);
         match &self.0 {
             Kind::Sqlite(path) => Box::new(Sqlite::new(path, limits)),
             Kind::Mysql(address) => Box::new(Mysql::new(address, limits)),
@@ -85,8 +88,8 @@ impl Source {
         match &self.0 {
             Kind::Sqlite(path) => {
                 let was_there = path.exists();
-                let limits = TimeLimits { connect: PREPARE_LOCK_WAIT, answer: PREPARE_LOCK_WAIT };
-                match Sqlite::new(path, limits).prepare() {
+                let limits = TimeLimits::both(PREPARE_LOCK_WAIT);
+                match Sqlite::new(path, Arc::new(move || limits)).prepare() {
                     Err(DatabaseError::Away(_)) if was_there => Ok(()),
                     prepared => prepared,
                 }

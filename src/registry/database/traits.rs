@@ -8,6 +8,7 @@
 //! [`CHANGES_MAX`] changes in an answer.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ids::InfoHash;
@@ -40,14 +41,24 @@ impl fmt::Display for DatabaseError {
 
 impl std::error::Error for DatabaseError {}
 
+/// Says how long each step may take: asked before each call, as that may change.
+pub type AskLimits = Arc<dyn Fn() -> TimeLimits + Send + Sync>;
+
 /// How long each step may take; past it the call ends with [`DatabaseError::Away`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TimeLimits {
     /// Until there is a connection.
     pub connect: Duration,
     /// Until the next piece of an answer has come, or a question has been taken; for SQLite, until
     /// the file's lock is had.
     pub answer: Duration,
+}
+
+impl TimeLimits {
+    /// So long for either.
+    pub fn both(limit: Duration) -> TimeLimits {
+        TimeLimits { connect: limit, answer: limit }
+    }
 }
 
 /// What lookup threads ask; each has one of its own.

@@ -439,7 +439,7 @@ fn an_error_says_what_to_do() {
     ];
     for (url, advice) in rows {
         for error in [
-            source(&url).backend(LIMITS).lookup(&[hash(1)]).unwrap_err(),
+            source(&url).backend(always(LIMITS)).lookup(&[hash(1)]).unwrap_err(),
             source(&url).ledger(LIMITS).edit(&[ban(hash(1), None)]).unwrap_err(),
         ] {
             let DatabaseError::Unfit(text) = error else { panic!("{error:?}") };
@@ -448,7 +448,7 @@ fn an_error_says_what_to_do() {
         }
     }
     assert_eq!(
-        source(&reader).backend(LIMITS).lookup(&[hash(1)]),
+        source(&reader).backend(always(LIMITS)).lookup(&[hash(1)]),
         Ok(vec![Record::plain(Listing::Unlisted)])
     );
     let error = source(&reader).ledger(LIMITS).write(&batch(1, Vec::new())).unwrap_err();

@@ -10,8 +10,8 @@ mod outages;
 
 use std::fs;
 use std::path::Path;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -20,10 +20,16 @@ use super::mariadb::Mariadb;
 use crate::config::DatabaseUrl;
 use crate::ids::InfoHash;
 use crate::registry::Source;
-use crate::registry::database::{Backend, Batch, Counted, Ledger, NodeId, Row, TimeLimits};
+use crate::registry::database::{
+    AskLimits, Backend, Batch, Counted, Ledger, NodeId, Row, TimeLimits,
+};
 
 const LIMITS: TimeLimits =
     TimeLimits { connect: Duration::from_secs(5), answer: Duration::from_secs(10) };
+
+fn always(limits: TimeLimits) -> AskLimits {
+    Arc::new(move || limits)
+}
 
 const NODE: NodeId = NodeId([0xee; 16]);
 
@@ -110,7 +116,7 @@ impl Site {
     }
 
     fn backend(&self) -> Box<dyn Backend> {
-        self.source.backend(LIMITS)
+        self.source.backend(always(LIMITS))
     }
 
     fn ledger(&self) -> Box<dyn Ledger> {

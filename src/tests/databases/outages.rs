@@ -3,8 +3,8 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
@@ -59,7 +59,7 @@ fn a_url_leads_where_it_says() {
     ];
     for (url, from) in rows {
         let site = Site::new(Kind::New);
-        let mut backend = source(&url(&site.database)).backend(LIMITS);
+        let mut backend = source(&url(&site.database)).backend(always(LIMITS));
         assert_eq!(backend.lookup(&[]), Ok(Vec::new()));
         let sql = format!(
             "SELECT host FROM information_schema.processlist WHERE db = '{}'",
@@ -82,7 +82,7 @@ fn a_password_may_be_anything_once_escaped() {
         server().port(),
         site.database
     );
-    assert_eq!(source(&url).backend(LIMITS).lookup(&[]), Ok(Vec::new()));
+    assert_eq!(source(&url).backend(always(LIMITS)).lookup(&[]), Ok(Vec::new()));
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_server_goes_away_and_comes_back() {
         server.socket_url("tracker"),
         server.url("tracker").replace("127.0.0.1", "localhost"),
     ] {
-        let mut backend = source(&url).backend(LIMITS);
+        let mut backend = source(&url).backend(always(LIMITS));
         let mut ledger = source(&url).ledger(LIMITS);
         assert_eq!(backend.lookup(&[hash(1)]).unwrap()[0].listing, Listing::Listed);
         assert_eq!(ledger.last_change(), Ok(0));
@@ -133,10 +133,10 @@ fn a_frozen_server_is_not_waited_for() {
     let server = Mariadb::start();
     create(&server, "tracker", Kind::New);
     let source = source(&server.url("tracker"));
-    let mut kept = source.backend(SHORT);
+    let mut kept = source.backend(always(SHORT));
     answer_at_last(&mut *kept, &[]);
     server.signal(Signal::STOP);
-    for backend in [&mut kept, &mut source.backend(SHORT)] {
+    for backend in [&mut kept, &mut source.backend(always(SHORT))] {
         let start = Instant::now();
         let error = backend.lookup(&[hash(1)]).unwrap_err();
         let taken = start.elapsed();
@@ -148,6 +148,46 @@ fn a_frozen_server_is_not_waited_for() {
     }
     server.signal(Signal::CONT);
     assert_eq!(answer_at_last(&mut *kept, &[hash(1)])[0].listing, Listing::Unlisted);
+}
+
+/// Limits that a test can change.
+fn changeable(limit: Duration) -> (AskLimits, Arc<Mutex<Duration>>) {
+    let limit = Arc::new(Mutex::new(limit));
+    let latest = Arc::clone(&limit);
+    (Arc::new(move || TimeLimits::both(*latest.lock().unwrap())), limit)
+}
+
+#[test]
+fn changed_time_limits_count_from_the_next_question_on() {
+    // Nobody accepts the connection: the kernel does, and then says nothing.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let silent = source(&format!("mysql://announced:wordpass@127.0.0.1:{port}/tracker"));
+    let (limits, limit) = changeable(Duration::from_millis(50));
+    let mut backend = silent.backend(limits);
+    for (limit_ms, told) in [(50, "no answer within 0.05 s"), (100, "no answer within 0.1 s")] {
+        *limit.lock().unwrap() = Duration::from_millis(limit_ms);
+        let error = backend.lookup(&[hash(1)]).unwrap_err().to_string();
+        assert!(error.contains(told), "{error}");
+    }
+}
+
+#[test]
+fn a_connection_is_kept_until_the_time_limits_change() {
+    let site = Site::new(Kind::New);
+    let (limits, limit) = changeable(LIMITS.answer);
+    let mut backend = site.source.backend(limits);
+    let mut connection = || {
+        backend.lookup(&[hash(1)]).unwrap();
+        server().client(&format!(
+            "SELECT MAX(id) FROM information_schema.processlist WHERE db = '{}'",
+            site.database
+        ))
+    };
+    let first = connection();
+    assert_eq!(connection(), first, "nothing has changed");
+    *limit.lock().unwrap() = 2 * LIMITS.answer;
+    assert_ne!(connection(), first, "the limits of a connection are those it was made with");
 }
 
 #[test]

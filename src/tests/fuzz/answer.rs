@@ -10,11 +10,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use arbitrary::{Result, Unstructured};
 use serde_bencode::value::Value;
 
+use crate::bounds::PEERS_PER_REPLY_MAX;
 use crate::ids::{Family, InfoHash, PeerId};
 use crate::wire::bencode::Full;
 use crate::wire::failure::{Failure, Field};
 use crate::wire::http::fault::HttpFault;
-use crate::wire::http::reply::{self, AnnounceReply, FailureReply, PEERS_PER_REPLY_MAX, Peers};
+use crate::wire::http::reply::{self, AnnounceReply, FailureReply, Peers};
 use crate::wire::http::response::{self, Framing};
 use crate::wire::scrape::HASHES_PER_SCRAPE_MAX;
 use crate::wire::scrape::ScrapeEntry;

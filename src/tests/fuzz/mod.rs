@@ -12,6 +12,7 @@ mod query;
 mod reply;
 mod split;
 mod torrent_file;
+mod udp;
 
 pub use head::http_head;
 pub use preface::proxy_preface;
@@ -19,3 +20,4 @@ pub use query::{announce_query, scrape_query};
 pub use reply::reply_decode;
 pub use split::connection_split;
 pub use torrent_file::torrent_file;
+pub use udp::{udp_options, udp_packet};

@@ -15,17 +15,12 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use arrayvec::ArrayString;
 
+use crate::bounds::{PEERS_PER_REPLY_MAX, TEXT_BYTES_MAX};
 use crate::ids::{Family, PEER_V4_BYTES, PEER_V6_BYTES, PeerAddr, PeerId};
 use crate::wire::bencode::{Full, Writer};
 use crate::wire::failure::{self, Failure};
 use crate::wire::http::response::{self, Framing, HEAD_BYTES_MAX, LINE_BYTES_MAX};
 use crate::wire::scrape::{HASHES_PER_SCRAPE_MAX, ScrapeEntry};
-
-/// Peers in one announce answer, whatever the settings say.
-pub const PEERS_PER_REPLY_MAX: usize = 500;
-/// Bytes of a torrent's name or of the reason for a ban: 255 characters of MySQL's three-byte
-/// UTF-8. What is longer is cut.
-pub const TEXT_BYTES_MAX: usize = 765;
 
 const INT_BYTES_MAX: usize = "i4294967295e".len();
 const IP_TEXT_BYTES_MAX: usize = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff".len();

@@ -24,7 +24,7 @@ use crate::registry::database::mysql::failure::{Fault, Place};
 use crate::registry::database::mysql::fence::Driver;
 use crate::registry::database::mysql::shape::Shape;
 use crate::registry::database::mysql::{cell, statement};
-use crate::registry::database::traits::{DatabaseError, TimeLimits};
+use crate::registry::database::traits::{AskLimits, DatabaseError, TimeLimits};
 
 /// Addresses tried of one host name.
 const ADDRESSES_MAX: usize = 8;
@@ -41,6 +41,8 @@ const PACKET_BYTES_MAX: usize = 4 << 20;
 pub(super) struct Link {
     opts: Opts,
     place: Place,
+    ask_limits: AskLimits,
+    /// Those of the connection that is kept, or was tried last.
     limits: TimeLimits,
     kept: Option<Session>,
 }
@@ -86,11 +88,16 @@ impl Undone {
 
 impl Link {
     /// A link that is not connected yet.
-    pub(super) fn new(address: &Address, limits: TimeLimits) -> Link {
+    pub(super) fn new(address: &Address, ask_limits: AskLimits) -> Link {
         let opts = OptsBuilder::from_opts(address.opts.clone());
-        let opts = opts.read_timeout(Some(limits.answer)).write_timeout(Some(limits.answer));
         let opts = opts.max_allowed_packet(Some(PACKET_BYTES_MAX)).stmt_cache_size(0);
-        Link { opts: opts.into(), place: address.place.clone(), limits, kept: None }
+        Link {
+            opts: opts.into(),
+            place: address.place.clone(),
+            limits: ask_limits(),
+            ask_limits,
+            kept: None,
+        }
     }
 
     /// Asks a question, which may be asked twice.
@@ -154,13 +161,16 @@ impl Link {
         true
     }
 
-    /// Asks a question of the connection that was kept, or of a new one; with the answer, the
-    /// connection is the caller's.
+    /// Asks a question of the connection that was kept, or of a new one, as when the time limits
+    /// have changed; with the answer, the connection is the caller's.
     fn ask_first<T>(
         &mut self,
         mut question: impl FnMut(&mut Session) -> Result<T, Fault>,
     ) -> Result<(Session, T), DatabaseError> {
-        if let Some(mut kept) = self.kept.take().filter(|kept| !kept.is_outdated()) {
+        let limits = (self.ask_limits)();
+        let kept = self.kept.take().filter(|kept| !kept.is_outdated() && limits == self.limits);
+        self.limits = limits;
+        if let Some(mut kept) = kept {
             match question(&mut kept) {
                 Ok(answer) => return Ok((kept, answer)),
                 Err(fault) if fault.is_cut() => {}
@@ -200,7 +210,7 @@ impl Link {
     /// server may listen on one.
     fn dial(&self) -> Result<Driver, Fault> {
         if self.opts.get_socket().is_some() {
-            return Driver::connect(self.opts.clone());
+            return Driver::connect(self.timed_opts().into());
         }
         let deadline = Instant::now() + self.limits.connect;
         let host = self.opts.get_ip_or_hostname().into_owned();
@@ -227,10 +237,13 @@ impl Link {
             SocketAddr::V4(address) => address.ip().to_string(),
             SocketAddr::V6(address) => format!("[{}]", address.ip()),
         };
-        let opts = OptsBuilder::from_opts(self.opts.clone())
-            .ip_or_hostname(Some(host))
-            .tcp_connect_timeout(Some(limit));
+        let opts = self.timed_opts().ip_or_hostname(Some(host)).tcp_connect_timeout(Some(limit));
         Driver::connect(opts.into())
+    }
+
+    fn timed_opts(&self) -> OptsBuilder {
+        let answer = Some(self.limits.answer);
+        OptsBuilder::from_opts(self.opts.clone()).read_timeout(answer).write_timeout(answer)
     }
 }
 

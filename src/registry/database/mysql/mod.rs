@@ -34,7 +34,7 @@ use crate::registry::database::mysql::failure::Fault;
 use crate::registry::database::mysql::link::{Link, Session, Stop, Undone};
 use crate::registry::database::numbered::Numbered;
 use crate::registry::database::traits::{
-    Backend, Batch, Change, DatabaseError, Edit, Edited, Ledger, Row, TimeLimits,
+    AskLimits, Backend, Batch, Change, DatabaseError, Edit, Edited, Ledger, Row,
 };
 
 pub(super) use address::Address;
@@ -47,7 +47,7 @@ pub(super) struct Mysql {
 
 impl Mysql {
     /// A database that has not been connected to yet.
-    pub(super) fn new(address: &Address, limits: TimeLimits) -> Mysql {
+    pub(super) fn new(address: &Address, limits: AskLimits) -> Mysql {
         Mysql { link: Link::new(address, limits) }
     }
 }

@@ -1,10 +1,10 @@
 //! The SQL that SQLite is asked in.
 //!
 //! Owns: every statement, as it stands. Never: a value in one; each is a parameter, so nothing has
-//! to be quoted. Columns are read by their position in the statement (`sqlite`).
+//! to be quoted. Columns are read by their position in the statement (`cell`).
 
 /// The tables; there is nothing to do where they exist.
-pub(super) const SCHEMA: &str = include_str!("../../../schema/sqlite.sql");
+pub(super) const SCHEMA: &str = include_str!("../../../../schema/sqlite.sql");
 
 pub(super) const NOW: &str = "SELECT CAST(strftime('%s', 'now') AS INTEGER)";
 pub(super) const LOOKUP: &str =

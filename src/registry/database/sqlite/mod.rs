@@ -1,18 +1,21 @@
-//! SQLite, the embedded default; the only file that knows `rusqlite`.
+//! SQLite, the embedded default; the only folder that knows `rusqlite`.
 //!
 //! Owns: the registry's questions to one file, which is made with its tables when it is not there.
 //! Write-ahead logging, so readers and the one writer do not wait for each other; `synchronous =
 //! NORMAL`, so a power cut may take the last batches, but never half of one. A file that another
 //! process has locked is waited for, up to the time limit. One that was replaced is opened anew, by
-//! every connection before its next transaction (`sqlite_file`).
+//! every connection before its next transaction (`file`).
 //!
 //! Never: SQL from outside; everything is a parameter. Numbers past the ends of their columns are
 //! cut to what records hold.
 
+mod cell;
+mod file;
+mod statement;
+
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::types::ValueRef;
 use rusqlite::{
     Connection, Error, ErrorCode, OpenFlags, OptionalExtension, Row as Cells, Statement,
     Transaction, TransactionBehavior, params,
@@ -20,16 +23,15 @@ use rusqlite::{
 
 use crate::ids::InfoHash;
 use crate::listing::Record;
-use crate::registry::database::columns::{self, ByHash, in_order, readable, record};
+use crate::registry::database::columns::{self, ByHash, in_order, record};
 use crate::registry::database::edit::{
     CHANGE_HOURS_KEPT, CHANGES_DELETED_MAX, Held, Plan, Write, Written, plan,
 };
 use crate::registry::database::numbered::{FLUSH_DAYS_KEPT, Numbered};
-use crate::registry::database::sqlite_file::Place;
-use crate::registry::database::sqlite_statement as statement;
+use crate::registry::database::sqlite::file::Place;
 use crate::registry::database::traits::{
-    BATCH_ROWS_MAX, Backend, Batch, CHANGES_MAX, Change, DatabaseError, Edit, Edited, Ledger, Row,
-    TimeLimits,
+    AskLimits, BATCH_ROWS_MAX, Backend, Batch, CHANGES_MAX, Change, DatabaseError, Edit, Edited,
+    Ledger, Row,
 };
 
 /// What to do about a file whose tables are not these.
@@ -40,6 +42,8 @@ const HOUR_S: i64 = 3_600;
 /// An SQLite file.
 pub(super) struct Sqlite {
     place: Place,
+    limits: AskLimits,
+    /// How long a lock is waited for on the connection that is kept, or was tried last.
     lock_wait: Duration,
     kept: Option<Connection>,
 }
@@ -58,8 +62,8 @@ impl From<Error> for Failure {
 
 impl Sqlite {
     /// A file that has not been opened yet.
-    pub(super) fn new(path: &Path, limits: TimeLimits) -> Sqlite {
-        Sqlite { place: Place::new(path), lock_wait: limits.answer, kept: None }
+    pub(super) fn new(path: &Path, limits: AskLimits) -> Sqlite {
+        Sqlite { place: Place::new(path), lock_wait: limits().answer, limits, kept: None }
     }
 
     /// Opens the file, and makes it and its tables if they are not there.
@@ -88,13 +92,16 @@ impl Sqlite {
         self.transaction(TransactionBehavior::Immediate, steps)
     }
 
-    /// After an error the file is opened anew, and when it has been replaced.
+    /// After an error the file is opened anew, and when it has been replaced or the time limits
+    /// have changed.
     fn transaction<T>(
         &mut self,
         behavior: TransactionBehavior,
         steps: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
     ) -> Result<T, DatabaseError> {
-        let kept = self.kept.take();
+        let lock_wait = (self.limits)().answer;
+        let kept = self.kept.take().filter(|_| lock_wait == self.lock_wait);
+        self.lock_wait = lock_wait;
         let found = self.place.look().map_err(|problem| self.unfit(&problem))?;
         let connected = match kept {
             Some(kept) if found.is_same => Ok(kept),
@@ -179,10 +186,10 @@ impl Backend for Sqlite {
             for hash in hashes {
                 let record = statement.query_row([hash.0], |row| {
                     Ok(record(
-                        bytes(row, 1)?,
-                        number(row, 2)?,
-                        number(row, 3)? != 0,
-                        bytes(row, 4)?,
+                        cell::bytes(row, 1)?,
+                        cell::number(row, 2)?,
+                        cell::number(row, 3)? != 0,
+                        cell::bytes(row, 4)?,
                     ))
                 });
                 found.extend(record.optional()?.map(|record| (*hash, record)));
@@ -209,7 +216,7 @@ impl Ledger for Sqlite {
             let now = now(transaction)?;
             let applied = transaction
                 .prepare(statement::LAST_NUMBER)?
-                .query_row([batch.node.0], |row| number(row, 0))
+                .query_row([batch.node.0], |row| cell::number(row, 0))
                 .optional()?;
             match Numbered::of(batch.number, applied).map_err(Failure::Unfit)? {
                 Numbered::Applied => return Ok(()),
@@ -244,7 +251,7 @@ impl Ledger for Sqlite {
 
     fn last_change(&mut self) -> Result<u64, DatabaseError> {
         self.ask(|transaction| {
-            Ok(transaction.query_row(statement::LAST_CHANGE, [], |row| number(row, 0))?)
+            Ok(transaction.query_row(statement::LAST_CHANGE, [], |row| cell::number(row, 0))?)
         })
     }
 
@@ -253,11 +260,11 @@ impl Ledger for Sqlite {
             let mut changes = Vec::new();
             let mut one = transaction.prepare(statement::CHANGED_ONE)?;
             for number in also.iter().filter(|number| **number <= after) {
-                changes.extend(change_rows(&mut one, params![signed(*number)])?);
+                changes.extend(change_rows(&mut one, params![cell::signed(*number)])?);
             }
             let mut later = transaction.prepare(statement::CHANGED)?;
             let limit = i64::try_from(CHANGES_MAX).unwrap_or(i64::MAX);
-            changes.extend(change_rows(&mut later, params![signed(after), limit])?);
+            changes.extend(change_rows(&mut later, params![cell::signed(after), limit])?);
             changes.sort_unstable_by_key(|change| change.number);
             changes.dedup();
             changes.truncate(CHANGES_MAX);
@@ -267,17 +274,17 @@ impl Ledger for Sqlite {
 
     fn idle(&mut self, idle_s: u64) -> Result<Vec<InfoHash>, DatabaseError> {
         self.ask(|transaction| {
-            let until = now(transaction)?.saturating_sub(signed(idle_s));
+            let until = now(transaction)?.saturating_sub(cell::signed(idle_s));
             let mut statement = transaction.prepare(statement::IDLE)?;
             let limit = i64::try_from(BATCH_ROWS_MAX).unwrap_or(i64::MAX);
-            let hashes = statement.query_map([until, limit], |row| info_hash(row, 0))?;
+            let hashes = statement.query_map([until, limit], |row| cell::info_hash(row, 0))?;
             Ok(hashes.collect::<Result<_, _>>()?)
         })
     }
 
     fn delete_idle(&mut self, hashes: &[InfoHash], idle_s: u64) -> Result<u64, DatabaseError> {
         self.write(|transaction| {
-            let until = now(transaction)?.saturating_sub(signed(idle_s));
+            let until = now(transaction)?.saturating_sub(cell::signed(idle_s));
             let mut statement = transaction.prepare(statement::DELETE_IDLE)?;
             let mut deleted = 0;
             for hash in hashes {
@@ -318,7 +325,11 @@ fn held(transaction: &Transaction<'_>, edits: &[Edit]) -> Result<ByHash<Held>, E
     let mut listed = ByHash::default();
     for hash in edits.iter().map(Edit::info_hash) {
         let held = statement.query_row([hash.0], |row| {
-            Ok(Held { name: text(row, 1)?, banned: number(row, 3)? != 0, reason: text(row, 4)? })
+            Ok(Held {
+                name: cell::text(row, 1)?,
+                banned: cell::number(row, 3)? != 0,
+                reason: cell::text(row, 4)?,
+            })
         });
         listed.extend(held.optional()?.map(|held| (*hash, held)));
     }
@@ -344,15 +355,15 @@ fn apply(transaction: &Transaction<'_>, write: &Write, now: i64) -> Result<(), E
 /// A row of [`statement::PAGE`].
 fn row(row: &Cells<'_>) -> Result<Row, Error> {
     Ok(Row {
-        info_hash: info_hash(row, 0)?,
-        name: text(row, 1)?,
-        downloaded: columns::count(number(row, 2)?),
-        banned: number(row, 3)? != 0,
-        ban_reason: Some(text(row, 4)?).filter(|reason| !reason.is_empty()),
-        complete: columns::count(number(row, 5)?),
-        incomplete: columns::count(number(row, 6)?),
-        added_unix_s: signed(number(row, 7)?),
-        updated_unix_s: signed(number(row, 8)?),
+        info_hash: cell::info_hash(row, 0)?,
+        name: cell::text(row, 1)?,
+        downloaded: columns::count(cell::number(row, 2)?),
+        banned: cell::number(row, 3)? != 0,
+        ban_reason: Some(cell::text(row, 4)?).filter(|reason| !reason.is_empty()),
+        complete: columns::count(cell::number(row, 5)?),
+        incomplete: columns::count(cell::number(row, 6)?),
+        added_unix_s: cell::signed(cell::number(row, 7)?),
+        updated_unix_s: cell::signed(cell::number(row, 8)?),
     })
 }
 
@@ -360,39 +371,8 @@ fn change_rows(
     statement: &mut Statement<'_>,
     parameters: impl rusqlite::Params,
 ) -> Result<Vec<Change>, Error> {
-    let read =
-        |row: &Cells<'_>| Ok(Change { number: number(row, 0)?, info_hash: info_hash(row, 1)? });
+    let read = |row: &Cells<'_>| {
+        Ok(Change { number: cell::number(row, 0)?, info_hash: cell::info_hash(row, 1)? })
+    };
     statement.query_map(parameters, read)?.collect()
-}
-
-/// A number as SQLite takes it.
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// The bytes of a text or a blob; none for anything else, and for NULL.
-fn bytes<'r>(row: &'r Cells<'_>, column: usize) -> Result<&'r [u8], Error> {
-    Ok(match row.get_ref(column)? {
-        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes,
-        _ => &[],
-    })
-}
-
-/// A text, read with replacement characters where it is not UTF-8.
-fn text(row: &Cells<'_>, column: usize) -> Result<String, Error> {
-    Ok(readable(bytes(row, column)?))
-}
-
-/// A whole number without a sign; 0 for anything else, and for NULL.
-fn number(row: &Cells<'_>, column: usize) -> Result<u64, Error> {
-    Ok(row
-        .get_ref(column)?
-        .as_i64()
-        .ok()
-        .and_then(|number| u64::try_from(number).ok())
-        .unwrap_or(0))
-}
-
-fn info_hash(row: &Cells<'_>, column: usize) -> Result<InfoHash, Error> {
-    row.get(column).map(InfoHash)
 }

@@ -1,0 +1,282 @@
+//! The registry as workers see it: what is known without waiting, and the way to the rest.
+//!
+//! Owns: what belongs together when there is a database, and what is answered when there is none.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::ids::{InfoHash, Millis, Ticket};
+use crate::listing::{Listing, Record, Verdict};
+use crate::mailbox::Mailboxes;
+use crate::registry::database::Backend;
+use crate::registry::databases::{Databases, OpenBackend};
+use crate::registry::flush::Flusher;
+use crate::registry::gauges::RegistryGauges;
+use crate::registry::health::Health;
+use crate::registry::lookup::{Completion, LookupError};
+use crate::registry::pool::Pool;
+use crate::registry::settings::RegistrySettings;
+use crate::registry::state_file::StateFile;
+use crate::registry::verdicts::{Terms, Verdicts, verdict};
+use crate::registry::watch::{self, Watcher};
+use crate::swarm::Store;
+
+/// The verdicts at hand and the way to those that are not.
+pub struct Registry(Option<Listed>);
+
+/// A registry with a database behind it.
+struct Listed {
+    verdicts: Arc<Verdicts>,
+    pool: Pool,
+    open: Arc<Databases>,
+    flusher: Flusher,
+    watcher: Watcher,
+    health: Arc<Health>,
+}
+
+impl Registry {
+    /// The registry of the `memory` database: there is no list.
+    pub fn memory() -> Registry {
+        Registry(None)
+    }
+
+    /// Starts the threads that talk to the database; answers go to the mailbox of the worker in the
+    /// ticket.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start(
+        settings: &RegistrySettings,
+        open: Databases,
+        store: Arc<Store>,
+        mailboxes: Mailboxes<Completion>,
+    ) -> io::Result<Registry> {
+        let RegistrySettings { cache_bytes_max: bytes_max, seed, .. } = *settings;
+        let terms = Terms { bytes_max, seed };
+        let verdicts = Arc::new(Verdicts::new(terms, settings.live.clone(), store));
+        let health = Arc::new(Health::new(Arc::clone(&settings.clock)));
+        let saved = settings.state_file.as_ref().map(StateFile::load).unwrap_or_default();
+        saved.records.into_iter().for_each(|(hash, record)| verdicts.recall(hash, record));
+        let open = Arc::new(open);
+        let backend: OpenBackend = {
+            let open = Arc::clone(&open);
+            Box::new(move || (open.backend)())
+        };
+        let pool = Pool::start(
+            settings.pool,
+            backend,
+            mailboxes,
+            Arc::clone(&verdicts),
+            Arc::clone(&health),
+        )?;
+        let flusher = Flusher::start(
+            settings,
+            &open,
+            Arc::clone(&verdicts),
+            Arc::clone(&health),
+            saved.batches,
+        )?;
+        let watcher = Watcher::start(
+            Arc::clone(&settings.clock),
+            &open,
+            Arc::clone(&verdicts),
+            Arc::clone(&health),
+        )?;
+        Ok(Registry(Some(Listed { verdicts, pool, open, flusher, watcher, health })))
+    }
+
+    /// Puts the next question to `backend` on the caller's thread, as a thread of the pool would:
+    /// with a pool of no threads, under a virtual clock, answers come exactly when this is
+    /// called. False when there is nothing to ask.
+    pub fn ask_once(&self, backend: &mut dyn Backend) -> bool {
+        self.0.as_ref().is_some_and(|listed| listed.pool.ask_once(backend))
+    }
+
+    /// What is known of a torrent without waiting, as its swarm is to know it; `None` is a miss.
+    /// A verdict past its time is a miss for one caller, who asks for a newer one, and
+    /// meanwhile a hit for the others.
+    pub fn peek(&self, hash: &InfoHash, now: Millis) -> Option<Verdict> {
+        match &self.0 {
+            None => Some(Verdict::NO_LIST),
+            Some(listed) => listed.verdicts.peek(hash, now, verdict),
+        }
+    }
+
+    /// Like [`Registry::peek`], with the name or the reason of the ban.
+    pub fn record(&self, hash: &InfoHash, now: Millis) -> Option<Record> {
+        match &self.0 {
+            None => Some(Record::plain(Listing::NoList)),
+            Some(listed) => listed.verdicts.peek(hash, now, |record, _| record.clone()),
+        }
+    }
+
+    /// What was last said of a torrent, however long ago: for when no newer word is to be had.
+    pub fn last_known(&self, hash: &InfoHash) -> Option<Record> {
+        self.0.as_ref().and_then(|listed| listed.verdicts.last_known(hash))
+    }
+
+    /// What a swarm is to know of a torrent that was looked up, and believe until `fresh_until`. Its
+    /// downloads are those of now: since the record was on its way a batch may have been written,
+    /// and a swarm that began and ended meanwhile.
+    pub fn verdict(&self, hash: &InfoHash, record: &Record, fresh_until: Millis) -> Verdict {
+        let Some(Listed { verdicts, .. }) = &self.0 else { return Verdict::NO_LIST };
+        let latest = verdicts.last_known(hash).filter(|latest| latest.listing == record.listing);
+        let downloaded = latest.map_or(record.downloaded, |latest| latest.downloaded);
+        Verdict { downloaded, ..verdict(record, fresh_until) }
+    }
+
+    /// What a swarm is to know that begins while nobody can be asked.
+    pub fn unasked(&self, now: Millis) -> Verdict {
+        self.0.as_ref().map_or(Verdict::NO_LIST, |listed| listed.verdicts.unasked(now))
+    }
+
+    /// Asks the database for a torrent; a [`Completion`] with this ticket follows. A hash that is
+    /// being asked for is not asked twice.
+    ///
+    /// # Errors
+    /// [`LookupError::QueueFull`] at once when too many are waiting, [`LookupError::Unavailable`]
+    /// when the database is known to be away; then no completion follows.
+    pub fn request(&self, hash: &InfoHash, ticket: Ticket, now: Millis) -> Result<(), LookupError> {
+        match &self.0 {
+            None => Err(LookupError::Unavailable),
+            Some(listed) => listed.pool.request(hash, ticket, now),
+        }
+    }
+
+    /// Has everything asked for again at once: the operator has changed something.
+    pub fn reload(&self) {
+        if let Some(listed) = &self.0 {
+            listed.watcher.reload();
+        }
+    }
+
+    /// Has the live settings looked for by who would otherwise do so only after a pause.
+    pub fn look_at_settings(&self) {
+        if let Some(listed) = &self.0 {
+            listed.flusher.look_at_settings();
+        }
+    }
+
+    /// Where it stands now. Takes all its locks, one after the other: not for a worker.
+    pub fn gauges(&self) -> RegistryGauges {
+        let Some(Listed { verdicts, pool, flusher, health, .. }) = &self.0 else {
+            return RegistryGauges::default();
+        };
+        let (cache_bytes, listed) = verdicts.size();
+        let mut gauges = RegistryGauges {
+            listed,
+            cache_bytes,
+            unwritten_batches: flusher.unwritten(),
+            away_since: health.away_since(),
+            ..RegistryGauges::default()
+        };
+        pool.measure(&mut gauges);
+        gauges
+    }
+
+    /// Calls `f` for every torrent that the database lists, banned ones included; when it does not
+    /// answer, for those that are at hand. Blocks: not for a worker.
+    pub fn for_each_listed(&self, mut f: impl FnMut(&InfoHash, &Record)) {
+        let Some(listed) = &self.0 else { return };
+        if watch::read_all((listed.open.ledger)().as_mut(), &mut f).is_err() {
+            listed.verdicts.for_each_listed(f);
+        }
+    }
+
+    /// Writes what is to be written, for `patience` at most, and saves what outlives the process,
+    /// with what could not be written.
+    pub fn close(&self, patience: Duration) {
+        if let Some(listed) = &self.0 {
+            listed.flusher.close(patience);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mailbox::Wake;
+    use crate::registry::database::DatabaseError;
+    use crate::registry::databases::OpenLedger;
+    use crate::tests::harness;
+    use crate::tests::paper_ledger::{self, PaperLedger};
+
+    /// Lists every torrent with so many downloads.
+    struct Counts(u32);
+
+    impl Backend for Counts {
+        fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, DatabaseError> {
+            Ok(hashes
+                .iter()
+                .map(|_| Record { downloaded: self.0, ..Record::plain(Listing::Listed) })
+                .collect())
+        }
+    }
+
+    #[test]
+    fn a_record_that_was_long_on_its_way_brings_no_old_count() {
+        let mail = Mailboxes::new([Arc::new(|| ()) as Wake], harness::MAIL_MAX);
+        let backend: OpenBackend = Box::new(|| Box::new(Counts(0)));
+        let databases = Databases { backend, ledger: paper_ledger::away() };
+        let registry = Registry::start(
+            &harness::registry_settings(),
+            databases,
+            harness::store(&harness::policy(), 7),
+            mail.clone(),
+        )
+        .unwrap();
+        let (hash, ticket) = (InfoHash([1; 20]), Ticket { worker: 0, slot: 0, generation: 0 });
+        registry.request(&hash, ticket, Millis(1)).unwrap();
+        registry.ask_once(&mut Counts(5));
+        let mailed = mail.take(0).unwrap().outcome.unwrap();
+        registry.request(&hash, ticket, Millis(2)).unwrap();
+        registry.ask_once(&mut Counts(8));
+        assert_eq!(mailed.downloaded, 5, "downloads in the answer");
+        assert_eq!(
+            registry.verdict(&hash, &mailed, Millis(3)).downloaded,
+            8,
+            "downloads in the verdict"
+        );
+    }
+
+    /// Answers nothing.
+    struct Silent;
+
+    impl Backend for Silent {
+        fn lookup(&mut self, _: &[InfoHash]) -> Result<Vec<Record>, DatabaseError> {
+            Err(DatabaseError::Away("gone".to_owned()))
+        }
+    }
+
+    #[test]
+    fn gauges_say_where_it_stands() {
+        assert_eq!(Registry::memory().gauges(), RegistryGauges::default());
+        let mail = Mailboxes::new([Arc::new(|| ()) as Wake], 1);
+        let backend: OpenBackend = Box::new(|| Box::new(Silent));
+        let ledger: OpenLedger = Box::new(|| Box::new(PaperLedger::default()));
+        let settings =
+            RegistrySettings { clock: Arc::new(|| Millis(9)), ..harness::registry_settings() };
+        let store = harness::store(&harness::policy(), 7);
+        let registry =
+            Registry::start(&settings, Databases { backend, ledger }, store, mail).unwrap();
+        let ticket = |slot| Ticket { worker: 0, slot, generation: 0 };
+        for (hash, slot) in [(1, 0), (1, 1), (2, 2)] {
+            registry.request(&InfoHash([hash; 20]), ticket(slot), Millis(1)).unwrap();
+        }
+        let gauges = registry.gauges();
+        assert_eq!(gauges.hashes_queued, 2, "torrents in the queue");
+        assert_eq!(gauges.requests_waiting, 3, "requests that wait");
+        registry.ask_once(&mut Counts(5));
+        let gauges = registry.gauges();
+        assert_eq!(gauges.hashes_queued, 0, "torrents in the queue at the end");
+        assert_eq!(gauges.requests_waiting, 0, "requests that wait at the end");
+        assert_eq!(gauges.listed, 2, "both are listed");
+        assert!(gauges.cache_bytes > 0, "{gauges:?}");
+        assert_eq!(gauges.answers_dropped, 2, "the mailbox has room for one of three");
+        assert_eq!(gauges.away_since, None, "the database has answered");
+        registry.request(&InfoHash([3; 20]), ticket(0), Millis(2)).unwrap();
+        registry.ask_once(&mut Silent);
+        assert_eq!(registry.gauges().away_since, Some(Millis(9)));
+    }
+}
