@@ -233,12 +233,12 @@ impl Daemon {
         let per_second = (requests - self.reported.requests).saturating_mul(1_000) / elapsed_ms;
         self.reported = Reported { at: now, requests };
         let mut line = format!(
-            "{} torrents, {} peers, {} announces not stored, {} open connections, {per_second} \
-             requests a second",
+            "{} torrents, {} peers, {} open connections, {per_second} requests a second, \
+             {} announces not stored",
             totals.torrents,
             totals.peers(),
-            self.tracker.store().not_stored(),
             self.counters.gauge(Gauge::OpenConnections),
+            self.tracker.store().not_stored(),
         );
         for counter in Counter::ALL {
             line += &format!(", {} {}", self.counters.count(*counter), counter.name());

@@ -105,8 +105,20 @@ pub struct ConnectionTimes {
 pub struct FullScrapePolicy {
     /// Everybody, nobody, or some networks.
     pub who: FullScrape,
+    /// Bytes of a body, not gzipped, past which it is only for networks that are listed.
+    pub bytes_max: u64,
+    /// Bytes a second of all bodies together; 0 is no limit.
+    pub bytes_per_s: u64,
     /// At most one copy is made in this time, and one answer given to an address, milliseconds.
     pub interval_ms: u64,
+}
+
+impl FullScrapePolicy {
+    /// Bytes of the largest body that whoever may ask is given; none where only listed networks
+    /// may ask.
+    pub fn public_bytes_max(&self) -> Option<u64> {
+        (!matches!(self.who, FullScrape::Networks(_))).then_some(self.bytes_max)
+    }
 }
 
 /// How the registry paces its work.
@@ -156,6 +168,8 @@ impl Live {
             },
             full_scrape: FullScrapePolicy {
                 who: tracker.full_scrape.clone(),
+                bytes_max: tracker.full_scrape_bytes_max,
+                bytes_per_s: tracker.full_scrape_bytes_per_s,
                 interval_ms: millis(tracker.full_scrape_interval),
             },
             registry: RegistryPace {

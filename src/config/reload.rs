@@ -129,6 +129,8 @@ mod tests {
         ip_parameter = ["10.0.0.0/8"]
         crypto_flags = true
         full_scrape = "off"
+        full_scrape_bytes_max = 7000000
+        full_scrape_bytes_per_s = 7000000
         full_scrape_interval = "7s"
         scrape_interval = "7m"
         peers_max = 7

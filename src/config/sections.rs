@@ -188,8 +188,17 @@ pub struct TrackerConfig {
     /// networks such as ["10.0.0.0/8", "::1/128"]. Live.
     pub full_scrape: FullScrape,
 
+    /// Bytes of a full scrape, not gzipped, past which it is not for everybody: only the networks
+    /// that full_scrape lists get it then, and with "on" nobody. The default is 64 MiB, some
+    /// 950 000 torrents: a request of 24 bytes is answered with all of it. Live.
+    pub full_scrape_bytes_max: u64,
+
+    /// Bytes a second of all full scrapes that are being sent, together; 0 = no limit. The default
+    /// of 8 MB leaves the most of a link to announces. Live.
+    pub full_scrape_bytes_per_s: u64,
+
     /// How long one full scrape is shared before it is made anew, and how long an address waits
-    /// for its next. A million torrents are 90 MB, so not often. Live.
+    /// for its next; over IPv6, a /64. A million torrents are 90 MB, so not often. Live.
     #[serde(with = "humantime_serde")]
     pub full_scrape_interval: Duration,
 
@@ -221,6 +230,8 @@ impl Default for TrackerConfig {
             ip_parameter: Networks::default(),
             crypto_flags: false,
             full_scrape: FullScrape::On,
+            full_scrape_bytes_max: 64 << 20,
+            full_scrape_bytes_per_s: 8_000_000,
             full_scrape_interval: seconds(60),
             scrape_interval: minutes(30),
             peers_max: 50_000_000,

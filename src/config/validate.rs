@@ -147,6 +147,12 @@ impl Problems {
                 format!("must not be above tracker.numwant_max, which is {}", tracker.numwant_max);
             self.add("tracker.numwant_default", tracker.numwant_default.to_string(), rule);
         }
+        let bytes = tracker.full_scrape_bytes_max;
+        self.number("tracker.full_scrape_bytes_max", bytes, 1 << 10..=1 << 40);
+        if tracker.full_scrape_bytes_per_s != 0 {
+            let bytes = tracker.full_scrape_bytes_per_s;
+            self.number("tracker.full_scrape_bytes_per_s", bytes, 1 << 16..=1 << 40);
+        }
         self.duration("tracker.full_scrape_interval", tracker.full_scrape_interval, SECOND..=DAY);
         self.duration("tracker.scrape_interval", tracker.scrape_interval, SECOND..=DAY);
         self.number("tracker.peers_max", tracker.peers_max, 1..=u32::MAX.into());
@@ -228,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_problem_names_key_value_and_bound() {
-        let rows: [Row; 10] = [
+        let rows: [Row; 11] = [
             (|c| c.server.listen.clear(), "server.listen = []: must name at least one address"),
             (
                 |c| c.server.listen.push(c.server.listen[0]),
@@ -256,6 +262,10 @@ mod tests {
                 |c| c.tracker.numwant_default = 201,
                 "tracker.numwant_default = 201: must not be above tracker.numwant_max, which is \
                  200",
+            ),
+            (
+                |c| c.tracker.full_scrape_bytes_per_s = 65_535,
+                "tracker.full_scrape_bytes_per_s = 65535: must be from 65536 to 1099511627776",
             ),
             (|c| c.tracker.numwant_max = 501, "tracker.numwant_max = 501: must be from 1 to 500"),
             (
@@ -285,12 +295,13 @@ mod tests {
 
     #[test]
     fn every_zero_that_means_nothing_is_refused() {
-        let rows: [Row; 12] = [
+        let rows: [Row; 13] = [
             (|c| c.server.connections_max = 0, "server.connections_max"),
             (|c| c.server.backlog = 0, "server.backlog"),
             (|c| c.server.request_timeout = Duration::ZERO, "server.request_timeout"),
             (|c| c.server.send_timeout = Duration::ZERO, "server.send_timeout"),
             (|c| c.tracker.min_interval = Duration::ZERO, "tracker.min_interval"),
+            (|c| c.tracker.full_scrape_bytes_max = 0, "tracker.full_scrape_bytes_max"),
             (|c| c.tracker.full_scrape_interval = Duration::ZERO, "tracker.full_scrape_interval"),
             (|c| c.tracker.scrape_interval = Duration::ZERO, "tracker.scrape_interval"),
             (|c| c.tracker.peers_max = 0, "tracker.peers_max"),
@@ -316,6 +327,7 @@ mod tests {
             c.server.listen = vec![any_port, any_port];
             c.server.stats_interval = Duration::ZERO;
             c.tracker.numwant_default = 0;
+            c.tracker.full_scrape_bytes_per_s = 0;
         });
         assert_eq!(fit, [""; 0]);
     }

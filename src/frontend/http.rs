@@ -72,8 +72,8 @@ pub enum Pending {
 pub enum LateAnswer {
     /// The registry's answer.
     Lookup(Completion),
-    /// A full scrape, or the lack of one.
-    FullScrape(Ticket, Option<LargeBody>),
+    /// A full scrape, or why there is none.
+    FullScrape(Ticket, Result<LargeBody, Failure>),
 }
 
 impl LateAnswer {
@@ -228,6 +228,8 @@ impl Http {
         }
     }
 
+    #[cold]
+    #[inline(never)]
     fn full_scrape(
         &self,
         request: FullScrapeRequest,
@@ -238,13 +240,12 @@ impl Http {
         round.scratch.counters.count(Counter::FullScrape);
         let policy = &round.live.full_scrape;
         match self.full_scrape.request(client, request.gzip, policy, round.now) {
-            Told::Ready(body) => send_full_scrape(request, Some(body), round, out),
+            Told::Ready(body) => send_full_scrape(request, Ok(body), round, out),
             Told::Wait => Answer::Wait {
                 pending: Box::new(Pending::FullScrape(request)),
                 wait_ms: FULL_SCRAPE_MS_MAX,
             },
-            Told::Later => refuse(Failure::FullScrapeTooSoon, None, request.framing, round, out),
-            Told::Never => refuse(Failure::FullScrapeOff, None, request.framing, round, out),
+            Told::Refused(failure) => refuse(failure, None, request.framing, round, out),
         }
     }
 
@@ -286,7 +287,7 @@ impl Http {
             }
             Pending::FullScrape(request) => {
                 round.scratch.counters.count(Counter::GivenUp);
-                send_full_scrape(request, None, round, out)
+                send_full_scrape(request, Err(Failure::Busy), round, out)
             }
         }
     }
@@ -356,15 +357,16 @@ fn wait_for_lookup(pending: Pending, live: &Live) -> Answer {
 
 fn send_full_scrape(
     request: FullScrapeRequest,
-    body: Option<LargeBody>,
+    body: Result<LargeBody, Failure>,
     round: &mut Round<'_>,
     out: &mut Output<'_>,
 ) -> Answer {
     let FullScrapeRequest { framing, gzip } = request;
     // After a wait that was given up, what comes may have been made for an earlier request of the
     // same connection.
-    let Some(body) = body.map(|body| body.gzipped_if(gzip)) else {
-        return refuse(Failure::Busy, None, framing, round, out);
+    let body = match body {
+        Ok(body) => body.gzipped_if(gzip),
+        Err(failure) => return refuse(failure, None, framing, round, out),
     };
     let bytes = body.bytes().len() as u64;
     out.write(|buffer| response::full_scrape_head(framing, bytes, body.is_gzipped(), buffer));
@@ -412,7 +414,7 @@ mod tests {
             let framing = Framing { keep_alive: true, ..Framing::LAST };
             let pending = Pending::FullScrape(FullScrapeRequest { framing, gzip: asked });
             let ticket = Ticket { worker: 0, slot: 0, generation: 0 };
-            let late = LateAnswer::FullScrape(ticket, Some(LargeBody::of(b"de", made)));
+            let late = LateAnswer::FullScrape(ticket, Ok(LargeBody::of(b"de", made)));
             let (mut scratch, mut output) = (harness::scratch(harness::SEED), vec![0; 1_000]);
             let mut out = Output::new(&mut output);
             let mut round = site.round(Millis(0), &mut scratch);

@@ -12,11 +12,7 @@
 //!
 //! Limits: [`DEPTH_MAX`] values inside each other.
 
-use super::Fault;
-
-/// Lists and dictionaries inside each other: libtorrent's limit. A v2 torrent's file tree (BEP 52)
-/// has one level for each directory.
-pub(super) const DEPTH_MAX: usize = 100;
+use crate::metainfo::fault::{DEPTH_MAX, Fault};
 
 /// The value of `key` in `dictionary`, as it was written. Two of them are refused: some clients
 /// take the first, some the last.

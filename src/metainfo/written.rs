@@ -12,8 +12,9 @@
 
 use data_encoding::{BASE32_NOPAD_NOCASE, HEXLOWER_PERMISSIVE};
 
-use super::{Fault, HASHES_MAX, Metainfo, name_of};
 use crate::ids::{INFO_HASH_BYTES, InfoHash};
+use crate::metainfo::fault::Fault;
+use crate::metainfo::torrent::{HASHES_MAX, Metainfo, name_of};
 
 /// Prefix of a multihash that is a SHA-256 digest of 32 bytes.
 const SHA2_256_OF_32_BYTES: [u8; 2] = [0x12, 0x20];

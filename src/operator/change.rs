@@ -4,8 +4,9 @@
 use std::ffi::OsString;
 use std::io::Write;
 
-use super::{Complain, Trouble, printable, say, subject};
 use crate::ids::InfoHash;
+use crate::operator::output::{Complain, Trouble, printable, say};
+use crate::operator::subject;
 use crate::registry::database::{BATCH_ROWS_MAX, Edit, Edited, Ledger};
 
 /// What is to be done with every torrent named.

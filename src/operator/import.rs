@@ -13,8 +13,9 @@ use std::io::{self, BufRead, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::{Complain, Trouble, subject};
 use crate::metainfo::{HASHES_MAX, Metainfo, name_of};
+use crate::operator::output::{Complain, Trouble};
+use crate::operator::subject;
 use crate::registry::database::{BATCH_ROWS_MAX, Edit, Edited, Ledger};
 
 /// Bytes of a line. Paths end at 4096; magnet links with all their trackers are longer, but not by

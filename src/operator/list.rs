@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use humantime_serde::re::humantime::format_rfc3339_seconds;
 use serde::Serialize;
 
-use super::{Trouble, printable};
+use crate::operator::output::{Trouble, printable};
 use crate::registry::database::{BATCH_ROWS_MAX, Ledger, Row};
 
 /// The last second of the year 9999, after which dates have no four-digit year.

@@ -16,68 +16,10 @@
 mod change;
 mod import;
 mod list;
+mod output;
 mod subject;
-
-use std::fmt;
-use std::io::{self, Write};
-
-use crate::config::redact;
-use crate::registry::database::DatabaseError;
 
 pub use change::{Change, apply};
 pub use import::{Imported, import};
 pub use list::{Format, list};
-
-/// Characters of somebody else's text that a message quotes.
-const QUOTED_CHARS_MAX: usize = 255;
-
-/// Is told of each problem that does not end the command.
-pub type Complain<'c> = dyn FnMut(&str) + 'c;
-
-/// Why a command ended before its end.
-#[derive(Debug)]
-pub enum Trouble {
-    /// The database could not be asked.
-    Database(DatabaseError),
-    /// The file to import could not be read on.
-    Input(io::Error),
-    /// Nothing can be written any more.
-    Output(io::Error),
-}
-
-impl fmt::Display for Trouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Trouble::Database(error) => error.fmt(f),
-            Trouble::Input(error) => error.fmt(f),
-            Trouble::Output(error) => write!(f, "cannot write to stdout: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for Trouble {}
-
-impl From<DatabaseError> for Trouble {
-    fn from(error: DatabaseError) -> Trouble {
-        Trouble::Database(error)
-    }
-}
-
-/// Writes a line about a change that has been made. A reader who has seen enough does not keep the
-/// rest from being made.
-fn say(out: &mut dyn Write, line: &str) -> Result<(), Trouble> {
-    match writeln!(out, "{line}") {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Trouble::Output(error)),
-        _ => Ok(()),
-    }
-}
-
-/// Text from a stranger as a terminal can bear it: no control characters, and no password where a
-/// URL has gone astray.
-fn printable(text: &str) -> String {
-    redact(text)
-        .chars()
-        .take(QUOTED_CHARS_MAX)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
-}
+pub use output::{Complain, Trouble};

@@ -8,8 +8,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::printable;
 use crate::metainfo::{self, FILE_BYTES_MAX, Metainfo};
+use crate::operator::output::printable;
 
 /// The torrent that `subject` means. The error is one line that names it.
 pub(super) fn torrent(subject: &OsStr) -> Result<Metainfo, String> {

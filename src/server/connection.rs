@@ -7,8 +7,8 @@
 //!
 //! Never: answers anything itself, or waits.
 //!
-//! Limits: [`STEPS_PER_ROUND_MAX`] reads and writes before others get their turn, and
-//! [`WRITE_BYTES_MAX`] bytes of one write.
+//! Limits: [`STEPS_PER_ROUND_MAX`] reads and writes before others get their turn, one write of what
+//! was left unsent, and [`WRITE_BYTES_MAX`] bytes of it.
 
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
@@ -43,6 +43,8 @@ pub enum Progress {
     Blocked,
     /// It has used up its turn and could go on.
     CanGoOn,
+    /// It has a large body to send, and may go on at a later tick.
+    Throttled,
     /// It is over.
     Over,
 }
@@ -237,12 +239,15 @@ impl<S: Stream> Connection<S> {
     }
 
     fn write_unsent(&mut self, round: &Round<'_>) -> Step {
-        let unsent = self.conversation.unsent();
-        match self.stream.write(&unsent[..unsent.len().min(WRITE_BYTES_MAX)]) {
-            Ok(bytes) => {
-                self.conversation.sent(bytes, round);
-                Step::Continue(())
-            }
+        let Some(piece) = self.conversation.take_piece(WRITE_BYTES_MAX, round) else {
+            return Step::Break(Progress::Throttled);
+        };
+        let written = self.stream.write(&self.conversation.unsent()[..piece]);
+        self.conversation.sent(*written.as_ref().unwrap_or(&0), piece, round);
+        match written {
+            // The rest of a large body goes out in turn with others.
+            Ok(_) if self.conversation.next() == Next::Write => Step::Break(Progress::CanGoOn),
+            Ok(_) => Step::Continue(()),
             Err(error) if error.kind() == ErrorKind::Interrupted => Step::Continue(()),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Step::Break(Progress::Blocked),
             Err(_) => Step::Break(Progress::Over),

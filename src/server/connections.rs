@@ -70,6 +70,9 @@ pub struct Connections<S> {
     buffers: Buffers,
     /// Connections that can go on.
     can_go_on: Vec<SlotId>,
+    /// Connections that may go on with a large body at the next tick, those that waited longest
+    /// first.
+    throttled: Vec<SlotId>,
     /// The list that `can_go_on` is exchanged for, so that no round allocates.
     spare_ids: Vec<SlotId>,
     deadlines: Deadlines,
@@ -92,6 +95,7 @@ impl<S: Stream> Connections<S> {
                 output: vec![0; settings.output_bytes.max(REPLY_BYTES_MAX)].into(),
             },
             can_go_on: Vec::new(),
+            throttled: Vec::new(),
             spare_ids: Vec::new(),
             deadlines: Deadlines::new(Millis::default()),
             due: Vec::new(),
@@ -207,6 +211,13 @@ impl<S: Stream> Connections<S> {
                     self.can_go_on.push(id);
                 }
             }
+            Progress::Throttled => {
+                let deadline = connection.conversation.deadline();
+                self.deadlines.set(id, deadline, &mut connection.scheduled);
+                if !std::mem::replace(&mut connection.listed, true) {
+                    self.throttled.push(id);
+                }
+            }
             Progress::Blocked => {
                 let deadline = connection.conversation.deadline();
                 self.deadlines.set(id, deadline, &mut connection.scheduled);
@@ -240,9 +251,13 @@ impl<S: Stream> Connections<S> {
         self.check_after_change(round);
     }
 
-    /// Attends to the deadlines that have passed. Whether a tick of their wheel has passed at all.
+    /// Attends to the deadlines that have passed, and has those go on that waited for a tick. Whether
+    /// a tick of the deadlines' wheel has passed at all.
     pub fn check_deadlines(&mut self, round: &mut Round<'_>) -> bool {
         let has_ticked = self.deadlines.take_due(round.now, &mut self.due);
+        if has_ticked {
+            self.can_go_on.append(&mut self.throttled);
+        }
         while let Some((id, tick)) = self.due.pop() {
             self.check_deadline(id, tick, round);
         }
@@ -299,8 +314,10 @@ impl<S: Stream> Connections<S> {
         let mut waiting_count = 0;
         for (id, connection) in self.slots.iter() {
             waiting_count += u64::from(connection.conversation.is_waiting());
-            let listed = self.can_go_on.iter().filter(|listed| **listed == id).count();
-            assert_eq!(listed, usize::from(connection.listed), "how often {id:?} can go on");
+            let lists = self.can_go_on.iter().chain(&self.throttled);
+            let listed_count = lists.filter(|listed| **listed == id).count();
+            let expected = usize::from(connection.listed);
+            assert_eq!(listed_count, expected, "how often {id:?} is to be given a turn");
             let deadline = connection.conversation.deadline();
             assert!(
                 !self.is_blocked(id, connection)

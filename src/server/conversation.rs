@@ -183,7 +183,7 @@ impl Conversation {
         // A full read: the socket may hold more, and closing over it would reset the connection.
         let full = input.len() >= request_bytes_max;
         while matches!(self.phase, Phase::Open) && !input.is_empty() {
-            if out.free() < REPLY_BYTES_MAX || self.unsent.body.is_some() {
+            if out.free() < REPLY_BYTES_MAX || self.unsent.has_body() {
                 self.unparsed = true;
                 return input.len();
             }
@@ -213,7 +213,7 @@ impl Conversation {
         match answer {
             Answer::Done => self.end_of_answer(ending),
             Answer::Body(body) => {
-                self.unsent.body = Some((body, 0));
+                self.unsent.begin_body(body, round);
                 self.end_of_answer(ending);
             }
             Answer::Wait { pending, wait_ms } => {
@@ -255,7 +255,7 @@ impl Conversation {
     fn set_deadline(&mut self, round: &Round<'_>) {
         let (now, times) = (round.now, &round.live.connection_times);
         self.deadline = match (&self.phase, self.request_since) {
-            _ if !self.unsent.is_empty() => now.plus(times.send_ms),
+            _ if !self.unsent.is_empty() => self.unsent.deadline(now, times.send_ms),
             (Phase::Waiting { until, .. }, _) => *until,
             // The preface comes with the connection, or the proxy is broken.
             (Phase::Preface, since) => since.unwrap_or(now).plus(times.request_ms),
@@ -324,8 +324,23 @@ impl Conversation {
         self.set_deadline(round);
     }
 
-    /// The socket took `bytes` of [`Conversation::unsent`].
-    pub fn sent(&mut self, bytes: usize, round: &Round<'_>) {
+    /// How much of [`Conversation::unsent`] may be written now, `bytes_max` at most; none while a
+    /// large body has to wait. That is not its reader's fault: the time for the next byte begins
+    /// anew.
+    pub fn take_piece(&mut self, bytes_max: usize, round: &Round<'_>) -> Option<usize> {
+        let piece = self.unsent.take_piece(bytes_max, round);
+        if piece.is_none() {
+            self.set_deadline(round);
+        }
+        piece
+    }
+
+    /// The socket took `bytes` of [`Conversation::unsent`], of a piece of `taken`.
+    pub fn sent(&mut self, bytes: usize, taken: usize, round: &Round<'_>) {
+        self.unsent.give_back(taken - bytes, round);
+        if bytes == 0 {
+            return;
+        }
         self.unsent.advance(bytes);
         self.set_deadline(round);
     }

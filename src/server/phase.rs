@@ -7,7 +7,8 @@ use crate::wire::http::head::Head;
 /// What is to be done for a conversation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Next {
-    /// Write [`Conversation::unsent`](crate::server::Conversation::unsent), then report by [`Conversation::sent`](crate::server::Conversation::sent).
+    /// Write [`Conversation::unsent`](crate::server::Conversation::unsent), as much as
+    /// [`Conversation::take_piece`](crate::server::Conversation::take_piece) says, then report by [`Conversation::sent`](crate::server::Conversation::sent).
     Write,
     /// Parse what is kept: pass [`Conversation::tail`](crate::server::Conversation::tail) to [`Conversation::receive`](crate::server::Conversation::receive) as it is.
     Parse,

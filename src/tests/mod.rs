@@ -32,6 +32,8 @@ mod house;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod large_bodies;
+#[cfg(test)]
 mod late_registry;
 #[cfg(test)]
 #[path = "../../tests/support/mariadb.rs"]

@@ -35,6 +35,8 @@ pub enum Failure {
     FullScrapeTooSoon,
     /// Full scrapes are not for everybody here.
     FullScrapeOff,
+    /// The full scrape has grown past what is given to everybody.
+    FullScrapeTooLarge,
 }
 
 /// The fields an announce must have, in the order in which they are missed.
@@ -57,7 +59,7 @@ pub enum Field {
 /// The longest of all [`Failure::text`]s, in bytes.
 pub const TEXT_BYTES_MAX: usize = 64;
 /// How long a client waits after a failure that only an operator ends: #6 (an unban must be
-/// noticed), full scrapes that are off.
+/// noticed), full scrapes that are off or too large.
 const LISTING_RETRY_S: u32 = 30 * 60;
 /// How long a client waits for what passes by itself.
 const PASSING_RETRY_S: u32 = 5 * 60;
@@ -87,6 +89,9 @@ impl Failure {
                 "that is enough full scrapes for now, please try again later"
             }
             Failure::FullScrapeOff => "full scrapes are not offered here: name the torrents",
+            Failure::FullScrapeTooLarge => {
+                "the full scrape is too large for everybody: name the torrents"
+            }
         }
     }
 
@@ -110,7 +115,9 @@ impl Failure {
             | Failure::PeerIdLength
             | Failure::PortInvalid => None,
             Failure::NotRegistered => Some(unregistered_s),
-            Failure::Banned | Failure::FullScrapeOff => Some(LISTING_RETRY_S),
+            Failure::Banned | Failure::FullScrapeOff | Failure::FullScrapeTooLarge => {
+                Some(LISTING_RETRY_S)
+            }
             Failure::PortZero
             | Failure::Unavailable
             | Failure::Busy
@@ -142,6 +149,7 @@ mod tests {
             (Failure::Busy, "the "),
             (Failure::FullScrapeTooSoon, "that "),
             (Failure::FullScrapeOff, "full "),
+            (Failure::FullScrapeTooLarge, "the "),
         ];
         for (failure, start) in rows {
             assert!(failure.text().starts_with(start), "{failure:?}");
@@ -162,6 +170,7 @@ mod tests {
             (Failure::NotRegistered, 1_800, Some(30), 1_800),
             (Failure::Banned, 90, Some(30), 1_800),
             (Failure::Busy, 90, Some(5), 300),
+            (Failure::FullScrapeTooLarge, 90, Some(30), 1_800),
         ];
         for (failure, unregistered_s, minutes, interval_s) in rows {
             assert_eq!(failure.retry_minutes(unregistered_s), minutes, "{failure:?}");

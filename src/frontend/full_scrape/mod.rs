@@ -4,11 +4,14 @@
 //! ask within an interval. `requests` decides who gets it and when, `maker` is the thread that makes
 //! it, `body` is the copy on its way.
 //!
-//! Limits: [`FULL_SCRAPES_MAX`](body::FULL_SCRAPES_MAX) answers waiting or on their way at once, one for an
-//! interval and address. Past any of them the asker is told to come back.
+//! Limits: [`COPIES_MAX`](maker::COPIES_MAX) copies in memory, [`FULL_SCRAPES_MAX`](body::FULL_SCRAPES_MAX)
+//! answers waiting or on their way at once, which keep one `pace` together, and one for an interval
+//! and address (an IPv6 address is its /64). Past any of them the asker is told to come back. Past
+//! `tracker.full_scrape_bytes_max` it is only for networks that are listed.
 
 mod body;
 mod maker;
+mod pace;
 mod requests;
 
 pub use body::{FULL_SCRAPES_MAX, LargeBody};

@@ -3,22 +3,22 @@
 //! Owns: the rule for askers (who may ask, how often) and those that wait for the next copy.
 //!
 //! Limits: one answer for an interval and address, [`ASKERS_MAX`] addresses remembered: past either
-//! the asker is told to come back.
+//! the asker is told to come back. An IPv6 address is its /64 here: who has one has them all.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use ahash::RandomState;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use crate::config::{FullScrapePolicy, LiveSettings};
-use crate::frontend::full_scrape::body::{LargeBody, Permit};
+use crate::frontend::full_scrape::body::{LargeBody, Permit, Senders};
 use crate::frontend::full_scrape::maker::{FullScrapeMail, Maker, Order};
 use crate::ids::{Millis, Ticket};
 use crate::tracker::{Client, Tracker};
+use crate::wire::failure::Failure;
 use crate::wire::http::response::Framing;
 
 /// Addresses remembered for having asked within the interval.
@@ -39,17 +39,15 @@ pub(in crate::frontend) enum Told {
     Ready(LargeBody),
     /// It is being made: the body comes by [`FullScrape::take`].
     Wait,
-    /// Too soon, or too many at once.
-    Later,
-    /// Not for this address.
-    Never,
+    /// Too soon, too many at once, too large, or not for this address.
+    Refused(Failure),
 }
 
 /// The full scrape of one tracker.
 pub struct FullScrape {
     maker: Arc<Maker>,
     askers: Mutex<Askers>,
-    senders: Arc<AtomicUsize>,
+    senders: Arc<Senders>,
 }
 
 impl FullScrape {
@@ -76,8 +74,8 @@ impl FullScrape {
         FullScrape { maker, askers: Mutex::default(), senders: Arc::default() }
     }
 
-    /// The next body for a worker, with the ticket it is for; no body when none could be made.
-    pub fn take(&self, worker: u16) -> Option<(Ticket, Option<LargeBody>)> {
+    /// The next body for a worker, with the ticket it is for; or why there is none.
+    pub fn take(&self, worker: u16) -> Option<(Ticket, Result<LargeBody, Failure>)> {
         self.maker.take(worker)
     }
 
@@ -90,19 +88,28 @@ impl FullScrape {
         now: Millis,
     ) -> Told {
         if !policy.who.permits(client.ip) {
-            return Told::Never;
+            return Told::Refused(Failure::FullScrapeOff);
         }
+        let fresh = match self.maker.fresh(now, policy) {
+            Some(Err(failure)) => return Told::Refused(failure),
+            Some(Ok(copy)) => Some(copy),
+            None => None,
+        };
         let mut askers = self.askers.lock();
-        if !askers.admit(client.ip, now, policy.interval_ms) {
-            return Told::Later;
+        let asker = asker(client.ip);
+        if !askers.admit(asker, now, policy.interval_ms) {
+            return Told::Refused(Failure::FullScrapeTooSoon);
         }
-        let Some(permit) = Permit::take(&self.senders) else { return Told::Later };
-        askers.asked_at.insert(client.ip, now);
+        let Some(permit) = Permit::take(&self.senders) else {
+            return Told::Refused(Failure::FullScrapeTooSoon);
+        };
+        askers.asked_at.insert(asker, now);
         drop(askers);
-        match self.maker.fresh(now, policy.interval_ms).filter(|copy| !gzip || copy.is_compressed())
-        {
-            Some(copy) => Told::Ready(LargeBody::new(copy, gzip, permit)),
-            None => {
+        match fresh {
+            Some(copy) if !gzip || copy.is_compressed() => {
+                Told::Ready(LargeBody::new(copy, gzip, permit))
+            }
+            _ => {
                 self.maker.order(Order { ticket: client.ticket, gzip, permit, asked_at: now });
                 Told::Wait
             }
@@ -115,6 +122,14 @@ impl FullScrape {
 impl Drop for FullScrape {
     fn drop(&mut self) {
         self.maker.stop();
+    }
+}
+
+/// Whom an address is taken for: over IPv6, its /64.
+fn asker(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
     }
 }
 
@@ -144,6 +159,7 @@ mod tests {
     use super::*;
     use crate::config::{FullScrape as WhoMayAsk, Live, Mode, Policy};
     use crate::frontend::full_scrape::body::FULL_SCRAPES_MAX;
+    use crate::frontend::full_scrape::maker::{COPIES_MAX, INTERVALS_MAX};
     use crate::ids::InfoHash;
     use crate::mailbox::{Mailboxes, Wake};
     use crate::tests::harness;
@@ -153,7 +169,7 @@ mod tests {
     /// A full scrape for everybody, and what tells when there is mail.
     struct Site {
         full_scrape: FullScrape,
-        policy: FullScrapePolicy,
+        live: LiveSettings,
         tracker: Arc<Tracker>,
         mail: Receiver<()>,
     }
@@ -164,38 +180,46 @@ mod tests {
             let wake: Wake = Arc::new(move || {
                 let _ = told.send(());
             });
-            let policy = FullScrapePolicy { who: WhoMayAsk::On, interval_ms: INTERVAL_MS };
-            let live = Live::default();
-            let live = Live {
-                policy: Policy { mode: Mode::Open, ..live.policy.clone() },
-                full_scrape: policy.clone(),
-                ..live
-            };
+            let mut live = Live::default();
+            live.policy = Policy { mode: Mode::Open, ..live.policy };
+            live.full_scrape.interval_ms = INTERVAL_MS;
             let tracker = harness::tracker(&live.policy);
             let mail_of_workers = Mailboxes::new([wake], FULL_SCRAPES_MAX);
             let live = LiveSettings::new(live);
-            let full_scrape = FullScrape::start(&tracker, live, mail_of_workers).unwrap();
-            Site { full_scrape, policy, tracker, mail }
+            let full_scrape = FullScrape::start(&tracker, live.clone(), mail_of_workers).unwrap();
+            Site { full_scrape, live, tracker, mail }
         }
 
         /// Asks and waits for the body.
-        fn request(&self, last: u8, now: Millis) -> Option<LargeBody> {
+        fn request(&self, last: u8, now: Millis) -> Result<LargeBody, Failure> {
             let ticket = Ticket { worker: 0, slot: last.into(), generation: 0 };
             let client = Client { ip: [192, 0, 2, last].into(), is_known: true, ticket };
-            match self.full_scrape.request(client, false, &self.policy, now) {
-                Told::Ready(body) => Some(body),
+            let policy = &self.live.latest().full_scrape;
+            match self.full_scrape.request(client, false, policy, now) {
+                Told::Ready(body) => Ok(body),
                 Told::Wait => {
                     let told = self.mail.recv_timeout(Duration::from_secs(30));
                     told.expect("a full scrape is made");
-                    self.full_scrape.take(0).and_then(|(_, body)| body)
+                    self.full_scrape.take(0).expect("mail").1
                 }
-                Told::Later | Told::Never => None,
+                Told::Refused(failure) => Err(failure),
             }
         }
 
         fn announce(&self, torrent: u8) {
             harness::begin_unasked(self.tracker.store(), InfoHash([torrent; 20]));
         }
+
+        fn change(&self, change: impl FnOnce(&mut FullScrapePolicy)) {
+            let mut live = Live::clone(&self.live.latest());
+            change(&mut live.full_scrape);
+            self.live.replace(live);
+        }
+    }
+
+    /// Why it is refused; nothing if it is not.
+    fn refusal(told: &Result<LargeBody, Failure>) -> Option<Failure> {
+        told.as_ref().err().copied()
     }
 
     #[test]
@@ -207,7 +231,7 @@ mod tests {
         let within = Millis(1_000 + INTERVAL_MS - 1);
         let shared = site.request(2, within).unwrap();
         assert_eq!(first.bytes(), shared.bytes(), "within the interval");
-        assert!(site.request(1, within).is_none(), "once an interval and address");
+        assert!(site.request(1, within).is_err(), "once an interval and address");
         let anew = site.request(1, Millis(1_000 + INTERVAL_MS)).unwrap();
         let expected = ["a", "b"].map(|hash| {
             let hash = hash.repeat(20);
@@ -222,12 +246,83 @@ mod tests {
     fn a_few_are_sent_at_once_and_the_next_is_told_to_come_back() {
         let site = Site::new();
         let senders: Vec<LargeBody> =
-            (1..=4).filter_map(|last| site.request(last, Millis(0))).collect();
+            (1..=4).filter_map(|last| site.request(last, Millis(0)).ok()).collect();
         assert_eq!(senders.len(), FULL_SCRAPES_MAX);
-        assert!(site.request(5, Millis(0)).is_none(), "all permits are taken");
+        let refused = refusal(&site.request(5, Millis(0)));
+        assert_eq!(refused, Some(Failure::FullScrapeTooSoon), "all permits are taken");
         drop(senders);
         let body = site.request(5, Millis(0)).expect("there is room again");
         assert!(body.bytes().starts_with(b"d14:failure reason"), "nothing is tracked");
+    }
+
+    #[test]
+    fn however_slow_the_readers_are_there_are_two_copies_and_askers_get_the_later_one() {
+        let site = Site::new();
+        let copies = || site.full_scrape.maker.copies();
+        let at = |intervals: u64| Millis(intervals * INTERVAL_MS);
+        site.announce(b'a');
+        let first = site.request(1, at(0)).unwrap();
+        site.announce(b'b');
+        let second = site.request(2, at(1)).unwrap();
+        assert_ne!(first.bytes(), second.bytes(), "the second copy is newer");
+        assert_eq!(copies(), COPIES_MAX, "each is held by its reader");
+        site.announce(b'c');
+        let third = site.request(3, at(2)).unwrap();
+        assert_eq!(third.bytes(), second.bytes(), "the latest there is");
+        assert_eq!(copies(), COPIES_MAX, "no third copy");
+        let refused = refusal(&site.request(4, at(1 + INTERVALS_MAX)));
+        assert_eq!(refused, Some(Failure::FullScrapeTooSoon), "the latest is too old");
+        drop(first);
+        let anew = site.request(5, at(2 + INTERVALS_MAX)).unwrap();
+        assert!(anew.bytes().len() > second.bytes().len(), "made anew, a reader is done");
+        assert_eq!(copies(), COPIES_MAX, "the second and the new one");
+    }
+
+    #[test]
+    fn a_body_past_its_limit_is_for_listed_networks_only() {
+        let site = Site::new();
+        (b'a'..=b'z').for_each(|torrent| site.announce(torrent));
+        let exactly = site.request(1, Millis(0)).unwrap().bytes().len() as u64;
+        let listed = WhoMayAsk::Networks(vec!["192.0.2.0/25".parse().unwrap()].into());
+        let too_large = Some(Failure::FullScrapeTooLarge);
+        let rows = [
+            ("it fits", WhoMayAsk::On, exactly, None),
+            ("a byte too large", WhoMayAsk::On, exactly - 1, too_large),
+            ("far too large", WhoMayAsk::On, 100, too_large),
+            ("a network that is listed", listed.clone(), 100, None),
+            ("too large again", WhoMayAsk::On, 100, too_large),
+            ("it fits again", WhoMayAsk::On, exactly, None),
+        ];
+        let (mut now, mut last) = (Millis(0), 1);
+        for (name, who, bytes_max, expected) in rows {
+            site.change(|policy| (policy.who, policy.bytes_max) = (who, bytes_max));
+            for (copy, ms) in [("of before", 1), ("of its own", INTERVAL_MS), ("shared", 1)] {
+                (now, last) = (now.plus(ms), last + 1);
+                let told = refusal(&site.request(last, now));
+                assert_eq!(told, expected, "{name}: with a copy {copy}");
+            }
+        }
+        site.change(|policy| policy.who = listed);
+        let stranger = refusal(&site.request(200, now));
+        assert_eq!(stranger, Some(Failure::FullScrapeOff), "not in the networks");
+    }
+
+    #[test]
+    fn askers_are_counted_by_their_address_and_over_ipv6_by_their_64() {
+        let rows = [
+            ("192.0.2.1", "192.0.2.1", true),
+            ("192.0.2.1", "192.0.2.2", false),
+            ("2001:db8::1", "2001:db8::ffff:ffff:ffff:ffff", true),
+            ("2001:db8::1", "2001:db8:0:1::1", false),
+            ("::1", "0.0.0.1", false),
+        ];
+        for (first, second, same) in rows {
+            let mut askers = Askers::default();
+            let [first_asker, second_asker] = [first, second].map(|ip| asker(ip.parse().unwrap()));
+            askers.asked_at.insert(first_asker, Millis(0));
+            let admitted = askers.admit(second_asker, Millis(1), INTERVAL_MS);
+            assert_eq!(!admitted, same, "{second} after {first}");
+        }
     }
 
     #[test]
