@@ -59,6 +59,18 @@ counted! {
         UnknownClient = "of unknown clients",
         /// A request that was not HTTP, or not for this program.
         Fault = "faults",
+        /// A datagram was received, whatever came of it.
+        Datagram = "datagrams",
+        /// One that asked for a connection id.
+        Connect = "connects",
+        /// One that asked for nothing, and got no answer.
+        NoRequest = "senseless datagrams",
+        /// One whose connection id is not its source's, or too old.
+        WrongConnectionId = "wrong connection ids",
+        /// A datagram that the kernel dropped, because the receive buffer was full.
+        DatagramDropped = "datagrams dropped",
+        /// An answer that the kernel did not take.
+        AnswerUnsent = "answers unsent",
         /// A request that had to wait for the registry.
         Parked = "parked",
         /// One that waited in vain.
@@ -128,6 +140,11 @@ impl LocalCounters {
         let count = &mut self.counters[counter as usize];
         *count += 1;
         *count
+    }
+
+    /// Counts several events at once.
+    pub fn add(&mut self, counter: Counter, events: usize) {
+        self.counters[counter as usize] += events as u64;
     }
 
     /// Sets a gauge.

@@ -16,13 +16,13 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Config, DatabaseConfig, Live, LiveSettings, Problem, Reload, millis};
 use crate::counters::{Counter, Counters, Gauge};
-use crate::frontend::{FULL_SCRAPES_MAX, FullScrape, Http};
+use crate::frontend::{ConnectionIds, FULL_SCRAPES_MAX, FullScrape, Http, Udp};
 use crate::ids::Millis;
 use crate::mailbox::{Clock, Mailboxes};
 #[cfg(feature = "databases")]
 use crate::registry::Fingerprint;
 use crate::registry::{Databases, PoolSettings, Registry, RegistrySettings, StateFile};
-use crate::secrets;
+use crate::secrets::{self, Secret};
 use crate::server::{ListenError, Server, Sockets, WorkerShared, affordable_connections};
 use crate::state_directory::{InUse, StateDirectory};
 use crate::swarm::{Store, StoreSettings};
@@ -80,6 +80,12 @@ pub struct Daemon {
     _state_directory: Option<StateDirectory>,
 }
 
+/// What comes from the state directory, or ends with the process.
+struct Kept {
+    state_file: Option<StateFile>,
+    secret: Secret,
+}
+
 /// What the last line of counters said.
 struct Reported {
     at: Instant,
@@ -104,7 +110,9 @@ impl Daemon {
         let directory = directory.map_err(StartError::State)?;
         let state_file = directory.clone().zip(fingerprint);
         let state_file = state_file.map(|(directory, of)| StateFile::new(directory, of));
-        let daemon = Daemon::launch(config, live, databases, state_file, worker_ended)?;
+        let secret = directory.as_ref().map_or_else(Secret::random, Secret::kept_in)?;
+        let kept = Kept { state_file, secret };
+        let daemon = Daemon::launch(config, live, databases, kept, worker_ended)?;
         Ok(Daemon { _state_directory: directory, ..daemon })
     }
 
@@ -119,18 +127,19 @@ impl Daemon {
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Daemon, StartError> {
         let live = LiveSettings::new(Live::of(config));
-        Daemon::launch(config, live, databases, None, worker_ended)
+        let kept = Kept { state_file: None, secret: Secret::random()? };
+        Daemon::launch(config, live, databases, kept, worker_ended)
     }
 
     fn launch(
         config: &Config,
         live: LiveSettings,
         databases: Option<Databases>,
-        state_file: Option<StateFile>,
+        kept: Kept,
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Daemon, StartError> {
         let epoch = Instant::now();
-        let sockets = Sockets::open(&config.server).map_err(StartError::Listen)?;
+        let sockets = Sockets::open(config).map_err(StartError::Listen)?;
         let settings = StoreSettings { peer_ids: config.tracker.peer_ids };
         let store = Arc::new(Store::new(settings, secrets::key()?));
         let wakes = || sockets.wakes().iter().cloned();
@@ -145,7 +154,7 @@ impl Daemon {
                         .unwrap_or(usize::MAX),
                     pool,
                     seed: secrets::key()?,
-                    state_file,
+                    state_file: kept.state_file,
                     clock: clock(epoch),
                 };
                 Registry::start(&settings, databases, Arc::clone(&store), lookups.clone())?
@@ -156,9 +165,11 @@ impl Daemon {
         let full_scrape = FullScrape::start(&tracker, live.clone(), mail)?;
         let request_bytes_max = config.server.request_bytes_max as usize;
         let http = Arc::new(Http::new(Arc::clone(&tracker), full_scrape, request_bytes_max));
+        let udp = Arc::new(Udp::new(Arc::clone(&tracker), ConnectionIds::of(&kept.secret)));
         let counters = Counters::default();
         let shared = WorkerShared {
             http,
+            udp,
             lookups,
             live: live.clone(),
             counters: counters.clone(),
@@ -183,6 +194,11 @@ impl Daemon {
     /// Where it listens, with the ports the kernel chose for port 0.
     pub fn addresses(&self) -> &[SocketAddr] {
         self.server.addresses()
+    }
+
+    /// The same for UDP.
+    pub fn udp_addresses(&self) -> &[SocketAddr] {
+        self.server.udp_addresses()
     }
 
     /// How many workers there are.

@@ -115,6 +115,28 @@ impl PeerAddr {
         }
     }
 
+    /// The peer of a wire form, whose length says which family it is of; None for any other length.
+    pub fn of_wire(wire: &[u8]) -> Option<PeerAddr> {
+        match wire.len() {
+            PEER_V4_BYTES => wire.try_into().ok().map(PeerAddr::V4),
+            PEER_V6_BYTES => wire.try_into().ok().map(PeerAddr::V6),
+            _ => None,
+        }
+    }
+
+    /// The bytes that go on the wire.
+    pub fn wire(&self) -> &[u8] {
+        match self {
+            PeerAddr::V4(wire) => wire,
+            PeerAddr::V6(wire) => wire,
+        }
+    }
+
+    /// Whether the address means something on its own network only; see [`is_private`].
+    pub fn is_private(&self) -> bool {
+        is_private(self.ip())
+    }
+
     /// The family the peer belongs to.
     pub fn family(&self) -> Family {
         match self {
@@ -209,17 +231,16 @@ mod tests {
     fn a_mapped_address_is_its_ipv4_peer() {
         let mapped = PeerAddr::new("::ffff:192.0.2.7".parse().unwrap(), 6881);
         assert_eq!(mapped, PeerAddr::V4([192, 0, 2, 7, 0x1a, 0xe1]));
-        assert_eq!(mapped.ip(), "192.0.2.7".parse::<IpAddr>().unwrap(), "the address");
-        assert_eq!(mapped.port(), 6881, "the port");
+        assert_eq!((mapped.ip(), mapped.port()), ("192.0.2.7".parse().unwrap(), 6881));
     }
 
     #[test]
     fn an_ipv6_peer_keeps_its_address_and_port() {
         let ip: IpAddr = "2001:db8::1".parse().unwrap();
         let peer = PeerAddr::new(ip, 65535);
-        assert_eq!(peer.ip(), ip, "the address");
-        assert_eq!(peer.port(), 65535, "the port");
-        assert_eq!(peer.family(), Family::V6, "the family");
+        assert_eq!((peer.ip(), peer.port(), peer.family()), (ip, 65535, Family::V6));
+        assert_eq!(PeerAddr::of_wire(peer.wire()), Some(peer), "through its bytes and back");
+        assert_eq!(PeerAddr::of_wire(&[0; 7]), None, "seven bytes are no peer");
     }
 
     #[test]

@@ -1,18 +1,19 @@
 //! `announced`, an announce daemon: a BitTorrent tracker for bare metal.
 //!
-//! Modules stand in the order of their dependencies, and imports point up this list only. The way of
-//! one announce through them is told in `docs/ARCHITECTURE.md`.
+//! Modules stand in the order of their dependencies, and imports point up this list only. Read
+//! `docs/ARCHITECTURE.md` first: the way of an announce, of a miss and of a scrape through them,
+//! function by function; the threads, all locks and their order, and a glossary.
 //!
 //! | module | owns | never |
 //! |---|---|---|
 //! | [`ids`] | the small values all pass around | has logic |
 //! | [`bounds`] | limits that several modules must agree on | has logic |
 //! | [`mailbox`] | where answers from other threads wait for their worker | looks into them |
-//! | [`secrets`] | the system's randomness: keys, seeds, names | makes a choice |
 //! | [`counters`] | what any room counts | locks, allocates where it counts |
 //! | [`config`] | the settings, their defaults and reasons | reads a clock or a socket |
 //! | [`listing`] | what a database says of a torrent | asks, decides who is served |
 //! | [`state_directory`] | the lock and the files of what outlives the process | knows what is in one |
+//! | [`secrets`] | the system's randomness and the kept secret: keys, seeds, names | makes a choice |
 //! | [`wire`] | bytes to values and back | allocates, locks, waits |
 //! | [`swarm`] | who is in which torrent | reads a clock, draws its own randomness |
 //! | [`registry`] | registration, bans, names, counts | decides who is served |
@@ -30,8 +31,6 @@ pub mod ids;
 
 pub mod bounds;
 
-pub mod secrets;
-
 pub mod mailbox;
 
 pub mod counters;
@@ -41,6 +40,8 @@ pub mod config;
 pub mod listing;
 
 pub mod state_directory;
+
+pub mod secrets;
 
 pub mod wire;
 

@@ -1,10 +1,27 @@
-//! What strangers must not be able to guess, and what must be new in every process.
+//! What strangers must not be able to guess: what is new in every process, and the one secret that
+//! outlives it.
 //!
 //! Owns: the one way to the system's randomness. Keys of hash tables and the seeds of choices come
 //! from here: info hashes and ports are chosen by strangers, and the intervals in answers show what
-//! follows from a guessed seed.
+//! follows from a guessed seed. Beside that the [`Secret`] in the state directory, from which keys
+//! are derived that the next process must have as well, each under a label of its own.
+//!
+//! Never: shows a secret, or uses it for anything itself.
 
-use std::io;
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+
+use data_encoding::HEXLOWER;
+use siphasher::sip128::SipHasher24;
+
+use crate::state_directory::StateDirectory;
+
+/// Bytes of a secret, and of each key that follows from it.
+pub const KEY_BYTES: usize = 16;
+/// The secret's file in the state directory.
+const NAME: &str = "announced.secret";
+/// The secret in hexadecimal digits, and what an editor may have added.
+const FILE_BYTES_MAX: usize = 2 * KEY_BYTES + 2;
 
 /// So many random bytes.
 ///
@@ -22,4 +39,115 @@ pub fn bytes<const N: usize>() -> io::Result<[u8; N]> {
 /// As [`bytes`].
 pub fn key() -> io::Result<u64> {
     bytes().map(u64::from_ne_bytes)
+}
+
+/// What all keys of a tracker follow from that must outlive the process.
+#[derive(Clone)]
+pub struct Secret([u8; KEY_BYTES]);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(***)")
+    }
+}
+
+impl Secret {
+    /// A new one, which ends with the process.
+    ///
+    /// # Errors
+    /// As [`bytes`].
+    pub fn random() -> io::Result<Secret> {
+        bytes().map(Secret)
+    }
+
+    /// The one that is kept in `directory`. Where there is none yet, a new one is kept from now on;
+    /// a file that holds none is put aside. One that cannot be kept ends with the process, with a
+    /// warning.
+    ///
+    /// # Errors
+    /// As [`bytes`].
+    pub fn kept_in(directory: &StateDirectory) -> io::Result<Secret> {
+        let path = directory.path_of(NAME);
+        match read(directory) {
+            Ok(Some(secret)) => return Ok(secret),
+            Ok(None) => {}
+            Err(error) => {
+                let aside = directory.set_aside(NAME);
+                let aside = aside.map(|path| format!("; kept as {}", path.display()));
+                log::warn!(
+                    "{}: {error}{}; a new one is made, and clients over UDP connect anew",
+                    path.display(),
+                    aside.unwrap_or_default()
+                );
+            }
+        }
+        let secret = Secret::random()?;
+        let text = HEXLOWER.encode(&secret.0);
+        if let Err(error) = directory.replace_private(NAME, |file| writeln!(file, "{text}")) {
+            log::warn!(
+                "{}: {error}; clients over UDP will connect anew after a restart",
+                path.display()
+            );
+        }
+        Ok(secret)
+    }
+
+    /// The key for one purpose: whoever learns it learns neither the secret nor another key.
+    pub fn key(&self, label: &[u8]) -> [u8; KEY_BYTES] {
+        SipHasher24::new_with_key(&self.0).hash(label).as_bytes()
+    }
+}
+
+fn read(directory: &StateDirectory) -> io::Result<Option<Secret>> {
+    let Some(file) = directory.read(NAME)? else { return Ok(None) };
+    let mut text = Vec::new();
+    file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut text)?;
+    let bytes = HEXLOWER.decode(text.trim_ascii()).ok();
+    let secret = bytes.and_then(|bytes| bytes.try_into().ok()).map(Secret);
+    let wrong = || io::Error::new(ErrorKind::InvalidData, "is not 32 hexadecimal digits");
+    secret.ok_or_else(wrong).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_is_kept_for_its_own_user_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = StateDirectory::open(folder.path()).unwrap().unwrap();
+        // What a power cut has left is not what the secret is written into.
+        fs::write(directory.path_of("announced.secret-new"), "half").unwrap();
+        let first = Secret::kept_in(&directory).unwrap();
+        let mode = fs::metadata(directory.path_of(NAME)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "the file's mode");
+        let again = Secret::kept_in(&directory).unwrap();
+        assert_eq!(again.0, first.0, "the next process has the same");
+        assert_ne!(Secret::random().unwrap().0, first.0, "another tracker has another");
+    }
+
+    #[test]
+    fn a_file_without_a_secret_is_put_aside() {
+        for text in ["", "hello", &"0".repeat(31), &"0".repeat(34), &"x".repeat(32), "\u{fffd}"] {
+            let folder = tempfile::tempdir().unwrap();
+            let directory = StateDirectory::open(folder.path()).unwrap().unwrap();
+            fs::write(directory.path_of(NAME), text).unwrap();
+            let made = Secret::kept_in(&directory).unwrap();
+            let kept = fs::read_to_string(directory.path_of("announced.secret.damaged-1"));
+            assert_eq!(kept.unwrap(), text, "{text:?} is kept");
+            assert_eq!(Secret::kept_in(&directory).unwrap().0, made.0, "instead of {text:?}");
+        }
+    }
+
+    #[test]
+    fn each_label_has_its_own_key() {
+        let secret = Secret(*b"sixteen bytes ok");
+        assert_eq!(secret.key(b"a"), secret.key(b"a"), "the same in every process");
+        assert_ne!(secret.key(b"a"), secret.key(b"b"), "two labels");
+        assert_ne!(secret.key(b"a"), Secret([0; KEY_BYTES]).key(b"a"), "two secrets");
+        assert_eq!(format!("{secret:?}"), "Secret(***)");
+    }
 }

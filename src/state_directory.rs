@@ -12,8 +12,9 @@
 //! Limits: [`DAMAGED_FILES_MAX`] damaged files of one name are kept.
 
 use std::fmt;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -102,8 +103,31 @@ impl StateDirectory {
         name: &str,
         write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
     ) -> io::Result<()> {
-        let beside = format!("{name}-new");
-        let written = File::create(self.path_of(&beside)).and_then(|file| {
+        self.replace_by(name, File::options().create(true).truncate(true), write)
+    }
+
+    /// As [`StateDirectory::replace`], for a file that only the tracker's own user may read.
+    ///
+    /// # Errors
+    /// As [`StateDirectory::replace`].
+    pub fn replace_private(
+        &self,
+        name: &str,
+        write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        // The mode counts for a file that is made: one that a power cut has left keeps its own.
+        let _ = fs::remove_file(self.path_of(&beside(name)));
+        self.replace_by(name, File::options().create_new(true).mode(0o600), write)
+    }
+
+    fn replace_by(
+        &self,
+        name: &str,
+        options: &mut OpenOptions,
+        write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let beside = beside(name);
+        let written = options.write(true).open(self.path_of(&beside)).and_then(|file| {
             let mut file = BufWriter::new(file);
             write(&mut file)?;
             file.flush()?;
@@ -138,6 +162,11 @@ impl StateDirectory {
         self.rename(name, &free)?;
         Ok(self.path_of(&free))
     }
+}
+
+/// Where a file is written before it takes its place.
+fn beside(name: &str) -> String {
+    format!("{name}-new")
 }
 
 /// Writes records, each with the checksum of its bytes behind it.

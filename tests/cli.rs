@@ -298,6 +298,21 @@ fn a_wrong_file_is_refused_by_check_and_start_alike() {
 }
 
 #[test]
+fn a_doubtful_setting_is_a_line_and_no_failure() {
+    let file = file("[tracker]\nmin_interval = \"1m\"\nmax_interval = \"4m\"\n");
+    let output = announced([OsStr::new("check"), file.path().as_os_str()]);
+    let name = file.path().display().to_string();
+    let warning = format!(
+        "announced: warning: {name}: line 3: tracker.max_interval = \"4m\": is \
+                           below \"5m\""
+    );
+    assert!(text(&output.stderr).starts_with(&warning), "{output:?} is not {warning:?}");
+    assert_eq!(text(&output.stderr).lines().count(), 1, "one line: {output:?}");
+    let (told, code) = (text(&output.stdout), output.status.code());
+    assert_eq!((told, code), (format!("{name}: ok\n").as_str(), Some(0)), "it is fit");
+}
+
+#[test]
 fn every_problem_has_a_line() {
     let file = file("[server]\nworkers = 5000\n[tracker]\nnumwant_max = 501\n");
     let output = announced([OsStr::new("check"), file.path().as_os_str()]);
@@ -448,7 +463,14 @@ fn it_says_where_it_listens_and_stops_when_told() {
     let addresses = [running.line(), running.line()]
         .map(|line| line.strip_prefix("listening on ").unwrap().to_owned());
     for address in &addresses {
-        assert_eq!(running.line(), format!("announce URL http://{address}/announce"));
+        assert_eq!(running.line(), format!("listening on {address} for UDP"));
+    }
+    for scheme in ["http", "udp"] {
+        for address in &addresses {
+            assert_eq!(running.line(), format!("announce URL {scheme}://{address}/announce"));
+        }
+    }
+    for address in &addresses {
         TcpStream::connect(address.parse::<SocketAddr>().unwrap()).unwrap();
     }
     running.signal("TERM");

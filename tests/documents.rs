@@ -1,6 +1,7 @@
 //! What the documents say of the sources is still true: `docs/PROTOCOL.md` names a test for every
-//! rule of the wire, and each of those tests exists; README's settings of proxies are what the tests
-//! with those proxies use.
+//! rule of the wire, and each of those tests exists; so do the files, types and functions that
+//! `docs/ARCHITECTURE.md` names; README's settings of proxies are what the tests with those proxies
+//! use.
 #![allow(clippy::expect_used, reason = "a failing helper fails its test, with a text")]
 
 use std::fs;
@@ -8,6 +9,11 @@ use std::path::Path;
 
 /// Underscores in the shortest name of a test; settings and fields have fewer.
 const UNDERSCORES_MIN: usize = 3;
+
+/// Names in `docs/ARCHITECTURE.md` that are the standard library's.
+const OF_THE_STANDARD_LIBRARY: [&str; 1] = ["OnceLock"];
+/// Files that `docs/ARCHITECTURE.md` describes and that are still being written.
+const TO_COME: [&str; 1] = ["frontend/udp"];
 
 /// Everything in the Rust files under `directory`.
 fn sources(directory: &Path) -> String {
@@ -33,12 +39,74 @@ fn every_test_that_the_protocol_names_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let protocol = fs::read_to_string(root.join("docs/PROTOCOL.md")).expect("docs/PROTOCOL.md");
     let sources = sources(&root.join("src")) + &sources(&root.join("tests"));
-    let names: Vec<&str> =
-        protocol.split('`').skip(1).step_by(2).filter(|word| is_name_of_a_test(word)).collect();
+    let names: Vec<&str> = quoted(&protocol).filter(|word| is_name_of_a_test(word)).collect();
     assert!(names.len() > 100, "docs/PROTOCOL.md names {} tests", names.len());
     let missing: Vec<&&str> =
         names.iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();
     assert!(missing.is_empty(), "tests that do not exist: {missing:#?}");
+}
+
+/// The words of a text that stand between backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// A file, a folder or a module, from the root of the repository or from `src`.
+fn is_path(word: &str) -> bool {
+    word.contains('/') || word.ends_with(".rs") || word.ends_with(".md")
+}
+
+fn path_exists(root: &Path, word: &str) -> bool {
+    let file = format!("{}.rs", word.trim_end_matches('/'));
+    [root.to_path_buf(), root.join("src")]
+        .iter()
+        .any(|folder| folder.join(word).exists() || folder.join(&file).exists())
+}
+
+/// A type, a constant, or a path of them and functions.
+fn is_name_in_code(word: &str) -> bool {
+    let is_ident = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    let begins_upper = word.starts_with(|first: char| first.is_ascii_uppercase());
+    (word.contains("::") || begins_upper && word.len() > 1) && word.split("::").all(is_ident)
+}
+
+/// Whether something of this name is declared: a value of an enum has a line of its own.
+fn is_declared(name: &str, sources: &str) -> bool {
+    let kinds = ["fn", "struct", "enum", "trait", "type", "const", "mod"];
+    let ends_there =
+        |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    let declared = |before: String| {
+        sources.match_indices(&before).any(|(at, found)| ends_there(&sources[at + found.len()..]))
+    };
+    let is_value = name.starts_with(|first: char| first.is_ascii_uppercase());
+    kinds.iter().any(|kind| declared(format!("{kind} {name}")))
+        || is_value && declared(format!("\n    {name}"))
+}
+
+#[test]
+fn every_file_type_and_function_that_the_architecture_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("docs/ARCHITECTURE.md")).expect("docs/ARCHITECTURE.md");
+    let sources = sources(&root.join("src"));
+    let (mut paths, mut names, mut missing) = (0, 0, Vec::new());
+    for word in quoted(&text) {
+        if is_path(word) {
+            paths += 1;
+            if !TO_COME.contains(&word) && !path_exists(root, word) {
+                missing.push(word);
+            }
+        } else if is_name_in_code(word) && !OF_THE_STANDARD_LIBRARY.contains(&word) {
+            names += 1;
+            if !word.split("::").all(|name| is_declared(name, &sources)) {
+                missing.push(word);
+            }
+        }
+    }
+    assert!(paths > 50, "docs/ARCHITECTURE.md names {paths} files");
+    assert!(names > 80, "docs/ARCHITECTURE.md names {names} types and functions");
+    assert!(missing.is_empty(), "these do not exist: {missing:#?}");
 }
 
 /// The text of a Rust file with its string literals as they are at run time, but for the line

@@ -2,7 +2,7 @@
 //! the registry's threads for the rest find nobody to talk to.
 
 use announced::ids::InfoHash;
-use announced::registry::database::{Batch, Change, DatabaseError, Edit, Edited, Ledger, Row};
+use announced::registry::database::{Batch, DatabaseError, Edit, Edited, Ledger, ListChange, Row};
 
 /// See the file.
 pub(crate) struct Away;
@@ -26,7 +26,7 @@ impl Ledger for Away {
         Away::answer()
     }
 
-    fn changes(&mut self, _: u64, _: &[u64]) -> Result<Vec<Change>, DatabaseError> {
+    fn changes(&mut self, _: u64, _: &[u64]) -> Result<Vec<ListChange>, DatabaseError> {
         Away::answer()
     }
 

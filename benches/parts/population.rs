@@ -1,6 +1,6 @@
 //! Peers and torrents by number, and stores full of them.
 
-use announced::config::SwarmLimits;
+use announced::config::{PublicAddresses, SwarmLimits};
 use announced::ids::{Crypto, Event, InfoHash, Millis, PeerAddr, PeerId};
 use announced::listing::Served;
 use announced::swarm::{
@@ -9,8 +9,12 @@ use announced::swarm::{
 use fastrand::Rng;
 
 /// Anything that fits, for the default settings' intervals together.
-pub(crate) const LIMITS: SwarmLimits =
-    SwarmLimits { lifetime_ms: 2_700_000, peers_max: 1 << 30, torrents_max: 1 << 30 };
+pub(crate) const LIMITS: SwarmLimits = SwarmLimits {
+    lifetime_ms: 2_700_000,
+    peers_max: 1 << 30,
+    torrents_max: 1 << 30,
+    public_addresses: PublicAddresses::NONE,
+};
 
 /// An empty store.
 pub(crate) fn store(peer_ids: bool) -> Store {
@@ -27,6 +31,7 @@ pub(crate) fn announcement(torrent: u32, peer: u32) -> Announcement {
     Announcement {
         info_hash: InfoHash(info_hash),
         peer: PeerAddr::V4(wire),
+        is_known: true,
         peer_id: PeerId(*b"-qB4650-EXuLFbgw!r!_"),
         seeder: peer.is_multiple_of(2),
         event: Event::Update,

@@ -10,15 +10,18 @@
 //!
 //! Never: a setting without its unit in its name or type.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::bounds::LIFETIME_MS_MIN;
 use crate::config::networks::Networks;
 use crate::config::sections::Config;
 use crate::config::value::{FullScrape, LogLevel, Mode};
+use crate::ids::{Family, canonical};
 
 /// Every setting that may change while the tracker runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -75,16 +78,52 @@ pub struct ProxyPolicy {
     pub header: String,
 }
 
-/// What the swarms may hold.
+/// What the swarms may hold, and how that is shown outside.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SwarmLimits {
     /// A peer not heard of for longer is gone, milliseconds: the minimum and the maximum interval
-    /// together.
+    /// together, but not before [`LIFETIME_MS_MIN`].
     pub lifetime_ms: u64,
     /// Peers that are stored, at most.
     pub peers_max: u64,
     /// Torrents that are stored, at most.
     pub torrents_max: u64,
+    /// What peers with a private address are handed out under.
+    pub public_addresses: PublicAddresses,
+}
+
+/// What the tracker's own network is called outside: an address of each family, if it has one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PublicAddresses {
+    /// Its IPv4 address.
+    pub v4: Option<Ipv4Addr>,
+    /// Its IPv6 address.
+    pub v6: Option<Ipv6Addr>,
+}
+
+impl PublicAddresses {
+    /// It has none: its peers are not handed out.
+    pub const NONE: PublicAddresses = PublicAddresses { v4: None, v6: None };
+
+    /// Those of a list, the first of each family.
+    pub fn of(list: &[IpAddr]) -> PublicAddresses {
+        let mut addresses = PublicAddresses::NONE;
+        for ip in list {
+            match canonical(*ip) {
+                IpAddr::V4(ip) => _ = addresses.v4.get_or_insert(ip),
+                IpAddr::V6(ip) => _ = addresses.v6.get_or_insert(ip),
+            }
+        }
+        addresses
+    }
+
+    /// The address of one family.
+    pub fn of_family(&self, family: Family) -> Option<IpAddr> {
+        match family {
+            Family::V4 => self.v4.map(IpAddr::V4),
+            Family::V6 => self.v6.map(IpAddr::V6),
+        }
+    }
 }
 
 /// How long a connection may take over each thing, milliseconds.
@@ -137,7 +176,7 @@ pub struct RegistryPace {
 impl Live {
     /// The live part of settings that have been checked.
     pub fn of(config: &Config) -> Live {
-        let Config { server, tracker, database } = config;
+        let Config { server, udp: _, tracker, database } = config;
         Live {
             policy: Policy {
                 mode: tracker.mode,
@@ -156,9 +195,11 @@ impl Live {
                 header: server.proxy_header.clone(),
             },
             swarm: SwarmLimits {
-                lifetime_ms: millis(tracker.min_interval + tracker.max_interval),
+                lifetime_ms: millis(tracker.min_interval + tracker.max_interval)
+                    .max(LIFETIME_MS_MIN),
                 peers_max: tracker.peers_max,
                 torrents_max: tracker.torrents_max,
+                public_addresses: PublicAddresses::of(&tracker.public_address),
             },
             connection_times: ConnectionTimes {
                 idle_ms: millis(server.idle_timeout),
@@ -273,6 +314,20 @@ mod tests {
     fn with_numwant(numwant_max: u16) -> Live {
         let live = Live::default();
         Live { policy: Policy { numwant_max, ..live.policy.clone() }, ..live }
+    }
+
+    #[test]
+    fn a_peer_lives_for_both_intervals_but_for_20_minutes_at_least() {
+        let minutes = |count: u64| Duration::from_secs(60 * count);
+        for (min, max, lifetime) in
+            [(15, 30, 45), (5, 15, 20), (5, 14, 20), (1, 1, 20), (6, 15, 21)]
+        {
+            let mut config = Config::default();
+            config.tracker.min_interval = minutes(min);
+            config.tracker.max_interval = minutes(max);
+            let told = Live::of(&config).swarm.lifetime_ms;
+            assert_eq!(told, lifetime * 60_000, "min_interval {min}m, max_interval {max}m");
+        }
     }
 
     #[test]

@@ -23,12 +23,14 @@ mod value;
 pub use database_url::{DatabaseUrl, redact};
 pub use live::{
     ConnectionTimes, FullScrapePolicy, Live, LiveReader, LiveSettings, Policy, ProxyPolicy,
-    RegistryPace, SwarmLimits, millis,
+    PublicAddresses, RegistryPace, SwarmLimits, millis,
 };
 pub use networks::{NETWORKS_FILE_BYTES_MAX, Networks, NetworksSetting};
 pub use reload::Reload;
 pub use render::default_file;
-pub use sections::{Config, DatabaseConfig, PORT_DEFAULT, ServerConfig, TrackerConfig};
+pub use sections::{Config, DatabaseConfig, PORT_DEFAULT, ServerConfig, TrackerConfig, UdpConfig};
 pub use source::{FILE_BYTES_MAX, Flags, Sources};
 pub use validate::Problem;
-pub use value::{FullScrape, Listen, LogLevel, Mode, UnknownMode, WrongListen, listen_address};
+pub use value::{
+    FullScrape, Listen, LogLevel, Mode, UdpListen, UnknownMode, WrongListen, listen_address,
+};

@@ -56,6 +56,7 @@ fn until_restart(started: &Config, newer: &Config) -> Config {
     server.backlog = of_start.backlog;
     server.request_bytes_max = of_start.request_bytes_max;
     server.state_directory.clone_from(&of_start.state_directory);
+    effective.udp.clone_from(&started.udp);
     effective.tracker.peer_ids = started.tracker.peer_ids;
     let (database, of_start) = (&mut effective.database, &started.database);
     database.url.clone_from(&of_start.url);
@@ -92,7 +93,7 @@ mod tests {
     use documented::DocumentedFields;
 
     use super::*;
-    use crate::config::sections::{DatabaseConfig, ServerConfig, TrackerConfig};
+    use crate::config::sections::{DatabaseConfig, ServerConfig, TrackerConfig, UdpConfig};
 
     /// The last words of the doc comment of a setting that is taken over at SIGHUP ...
     const LIVE: &str = "Live.";
@@ -117,6 +118,9 @@ mod tests {
         state_directory = "/7"
         stats_interval = "7s"
         log_level = "debug"
+        [udp]
+        listen = ["127.0.0.1:2"]
+        receive_buffer = 70000
         [tracker]
         mode = "registered"
         min_interval = "7m"
@@ -127,6 +131,7 @@ mod tests {
         peer_ids = false
         external_ip = false
         ip_parameter = ["10.0.0.0/8"]
+        public_address = ["198.51.100.7", "2001:db8::7"]
         crypto_flags = true
         full_scrape = "off"
         full_scrape_bytes_max = 7000000
@@ -154,6 +159,7 @@ mod tests {
     fn documented() -> Vec<(String, &'static str)> {
         let sections = [
             ("server", ServerConfig::FIELD_NAMES, ServerConfig::FIELD_DOCS),
+            ("udp", UdpConfig::FIELD_NAMES, UdpConfig::FIELD_DOCS),
             ("tracker", TrackerConfig::FIELD_NAMES, TrackerConfig::FIELD_DOCS),
             ("database", DatabaseConfig::FIELD_NAMES, DatabaseConfig::FIELD_DOCS),
         ];

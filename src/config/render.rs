@@ -7,7 +7,7 @@
 use documented::{Documented, DocumentedFields};
 use serde::Serialize;
 
-use crate::config::sections::{DatabaseConfig, ServerConfig, TrackerConfig};
+use crate::config::sections::{DatabaseConfig, ServerConfig, TrackerConfig, UdpConfig};
 
 const COLUMNS_MAX: usize = 100;
 
@@ -21,6 +21,7 @@ pub fn default_file() -> String {
     );
     comment("Durations have a unit: \"30s\", \"15m\", \"1h 30m\".", &mut file);
     section("server", &ServerConfig::default(), &mut file);
+    section("udp", &UdpConfig::default(), &mut file);
     section("tracker", &TrackerConfig::default(), &mut file);
     section("database", &DatabaseConfig::default(), &mut file);
     file
@@ -75,15 +76,21 @@ mod tests {
     #[test]
     fn every_key_is_printed_below_its_meaning() {
         let file = default_file();
-        let keys =
-            [ServerConfig::FIELD_NAMES, TrackerConfig::FIELD_NAMES, DatabaseConfig::FIELD_NAMES]
-                .concat();
-        for key in &keys {
-            let at =
-                file.find(&format!("\n{key} = ")).unwrap_or_else(|| panic!("{key} is missing"));
+        let sections = [
+            ("server", ServerConfig::FIELD_NAMES),
+            ("udp", UdpConfig::FIELD_NAMES),
+            ("tracker", TrackerConfig::FIELD_NAMES),
+            ("database", DatabaseConfig::FIELD_NAMES),
+        ];
+        let keys = sections.map(|(section, names)| names.iter().map(move |name| (section, name)));
+        let keys: Vec<_> = keys.into_iter().flatten().collect();
+        for (section, key) in &keys {
+            let begin = file.find(&format!("\n[{section}]\n")).expect("the section is there");
+            let at = file[begin..].find(&format!("\n{key} = "));
+            let at = begin + at.unwrap_or_else(|| panic!("{section}.{key} is missing"));
             assert!(
                 file[..at].lines().next_back().is_some_and(|line| line.starts_with("# ")),
-                "{key} has no comment"
+                "{section}.{key} has no comment"
             );
         }
         assert_eq!(

@@ -6,7 +6,7 @@
 //!
 //! Never does: check a value (`validate`), read a file (`source`), act on a setting.
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::database_url::DatabaseUrl;
 use crate::config::networks::{Networks, NetworksSetting};
-use crate::config::value::{self, FullScrape, Listen, LogLevel, Mode};
+use crate::config::value::{self, FullScrape, Listen, LogLevel, Mode, UdpListen};
 
 /// The port trackers are expected on: opentracker's default.
 pub const PORT_DEFAULT: u16 = 6969;
@@ -26,6 +26,8 @@ pub const PORT_DEFAULT: u16 = 6969;
 pub struct Config {
     /// Sockets, threads and limits.
     pub server: ServerConfig,
+    /// Announces over UDP.
+    pub udp: UdpConfig,
     /// What the tracker says to peers.
     pub tracker: TrackerConfig,
     /// Where torrents are registered.
@@ -76,7 +78,8 @@ pub struct ServerConfig {
 
     /// How long a connection may be silent between requests before it is closed without a word.
     /// Most clients close by themselves; those that keep a connection come back only at the
-    /// next interval. Live.
+    /// next interval. Above the 60 s for which nginx and Amazon's load balancers keep theirs, so
+    /// that a proxy never sends a request into a connection that is just being closed. Live.
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Duration,
 
@@ -119,7 +122,7 @@ impl Default for ServerConfig {
             connections_max: 50_000,
             connections_per_address_max: 0,
             backlog: 4096,
-            idle_timeout: seconds(60),
+            idle_timeout: seconds(75),
             request_timeout: seconds(10),
             send_timeout: seconds(15),
             request_bytes_max: 8192,
@@ -127,6 +130,27 @@ impl Default for ServerConfig {
             stats_interval: minutes(10),
             log_level: LogLevel::Info,
         }
+    }
+}
+
+/// Announces over UDP (udp:// announce URLs), beside those over HTTP and in the same swarms.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, Documented, DocumentedFields)]
+#[serde(deny_unknown_fields, default)]
+pub struct UdpConfig {
+    /// Addresses for UDP, as server.listen has them for HTTP. The default, "server.listen", is the
+    /// same addresses, but for those with proxy_protocol: UDP has none, and everybody would have
+    /// the proxy's address. [] turns UDP off. Needs a restart.
+    pub listen: UdpListen,
+
+    /// Bytes of datagrams that wait to be read, for each worker and address; what comes when it is
+    /// full is dropped, and counted. The kernel cuts it to net.core.rmem_max (212992 by default),
+    /// and the log says so at the start. A waiting announce takes about 1 KB. Needs a restart.
+    pub receive_buffer: u32,
+}
+
+impl Default for UdpConfig {
+    fn default() -> UdpConfig {
+        UdpConfig { listen: UdpListen::default(), receive_buffer: 4 << 20 }
     }
 }
 
@@ -140,13 +164,13 @@ pub struct TrackerConfig {
 
     /// The least a client may wait between two announces of one torrent ("min interval" in the
     /// answer). Also part of a peer's life: one not heard of for min_interval + max_interval
-    /// is gone. Live.
+    /// is gone, but not before 20 minutes. Live.
     #[serde(with = "humantime_serde")]
     pub min_interval: Duration,
 
     /// The most a client is asked to wait between two announces; the answer's "interval" is this
-    /// less a random 0 to 10 %, so that clients spread out. From 1m to 3h; newTrackon lists
-    /// trackers from 5m. Live.
+    /// less a random 0 to 10 %, so that clients spread out. From 1m to 3h; below 5m "announced check"
+    /// warns, since newTrackon lists trackers from 5m and libtorrent never comes sooner. Live.
     #[serde(with = "humantime_serde")]
     pub max_interval: Duration,
 
@@ -179,6 +203,12 @@ pub struct TrackerConfig {
     /// behind a proxy everybody comes from a private network. Live.
     #[serde(deserialize_with = "value::deserialize_ip_parameter")]
     pub ip_parameter: Networks,
+
+    /// What the tracker's own network is called outside, such as ["198.51.100.7", "2001:db8::7"]: at
+    /// most one address of each family. Public clients get peers with a private address under it,
+    /// with their port, which must be forwarded to them. Without one of the family, such peers are
+    /// handed to private clients only. Live.
+    pub public_address: Vec<IpAddr>,
 
     /// Send crypto_flags to clients that ask for them. Off, because libtorrent always asks and
     /// never reads them. Live.
@@ -228,6 +258,7 @@ impl Default for TrackerConfig {
             peer_ids: true,
             external_ip: true,
             ip_parameter: Networks::default(),
+            public_address: Vec::new(),
             crypto_flags: false,
             full_scrape: FullScrape::On,
             full_scrape_bytes_max: 64 << 20,

@@ -68,6 +68,13 @@ impl Sources {
         }
     }
 
+    /// What the settings allow and is hardly meant so: one line for each, saying where it is.
+    pub fn warnings(&self, config: &Config) -> Vec<String> {
+        let text = self.file.as_deref().and_then(|path| read_text(path).ok()).unwrap_or_default();
+        let line = |warning| one_line(&format!("{}{warning}", self.place(&warning, &text)));
+        config.warnings().into_iter().map(line).collect()
+    }
+
     /// Keys that the settings file sets and that do not count, each with what overrides it.
     pub fn overridden(&self) -> Vec<(&'static str, &'static str)> {
         let text = self.file.as_deref().and_then(|path| read_text(path).ok()).unwrap_or_default();
@@ -231,7 +238,7 @@ mod tests {
             ),
             (
                 "[trackers]",
-                "line 1: unknown section or key 'trackers'; known are server, tracker, database",
+                "line 1: unknown section or key 'trackers'; known are server, udp, tracker, database",
             ),
             (
                 "[server]\nworkers = -1",

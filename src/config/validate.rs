@@ -1,12 +1,13 @@
 //! Which values a setting may have.
 //!
 //! Owns: the range of every setting and the rules between them. All problems are found at once, so
-//! that a settings file is mended in one go.
+//! that a settings file is mended in one go. What works, but hardly as it is meant, is a warning.
 //!
 //! Never does: look at the machine (whether an address can be bound, a directory written); start-up
 //! finds that out by doing it.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -14,8 +15,9 @@ use humantime_serde::re::humantime::format_duration;
 
 use crate::bounds::PEERS_PER_REPLY_MAX;
 use crate::bounds::{LIFETIME_MS_MAX, VERDICT_MS_MAX};
-use crate::config::sections::{Config, DatabaseConfig, ServerConfig, TrackerConfig};
-use crate::config::value::{Listen, Mode};
+use crate::config::sections::{Config, DatabaseConfig, ServerConfig, TrackerConfig, UdpConfig};
+use crate::config::value::{Listen, Mode, UdpListen};
+use crate::ids::{Family, canonical, is_private};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -26,9 +28,13 @@ const HEADER_NAME_BYTES_MAX: usize = 64;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest interval, minimum or maximum: the two together are a peer's lifetime.
 const INTERVAL_MAX: Duration = Duration::from_millis(LIFETIME_MS_MAX / 2);
+/// Of which the kernel gives what net.core.rmem_max allows.
+const RECEIVE_BUFFER_BYTES: RangeInclusive<u64> = 4_096..=1 << 30;
+/// newTrackon lists trackers whose interval is at least this.
+const LISTED_INTERVAL_MIN: Duration = Duration::from_secs(5 * 60);
 const CACHE_TTL_MAX: Duration = Duration::from_millis(VERDICT_MS_MAX);
 
-/// A setting that cannot be. Shown as `section.key = value: what it must be`; a password is never
+/// A setting that cannot be, or that is doubtful. Shown as `section.key = value: what it must be`; a password is never
 /// part of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Problem {
@@ -36,7 +42,7 @@ pub struct Problem {
     pub key: &'static str,
     /// Its value, as it would stand in the settings file.
     pub value: String,
-    /// What it must be.
+    /// What it must be, or what speaks against it.
     pub rule: String,
 }
 
@@ -52,10 +58,23 @@ impl Config {
     pub fn validate(&self) -> Vec<Problem> {
         let mut problems = Problems(Vec::new());
         problems.server(&self.server);
+        problems.udp(&self.udp);
         problems.tracker(&self.tracker);
         problems.database(&self.database);
         problems.registration(self);
         problems.0
+    }
+
+    /// What may be so and is hardly meant so. The tracker starts all the same.
+    pub fn warnings(&self) -> Vec<Problem> {
+        let mut warnings = Problems(Vec::new());
+        let interval = self.tracker.max_interval;
+        if interval < LISTED_INTERVAL_MIN {
+            let rule = "is below \"5m\": newTrackon lists no such tracker, and libtorrent never \
+                        comes back sooner (rTorrent not before 10 minutes)";
+            warnings.add("tracker.max_interval", quoted(&format_duration(interval)), rule);
+        }
+        warnings.0
     }
 }
 
@@ -91,6 +110,17 @@ impl Problems {
         if !server.stats_interval.is_zero() {
             self.duration("server.stats_interval", server.stats_interval, SECOND..=DAY);
         }
+    }
+
+    fn udp(&mut self, udp: &UdpConfig) {
+        if let UdpListen::Addresses(addresses) = &udp.listen {
+            for (index, address) in addresses.iter().enumerate() {
+                if address.port() != 0 && addresses[..index].contains(address) {
+                    self.add("udp.listen", quoted(address), "is listed twice");
+                }
+            }
+        }
+        self.number("udp.receive_buffer", udp.receive_buffer.into(), RECEIVE_BUFFER_BYTES);
     }
 
     fn public_url(&mut self, url: &str) {
@@ -153,10 +183,28 @@ impl Problems {
             let bytes = tracker.full_scrape_bytes_per_s;
             self.number("tracker.full_scrape_bytes_per_s", bytes, 1 << 16..=1 << 40);
         }
+        self.public_address(&tracker.public_address);
         self.duration("tracker.full_scrape_interval", tracker.full_scrape_interval, SECOND..=DAY);
         self.duration("tracker.scrape_interval", tracker.scrape_interval, SECOND..=DAY);
         self.number("tracker.peers_max", tracker.peers_max, 1..=u32::MAX.into());
         self.number("tracker.torrents_max", tracker.torrents_max, 1..=u32::MAX.into());
+    }
+
+    fn public_address(&mut self, addresses: &[IpAddr]) {
+        let mut families = Vec::new();
+        for address in addresses {
+            let ip = canonical(*address);
+            let is_broadcast = ip == IpAddr::V4(Ipv4Addr::BROADCAST);
+            if is_private(ip) || ip.is_unspecified() || ip.is_multicast() || is_broadcast {
+                let rule = "is no address that the internet could reach";
+                self.add("tracker.public_address", quoted(address), rule);
+            }
+            if families.contains(&Family::of(ip)) {
+                let rule = "is a second address of its family";
+                self.add("tracker.public_address", quoted(address), rule);
+            }
+            families.push(Family::of(ip));
+        }
     }
 
     fn database(&mut self, database: &DatabaseConfig) {
@@ -234,11 +282,19 @@ mod tests {
 
     #[test]
     fn a_problem_names_key_value_and_bound() {
-        let rows: [Row; 11] = [
+        let rows: [Row; 13] = [
             (|c| c.server.listen.clear(), "server.listen = []: must name at least one address"),
             (
                 |c| c.server.listen.push(c.server.listen[0]),
                 "server.listen = \"[::]:6969\": is listed twice",
+            ),
+            (
+                |c| c.udp.listen = UdpListen::Addresses(vec!["127.0.0.1:1".parse().unwrap(); 2]),
+                "udp.listen = \"127.0.0.1:1\": is listed twice",
+            ),
+            (
+                |c| c.udp.receive_buffer = 0,
+                "udp.receive_buffer = 0: must be from 4096 to 1073741824",
             ),
             (|c| c.server.workers = 1025, "server.workers = 1025: must be from 0 to 1024"),
             (
@@ -290,6 +346,47 @@ mod tests {
                 problems(|c| c.server.public_url = unfit.to_owned()),
                 [format!("server.public_url = \"{unfit}\": {rule}")]
             );
+        }
+    }
+
+    #[test]
+    fn a_public_address_is_one_of_each_family_that_the_internet_could_reach() {
+        let no_use = "is no address that the internet could reach";
+        let second = "is a second address of its family";
+        type Row = (&'static [&'static str], Option<(&'static str, &'static str)>);
+        let rows: [Row; 11] = [
+            (&[], None),
+            (&["198.51.100.7"], None),
+            (&["2001:db8::7"], None),
+            (&["2001:db8::7", "198.51.100.7"], None),
+            (&["192.168.0.7"], Some(("192.168.0.7", no_use))),
+            (&["198.51.100.7", "fd00::7"], Some(("fd00::7", no_use))),
+            (&["0.0.0.0"], Some(("0.0.0.0", no_use))),
+            (&["224.0.0.1"], Some(("224.0.0.1", no_use))),
+            (&["::ffff:10.0.0.1"], Some(("::ffff:10.0.0.1", no_use))),
+            (&["198.51.100.7", "198.51.100.8"], Some(("198.51.100.8", second))),
+            (&["198.51.100.7", "::ffff:9.9.9.9"], Some(("::ffff:9.9.9.9", second))),
+        ];
+        for (addresses, problem) in rows {
+            let told = problems(|c| {
+                c.tracker.public_address =
+                    addresses.iter().map(|address| address.parse().unwrap()).collect();
+            });
+            let expected = problem
+                .map(|(address, rule)| format!("tracker.public_address = {address:?}: {rule}"));
+            assert_eq!(told, expected.into_iter().collect::<Vec<_>>(), "{addresses:?}");
+        }
+    }
+
+    #[test]
+    fn a_maximum_interval_below_five_minutes_is_warned_of_and_fit() {
+        for (interval, warned) in [(MINUTE, true), (299 * SECOND, true), (5 * MINUTE, false)] {
+            let mut config = Config::default();
+            (config.tracker.min_interval, config.tracker.max_interval) = (MINUTE, interval);
+            assert_eq!(config.validate(), [], "{interval:?} is fit");
+            let keys = config.warnings().iter().map(|warning| warning.key).collect::<Vec<_>>();
+            let expected: &[&str] = if warned { &["tracker.max_interval"] } else { &[] };
+            assert_eq!(keys, expected, "warnings for {interval:?}");
         }
     }
 

@@ -211,6 +211,61 @@ impl FromStr for Listen {
     }
 }
 
+/// The word for [`UdpListen::AsServer`].
+const AS_SERVER: &str = "server.listen";
+
+/// Where UDP is listened for.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum UdpListen {
+    /// On the addresses of `server.listen`, but for those of proxies.
+    #[default]
+    AsServer,
+    /// On these; nowhere when there are none.
+    Addresses(Vec<SocketAddr>),
+}
+
+impl Serialize for UdpListen {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            UdpListen::AsServer => serializer.serialize_str(AS_SERVER),
+            UdpListen::Addresses(addresses) => addresses.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for UdpListen {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<UdpListen, D::Error> {
+        deserializer.deserialize_any(UdpListenVisitor)
+    }
+}
+
+struct UdpListenVisitor;
+
+impl<'de> Visitor<'de> for UdpListenVisitor {
+    type Value = UdpListen;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"server.listen\", or a list of addresses such as [\"192.0.2.1:6969\"]")
+    }
+
+    fn visit_str<E: Error>(self, word: &str) -> Result<UdpListen, E> {
+        match word {
+            AS_SERVER => Ok(UdpListen::AsServer),
+            _ => Err(E::invalid_value(serde::de::Unexpected::Str(word), &self)),
+        }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<UdpListen, A::Error> {
+        let mut addresses = Vec::new();
+        while let Some(text) = list.next_element::<String>()? {
+            let address = listen_address(&text);
+            let wrong = |error| A::Error::custom(format!("{text:?} is {error}"));
+            addresses.push(address.map_err(wrong)?);
+        }
+        Ok(UdpListen::Addresses(addresses))
+    }
+}
+
 /// How a [`Listen`] stands in the settings file when it is more than an address.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -292,6 +347,35 @@ mod tests {
         for (text, address) in rows {
             let expected = address.map(|address| address.parse().unwrap()).ok_or(WrongListen);
             assert_eq!(listen_address(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn udp_listens_where_http_does_or_on_addresses_of_its_own() {
+        #[derive(Deserialize, Serialize, PartialEq, Debug)]
+        struct Settings {
+            listen: UdpListen,
+        }
+        let own = |texts: &[&str]| {
+            UdpListen::Addresses(texts.iter().map(|text| text.parse().unwrap()).collect())
+        };
+        for (text, expected) in [
+            ("listen = \"server.listen\"", UdpListen::AsServer),
+            ("listen = []", own(&[])),
+            ("listen = [\":81\", \"192.0.2.1:82\"]", own(&["[::]:81", "192.0.2.1:82"])),
+        ] {
+            let settings: Settings = toml::from_str(text).unwrap();
+            assert_eq!(settings.listen, expected, "{text}");
+            let written = toml::to_string(&settings).unwrap();
+            assert_eq!(toml::from_str(&written), Ok(settings), "{text}, written and read again");
+        }
+        for (text, problem) in [
+            ("listen = \"off\"", "\"server.listen\", or a list of addresses"),
+            ("listen = [\"x\"]", "\"x\" is not an address with a port"),
+            ("listen = 6969", "\"server.listen\", or a list of addresses"),
+        ] {
+            let told = toml::from_str::<Settings>(text).unwrap_err().to_string();
+            assert!(told.contains(problem), "{text}: {told}");
         }
     }
 

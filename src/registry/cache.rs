@@ -1,8 +1,9 @@
-//! The verdicts at hand: bounded, with an age, negatives beside positives.
+//! Records of the database, cached: bounded, with an age, those of unknown torrents included.
 //!
-//! Owns: one shard of the cache. Pure: time is an argument, and nothing here asks for anything. A
-//! verdict older than its time is still given out, marked stale once per [`REFRESH_RETRY_MS`], so
-//! that one caller waits for a newer one while the others are served.
+//! Owns: one shard of the cache. A record past its time is stale. One caller in each
+//! [`REFRESH_RETRY_MS`] is told so and waits for a newer one; the others are given the stale one.
+//!
+//! Never: reads a clock (time is an argument), locks, or asks the database.
 //!
 //! Limits: bytes, counted as what an entry holds plus its text. Unknown hashes are strangers'
 //! choice, so they have a tenth of the bytes to themselves and can never push out a torrent that
@@ -25,8 +26,8 @@ const ENTRY_BYTES: usize = size_of::<Entry>() + 2 * (size_of::<(InfoHash, usize)
 /// What a text costs beside its bytes: its two counts, and the allocator's own.
 const TEXT_HEAD_BYTES: usize = 24;
 
-/// When a verdict of an earlier run was asked for: before any question of this one.
-const RECALLED: Millis = Millis(0);
+/// When a record of an earlier run was asked for: before any question of this one.
+const SAVED: Millis = Millis(0);
 
 /// One shard of the cache.
 pub(super) struct Cache {
@@ -64,27 +65,27 @@ impl Cache {
         self.keep(Entry { info_hash, record, asked_at, stale_at, referenced: false });
     }
 
-    /// Keeps an answer that is past its time and older than any other.
-    pub(super) fn insert_stale(&mut self, info_hash: InfoHash, record: Record) {
+    /// Keeps a record that an earlier run has saved: it is past its time and older than any other.
+    pub(super) fn insert_saved(&mut self, info_hash: InfoHash, record: Record) {
         self.keep(Entry {
             info_hash,
             record,
-            asked_at: RECALLED,
+            asked_at: SAVED,
             stale_at: Millis(0),
             referenced: false,
         });
     }
 
-    /// Forgets what came by [`Cache::insert_stale`] and has not been heard of since.
-    pub(super) fn forget_recalled(&mut self) {
-        let recalled: Vec<InfoHash> = self
+    /// Forgets what came by [`Cache::insert_saved`] and has not been answered since.
+    pub(super) fn forget_saved(&mut self) {
+        let saved: Vec<InfoHash> = self
             .listed
             .entries
             .iter()
-            .filter(|entry| entry.asked_at == RECALLED)
+            .filter(|entry| entry.asked_at == SAVED)
             .map(|entry| entry.info_hash)
             .collect();
-        recalled.iter().for_each(|hash| self.listed.remove(hash));
+        saved.iter().for_each(|hash| self.listed.remove(hash));
     }
 
     fn keep(&mut self, entry: Entry) {
@@ -308,13 +309,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_recalled_is_stale_and_forgotten_unless_it_is_heard_of() {
+    fn what_was_saved_is_stale_and_forgotten_unless_it_is_answered() {
         let mut cache = Cache::new(1 << 20);
-        (1..3).for_each(|n| cache.insert_stale(hash(n), known()));
+        (1..3).for_each(|n| cache.insert_saved(hash(n), known()));
         assert_eq!(cache.peek(&hash(1), Millis(5)), None, "it is to be asked for");
         assert_eq!(cache.last_known(&hash(1)), Some(&known()));
         keep(&mut cache, 1, known(), Millis(6));
-        cache.forget_recalled();
+        cache.forget_saved();
         assert_eq!(shown(&mut cache, 1, Millis(7)), Some(known()));
         assert_eq!(cache.last_known(&hash(2)), None);
     }

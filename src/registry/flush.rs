@@ -1,20 +1,21 @@
-//! Counters written back.
+//! Counters, written to the database.
 //!
-//! Owns: the thread that does it. Every interval it walks the swarms for what is to be written, a
-//! batch at a time, writes each batch, and tells the swarms when it is known to be applied. A batch
-//! is numbered and never changes: when the acknowledgement of its commit is lost it is written
-//! again, under the same number, until the database says that it has it. So nothing is lost, and
-//! nothing counted twice. Between two rounds it deletes torrents that are past their time, where
-//! that is asked for. Now and then, and during an outage too, it saves the verdicts and the batch
-//! that is under way.
+//! Owns: the thread `flush`. Every interval it walks the swarms for what is to be written, makes a
+//! batch of it, writes the batch, and tells the swarms once the database is known to have applied
+//! it; then the next batch, until nothing is left. Between two rounds the thread deletes torrents
+//! that are past their time, where the settings say so. Every few minutes, during an outage too, it
+//! saves the known records and the batch under way.
 //!
-//! At the end of the process all that could not be written is made into batches and saved, with the
-//! numbers and the node's name that they were made under, and is the first thing to be written by
-//! the next process. That one takes a new name for its own: a state directory that was copied
-//! cannot make two writers of one name, and each batch is still applied once.
+//! A batch is numbered and never changes. When the acknowledgement of its commit is lost, the same
+//! batch is written again under the same number, and the database says whether it has it already.
+//! So nothing is lost, and nothing is counted twice.
 //!
-//! Never: takes a batch of its own before the last one is written, but at the end. What a database
-//! that is away cannot be told stays with the swarms.
+//! At the end of the process, what could not be written is made into batches and saved with their
+//! numbers and the node's name. The next process writes them first, under that name, and takes a
+//! new name for its own batches. So a copied state directory makes no two writers of one name.
+//!
+//! Never: takes a batch before the last one is written, but at the end. While the database is away,
+//! the swarms keep what is to be written.
 
 use std::collections::VecDeque;
 use std::io;
@@ -30,12 +31,12 @@ use crate::mailbox::Clock;
 use crate::registry::database::{BATCH_ROWS_MAX, Batch, Counted, DatabaseError, Ledger, NodeId};
 use crate::registry::databases::Databases;
 use crate::registry::health::{Backoff, Health, Part};
+use crate::registry::known_records::KnownRecords;
 use crate::registry::settings::RegistrySettings;
 use crate::registry::state_file::StateFile;
-use crate::registry::verdicts::Verdicts;
 use crate::swarm::{Unwritten, Walk};
 
-/// How often the verdicts are saved.
+/// How often the known records are saved.
 const SAVE_INTERVAL: Duration = Duration::from_secs(300);
 /// How often torrents past their time are looked for.
 const DELETE_INTERVAL: Duration = Duration::from_secs(60);
@@ -44,9 +45,9 @@ const DELETE_INTERVAL: Duration = Duration::from_secs(60);
 pub(super) struct Flusher(Arc<Shared>);
 
 struct Shared {
-    desk: Mutex<Desk>,
+    state: Mutex<State>,
     changed: Condvar,
-    verdicts: Arc<Verdicts>,
+    known: Arc<KnownRecords>,
     health: Arc<Health>,
     clock: Clock,
     live: LiveSettings,
@@ -57,7 +58,7 @@ struct Shared {
 }
 
 /// What the thread and whoever closes share.
-struct Desk {
+struct State {
     node: NodeId,
     /// The number of the last batch that was made.
     number: u64,
@@ -83,11 +84,11 @@ impl Flusher {
     pub(super) fn start(
         settings: &RegistrySettings,
         open: &Arc<Databases>,
-        verdicts: Arc<Verdicts>,
+        known: Arc<KnownRecords>,
         health: Arc<Health>,
         unwritten: Vec<Batch>,
     ) -> io::Result<Flusher> {
-        Flusher::spawn(Shared::new(settings, verdicts, health, unwritten), open)
+        Flusher::spawn(Shared::new(settings, known, health, unwritten), open)
     }
 
     fn spawn(shared: Shared, open: &Arc<Databases>) -> io::Result<Flusher> {
@@ -106,29 +107,29 @@ impl Flusher {
 
     /// How many batches are not known to be written.
     pub(super) fn unwritten(&self) -> usize {
-        self.0.desk.lock().unwritten.len()
+        self.0.state.lock().unwritten.len()
     }
 
-    /// Has everything written, for `patience` at most, and saves what outlives the process. A
+    /// Has everything written, for `grace` at most, and saves what outlives the process. A
     /// database that is known to be away is not waited for.
-    pub(super) fn close(&self, patience: Duration) {
+    pub(super) fn close(&self, grace: Duration) {
         let shared = &*self.0;
-        let mut desk = shared.desk.lock();
-        let end = Instant::now() + if desk.away { Duration::ZERO } else { patience };
-        desk.stage = Stage::Closing;
+        let mut state = shared.state.lock();
+        let end = Instant::now() + if state.away { Duration::ZERO } else { grace };
+        state.stage = Stage::Closing;
         shared.changed.notify_all();
-        while desk.stage != Stage::Finished
-            && !shared.changed.wait_until(&mut desk, end).timed_out()
+        while state.stage != Stage::Finished
+            && !shared.changed.wait_until(&mut state, end).timed_out()
         {}
-        desk.stage = Stage::Closed;
+        state.stage = Stage::Closed;
         shared.changed.notify_all();
-        let in_doubt = desk.unwritten.len();
-        drop(desk);
+        let in_doubt = state.unwritten.len();
+        drop(state);
         // What the thread could not take or write is made into batches of its own, to be written by
         // the next process.
         let mut walk = Walk::default();
         while shared.make_batch(&mut walk, Stage::Closed).is_some() {}
-        let unwritten = shared.desk.lock().unwritten.len();
+        let unwritten = shared.state.lock().unwritten.len();
         let is_saved = shared.save(&mut shared.saved_at.lock());
         let counters = format!(
             "the counters of {unwritten} {}",
@@ -147,7 +148,7 @@ impl Flusher {
 /// A thread that nobody has closed ends, too; what it could not write is then lost.
 impl Drop for Flusher {
     fn drop(&mut self) {
-        self.0.desk.lock().stage = Stage::Closed;
+        self.0.state.lock().stage = Stage::Closed;
         self.0.changed.notify_all();
     }
 }
@@ -155,16 +156,16 @@ impl Drop for Flusher {
 impl Shared {
     fn new(
         settings: &RegistrySettings,
-        verdicts: Arc<Verdicts>,
+        known: Arc<KnownRecords>,
         health: Arc<Health>,
         unwritten: Vec<Batch>,
     ) -> Shared {
         for batch in &unwritten {
             let counted = batch.rows.iter().filter(|row| row.downloads > 0);
-            verdicts.recent.expect(counted.map(|row| row.info_hash));
+            known.recent.expect(counted.map(|row| row.info_hash));
         }
         let unwritten = unwritten.into_iter().map(Arc::new).collect();
-        let desk = Desk {
+        let state = State {
             node: NodeId(random()),
             number: 0,
             unwritten,
@@ -172,9 +173,9 @@ impl Shared {
             stage: Stage::Running,
         };
         Shared {
-            desk: Mutex::new(desk),
+            state: Mutex::new(state),
             changed: Condvar::new(),
-            verdicts,
+            known,
             health,
             clock: Arc::clone(&settings.clock),
             live: settings.live.clone(),
@@ -187,13 +188,13 @@ impl Shared {
     fn run(&self, ledger: &mut dyn Ledger) {
         let mut deleted_at = None::<Instant>;
         // A file that still holds batches of the last process says so until it is written anew.
-        let mut inherited = !self.desk.lock().unwritten.is_empty();
+        let mut inherited = !self.state.lock().unwritten.is_empty();
         loop {
             let closing = inherited || self.wait_for_round();
             // A walk passes by what changes behind it: at the end there is no next one, so it is
             // repeated.
             while self.flush(ledger) && closing && !inherited {}
-            if self.desk.lock().stage == Stage::Closed {
+            if self.state.lock().stage == Stage::Closed {
                 return;
             }
             self.save_when_due(if inherited { Duration::ZERO } else { self.save_interval });
@@ -205,12 +206,12 @@ impl Shared {
                 self.health.note(Part::Writing, outcome.as_ref().map(|_| ()));
                 deleted_at = Some(Instant::now());
             }
-            let mut desk = self.desk.lock();
-            if closing && desk.stage == Stage::Closing {
-                desk.stage = Stage::Finished;
+            let mut state = self.state.lock();
+            if closing && state.stage == Stage::Closing {
+                state.stage = Stage::Finished;
                 self.changed.notify_all();
             }
-            if desk.stage != Stage::Running && desk.stage != Stage::Closing {
+            if state.stage != Stage::Running && state.stage != Stage::Closing {
                 return;
             }
         }
@@ -219,15 +220,15 @@ impl Shared {
     /// Waits for the next round, by the latest interval whenever something has changed; whether it
     /// is the last.
     fn wait_for_round(&self) -> bool {
-        let mut desk = self.desk.lock();
+        let mut state = self.state.lock();
         let begin = Instant::now();
-        while desk.stage == Stage::Running {
+        while state.stage == Stage::Running {
             let end = begin + self.live.latest().registry.flush_interval;
-            if self.changed.wait_until(&mut desk, end).timed_out() {
+            if self.changed.wait_until(&mut state, end).timed_out() {
                 break;
             }
         }
-        desk.stage != Stage::Running
+        state.stage != Stage::Running
     }
 
     /// Writes what is to be written, and does not give up before that is done or the process ends.
@@ -235,7 +236,7 @@ impl Shared {
     fn flush(&self, ledger: &mut dyn Ledger) -> bool {
         let (mut walk, mut wrote) = (Walk::default(), false);
         loop {
-            let oldest = self.desk.lock().unwritten.front().cloned();
+            let oldest = self.state.lock().unwritten.front().cloned();
             let Some(batch) = oldest.or_else(|| self.make_batch(&mut walk, Stage::Running)) else {
                 return wrote;
             };
@@ -249,21 +250,21 @@ impl Shared {
     /// Takes what is to be written in one batch; none when the walk is over. Made by the thread
     /// (`stage` Running) or, once that may make no more, by whoever closes.
     fn make_batch(&self, walk: &mut Walk, stage: Stage) -> Option<Arc<Batch>> {
-        let mut desk = self.desk.lock();
-        if (desk.stage == Stage::Closed) != (stage == Stage::Closed) {
+        let mut state = self.state.lock();
+        if (state.stage == Stage::Closed) != (stage == Stage::Closed) {
             return None;
         }
         let mut taken = Vec::new();
-        self.verdicts.store.take_unwritten(walk, (self.clock)(), BATCH_ROWS_MAX, &mut taken);
+        self.known.store.take_unwritten(walk, (self.clock)(), BATCH_ROWS_MAX, &mut taken);
         if taken.is_empty() {
             return None;
         }
-        desk.number += 1;
+        state.number += 1;
         let mut rows: Vec<Counted> = taken.iter().map(counted).collect();
         // In one order for every tracker on a database, so that two do not lock each other out.
         rows.sort_unstable_by_key(|row| row.info_hash);
-        let batch = Arc::new(Batch { node: desk.node, number: desk.number, rows });
-        desk.unwritten.push_back(Arc::clone(&batch));
+        let batch = Arc::new(Batch { node: state.node, number: state.number, rows });
+        state.unwritten.push_back(Arc::clone(&batch));
         Some(batch)
     }
 
@@ -273,7 +274,7 @@ impl Shared {
         loop {
             let outcome = ledger.write(batch);
             self.health.note(Part::Writing, outcome.as_ref().map(|_| ()));
-            self.desk.lock().away = outcome.is_err();
+            self.state.lock().away = outcome.is_err();
             match outcome {
                 Ok(()) => break self.confirm(batch),
                 Err(_) if self.pause(backoff.next_pause()) => {}
@@ -286,27 +287,27 @@ impl Shared {
     /// which finds that out as well.
     fn confirm(&self, batch: &Batch) -> bool {
         let written = batch.rows.iter().filter(|row| row.downloads > 0).map(|row| row.info_hash);
+        let is_of_earlier_process = batch.node != self.state.lock().node;
         // First, so that who reads a count from here on knows that it may have been read too early.
-        self.verdicts.recent.note(written.collect(), batch.node != self.desk.lock().node);
-        batch
-            .rows
-            .iter()
-            .for_each(|row| self.verdicts.confirm_written(&row.info_hash, row.downloads));
-        let mut desk = self.desk.lock();
-        if desk.stage == Stage::Closed {
+        self.known.recent.note(written.collect(), is_of_earlier_process);
+        batch.rows.iter().for_each(|row| self.known.confirm_written(&row.info_hash, row.downloads));
+        let mut state = self.state.lock();
+        if state.stage == Stage::Closed {
             return false;
         }
-        desk.unwritten.pop_front();
+        state.unwritten.pop_front();
         true
     }
 
     /// Between two tries; false at once when the process is given up.
     fn pause(&self, pause: Duration) -> bool {
         self.save_when_due(self.save_interval);
-        let mut desk = self.desk.lock();
+        let mut state = self.state.lock();
         let end = Instant::now() + pause;
-        while desk.stage != Stage::Closed && !self.changed.wait_until(&mut desk, end).timed_out() {}
-        desk.stage != Stage::Closed
+        while state.stage != Stage::Closed && !self.changed.wait_until(&mut state, end).timed_out()
+        {
+        }
+        state.stage != Stage::Closed
     }
 
     /// Deletes torrents that are past their time, but none that is in memory: it has peers, or
@@ -319,7 +320,7 @@ impl Shared {
         let idle_s = torrent_ttl.as_secs();
         let idle: Vec<InfoHash> = ledger.idle(idle_s)?;
         let idle: Vec<InfoHash> =
-            idle.into_iter().filter(|hash| !self.verdicts.store.holds(hash)).collect();
+            idle.into_iter().filter(|hash| !self.known.store.holds(hash)).collect();
         if !idle.is_empty() {
             let deleted = ledger.delete_idle(&idle, idle_s)?;
             log::info!("{deleted} torrents without peers for {idle_s} s are deleted");
@@ -331,7 +332,7 @@ impl Shared {
     /// put an older one in the place of.
     fn save_when_due(&self, interval: Duration) {
         let mut saved_at = self.saved_at.lock();
-        if saved_at.elapsed() >= interval && self.desk.lock().stage != Stage::Closed {
+        if saved_at.elapsed() >= interval && self.state.lock().stage != Stage::Closed {
             self.save(&mut saved_at);
         }
     }
@@ -340,8 +341,8 @@ impl Shared {
     fn save(&self, saved_at: &mut Instant) -> bool {
         *saved_at = Instant::now();
         let Some(file) = &self.state_file else { return false };
-        let batches: Vec<Arc<Batch>> = self.desk.lock().unwritten.iter().cloned().collect();
-        file.save(&batches, |f| self.verdicts.for_each_listed(f))
+        let batches: Vec<Arc<Batch>> = self.state.lock().unwritten.iter().cloned().collect();
+        file.save(&batches, |f| self.known.for_each_listed(f))
     }
 }
 
@@ -376,12 +377,12 @@ mod tests {
     use super::*;
     use crate::ids::Millis;
     use crate::registry::Fingerprint;
-    use crate::registry::verdicts::Terms;
+    use crate::registry::known_records::CacheSettings;
     use crate::state_directory::StateDirectory;
     use crate::tests::harness;
     use crate::tests::paper_ledger::PaperLedger;
 
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const WAIT_MAX: Duration = Duration::from_secs(30);
 
     fn state_file(folder: &Path) -> StateFile {
         let directory = StateDirectory::open(folder).unwrap().unwrap();
@@ -403,13 +404,11 @@ mod tests {
             state_file: Some(state_file.clone()),
             ..harness::registry_settings()
         };
-        let terms = Terms { bytes_max: 1 << 20, seed: 7 };
-        let verdicts = Verdicts::new(terms, live, harness::store(&harness::policy(), 7));
-        let (verdicts, health) =
-            (Arc::new(verdicts), Arc::new(Health::new(Arc::new(|| Millis(0)))));
+        let cache = CacheSettings { bytes_max: 1 << 20, seed: 7 };
+        let known = KnownRecords::new(cache, live, harness::store(&harness::policy(), 7));
+        let (known, health) = (Arc::new(known), Arc::new(Health::new(Arc::new(|| Millis(0)))));
         let batch = Batch { node: NodeId([7; 16]), number: 1, rows: Vec::new() };
-        let shared =
-            Shared { save_interval, ..Shared::new(&settings, verdicts, health, vec![batch]) };
+        let shared = Shared { save_interval, ..Shared::new(&settings, known, health, vec![batch]) };
         let ledger = move || {
             let on_write = on_write.clone();
             Box::new(PaperLedger {
@@ -426,7 +425,7 @@ mod tests {
 
     #[track_caller]
     fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + WAIT_MAX;
         while !holds() {
             assert!(Instant::now() < end, "{what}");
             thread::sleep(Duration::from_millis(5));
@@ -440,8 +439,8 @@ mod tests {
         let flusher = start(&file, Duration::ZERO, || Err(DatabaseError::Away("gone".to_owned())));
         wait_until("the batch is saved", || !file.load().batches.is_empty());
         let closing = Instant::now();
-        flusher.close(2 * PATIENCE);
-        assert!(closing.elapsed() < PATIENCE);
+        flusher.close(2 * WAIT_MAX);
+        assert!(closing.elapsed() < WAIT_MAX);
         assert_eq!(file.load().batches[0].number, 1);
     }
 
@@ -452,11 +451,11 @@ mod tests {
         let (begin, begun) = mpsc::channel();
         let (answer, answers) = mpsc::channel();
         let answers = Arc::new(Mutex::new(answers));
-        let flusher = start(&file, PATIENCE, move || {
+        let flusher = start(&file, WAIT_MAX, move || {
             begin.send(()).unwrap();
             answers.lock().recv().unwrap()
         });
-        begun.recv_timeout(PATIENCE).unwrap();
+        begun.recv_timeout(WAIT_MAX).unwrap();
         flusher.close(Duration::ZERO);
         let path = folder.path().join("announced.state");
         std::fs::remove_file(&path).unwrap();
@@ -468,19 +467,19 @@ mod tests {
     #[test]
     fn what_cannot_be_saved_is_not_said_to_be() {
         let folder = tempfile::tempdir().unwrap();
-        let flusher = start(&state_file(folder.path()), PATIENCE, || Ok(()));
+        let flusher = start(&state_file(folder.path()), WAIT_MAX, || Ok(()));
         // Once the batch is written the thread saves that there is none, and then not for long.
         let path = folder.path().join("announced.state");
         wait_until("the batch is written and the file anew", || path.exists());
         folder.close().unwrap();
         assert!(!flusher.0.save(&mut Instant::now()));
-        flusher.close(PATIENCE);
+        flusher.close(WAIT_MAX);
     }
 
     #[test]
     fn a_shorter_interval_counts_in_the_pause_that_has_begun() {
         let folder = tempfile::tempdir().unwrap();
-        let flusher = start(&state_file(folder.path()), PATIENCE, || Ok(()));
+        let flusher = start(&state_file(folder.path()), WAIT_MAX, || Ok(()));
         let shared = &flusher.0;
         let path = folder.path().join("announced.state");
         wait_until("the first batch is written and the file anew", || path.exists());
@@ -490,10 +489,10 @@ mod tests {
             shared.live.replace(live);
             flusher.look_at_settings();
         };
-        interval(2 * PATIENCE);
+        interval(2 * WAIT_MAX);
         let batch = Batch { node: NodeId([7; 16]), number: 2, rows: Vec::new() };
-        shared.desk.lock().unwritten.push_back(Arc::new(batch));
+        shared.state.lock().unwritten.push_back(Arc::new(batch));
         interval(Duration::from_millis(1));
-        wait_until("the next batch is written", || shared.desk.lock().unwritten.is_empty());
+        wait_until("the next batch is written", || shared.state.lock().unwritten.is_empty());
     }
 }

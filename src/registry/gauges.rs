@@ -13,7 +13,7 @@ pub struct RegistryGauges {
     pub requests_waiting: usize,
     /// Answers that a worker's mailbox had no room for, since the start.
     pub answers_dropped: u64,
-    /// Bytes that cached verdicts take.
+    /// Bytes that cached records take.
     pub cache_bytes: usize,
     /// Batches of counters that are not known to be written.
     pub unwritten_batches: usize,

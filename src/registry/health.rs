@@ -1,7 +1,7 @@
 //! Whether the database answers: said once when it stops, and once when all is well again.
 //!
-//! Owns: which of the registry's threads have the database's ear at the moment, and the pauses
-//! between their tries.
+//! Owns: which of the registry's threads got an answer when they last asked, and the pauses between
+//! their tries ([`Backoff`]).
 //!
 //! Never: more than a line per change of state, however many threads and requests find out.
 
@@ -40,45 +40,47 @@ struct State {
     silent: u8,
     /// Since when there is such a part.
     away_since: Option<Millis>,
-    /// What each part was last told that somebody has to act on.
-    unfit: [Option<String>; PARTS],
+    /// The last error of each part that an operator has to act on.
+    errors_told: [Option<String>; PARTS],
 }
 
 /// A change of state, which is worth a line.
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum News {
-    Well,
-    Ill(String),
+enum StateChange {
+    /// Every part is answered again.
+    Answering,
+    /// Some part is not, and why.
+    Failing(String),
 }
 
 impl State {
-    /// Takes note of what came of a question; what is new about it. Parts that are told the same
-    /// are told it once.
-    fn note(&mut self, part: Part, outcome: Result<(), &DatabaseError>) -> Option<News> {
+    /// Takes note of what came of a question; the change of state that it is, if it is one. An
+    /// error that several parts meet is one change.
+    fn note(&mut self, part: Part, outcome: Result<(), &DatabaseError>) -> Option<StateChange> {
         let was_silent = self.silent != 0;
         let Err(error) = outcome else {
             self.silent &= !(1 << part as u8);
-            let is_well = was_silent && self.silent == 0;
-            return is_well.then(|| {
-                self.unfit = Default::default();
-                News::Well
+            let answers_again = was_silent && self.silent == 0;
+            return answers_again.then(|| {
+                self.errors_told = Default::default();
+                StateChange::Answering
             });
         };
         self.silent |= 1 << part as u8;
         let is_new = match error {
             DatabaseError::Away(_) => !was_silent,
             DatabaseError::Unfit(text) => {
-                let is_new = self.unfit.iter().flatten().all(|told| told != text);
-                self.unfit[part as usize] = Some(text.clone());
+                let is_new = self.errors_told.iter().flatten().all(|told| told != text);
+                self.errors_told[part as usize] = Some(text.clone());
                 is_new
             }
         };
-        is_new.then(|| News::Ill(error.to_string()))
+        is_new.then(|| StateChange::Failing(error.to_string()))
     }
 }
 
 impl Health {
-    /// All is well so far.
+    /// Nobody has asked yet, so nothing has failed.
     pub(super) fn new(clock: Clock) -> Health {
         Health { state: Mutex::default(), clock }
     }
@@ -88,8 +90,8 @@ impl Health {
         // Told under the lock, so that lines come in the order of what they tell.
         let mut state = self.state.lock();
         match state.note(part, outcome) {
-            Some(News::Well) => log::info!("the database answers again"),
-            Some(News::Ill(why)) => log::warn!("the database does not answer: {why}"),
+            Some(StateChange::Answering) => log::info!("the database answers again"),
+            Some(StateChange::Failing(why)) => log::warn!("the database does not answer: {why}"),
             None => {}
         }
         match state.silent {
@@ -156,19 +158,19 @@ mod tests {
         let away = DatabaseError::Away("gone".to_owned());
         let [table, right] =
             ["no table", "no right"].map(|text| DatabaseError::Unfit(text.to_owned()));
-        let ill = |error: &DatabaseError| Some(News::Ill(error.to_string()));
-        assert_eq!(state.note(Part::Lookups, Err(&away)), ill(&away));
-        assert_eq!(state.note(Part::Lookups, Err(&table)), ill(&table));
+        let failing = |error: &DatabaseError| Some(StateChange::Failing(error.to_string()));
+        assert_eq!(state.note(Part::Lookups, Err(&away)), failing(&away));
+        assert_eq!(state.note(Part::Lookups, Err(&table)), failing(&table));
         assert_eq!(state.note(Part::Watching, Err(&table)), None);
-        assert_eq!(state.note(Part::Writing, Err(&right)), ill(&right));
+        assert_eq!(state.note(Part::Writing, Err(&right)), failing(&right));
         for _ in 0..3 {
             let tries = [(Part::Lookups, &table), (Part::Writing, &right), (Part::Watching, &away)];
             assert!(tries.iter().all(|(part, error)| state.note(*part, Err(error)).is_none()));
         }
         let ends = [Part::Lookups, Part::Writing, Part::Watching, Part::Watching]
             .map(|part| state.note(part, Ok(())));
-        assert_eq!(ends, [None, None, Some(News::Well), None]);
-        assert_eq!(state.note(Part::Writing, Err(&right)), ill(&right));
+        assert_eq!(ends, [None, None, Some(StateChange::Answering), None]);
+        assert_eq!(state.note(Part::Writing, Err(&right)), failing(&right));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Which torrents are registered, and which are banned: what the database says, without waiting for
 //! it; and what it is told.
 //!
-//! Owns: the verdicts at hand, and the threads that talk to the database. [`Registry::peek`] never
+//! Owns: the records at hand, and the threads that talk to the database. [`Registry::peek`] never
 //! waits: it is a hit, or a miss that the caller turns into a [`Registry::request`]. The answer to
 //! a request arrives in the mailbox of the worker named in the ticket, whose waker is called once a
 //! batch.
@@ -10,11 +10,11 @@
 //! ticket, or touches a worker's socket.
 //!
 //! Limits: hashes queued, tickets waiting, hashes in one question to the database (`pool`), bytes
-//! of cached verdicts (`cache`), counters to be written (the torrents in memory, one batch, and
+//! of cached records (`cache`), counters to be written (the torrents in memory, one batch, and
 //! those of an earlier run).
 //!
-//! `verdicts` is what is known, in `cache` and with the swarms; `pool` asks, `flush` writes,
-//! `watch` hears of changes; `recent_batches` and `health` keep these three in step; `database` is
+//! `known_records` has what is known, in `cache` and with the swarms; `pool` asks, `flush` writes,
+//! `watch` asks for changes; `recent_batches` and `health` keep these three in step; `database` is
 //! what they ask of MySQL or SQLite, `databases` how they come by a connection; `saved`, in a
 //! `state_file`, is what outlives the process. `registry` is all of it as a worker sees it;
 //! `lookup`, `settings` and `gauges` are the words that come in and go out.
@@ -25,15 +25,15 @@ mod databases;
 mod flush;
 mod gauges;
 mod health;
+mod known_records;
 mod lookup;
 mod pool;
 mod recent_batches;
-#[expect(clippy::module_inception, reason = "the room is named for it")]
+#[expect(clippy::module_inception, reason = "the folder is named for it")]
 mod registry;
 mod saved;
 mod settings;
 mod state_file;
-mod verdicts;
 mod watch;
 
 pub use self::database::{Backend, Fingerprint};

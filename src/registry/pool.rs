@@ -1,18 +1,18 @@
-//! The threads that ask the database, and the queue before them.
+//! The threads that look up torrents in the database, and the queue before them.
 //!
-//! Owns: which hashes are queued or being asked, and which tickets wait for them. Each thread takes
-//! what has gathered, up to [`LOOKUP_HASHES_MAX`], and asks it as one question. Whoever asks for a
-//! hash that is already asked for joins those who wait.
+//! Owns: which hashes are queued or being looked up, and which tickets wait for each. A thread
+//! takes what is queued, up to [`LOOKUP_HASHES_MAX`] hashes, and asks for all of them in one
+//! question. A request for a hash that is queued or being looked up already only adds its ticket.
 //!
-//! When a question fails, everybody is told so at once, and whoever comes later too, until one of
-//! the threads, trying with growing pauses, gets an answer again. So a database that is away costs
-//! no time-out but the first.
+//! When a question fails, every waiting ticket gets an error at once, and so does every request
+//! from then on, until a thread that tries again, with growing pauses, gets an answer. So an outage
+//! costs one time-out, not one for each request.
 //!
-//! Never: decides what to do without an answer.
+//! Never: decides what is done without an answer.
 //!
 //! Limits: hashes queued ([`PoolSettings::queue_max`]), tickets that wait
-//! ([`PoolSettings::waiters_max`]): past either, the request is refused at once. A ticket whose connection has gone stays
-//! until its hash is answered, and counts until then.
+//! ([`PoolSettings::waiters_max`]): past either, the request is refused at once. A ticket whose
+//! connection has gone stays, and counts, until its hash is answered.
 
 use std::collections::VecDeque;
 use std::io;
@@ -33,9 +33,9 @@ use crate::registry::database::{Backend, DatabaseError, LOOKUP_HASHES_MAX};
 use crate::registry::databases::OpenBackend;
 use crate::registry::gauges::RegistryGauges;
 use crate::registry::health::{Backoff, Health, Part};
+use crate::registry::known_records::{Asked, KnownRecords, TakenAnswer};
 use crate::registry::lookup::{Completion, LookupError};
 use crate::registry::settings::PoolSettings;
-use crate::registry::verdicts::{Asked, Heard, Verdicts};
 
 /// Asked for to find out whether the database answers: a question like any other, so that a missing
 /// table is found out too.
@@ -52,7 +52,7 @@ struct Shared {
     /// Answers for which there was no room in a mailbox.
     dropped: AtomicU64,
     mailboxes: Mailboxes<Completion>,
-    verdicts: Arc<Verdicts>,
+    known: Arc<KnownRecords>,
     health: Arc<Health>,
 }
 
@@ -108,7 +108,7 @@ impl Pool {
         settings: PoolSettings,
         open: OpenBackend,
         mailboxes: Mailboxes<Completion>,
-        verdicts: Arc<Verdicts>,
+        known: Arc<KnownRecords>,
         health: Arc<Health>,
     ) -> io::Result<Pool> {
         let shared = Arc::new(Shared {
@@ -117,7 +117,7 @@ impl Pool {
             bounds: settings,
             dropped: AtomicU64::new(0),
             mailboxes,
-            verdicts,
+            known,
             health,
         });
         let open = Arc::new(open);
@@ -234,7 +234,7 @@ impl Shared {
 
     fn ask(&self, batch: &[Question], backend: &mut dyn Backend) {
         let hashes: Vec<InfoHash> = batch.iter().map(|question| question.info_hash).collect();
-        let marked = self.verdicts.mark();
+        let marked = self.known.mark();
         let answer =
             backend.lookup(&hashes).and_then(|records| match records.len() == hashes.len() {
                 true => Ok(records),
@@ -259,10 +259,10 @@ impl Shared {
     /// Cache first, then the waiting: a connection that is told may peek at once.
     fn complete(&self, question: &Question, record: &Record, asked: Asked) {
         let Question { info_hash, again, .. } = *question;
-        let record = match self.verdicts.hear(&info_hash, record, asked) {
-            Heard::Record(record) => record,
-            Heard::Again if again => record.clone(),
-            Heard::Again => {
+        let record = match self.known.take_answer(&info_hash, record, asked) {
+            TakenAnswer::Record(record) => record,
+            TakenAnswer::AskAgain if again => record.clone(),
+            TakenAnswer::AskAgain => {
                 return self.lookups.lock().queue.push_front(Question { again: true, ..*question });
             }
         };

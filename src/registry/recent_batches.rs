@@ -1,15 +1,17 @@
 //! Torrents whose downloads were written to the database lately.
 //!
-//! A count read from the database while a batch was being written may hold what the batch adds, or
-//! not. Owns: which torrents the last batches held, so that whoever read a count finds out whether
-//! it can be taken as it stands. The order that makes this right: a reader takes a [`Mark`] before
-//! it asks; the writer calls [`RecentBatches::note`] when a batch is known to be applied and only
-//! then tells the swarms. Until it has, these know themselves that a batch is under way; but not of
-//! those that an earlier process has left, so these are held here ([`RecentBatches::expect`]) until
-//! they are noted.
+//! A count that is read from the database while a batch is being written may contain what the batch
+//! adds, or not. Owns: which torrents the last batches held, so that the reader of a count finds
+//! out whether it can be taken as it stands.
 //!
-//! Limits: the last [`BATCHES_MAX`] batches. Who asked before those is told that any count may
-//! differ.
+//! What makes this right is the order. A reader takes a [`Mark`] before it asks the database. The
+//! writer calls [`RecentBatches::note`] when a batch is known to be applied, and tells the swarms
+//! only then. Until they are told, the swarms know by themselves that a batch of theirs is under
+//! way. They do not know of batches that an earlier process has left: the torrents in those are
+//! kept here ([`RecentBatches::expect`]) until the batches are noted.
+//!
+//! Limits: the last [`BATCHES_MAX`] batches. A reader whose mark is older is told that the count
+//! may differ, whichever torrent it is of.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -14,20 +14,20 @@ use crate::registry::databases::{Databases, OpenBackend};
 use crate::registry::flush::Flusher;
 use crate::registry::gauges::RegistryGauges;
 use crate::registry::health::Health;
+use crate::registry::known_records::{CacheSettings, KnownRecords, verdict};
 use crate::registry::lookup::{Completion, LookupError};
 use crate::registry::pool::Pool;
 use crate::registry::settings::RegistrySettings;
 use crate::registry::state_file::StateFile;
-use crate::registry::verdicts::{Terms, Verdicts, verdict};
 use crate::registry::watch::{self, Watcher};
 use crate::swarm::Store;
 
-/// The verdicts at hand and the way to those that are not.
-pub struct Registry(Option<Listed>);
+/// The records at hand and the way to those that are not.
+pub struct Registry(Option<Parts>);
 
-/// A registry with a database behind it.
-struct Listed {
-    verdicts: Arc<Verdicts>,
+/// The parts of a registry with a database behind it.
+struct Parts {
+    known: Arc<KnownRecords>,
     pool: Pool,
     open: Arc<Databases>,
     flusher: Flusher,
@@ -53,11 +53,11 @@ impl Registry {
         mailboxes: Mailboxes<Completion>,
     ) -> io::Result<Registry> {
         let RegistrySettings { cache_bytes_max: bytes_max, seed, .. } = *settings;
-        let terms = Terms { bytes_max, seed };
-        let verdicts = Arc::new(Verdicts::new(terms, settings.live.clone(), store));
+        let cache = CacheSettings { bytes_max, seed };
+        let known = Arc::new(KnownRecords::new(cache, settings.live.clone(), store));
         let health = Arc::new(Health::new(Arc::clone(&settings.clock)));
         let saved = settings.state_file.as_ref().map(StateFile::load).unwrap_or_default();
-        saved.records.into_iter().for_each(|(hash, record)| verdicts.recall(hash, record));
+        saved.records.into_iter().for_each(|(hash, record)| known.insert_saved(hash, record));
         let open = Arc::new(open);
         let backend: OpenBackend = {
             let open = Arc::clone(&open);
@@ -67,39 +67,39 @@ impl Registry {
             settings.pool,
             backend,
             mailboxes,
-            Arc::clone(&verdicts),
+            Arc::clone(&known),
             Arc::clone(&health),
         )?;
         let flusher = Flusher::start(
             settings,
             &open,
-            Arc::clone(&verdicts),
+            Arc::clone(&known),
             Arc::clone(&health),
             saved.batches,
         )?;
         let watcher = Watcher::start(
             Arc::clone(&settings.clock),
             &open,
-            Arc::clone(&verdicts),
+            Arc::clone(&known),
             Arc::clone(&health),
         )?;
-        Ok(Registry(Some(Listed { verdicts, pool, open, flusher, watcher, health })))
+        Ok(Registry(Some(Parts { known, pool, open, flusher, watcher, health })))
     }
 
     /// Puts the next question to `backend` on the caller's thread, as a thread of the pool would:
     /// with a pool of no threads, under a virtual clock, answers come exactly when this is
     /// called. False when there is nothing to ask.
     pub fn ask_once(&self, backend: &mut dyn Backend) -> bool {
-        self.0.as_ref().is_some_and(|listed| listed.pool.ask_once(backend))
+        self.0.as_ref().is_some_and(|parts| parts.pool.ask_once(backend))
     }
 
     /// What is known of a torrent without waiting, as its swarm is to know it; `None` is a miss.
-    /// A verdict past its time is a miss for one caller, who asks for a newer one, and
-    /// meanwhile a hit for the others.
+    /// A record past its time is a miss for one caller, who asks for a newer one, and meanwhile a
+    /// hit for the others.
     pub fn peek(&self, hash: &InfoHash, now: Millis) -> Option<Verdict> {
         match &self.0 {
             None => Some(Verdict::NO_LIST),
-            Some(listed) => listed.verdicts.peek(hash, now, verdict),
+            Some(parts) => parts.known.peek(hash, now, verdict),
         }
     }
 
@@ -107,28 +107,28 @@ impl Registry {
     pub fn record(&self, hash: &InfoHash, now: Millis) -> Option<Record> {
         match &self.0 {
             None => Some(Record::plain(Listing::NoList)),
-            Some(listed) => listed.verdicts.peek(hash, now, |record, _| record.clone()),
+            Some(parts) => parts.known.peek(hash, now, |record, _| record.clone()),
         }
     }
 
     /// What was last said of a torrent, however long ago: for when no newer word is to be had.
     pub fn last_known(&self, hash: &InfoHash) -> Option<Record> {
-        self.0.as_ref().and_then(|listed| listed.verdicts.last_known(hash))
+        self.0.as_ref().and_then(|parts| parts.known.last_known(hash))
     }
 
-    /// What a swarm is to know of a torrent that was looked up, and believe until `fresh_until`. Its
-    /// downloads are those of now: since the record was on its way a batch may have been written,
-    /// and a swarm that began and ended meanwhile.
+    /// What a swarm is to keep of a torrent that was looked up, and believe until `fresh_until`.
+    /// Its downloads are the latest known: while the record was on its way, a batch may have been
+    /// written of a swarm that has ended since.
     pub fn verdict(&self, hash: &InfoHash, record: &Record, fresh_until: Millis) -> Verdict {
-        let Some(Listed { verdicts, .. }) = &self.0 else { return Verdict::NO_LIST };
-        let latest = verdicts.last_known(hash).filter(|latest| latest.listing == record.listing);
+        let Some(Parts { known, .. }) = &self.0 else { return Verdict::NO_LIST };
+        let latest = known.last_known(hash).filter(|latest| latest.listing == record.listing);
         let downloaded = latest.map_or(record.downloaded, |latest| latest.downloaded);
         Verdict { downloaded, ..verdict(record, fresh_until) }
     }
 
-    /// What a swarm is to know that begins while nobody can be asked.
+    /// What a swarm is to keep that begins while the database cannot be asked.
     pub fn unasked(&self, now: Millis) -> Verdict {
-        self.0.as_ref().map_or(Verdict::NO_LIST, |listed| listed.verdicts.unasked(now))
+        self.0.as_ref().map_or(Verdict::NO_LIST, |parts| parts.known.unasked(now))
     }
 
     /// Asks the database for a torrent; a [`Completion`] with this ticket follows. A hash that is
@@ -140,30 +140,30 @@ impl Registry {
     pub fn request(&self, hash: &InfoHash, ticket: Ticket, now: Millis) -> Result<(), LookupError> {
         match &self.0 {
             None => Err(LookupError::Unavailable),
-            Some(listed) => listed.pool.request(hash, ticket, now),
+            Some(parts) => parts.pool.request(hash, ticket, now),
         }
     }
 
     /// Has everything asked for again at once: the operator has changed something.
     pub fn reload(&self) {
-        if let Some(listed) = &self.0 {
-            listed.watcher.reload();
+        if let Some(parts) = &self.0 {
+            parts.watcher.reload();
         }
     }
 
     /// Has the live settings looked for by who would otherwise do so only after a pause.
     pub fn look_at_settings(&self) {
-        if let Some(listed) = &self.0 {
-            listed.flusher.look_at_settings();
+        if let Some(parts) = &self.0 {
+            parts.flusher.look_at_settings();
         }
     }
 
     /// Where it stands now. Takes all its locks, one after the other: not for a worker.
     pub fn gauges(&self) -> RegistryGauges {
-        let Some(Listed { verdicts, pool, flusher, health, .. }) = &self.0 else {
+        let Some(Parts { known, pool, flusher, health, .. }) = &self.0 else {
             return RegistryGauges::default();
         };
-        let (cache_bytes, listed) = verdicts.size();
+        let (cache_bytes, listed) = known.size();
         let mut gauges = RegistryGauges {
             listed,
             cache_bytes,
@@ -178,17 +178,17 @@ impl Registry {
     /// Calls `f` for every torrent that the database lists, banned ones included; when it does not
     /// answer, for those that are at hand. Blocks: not for a worker.
     pub fn for_each_listed(&self, mut f: impl FnMut(&InfoHash, &Record)) {
-        let Some(listed) = &self.0 else { return };
-        if watch::read_all((listed.open.ledger)().as_mut(), &mut f).is_err() {
-            listed.verdicts.for_each_listed(f);
+        let Some(parts) = &self.0 else { return };
+        if watch::read_all((parts.open.ledger)().as_mut(), &mut f).is_err() {
+            parts.known.for_each_listed(f);
         }
     }
 
-    /// Writes what is to be written, for `patience` at most, and saves what outlives the process,
+    /// Writes what is to be written, for `grace` at most, and saves what outlives the process,
     /// with what could not be written.
-    pub fn close(&self, patience: Duration) {
-        if let Some(listed) = &self.0 {
-            listed.flusher.close(patience);
+    pub fn close(&self, grace: Duration) {
+        if let Some(parts) = &self.0 {
+            parts.flusher.close(grace);
         }
     }
 }

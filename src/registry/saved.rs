@@ -1,4 +1,4 @@
-//! What outlives the process: verdicts, and counters that could not be written, as bytes of a file.
+//! What outlives the process: records, and counters that could not be written, as bytes of a file.
 //!
 //! Owns: the form of that file: records, each with its checksum. What is not understood is never
 //! guessed at. Never: the file itself, which is `state_file`'s.
@@ -31,7 +31,7 @@ const END: u8 = b'.';
 /// What a file holds.
 #[derive(Default)]
 pub(super) struct Saved {
-    /// Verdicts; of two for one torrent the later one counts.
+    /// Records; of two for one torrent the later one counts.
     pub(super) records: Vec<(InfoHash, Record)>,
     /// Batches that are not known to be applied, to be written in this order.
     pub(super) batches: Vec<Batch>,
@@ -53,7 +53,7 @@ impl Saved {
     }
 }
 
-/// Writes a file of `database`. `records` is to call what it is given for each verdict.
+/// Writes a file of `database`. `records` is to call what it is given for each record.
 pub(super) fn write(
     file: &mut impl Write,
     database: &Fingerprint,

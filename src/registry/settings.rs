@@ -13,7 +13,7 @@ pub struct RegistrySettings {
     /// Where the settings are that may change: how long answers are believed, how often counters
     /// are written, how old torrents may grow.
     pub live: LiveSettings,
-    /// Bytes all cached verdicts may take.
+    /// Bytes all cached records may take.
     pub cache_bytes_max: usize,
     /// The threads and their queue.
     pub pool: PoolSettings,

@@ -107,7 +107,7 @@ impl StateFile {
     }
 
     /// Writes the file; whether it could be written, which is said once when it begins to fail.
-    /// `records` is to call what it is given for each verdict.
+    /// `records` is to call what it is given for each record.
     pub(super) fn save(
         &self,
         batches: &[Arc<Batch>],

@@ -1,13 +1,13 @@
-//! What has changed in the database, heard of without being asked.
+//! What has changed in the database, found by asking for changes.
 //!
-//! Owns: the thread that reads the whole list once at the start, so that a flood of random hashes
-//! cannot keep the real ones waiting, and then asks for the table of changes twice a second. A
-//! change of a torrent that is known of is looked up at once.
+//! Owns: the thread `watch`. At the start it reads the whole list, so that a flood of random hashes
+//! cannot keep requests for listed torrents waiting. Then it asks for new rows of the table of
+//! changes twice a second, and looks up at once each changed torrent of which anything is known.
 //!
-//! Numbers of changes are given out before they are committed, so a lower one may appear after a
-//! higher one: a number that is missing is asked for again for a while. And an answer of before the
-//! change may be on its way to somebody who asked first: so what has changed is looked up a second
-//! time, a little later.
+//! The database gives out numbers of changes before it commits them, so a lower number may appear
+//! after a higher one: a number that is missing is asked for again for a while. And a lookup that
+//! began before a change may end after it: so each changed torrent is looked up a second time, a
+//! little later.
 //!
 //! Limits: rows read at once, changes read at once and not looked up yet, missing numbers
 //! ([`MISSING_MAX`]) and how long each is waited for.
@@ -24,11 +24,11 @@ use crate::ids::InfoHash;
 use crate::listing::Record;
 use crate::mailbox::Clock;
 use crate::registry::database::{
-    Backend, CHANGES_MAX, Change, DatabaseError, LOOKUP_HASHES_MAX, Ledger, Row,
+    Backend, CHANGES_MAX, DatabaseError, LOOKUP_HASHES_MAX, Ledger, ListChange, Row,
 };
 use crate::registry::databases::Databases;
 use crate::registry::health::{Backoff, Health, Part};
-use crate::registry::verdicts::Verdicts;
+use crate::registry::known_records::KnownRecords;
 use crate::swarm::Walk;
 
 /// How often changes are asked for.
@@ -51,15 +51,15 @@ const QUIET_POLLS: u32 = 20;
 pub(super) struct Watcher(Arc<Shared>);
 
 struct Shared {
-    orders: Mutex<Orders>,
+    commands: Mutex<Commands>,
     changed: Condvar,
-    verdicts: Arc<Verdicts>,
+    known: Arc<KnownRecords>,
     health: Arc<Health>,
     clock: Clock,
 }
 
 #[derive(Default)]
-struct Orders {
+struct Commands {
     reload: bool,
     stopping: bool,
 }
@@ -87,7 +87,7 @@ struct Cursor {
 
 impl Cursor {
     /// Takes note of what was read; the torrents that have changed.
-    fn take(&mut self, changes: &[Change], now: Instant) -> Vec<InfoHash> {
+    fn take(&mut self, changes: &[ListChange], now: Instant) -> Vec<InfoHash> {
         for change in changes {
             if change.number > self.last {
                 let room = MISSING_MAX.saturating_sub(self.missing.len());
@@ -111,13 +111,13 @@ impl Watcher {
     pub(super) fn start(
         clock: Clock,
         open: &Arc<Databases>,
-        verdicts: Arc<Verdicts>,
+        known: Arc<KnownRecords>,
         health: Arc<Health>,
     ) -> io::Result<Watcher> {
         let shared = Arc::new(Shared {
-            orders: Mutex::default(),
+            commands: Mutex::default(),
             changed: Condvar::new(),
-            verdicts,
+            known,
             health,
             clock,
         });
@@ -130,14 +130,14 @@ impl Watcher {
 
     /// Has everything read anew.
     pub(super) fn reload(&self) {
-        self.0.orders.lock().reload = true;
+        self.0.commands.lock().reload = true;
         self.0.changed.notify_all();
     }
 }
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        self.0.orders.lock().stopping = true;
+        self.0.commands.lock().stopping = true;
         self.0.changed.notify_all();
     }
 }
@@ -159,19 +159,19 @@ impl Shared {
             if !self.wait(pause) {
                 return;
             }
-            progress.reload |= std::mem::take(&mut self.orders.lock().reload);
+            progress.reload |= std::mem::take(&mut self.commands.lock().reload);
         }
     }
 
     /// False at the end.
     fn wait(&self, pause: Duration) -> bool {
-        let mut orders = self.orders.lock();
+        let mut commands = self.commands.lock();
         let end = Instant::now() + pause;
-        while !orders.stopping
-            && !orders.reload
-            && !self.changed.wait_until(&mut orders, end).timed_out()
+        while !commands.stopping
+            && !commands.reload
+            && !self.changed.wait_until(&mut commands, end).timed_out()
         {}
-        !orders.stopping
+        !commands.stopping
     }
 
     /// Reads the list if that is to be done, and what has changed; whether there is more to read at
@@ -219,11 +219,11 @@ impl Shared {
         backend: &mut dyn Backend,
     ) -> Result<(), DatabaseError> {
         let now = (self.clock)();
-        self.verdicts.make_all_stale(now);
+        self.known.make_all_stale(now);
         self.read_list(false, ledger)?;
         // Those that the list did not hold are no longer listed.
         self.ask_for_all(backend, |walk, found| {
-            self.verdicts.store.find_stale(walk, now, LOOKUP_HASHES_MAX, found);
+            self.known.store.find_stale(walk, now, LOOKUP_HASHES_MAX, found);
         })
     }
 
@@ -249,29 +249,29 @@ impl Shared {
 
     /// Looks up the swarms that began while nobody could be asked.
     fn ask_for_unasked(&self, backend: &mut dyn Backend) -> Result<(), DatabaseError> {
-        if !self.verdicts.take_unasked() {
+        if !self.known.take_unasked() {
             return Ok(());
         }
-        let store = &self.verdicts.store;
+        let store = &self.known.store;
         self.ask_for_all(backend, |walk, found| store.find_unasked(walk, LOOKUP_HASHES_MAX, found))
-            .inspect_err(|_| self.verdicts.put_back_unasked())
+            .inspect_err(|_| self.known.put_back_unasked())
     }
 
     /// Reads the list: at the start as much as there is room for, later what is known of already.
     fn read_list(&self, starting: bool, ledger: &mut dyn Ledger) -> Result<(), DatabaseError> {
         let (mut count, mut full) = (0, false);
-        let mut asked = self.verdicts.mark().at((self.clock)());
+        let mut asked = self.known.mark().at((self.clock)());
         read_pages(ledger, |rows| {
-            for row in rows.iter().filter(|row| starting || self.verdicts.holds(&row.info_hash)) {
-                self.verdicts.hear(&row.info_hash, &row.record(), asked);
+            for row in rows.iter().filter(|row| starting || self.known.holds(&row.info_hash)) {
+                self.known.take_answer(&row.info_hash, &row.record(), asked);
             }
             count += rows.len();
-            full = starting && !self.verdicts.has_room();
-            asked = self.verdicts.mark().at((self.clock)());
-            !full && !self.orders.lock().stopping
+            full = starting && !self.known.has_room();
+            asked = self.known.mark().at((self.clock)());
+            !full && !self.commands.lock().stopping
         })?;
         if starting && !full {
-            self.verdicts.forget_recalled();
+            self.known.forget_saved();
         }
         if full {
             log::info!(
@@ -290,7 +290,7 @@ impl Shared {
         backend: &mut dyn Backend,
     ) -> Result<(), DatabaseError> {
         let known: Vec<InfoHash> =
-            hashes.iter().copied().filter(|hash| self.verdicts.holds(hash)).collect();
+            hashes.iter().copied().filter(|hash| self.known.holds(hash)).collect();
         self.ask(&known, backend)
     }
 
@@ -311,10 +311,10 @@ impl Shared {
 
     fn ask(&self, hashes: &[InfoHash], backend: &mut dyn Backend) -> Result<(), DatabaseError> {
         for hashes in hashes.chunks(LOOKUP_HASHES_MAX) {
-            let asked = self.verdicts.mark().at((self.clock)());
+            let asked = self.known.mark().at((self.clock)());
             let records = backend.lookup(hashes)?;
             hashes.iter().zip(&records).for_each(|(hash, record)| {
-                self.verdicts.hear(hash, record, asked);
+                self.known.take_answer(hash, record, asked);
             });
         }
         Ok(())
@@ -352,7 +352,7 @@ mod tests {
     use super::*;
     use crate::ids::Millis;
     use crate::listing::Listing;
-    use crate::registry::verdicts::Terms;
+    use crate::registry::known_records::CacheSettings;
     use crate::tests::harness;
     use crate::tests::paper_ledger::{PaperLedger, row};
 
@@ -369,34 +369,34 @@ mod tests {
     }
 
     /// The thread's part without the thread, and a database that lists one torrent.
-    struct Desk {
+    struct Site {
         shared: Shared,
         progress: Progress,
         ledger: PaperLedger,
     }
 
-    impl Desk {
-        fn new() -> Desk {
-            let terms = Terms { bytes_max: 1 << 20, seed: 1 };
+    impl Site {
+        fn new() -> Site {
+            let cache = CacheSettings { bytes_max: 1 << 20, seed: 1 };
             let shared = Shared {
-                orders: Mutex::default(),
+                commands: Mutex::default(),
                 changed: Condvar::new(),
-                verdicts: Arc::new(Verdicts::new(
-                    terms,
+                known: Arc::new(KnownRecords::new(
+                    cache,
                     harness::registry_settings().live,
                     harness::store(&harness::policy(), 1),
                 )),
                 health: Arc::new(Health::new(Arc::new(|| Millis(1_000)))),
                 clock: Arc::new(|| Millis(1_000)),
             };
-            let mut desk = Desk {
+            let mut site = Site {
                 shared,
                 progress: Progress::default(),
                 ledger: PaperLedger::of(vec![row(HASH)]),
             };
-            assert_eq!(desk.round(None), Ok(true));
-            assert_eq!(desk.listing(), Some(Listing::Listed));
-            desk
+            assert_eq!(site.round(None), Ok(true));
+            assert_eq!(site.listing(), Some(Listing::Listed));
+            site
         }
 
         fn round(&mut self, says: Option<Listing>) -> Result<bool, DatabaseError> {
@@ -404,107 +404,100 @@ mod tests {
         }
 
         fn listing(&self) -> Option<Listing> {
-            self.shared.verdicts.last_known(&HASH).map(|record| record.listing)
+            self.shared.known.last_known(&HASH).map(|record| record.listing)
         }
 
         fn tell(&mut self, number: u64) {
-            self.ledger.changes.push(Change { number, info_hash: HASH });
+            self.ledger.changes.push(ListChange { number, info_hash: HASH });
         }
     }
 
     #[test]
     fn a_change_is_looked_up_until_that_has_worked_and_once_more() {
-        let mut desk = Desk::new();
-        desk.tell(1);
-        assert!(desk.round(None).is_err() && desk.listing() == Some(Listing::Listed));
-        assert_eq!(desk.round(Some(Listing::Banned)), Ok(false));
-        assert_eq!(desk.listing(), Some(Listing::Banned));
+        let mut site = Site::new();
+        site.tell(1);
+        assert!(site.round(None).is_err() && site.listing() == Some(Listing::Listed));
+        assert_eq!(site.round(Some(Listing::Banned)), Ok(false));
+        assert_eq!(site.listing(), Some(Listing::Banned));
         // An answer of before the change may still be on its way: the second look sets it right.
-        for (due, _) in &mut desk.progress.again {
+        for (due, _) in &mut site.progress.again {
             *due = Instant::now();
         }
-        assert_eq!(desk.round(Some(Listing::Listed)), Ok(false), "the second look");
         assert_eq!(
-            desk.listing(),
-            Some(Listing::Listed),
-            "whether it is listed after the second look"
+            (site.round(Some(Listing::Listed)), site.listing()),
+            (Ok(false), Some(Listing::Listed))
         );
-        assert!(desk.progress.again.is_empty());
+        assert!(site.progress.again.is_empty());
     }
 
     #[test]
     fn a_change_of_what_nobody_has_asked_for_is_not_looked_up() {
-        let mut desk = Desk::new();
-        desk.ledger.changes.push(Change { number: 1, info_hash: InfoHash([1; 20]) });
-        assert_eq!(desk.round(None), Ok(false));
+        let mut site = Site::new();
+        site.ledger.changes.push(ListChange { number: 1, info_hash: InfoHash([1; 20]) });
+        assert_eq!(site.round(None), Ok(false));
     }
 
     #[test]
     fn a_table_of_changes_that_begins_anew_is_noticed_and_everything_read_again() {
-        let mut desk = Desk::new();
-        desk.tell(700);
-        assert_eq!(desk.round(Some(Listing::Listed)), Ok(false));
-        desk.ledger.changes.clear();
-        desk.ledger.rows[0].banned = true;
+        let mut site = Site::new();
+        site.tell(700);
+        assert_eq!(site.round(Some(Listing::Listed)), Ok(false));
+        site.ledger.changes.clear();
+        site.ledger.rows[0].banned = true;
         let rounds =
-            (0..QUIET_POLLS).map(|_| desk.round(Some(Listing::Listed))).collect::<Vec<_>>();
+            (0..QUIET_POLLS).map(|_| site.round(Some(Listing::Listed))).collect::<Vec<_>>();
         assert_eq!(rounds.last(), Some(&Ok(true)));
         assert_eq!(
-            desk.round(Some(Listing::Listed)),
-            Ok(false),
-            "the round after everything was read"
+            (site.round(Some(Listing::Listed)), site.listing()),
+            (Ok(false), Some(Listing::Banned))
         );
-        assert_eq!(desk.listing(), Some(Listing::Banned), "whether it is listed then");
-        desk.tell(1);
+        site.tell(1);
         assert_eq!(
-            desk.round(Some(Listing::Listed)),
-            Ok(false),
-            "the round with a change in the new table"
+            (site.round(Some(Listing::Listed)), site.listing()),
+            (Ok(false), Some(Listing::Listed))
         );
-        assert_eq!(desk.listing(), Some(Listing::Listed), "whether it is listed then");
     }
 
     #[test]
     fn what_an_earlier_run_knew_and_the_list_does_not_hold_is_forgotten() {
-        let mut desk = Desk::new();
+        let mut site = Site::new();
         let other = InfoHash([3; 20]);
-        desk.shared.verdicts.recall(other, Record::plain(Listing::Listed));
-        desk.progress = Progress::default();
-        assert_eq!(desk.round(None), Ok(true));
-        assert_eq!(desk.listing(), Some(Listing::Listed), "whether it is listed");
-        assert_eq!(desk.shared.verdicts.last_known(&other), None, "what the earlier run knew");
+        site.shared.known.insert_saved(other, Record::plain(Listing::Listed));
+        site.progress = Progress::default();
+        assert_eq!(site.round(None), Ok(true));
+        assert_eq!(
+            (site.listing(), site.shared.known.last_known(&other)),
+            (Some(Listing::Listed), None)
+        );
     }
 
     #[test]
     fn swarms_that_began_without_a_verdict_are_asked_for_when_somebody_can_be() {
-        let mut desk = Desk::new();
-        desk.shared.verdicts.unasked(Millis(1_000));
+        let mut site = Site::new();
+        site.shared.known.unasked(Millis(1_000));
         // Nobody is asked in vain when there is no such swarm, and it is tried again when there was
         // no answer.
-        assert_eq!(desk.round(None), Ok(false), "the round");
-        assert!(!desk.shared.verdicts.take_unasked(), "something was not asked for");
-        harness::begin_unasked(&desk.shared.verdicts.store, HASH);
-        desk.shared.verdicts.unasked(Millis(1_000));
-        assert!(desk.round(None).is_err());
-        assert_eq!(desk.round(Some(Listing::Listed)), Ok(false));
+        assert_eq!((site.round(None), site.shared.known.take_unasked()), (Ok(false), false));
+        harness::begin_unasked(&site.shared.known.store, HASH);
+        site.shared.known.unasked(Millis(1_000));
+        assert!(site.round(None).is_err());
+        assert_eq!(site.round(Some(Listing::Listed)), Ok(false));
         let mut unasked = Vec::new();
-        desk.shared.verdicts.store.find_unasked(&mut Walk::default(), 9, &mut unasked);
-        assert!(unasked.is_empty() && !desk.shared.verdicts.take_unasked());
+        site.shared.known.store.find_unasked(&mut Walk::default(), 9, &mut unasked);
+        assert!(unasked.is_empty() && !site.shared.known.take_unasked());
     }
 
-    fn change(number: u64) -> Change {
-        Change { number, info_hash: InfoHash([u8::try_from(number).unwrap(); 20]) }
+    fn change(number: u64) -> ListChange {
+        ListChange { number, info_hash: InfoHash([u8::try_from(number).unwrap(); 20]) }
     }
 
     #[test]
     fn a_number_that_commits_late_is_asked_for_until_it_comes_or_is_given_up() {
         let (begin, mut cursor) = (Instant::now(), Cursor { last: 3, missing: Vec::new() });
         assert_eq!(cursor.take(&[change(4), change(7)], begin).len(), 2);
-        assert_eq!(cursor.last, 7, "the last change");
-        assert_eq!(cursor.missing(), vec![6, 5], "the missing changes");
+        assert_eq!((cursor.last, cursor.missing()), (7, vec![6, 5]));
         assert_eq!(cursor.take(&[change(5)], begin + Duration::from_secs(1)), [InfoHash([5; 20])]);
-        assert_eq!(cursor.last, 7, "the last change");
-        assert_eq!(cursor.missing(), vec![6], "the missing changes");
+        assert_eq!((cursor.last, cursor.missing()), (7, vec![6]));
         cursor.take(&[], begin + MISSING_FOR);
         assert!(cursor.missing().is_empty());
     }
@@ -512,8 +505,8 @@ mod tests {
     #[test]
     fn a_gap_of_any_size_costs_no_more_than_its_bound() {
         let mut cursor = Cursor::default();
-        cursor.take(&[Change { number: u64::MAX, info_hash: InfoHash([1; 20]) }], Instant::now());
-        assert_eq!(cursor.last, u64::MAX, "the last change");
-        assert_eq!(cursor.missing().len(), MISSING_MAX, "how many are missing");
+        cursor
+            .take(&[ListChange { number: u64::MAX, info_hash: InfoHash([1; 20]) }], Instant::now());
+        assert_eq!((cursor.last, cursor.missing().len()), (u64::MAX, MISSING_MAX));
     }
 }

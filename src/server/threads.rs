@@ -16,6 +16,7 @@ use crate::server::worker::{Own, Stop, Worker, WorkerShared};
 /// Running workers; dropping this without [`Server::stop_and_join`] leaves them running.
 pub struct Server {
     addresses: Vec<SocketAddr>,
+    udp_addresses: Vec<SocketAddr>,
     workers: Vec<JoinHandle<io::Result<()>>>,
     wakes: Vec<Wake>,
     stop: Arc<Stop>,
@@ -44,10 +45,10 @@ impl Server {
         shared: &WorkerShared,
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> io::Result<Server> {
-        let Sockets { workers: of_workers, addresses, wakes } = sockets;
+        let Sockets { workers: of_workers, addresses, udp_addresses, wakes } = sockets;
         let worker_ended: WorkerEnded = Arc::new(worker_ended);
         let stop = Arc::default();
-        let mut server = Server { addresses, workers: Vec::new(), wakes, stop };
+        let mut server = Server { addresses, udp_addresses, workers: Vec::new(), wakes, stop };
         let workers = of_workers.len();
         for (number, own) in of_workers.into_iter().enumerate() {
             let own = Own {
@@ -55,6 +56,7 @@ impl Server {
                 workers,
                 poll: own.poll,
                 listeners: own.listeners,
+                datagram_sockets: own.datagram_sockets,
                 seed: secrets::key()?,
             };
             let worker = Worker::new(shared.clone(), own, Arc::clone(&server.stop))?;
@@ -66,6 +68,11 @@ impl Server {
     /// Where the workers listen, with the ports the kernel chose for port 0.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The same for UDP.
+    pub fn udp_addresses(&self) -> &[SocketAddr] {
+        &self.udp_addresses
     }
 
     /// How many workers there are.

@@ -13,18 +13,19 @@
 
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::config::{LiveReader, LiveSettings, millis};
 use crate::counters::{Counter, Counters, Gauge};
-use crate::frontend::{Http, LateAnswer};
+use crate::frontend::{Http, LateAnswer, Udp};
 use crate::ids::{Millis, canonical};
 use crate::mailbox::Mailboxes;
 use crate::registry::Completion;
 use crate::server::connections::{Arrival, ConnectionSettings, Connections, Refused};
+use crate::server::datagrams::{DatagramSocket, Datagrams, is_of_datagram};
 use crate::server::deadline::TICK_MS;
 use crate::server::listener::{Accepted, Listener, turn_away};
 use crate::server::slots::{OCCUPIED_MAX, SlotId};
@@ -44,18 +45,24 @@ const CROWDED_MS: u64 = 10_000;
 /// largest.
 const OUTPUT_BYTES: usize = 2 * REPLY_BYTES_MAX;
 
-/// The waker's token. Listeners count down from it; a connection's is its slot, whose index stays
-/// below [`OCCUPIED_MAX`].
+/// The waker's token. Listeners count down from it, and datagram sockets from the last of them; a
+/// connection's is its slot, whose index stays below [`OCCUPIED_MAX`].
 pub(in crate::server) const WAKER: Token = Token(usize::MAX);
 /// Listeners a worker may have: tokens below the waker's that no slot ever has.
 const LISTENERS_MAX: usize = 1 << 16;
-const _: () = assert!(OCCUPIED_MAX < u32::MAX as usize - LISTENERS_MAX && usize::BITS == 64);
+/// Datagram sockets, likewise.
+const DATAGRAM_SOCKETS_MAX: usize = 1 << 16;
+const _: () = assert!(
+    OCCUPIED_MAX < u32::MAX as usize - LISTENERS_MAX - DATAGRAM_SOCKETS_MAX && usize::BITS == 64
+);
 
 /// What all workers share.
 #[derive(Clone)]
 pub struct WorkerShared {
     /// Answers requests.
     pub http: Arc<Http>,
+    /// Answers datagrams.
+    pub udp: Arc<Udp>,
     /// Where the registry's answers come.
     pub lookups: Mailboxes<Completion>,
     /// The settings that may change.
@@ -96,6 +103,7 @@ pub(in crate::server) struct Own {
     /// Where its waker is registered already.
     pub(in crate::server) poll: Poll,
     pub(in crate::server) listeners: Vec<Listener>,
+    pub(in crate::server) datagram_sockets: Vec<DatagramSocket>,
     /// What its choices follow from; nobody must be able to guess it.
     pub(in crate::server) seed: u64,
 }
@@ -115,6 +123,7 @@ pub(in crate::server) struct Worker {
     /// next tick.
     exhausted: Vec<usize>,
     connections: Connections<TcpStream>,
+    datagrams: Datagrams,
     scratch: Scratch,
     live: LiveReader,
     now: Millis,
@@ -124,19 +133,23 @@ pub(in crate::server) struct Worker {
 }
 
 impl Worker {
-    /// A worker over its poll and its listeners.
+    /// A worker over its poll and its sockets.
     ///
     /// # Errors
-    /// When the poll cannot watch a listener.
+    /// When the poll cannot watch one of them.
     pub(in crate::server) fn new(
         shared: WorkerShared,
         own: Own,
         stop: Arc<Stop>,
     ) -> io::Result<Worker> {
-        let Own { index, workers, poll, mut listeners, seed } = own;
+        let Own { index, workers, poll, mut listeners, mut datagram_sockets, seed } = own;
         for (position, listener) in listeners.iter_mut().enumerate().take(LISTENERS_MAX) {
             let token = Token(WAKER.0 - 1 - position);
             poll.registry().register(&mut listener.socket, token, Interest::READABLE)?;
+        }
+        for (position, own) in datagram_sockets.iter_mut().enumerate().take(DATAGRAM_SOCKETS_MAX) {
+            let token = Token(WAKER.0 - 1 - LISTENERS_MAX - position);
+            poll.registry().register(&mut own.socket, token, Interest::READABLE)?;
         }
         let settings = ConnectionSettings {
             worker: index,
@@ -152,6 +165,7 @@ impl Worker {
             spare_positions: Vec::new(),
             exhausted: Vec::new(),
             connections: Connections::new(&settings, Arc::clone(&shared.http), watched),
+            datagrams: Datagrams::new(index, Arc::clone(&shared.udp), datagram_sockets),
             scratch: Scratch::new(seed, shared.counters.local()),
             live: shared.live.reader(),
             now: Millis::default(),
@@ -187,7 +201,7 @@ impl Worker {
                         let (connections, mut round) = self.lend();
                         connections.ready(id, event.into(), &mut round);
                     }
-                    None => self.note_listener(WAKER.0 - 1 - token.0),
+                    None => self.note_socket(WAKER.0 - 1 - token.0),
                 },
             }
         }
@@ -195,6 +209,7 @@ impl Worker {
         connections.answer_batch(&mut round);
         connections.go_on(&mut round);
         self.accept();
+        self.serve_datagrams();
         self.housekeep();
         Ok(())
     }
@@ -202,7 +217,8 @@ impl Worker {
     /// Waits for events, for `wait` at most, and not at all while there is work left over; then
     /// reads the clock and looks for newer settings.
     fn wait(&mut self, events: &mut Events, wait: Duration) -> io::Result<()> {
-        let idle = !self.connections.can_go_on() && self.listening.is_empty();
+        let has_work = self.connections.can_go_on() || self.datagrams.can_go_on();
+        let idle = !has_work && self.listening.is_empty();
         match self.poll.poll(events, Some(if idle { wait } else { Duration::ZERO })) {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
             _ => self.now = Millis(millis(self.shared.epoch.elapsed())),
@@ -217,11 +233,27 @@ impl Worker {
         (connections, Round { now: *now, live: live.seen(), scratch })
     }
 
+    /// The datagrams, and this round to serve them in.
+    fn lend_datagrams(&mut self) -> (&mut Datagrams, Round<'_>) {
+        let Worker { datagrams, scratch, live, now, .. } = self;
+        (datagrams, Round { now: *now, live: live.seen(), scratch })
+    }
+
     fn take_late_answers(&mut self) {
         while let Some(late) = self.next_late_answer() {
-            let (connections, mut round) = self.lend();
-            connections.complete(late, &mut round);
+            match late {
+                LateAnswer::Lookup(completion) if is_of_datagram(&completion) => {
+                    let (datagrams, mut round) = self.lend_datagrams();
+                    datagrams.complete(completion, &mut round);
+                }
+                late => {
+                    let (connections, mut round) = self.lend();
+                    connections.complete(late, &mut round);
+                }
+            }
         }
+        let (datagrams, mut round) = self.lend_datagrams();
+        datagrams.flush(&mut round);
     }
 
     fn next_late_answer(&self) -> Option<LateAnswer> {
@@ -229,8 +261,15 @@ impl Worker {
         lookup.or_else(|| self.shared.http.take_full_scrape(self.index))
     }
 
-    /// A listener has something to tell. One that is on a list already will be turned to all the
-    /// same.
+    /// A listener or a datagram socket has something to tell.
+    fn note_socket(&mut self, position: usize) {
+        match position.checked_sub(LISTENERS_MAX) {
+            None => self.note_listener(position),
+            Some(position) => self.datagrams.note(position),
+        }
+    }
+
+    /// One that is on a list already will be turned to all the same.
     fn note_listener(&mut self, position: usize) {
         if !self.listening.contains(&position) && !self.exhausted.contains(&position) {
             self.listening.push(position);
@@ -244,6 +283,13 @@ impl Worker {
         self.spare_positions = listening;
         let (connections, mut round) = self.lend();
         connections.answer_batch(&mut round);
+    }
+
+    fn serve_datagrams(&mut self) {
+        if self.datagrams.can_go_on() {
+            let (datagrams, mut round) = self.lend_datagrams();
+            datagrams.serve(unix_s(), &mut round);
+        }
     }
 
     fn accept_from(&mut self, position: usize) {
@@ -299,6 +345,8 @@ impl Worker {
         if connections.check_deadlines(&mut round) {
             self.listening.append(&mut self.exhausted);
             self.note_end_of_crowd();
+            let (datagrams, mut round) = self.lend_datagrams();
+            datagrams.tick(&mut round);
         }
         let limits = &self.live.seen().swarm;
         self.shared.http.tracker().store().sweep(&mut self.sweep, self.now, limits);
@@ -306,14 +354,17 @@ impl Worker {
         self.scratch.counters.publish();
     }
 
-    /// Stops accepting, after those who are queued already, answers what has arrived, and closes
-    /// what is not being answered then; the rest has until `deadline`.
+    /// Stops accepting, after those who are queued already, answers what has arrived, datagrams
+    /// included, and closes what is not being answered then; the rest has until `deadline`.
     fn finish(&mut self, events: &mut Events, deadline: Instant) -> io::Result<()> {
         self.listening = (0..self.listeners.len()).collect();
         while !self.listening.is_empty() && Instant::now() < deadline {
             self.accept();
         }
         self.listeners.clear();
+        let Worker { datagrams, scratch, live, now, poll, .. } = self;
+        let mut round = Round { now: *now, live: live.seen(), scratch };
+        datagrams.finish(poll.registry(), unix_s(), &mut round);
         // One round attends to EVENTS_MAX connections at most, and any of them may have had a
         // request waiting in its socket when the stop was asked for.
         for _ in 0..=self.connections.len() / EVENTS_MAX {
@@ -322,7 +373,7 @@ impl Worker {
         while Instant::now() < deadline {
             let (connections, mut round) = self.lend();
             connections.close_idle(&mut round);
-            if connections.is_empty() {
+            if connections.is_empty() && !self.datagrams.is_waiting() {
                 break;
             }
             self.round(events, TICK)?;
@@ -330,6 +381,12 @@ impl Worker {
         self.scratch.counters.publish();
         Ok(())
     }
+}
+
+/// Seconds by the wall clock, by which connection ids age: the next process must agree.
+fn unix_s() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+    since_epoch.map_or(0, |since_epoch| since_epoch.as_secs())
 }
 
 #[cfg(test)]
@@ -341,6 +398,7 @@ mod tests {
         let site = harness::Site::new(harness::policy());
         let shared = WorkerShared {
             http: Arc::clone(&site.http),
+            udp: Arc::clone(&site.udp),
             lookups: site.lookups.clone(),
             live: LiveSettings::new(site.live.clone()),
             counters: Counters::default(),
@@ -350,7 +408,14 @@ mod tests {
             overloaded: Arc::default(),
         };
         let poll = Poll::new().unwrap();
-        let own = Own { index: 0, workers: 1, poll, listeners: Vec::new(), seed: 7 };
+        let own = Own {
+            index: 0,
+            workers: 1,
+            poll,
+            listeners: Vec::new(),
+            datagram_sockets: Vec::new(),
+            seed: 7,
+        };
         Worker::new(shared, own, Arc::default()).unwrap()
     }
 

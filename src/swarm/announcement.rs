@@ -3,7 +3,7 @@
 //! Owns: the values of an announce on both sides of `Store::announce`. They are small and `Copy`,
 //! and an [`Announcement`] borrows nothing, so that a request that waits can keep it.
 //!
-//! Never: has logic.
+//! Never: has logic beyond one question.
 
 use crate::config::SwarmLimits;
 use crate::ids::{Crypto, Event, InfoHash, Millis, PeerAddr, PeerId};
@@ -16,6 +16,9 @@ pub struct Announcement {
     pub info_hash: InfoHash,
     /// Where the peer listens, which is its identity and the family of its answer.
     pub peer: PeerAddr,
+    /// Whether that address is the peer's. One behind a proxy that does not say who it is is given
+    /// peers like one from outside the tracker's network.
+    pub is_known: bool,
     /// What the peer calls itself.
     pub peer_id: PeerId,
     /// Whether `left` is 0.
@@ -33,6 +36,14 @@ pub struct Announcement {
     pub want_ids: bool,
     /// Whether `Chosen::crypto_flags` is wanted.
     pub want_crypto_flags: bool,
+}
+
+impl Announcement {
+    /// Whether the peer is outside the tracker's own network: an address that is private means
+    /// nothing to it.
+    pub fn is_outside(&self) -> bool {
+        !self.is_known || !self.peer.is_private()
+    }
 }
 
 /// What is announced for a torrent that may have no swarm yet.

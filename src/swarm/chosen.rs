@@ -7,8 +7,10 @@
 //!
 //! Limits: [`PEERS_PER_REPLY_MAX`] peers; whatever numwant says, there are no more.
 
+use std::net::IpAddr;
+
 use crate::bounds::PEERS_PER_REPLY_MAX;
-use crate::ids::{Family, PEER_ID_BYTES, PEER_V6_BYTES, PeerId};
+use crate::ids::{Family, PEER_ID_BYTES, PEER_V6_BYTES, PeerAddr, PeerId};
 use crate::swarm::announcement::Announcement;
 use crate::swarm::run::{STATE_BYTES, state, wire};
 
@@ -116,6 +118,44 @@ impl Chosen {
             self.ids[place] = PeerId(*id);
         }
         self.count = self.count.max(place + 1);
+    }
+
+    /// Replaces private addresses by `public`, which is of their family. What is then there twice
+    /// goes out once, and the asker itself not at all: the answer may become shorter.
+    pub(super) fn show_outside(&mut self, public: IpAddr, asker: &PeerAddr) {
+        let peer_bytes = self.family.peer_bytes();
+        let mut ports = Ports([0; 1 << 10]);
+        if asker.ip() == public {
+            ports.insert(asker.port());
+        }
+        let mut kept = 0;
+        for at in 0..self.count {
+            let Some(peer) = PeerAddr::of_wire(&self.wire[at * peer_bytes..][..peer_bytes]) else {
+                continue;
+            };
+            let shown = if peer.is_private() { PeerAddr::new(public, peer.port()) } else { peer };
+            if shown.ip() == public && !ports.insert(shown.port()) {
+                continue;
+            }
+            self.wire[kept * peer_bytes..][..peer_bytes].copy_from_slice(shown.wire());
+            self.ids[kept] = self.ids[at];
+            self.crypto_flags[kept] = self.crypto_flags[at];
+            kept += 1;
+        }
+        self.count = kept;
+    }
+}
+
+/// Some ports, each a bit.
+struct Ports([u64; 1 << 10]);
+
+impl Ports {
+    /// Adds a port; whether it was not there yet.
+    fn insert(&mut self, port: u16) -> bool {
+        let (word, bit) = (usize::from(port >> 6), 1 << (port & 63));
+        let is_new = self.0[word] & bit == 0;
+        self.0[word] |= bit;
+        is_new
     }
 }
 

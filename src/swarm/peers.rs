@@ -7,8 +7,9 @@
 //!
 //! Never: counts beyond its own peers, reads a clock, or hands out a peer (see `select`).
 
+use crate::ids::PEER_ID_BYTES;
 use crate::swarm::rules::Rules;
-use crate::swarm::run::{Class, Peer, Run, SLOT_V4, SLOT_V6, state, wire};
+use crate::swarm::run::{Class, Peer, Run, SLOT_V4, SLOT_V6, is_private, state, wire};
 use crate::swarm::state::{Expiry, State};
 use crate::swarm::table::Table;
 
@@ -131,6 +132,11 @@ impl<const SLOT: usize> Peers<SLOT> {
         state(&self.runs(place.class)[place.bucket].slots()[place.at])
     }
 
+    /// The peer id at a place; None where peer ids are not kept.
+    pub(super) fn id(&self, place: Place, rules: &Rules) -> Option<&[u8; PEER_ID_BYTES]> {
+        self.runs(place.class)[place.bucket].ids(rules.ids).get(place.at)
+    }
+
     /// Adds a peer that is not there yet. None when it could not be stored.
     pub(super) fn insert(
         &mut self,
@@ -248,6 +254,12 @@ impl<const SLOT: usize> Peers<SLOT> {
             many.table_mut(class).insert(class, &run.peer(at, rules.ids), rules);
         }
         Peers::Many(many)
+    }
+
+    /// Whether any peer has a private address. Looks at all of them.
+    pub(super) fn holds_private_peer(&self) -> bool {
+        let runs = [Class::Leecher, Class::Seeder].map(|class| self.runs(class));
+        runs.iter().copied().flatten().any(|run| run.slots().iter().any(is_private))
     }
 
     /// Panics when the peers are not where they would be looked for. Looks at every peer only of a

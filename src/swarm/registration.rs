@@ -1,4 +1,5 @@
-//! What a swarm keeps of its torrent's registration: twelve bytes in its cache line.
+//! What a swarm keeps of its torrent's registration: twelve bytes in its cache line. One bit of them
+//! was free, and says of the swarm whether it holds a private peer.
 //!
 //! Owns: the database's count of downloads and what has been added to it since, whether the
 //! database lists the torrent and until when that is believed, and what is to be written back.
@@ -16,15 +17,17 @@ use crate::bounds::{LIFETIME_MS_MAX, VERDICT_MS_MAX};
 use crate::ids::Millis;
 use crate::listing::{Listing, REFRESH_RETRY_MS, Verdict};
 
-/// The listing's number, the flags, the hour, the time.
+/// The listing's number, the flags, the private peer, the hour, the time.
 const LISTING_MASK: u32 = (1 << Listing::BITS) - 1;
 const DIRTY: u32 = 1 << Listing::BITS;
 const ACTIVE: u32 = DIRTY << 1;
 const TAKEN: u32 = ACTIVE << 1;
-const HOUR_SHIFT: u32 = 6;
-const HOUR_MASK: u32 = 0b11_1111 << HOUR_SHIFT;
+const PRIVATE: u32 = TAKEN << 1;
+const HOUR_SHIFT: u32 = 7;
+const HOUR_MASK: u32 = 0b1_1111 << HOUR_SHIFT;
 const TIME_SHIFT: u32 = 12;
 const TIME_BITS: u32 = 20;
+const _: () = assert!(PRIVATE < 1 << HOUR_SHIFT && HOUR_MASK < 1 << TIME_SHIFT);
 
 /// An "hour" is 2^22 ms: 70 minutes.
 const HOUR_MS_SHIFT: u32 = 22;
@@ -150,6 +153,16 @@ impl Registration {
         if (self.marks ^ hour(now)) & HOUR_MASK != 0 {
             self.marks |= DIRTY | ACTIVE;
         }
+    }
+
+    /// A peer came whose address is private. This is not forgotten while the torrent is in memory.
+    pub(super) fn note_private_peer(&mut self) {
+        self.marks |= PRIVATE;
+    }
+
+    /// Whether such a peer may be there.
+    pub(super) fn holds_private_peer(&self) -> bool {
+        self.marks & PRIVATE != 0
     }
 
     /// Whether there is something to write, or being written.

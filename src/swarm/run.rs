@@ -14,7 +14,7 @@
 
 use std::ops::Range;
 
-use crate::ids::PEER_ID_BYTES;
+use crate::ids::{PEER_ID_BYTES, PeerAddr};
 use crate::swarm::room;
 use crate::swarm::state::{Expiry, State};
 
@@ -71,6 +71,11 @@ pub(super) fn wire<const SLOT: usize>(slot: &[u8; SLOT]) -> &[u8] {
 /// The state of a slot.
 pub(super) fn state<const SLOT: usize>(slot: &[u8; SLOT]) -> State {
     State::from_bytes([slot[SLOT - 2], slot[SLOT - 1]])
+}
+
+/// Whether the address of a slot is private.
+pub(super) fn is_private<const SLOT: usize>(slot: &[u8; SLOT]) -> bool {
+    PeerAddr::of_wire(wire(slot)).is_some_and(|peer| peer.is_private())
 }
 
 /// The slot of a peer, `key` being its wire address followed by zeros.
@@ -331,10 +336,10 @@ fn find_word(slots: &[u8], key: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
     use crate::ids::{Crypto, Millis};
-    use crate::swarm::state::Stamp;
+    use crate::swarm::state::{History, Stamp};
 
     fn peer<const SLOT: usize>(name: u8) -> Peer<SLOT> {
-        let state = State::new(Stamp::of(Millis(0)), Crypto::None, false);
+        let state = State::new(Stamp::of(Millis(0)), Crypto::None, History::NONE);
         let mut wire = [0; SLOT];
         wire[0] = name;
         Peer { slot: slot(&wire, state), id: [name; PEER_ID_BYTES] }
@@ -422,7 +427,7 @@ mod tests {
     #[test]
     fn the_state_is_no_part_of_the_address() {
         let mut run = Run::<SLOT_V4>::default();
-        let state = State::new(Stamp::of(Millis(u64::MAX)), Crypto::Required, true);
+        let state = State::new(Stamp::of(Millis(u64::MAX)), Crypto::Required, History::LEECHED);
         run.insert(
             Class::Leecher,
             &Peer { slot: slot(&key(&peer::<SLOT_V4>(1).slot), state), id: [0; 20] },

@@ -7,13 +7,17 @@
 //! leechers and one of the seeders, in proportion and rounded by chance, the answer looks like the
 //! swarm and costs O(numwant).
 //!
-//! `requirecrypto=1` (message stream encryption) narrows that to peers that support it: one window
-//! over both classes that skips the others, from a start that is drawn until it fits; when
-//! [`DRAWS_MAX`] draws find none, one scan with a reservoir (Vitter's R).
+//! `requirecrypto=1` (message stream encryption) narrows that to peers that support it, and an asker
+//! outside the tracker's network may be given public peers only. Then one window over both classes
+//! skips the others, from a start that is drawn until it fits. When [`DRAWS_MAX`] draws find none,
+//! the window begins where the last one fell, and a reservoir (Vitter's R) chooses among those in it
+//! that fit.
 //!
 //! Never: allocates, or changes the swarm.
 //!
-//! Limits: numwant is cut to [`PEERS_PER_REPLY_MAX`]. Peers of one bucket tend to come together; over many
+//! Limits: numwant is cut to [`PEERS_PER_REPLY_MAX`]. An answer that skips peers looks at [`LOOKED_AT_MAX`] of
+//! them and may be short, so that no swarm is scanned whole under its lock; up to that size all that
+//! fit are found, and past it each is nearly as likely as the others. Peers of one bucket tend to come together; over many
 //! answers that evens out.
 
 use std::ops::{ControlFlow, Range};
@@ -23,11 +27,13 @@ use crate::ids::{Crypto, PEER_ID_BYTES};
 use crate::swarm::announcement::Announcement;
 use crate::swarm::chosen::Chosen;
 use crate::swarm::peers::{Peers, Place};
-use crate::swarm::run::{Class, Run, state};
+use crate::swarm::run::{Class, Run, is_private, state};
 use crate::swarm::table;
 
 /// Draws of a start before something surer but slower is done.
 const DRAWS_MAX: usize = 64;
+/// Peers looked at for an answer that skips some: a hundred cache misses or so.
+const LOOKED_AT_MAX: usize = 4_096;
 
 /// What an asker wants.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +44,8 @@ pub(super) struct Want {
     pub(super) seeder: bool,
     /// Whether only peers that support encryption will do.
     pub(super) encrypted: bool,
+    /// Whether only peers with a public address will do.
+    pub(super) public: bool,
 }
 
 impl Want {
@@ -47,7 +55,13 @@ impl Want {
             numwant: announce.numwant.min(PEERS_PER_REPLY_MAX),
             seeder: announce.seeder,
             encrypted: announce.crypto == Crypto::Required,
+            public: false,
         }
+    }
+
+    /// Whether a peer of an eligible class will do.
+    fn admits<const SLOT: usize>(self, slot: &[u8; SLOT]) -> bool {
+        (!self.encrypted || state(slot).supports_crypto()) && !(self.public && is_private(slot))
     }
 }
 
@@ -67,8 +81,9 @@ pub(super) fn choose<const SLOT: usize>(
     if numwant == 0 || eligible == 0 {
         return;
     }
-    if want.encrypted {
-        return choose_encrypted(leechers, seeders, numwant, rng, chosen);
+    if want.encrypted || want.public {
+        _ = choose_among([leechers, seeders], want, rng, chosen);
+        return;
     }
     let (leecher_count, seeder_count) = if eligible <= numwant {
         (leechers.len, seeders.len)
@@ -82,51 +97,50 @@ pub(super) fn choose<const SLOT: usize>(
     seeders.window(seeder_count, rng, chosen);
 }
 
-/// The same among peers that support encryption. How many those are is not known, so both classes
-/// are one cycle.
-fn choose_encrypted<const SLOT: usize>(
-    leechers: Cycle<'_, SLOT>,
-    seeders: Cycle<'_, SLOT>,
-    numwant: usize,
+/// The same among the peers that will do, in cycles of which one is not empty. How many those are is
+/// not known, so both classes are one cycle. Says how many peers it looked at.
+fn choose_among<const SLOT: usize>(
+    [leechers, seeders]: [Cycle<'_, SLOT>; 2],
+    want: Want,
     rng: &mut fastrand::Rng,
     chosen: &mut Chosen,
-) {
-    for _ in 0..DRAWS_MAX {
+) -> usize {
+    let mut looked_at = 0;
+    let (first, second, start, fits) = loop {
         let from_leechers = rng.usize(0..leechers.len + seeders.len) < leechers.len;
         let (first, second) = if from_leechers { (leechers, seeders) } else { (seeders, leechers) };
         let start = first.draw(rng);
-        if !first.supports_crypto(start) {
-            continue;
+        looked_at += 1;
+        let fits = first.fits(start, want);
+        if fits || looked_at == DRAWS_MAX {
+            break (first, second, start, fits);
         }
-        let mut take = |piece: Piece<'_, SLOT>| {
-            for (slot, id) in piece.encrypted() {
-                chosen.put(chosen.count(), slot, id);
-                if chosen.count() == numwant {
-                    return ControlFlow::Break(());
-                }
-            }
-            ControlFlow::Continue(())
-        };
-        if first.pieces(start, END, &mut take).is_continue()
-            && second.pieces(BEGIN, END, &mut take).is_continue()
-        {
-            _ = first.pieces(BEGIN, start, &mut take);
-        }
-        return;
-    }
+    };
     let mut seen = 0;
-    let mut sample = |piece: Piece<'_, SLOT>| {
-        for (slot, id) in piece.encrypted() {
-            let place = if seen < numwant { seen } else { rng.usize(0..=seen) };
-            if place < numwant {
+    let mut look = |piece: Piece<'_, SLOT>| {
+        let piece = piece.cut(0..piece.slots.len().min(LOOKED_AT_MAX - looked_at));
+        for (slot, id) in piece.peers() {
+            looked_at += 1;
+            if !want.admits(slot) {
+                continue;
+            }
+            let place = if seen < want.numwant { seen } else { rng.usize(0..=seen) };
+            if place < want.numwant {
                 chosen.put(place, slot, id);
             }
             seen += 1;
+            if fits && seen == want.numwant {
+                return ControlFlow::Break(());
+            }
         }
-        ControlFlow::Continue(())
+        if looked_at < LOOKED_AT_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
-    _ = leechers.pieces(BEGIN, END, &mut sample);
-    _ = seeders.pieces(BEGIN, END, &mut sample);
+    if first.pieces(start, END, &mut look).is_continue()
+        && second.pieces(BEGIN, END, &mut look).is_continue()
+    {
+        _ = first.pieces(BEGIN, start, &mut look);
+    }
+    looked_at
 }
 
 /// A place in a cycle: index of the run, position in the run.
@@ -206,9 +220,10 @@ impl<'a, const SLOT: usize> Cycle<'a, SLOT> {
         (at < part.end).then_some((bucket, at))
     }
 
-    fn supports_crypto(&self, spot: Spot) -> bool {
+    /// Whether the peer at a spot is another than the asker, and will do.
+    fn fits(&self, spot: Spot, want: Want) -> bool {
         let slot = self.runs.get(spot.0).and_then(|run| run.slots().get(spot.1));
-        self.asker != Some(spot) && slot.is_some_and(|slot| state(slot).supports_crypto())
+        self.asker != Some(spot) && slot.is_some_and(|slot| want.admits(slot))
     }
 
     /// Hands the peers from one spot to before another to `f`, in order and without the asker,
@@ -254,19 +269,21 @@ impl<'a, const SLOT: usize> Piece<'a, SLOT> {
         }
     }
 
-    /// Its peers that support encryption, each with its id, if there are any.
-    fn encrypted(self) -> impl Iterator<Item = (&'a [u8; SLOT], Option<&'a [u8; PEER_ID_BYTES]>)> {
-        let peers = self.slots.iter().enumerate();
-        peers
-            .filter(|(_, slot)| state(slot).supports_crypto())
-            .map(move |(at, slot)| (slot, self.ids.get(at)))
+    /// Its peers, each with its id, if there are any.
+    fn peers(self) -> impl Iterator<Item = (&'a [u8; SLOT], Option<&'a [u8; PEER_ID_BYTES]>)> {
+        self.slots.iter().enumerate().map(move |(at, slot)| (slot, self.ids.get(at)))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::ids::{Event, Millis};
+    use crate::swarm::rules::Rules;
+    use crate::swarm::run::{Peer, SLOT_V4, slot};
+    use crate::swarm::state::{History, Stamp, State};
     use crate::swarm::{Newcomer, Store, StoreSettings};
     use crate::tests::announcement::{self, open_at};
     use crate::tests::seeds;
@@ -387,6 +404,102 @@ mod tests {
         {
             let mut swarm = Swarm::new(peers, encrypted);
             swarm.judge(3, Crypto::Required, numwant, 6_000);
+        }
+    }
+
+    /// Peers of whom every `encrypted`-th supports encryption, if that is not 0, and every
+    /// `public`-th is public.
+    fn crowd(len: u32, encrypted: u32, public: u32) -> Peers<SLOT_V4> {
+        let (rules, mut peers) = (Rules::new(false, 5), Peers::default());
+        for name in 0..len {
+            let crypto = if encrypted > 0 && name.is_multiple_of(encrypted) {
+                Crypto::Supported
+            } else {
+                Crypto::None
+            };
+            let mut key = [0; SLOT_V4];
+            key[..4].copy_from_slice(&name.to_be_bytes());
+            key[0] = if public > 0 && name.is_multiple_of(public) { 9 } else { 10 };
+            let state = State::new(Stamp::of(Millis(0)), crypto, History::NONE);
+            let peer = Peer { slot: slot(&key, state), id: [0; PEER_ID_BYTES] };
+            peers.insert(Class::of(name.is_multiple_of(2)), &peer, &rules).unwrap();
+        }
+        peers
+    }
+
+    #[test]
+    fn however_large_a_swarm_is_few_peers_are_looked_at_for_one_answer() {
+        let crowds = [
+            ("nobody supports encryption", crowd(100_000, 0, 1), true, false, 0..=0),
+            ("one in a thousand does", crowd(100_000, 1_000, 1), true, false, 0..=25),
+            ("one in ten does", crowd(100_000, 10, 1), true, false, 200..=200),
+            ("nobody is public", crowd(100_000, 1, 0), false, true, 0..=0),
+            ("one in two is public", crowd(100_000, 1, 2), false, true, 200..=200),
+            ("one in 33 is both", crowd(100_000, 33, 3), true, true, 60..=200),
+            ("a small swarm, nobody does", crowd(4_000, 0, 1), true, false, 0..=0),
+        ];
+        let mut chosen = Chosen::new();
+        for (name, peers, encrypted, public, count) in &crowds {
+            let want = Want { numwant: 200, seeder: false, encrypted: *encrypted, public: *public };
+            for seed in 0..20 {
+                let mut rng = fastrand::Rng::with_seed(seed);
+                chosen.clear(&announcement::of(0, 0), false);
+                let classes = [Class::Leecher, Class::Seeder];
+                let cycles = classes.map(|class| Cycle::new(peers, class, None, false));
+                let looked_at = choose_among(cycles, want, &mut rng, &mut chosen);
+                assert!(looked_at <= LOOKED_AT_MAX, "{name}: looked at {looked_at}");
+                assert!(count.contains(&chosen.count()), "{name}: {} peers", chosen.count());
+            }
+        }
+    }
+
+    #[test]
+    fn in_a_swarm_that_is_not_looked_at_whole_everybody_is_nearly_as_likely() {
+        const DRAWS: usize = 4_000;
+        let (peers, mut chosen) = (crowd(20_000, 500, 1), Chosen::new());
+        let mut rng = fastrand::Rng::with_seed(5);
+        let mut seen = BTreeMap::new();
+        for _ in 0..DRAWS {
+            chosen.clear(&announcement::of(0, 0), false);
+            let want = Want { numwant: 50, seeder: false, encrypted: true, public: false };
+            choose(&peers, None, want, &mut rng, &mut chosen);
+            chosen
+                .wire()
+                .as_chunks()
+                .0
+                .iter()
+                .for_each(|wire| *seen.entry(name(wire)).or_insert(0) += 1);
+        }
+        assert_eq!(seen.len(), 40, "each that supports encryption came");
+        // A window is about a fifth of the swarm.
+        let mean = seen.values().sum::<usize>() / 40;
+        assert!((DRAWS / 6..DRAWS / 4).contains(&mean), "{mean} times each of {DRAWS}");
+        for (name, count) in &seen {
+            assert!((mean * 3 / 4..mean * 5 / 4).contains(count), "{name}: {count}, not {mean}");
+        }
+    }
+
+    #[test]
+    fn every_public_peer_is_equally_likely_among_private_ones() {
+        const DRAWS: usize = 20_000;
+        let (peers, mut chosen) = (crowd(1_000, 1, 3), Chosen::new());
+        let mut rng = fastrand::Rng::with_seed(5);
+        let mut seen = BTreeMap::new();
+        for _ in 0..DRAWS {
+            chosen.clear(&announcement::of(0, 0), false);
+            let want = Want { numwant: 20, seeder: false, encrypted: false, public: true };
+            choose(&peers, None, want, &mut rng, &mut chosen);
+            assert_eq!(chosen.count(), 20);
+            for wire in chosen.wire().as_chunks::<6>().0 {
+                assert_eq!(wire[0], 9, "a private address is in an answer");
+                *seen.entry(name(wire)).or_insert(0) += 1;
+            }
+        }
+        let mean = (DRAWS * 20 / 334) as f64;
+        assert_eq!(seen.len(), 334, "each public peer came");
+        for (name, count) in &seen {
+            let off = (f64::from(*count) - mean).abs();
+            assert!(off < 6.5 * mean.sqrt() + 12.0, "{name} came {count} times, not {mean}");
         }
     }
 

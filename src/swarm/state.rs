@@ -1,5 +1,5 @@
-//! The two bytes beside a peer's address: when it was last heard of, and what it said of
-//! encryption.
+//! The two bytes beside a peer's address: when it was last heard of, what it said of encryption, and
+//! what counts for its completion.
 //!
 //! Owns: the bits of [`State`], and the arithmetic between a clock and the twelve bits of age they
 //! have room for.
@@ -18,6 +18,8 @@ const STAMP_MASK: u16 = (1 << STAMP_BITS) - 1;
 const COUNTED: u16 = 1 << STAMP_BITS;
 const SUPPORTS_CRYPTO: u16 = COUNTED << 1;
 const REQUIRES_CRYPTO: u16 = SUPPORTS_CRYPTO << 1;
+const HAS_LEECHED: u16 = REQUIRES_CRYPTO << 1;
+const HISTORY_MASK: u16 = COUNTED | HAS_LEECHED;
 
 /// A unit of age is `1 << UNIT_MS_SHIFT` milliseconds.
 const UNIT_MS_SHIFT: u32 = 14;
@@ -59,19 +61,45 @@ impl Expiry {
     }
 }
 
+/// What a peer has been since it has been known: what its completion is judged by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct History(u16);
+
+impl History {
+    /// Nothing that counts: a peer that has only been a seeder.
+    pub(super) const NONE: History = History(0);
+    /// A leecher, whose completion has not been counted.
+    pub(super) const LEECHED: History = History(HAS_LEECHED);
+
+    /// Whether a completion of the peer would be counted now.
+    pub(super) fn may_complete(self) -> bool {
+        self == History::LEECHED
+    }
+
+    /// The same with a completion that has been counted.
+    pub(super) fn counted(self) -> History {
+        History(self.0 | COUNTED)
+    }
+
+    /// The same after an announce as a leecher.
+    pub(super) fn leeched(self) -> History {
+        History(self.0 | HAS_LEECHED)
+    }
+}
+
 /// What is known about a peer besides its address, id and class.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct State(u16);
 
 impl State {
-    /// A peer heard of at `stamp`; `counted` when its completion is in the torrent's `downloaded`.
-    pub(super) fn new(stamp: Stamp, crypto: Crypto, counted: bool) -> State {
+    /// A peer heard of at `stamp`.
+    pub(super) fn new(stamp: Stamp, crypto: Crypto, history: History) -> State {
         let crypto = match crypto {
             Crypto::None => 0,
             Crypto::Supported => SUPPORTS_CRYPTO,
             Crypto::Required => SUPPORTS_CRYPTO | REQUIRES_CRYPTO,
         };
-        State(stamp.0 | crypto | if counted { COUNTED } else { 0 })
+        State(stamp.0 | crypto | history.0)
     }
 
     /// The state as it lies in the last two bytes of a slot.
@@ -84,9 +112,9 @@ impl State {
         self.0.to_le_bytes()
     }
 
-    /// Whether the peer's completion has been counted since it has been known.
-    pub(super) fn is_counted(self) -> bool {
-        self.0 & COUNTED != 0
+    /// What the peer has been since it has been known.
+    pub(super) fn history(self) -> History {
+        History(self.0 & HISTORY_MASK)
     }
 
     /// Whether the peer takes encrypted connections.
@@ -107,7 +135,8 @@ mod tests {
     const UNIT_MS: u64 = 1 << UNIT_MS_SHIFT;
 
     fn is_over(lifetime_ms: u64, heard_ms: u64, now_ms: u64) -> bool {
-        let state = State::new(Stamp::of(Millis(heard_ms)), Crypto::Required, true);
+        let state =
+            State::new(Stamp::of(Millis(heard_ms)), Crypto::Required, History::LEECHED.counted());
         Expiry::new(Millis(now_ms), lifetime_ms).is_over(state)
     }
 
@@ -149,11 +178,14 @@ mod tests {
             (Crypto::Supported, true, false),
             (Crypto::Required, true, true),
         ] {
-            for counted in [false, true] {
-                let state = State::from_bytes(State::new(stamp, crypto, counted).to_bytes());
-                let flags = (state.is_counted(), state.supports_crypto(), state.requires_crypto());
-                assert_eq!(flags, (counted, supports, requires), "the flags");
-                assert_eq!(state.0 & STAMP_MASK, STAMP_MASK, "the stamp");
+            let leeched = History::LEECHED;
+            for history in [History::NONE, leeched, leeched.counted(), History::NONE.counted()] {
+                let state = State::from_bytes(State::new(stamp, crypto, history).to_bytes());
+                let flags = (state.history(), state.supports_crypto(), state.requires_crypto());
+                assert_eq!(
+                    (flags, state.0 & STAMP_MASK),
+                    ((history, supports, requires), STAMP_MASK)
+                );
             }
         }
     }

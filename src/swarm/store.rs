@@ -132,7 +132,11 @@ impl Store {
         let torrent = shard.torrent_mut(at);
         torrent.registration.note_activity(asker.moment.now);
         let place = self.update(torrent, asker);
-        torrent.choose(place, Want::of(announce), rng, chosen);
+        if torrent.registration.holds_private_peer() {
+            choose_with_private(torrent, place, asker, Draw { rng, chosen });
+        } else {
+            torrent.choose(place, Want::of(announce), rng, chosen);
+        }
         torrent.counts()
     }
 
@@ -303,6 +307,29 @@ impl Store {
     }
 }
 
+/// Chooses peers in a torrent that holds private ones. An asker outside the tracker's network is
+/// given those under its public address, and none where it has none of the asker's family.
+#[inline(never)]
+fn choose_with_private(
+    torrent: &Torrent,
+    place: Option<Place>,
+    asker: &Asker<'_>,
+    Draw { rng, chosen }: Draw<'_>,
+) {
+    let Asker { announce, moment } = *asker;
+    let want = Want::of(announce);
+    if !announce.is_outside() {
+        return torrent.choose(place, want, rng, chosen);
+    }
+    match moment.limits.public_addresses.of_family(announce.peer.family()) {
+        None => torrent.choose(place, Want { public: true, ..want }, rng, chosen),
+        Some(public) => {
+            torrent.choose(place, want, rng, chosen);
+            chosen.show_outside(public, &announce.peer);
+        }
+    }
+}
+
 /// The shard of a torrent with this hash.
 fn shard_of(hash: u64) -> usize {
     (hash >> SHARD_SHIFT) as usize & (SHARDS - 1)
@@ -311,8 +338,8 @@ fn shard_of(hash: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::SwarmLimits;
-    use crate::ids::{Crypto, Millis, PeerAddr, PeerId};
+    use crate::config::{PublicAddresses, SwarmLimits};
+    use crate::ids::{Crypto, Millis, PeerAddr, PeerId, is_private};
     use crate::tests::announcement::{self, LIMITS, open_at};
 
     const LEECHER: Announcement = Announcement {
@@ -370,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn a_completion_is_counted_once_and_only_of_a_known_leecher() {
+    fn a_completion_is_counted_once_and_only_of_a_peer_that_was_a_leecher() {
         let store = store();
         let completed = Announcement { seeder: true, event: Event::Completed, ..LEECHER };
         let story = [
@@ -381,9 +408,52 @@ mod tests {
             (completed, counts(1, 0, 1), "said twice"),
             (LEECHER, counts(0, 1, 1), "a leecher again"),
             (completed, counts(1, 0, 1), "counted already"),
+            (
+                Announcement { event: Event::Stopped, ..completed },
+                counts(0, 0, 1),
+                "gone, and the torrent with it",
+            ),
+            (LEECHER, counts(0, 1, 0), "a leecher of a new swarm"),
+            (SEEDER, counts(1, 1, 0), "somebody who keeps it"),
+            (Announcement { seeder: true, ..LEECHER }, counts(2, 0, 0), "an update between"),
+            (Announcement { seeder: true, ..LEECHER }, counts(2, 0, 0), "another update"),
+            (completed, counts(2, 0, 1), "completed after it"),
+            (completed, counts(2, 0, 1), "completed twice after it"),
         ];
         for (said, expected, why) in story {
             assert_eq!(announce(&store, said).0, expected, "{why}");
+        }
+    }
+
+    /// What the second client says on the address of the first, whose completion was counted, and
+    /// the downloads after it where peer ids are kept and where not.
+    #[test]
+    fn another_client_on_a_known_address_counts_anew_where_peer_ids_are_kept() {
+        let completed = Announcement { seeder: true, event: Event::Completed, ..LEECHER };
+        let other = |said| Announcement { peer_id: PeerId([b'o'; 20]), ..said };
+        let seeding = Announcement { event: Event::Update, ..completed };
+        let rows: [(&str, &[Announcement], u32, u32); 6] = [
+            ("the same client again", &[LEECHER, completed], 1, 1),
+            ("another leecher that completes", &[other(LEECHER), other(completed)], 2, 1),
+            ("another that nobody saw leech", &[other(completed)], 1, 1),
+            ("another seeder that completes later", &[other(seeding), other(completed)], 1, 1),
+            (
+                "another leecher with an update between",
+                &[other(LEECHER), other(seeding), other(completed), other(completed)],
+                2,
+                1,
+            ),
+            ("another that leaves it to the first", &[other(LEECHER), LEECHER, completed], 2, 1),
+        ];
+        for (name, said, with_ids, without_ids) in rows {
+            for (peer_ids, downloads) in [(true, with_ids), (false, without_ids)] {
+                let store = Store::new(StoreSettings { peer_ids }, 5);
+                announce(&store, LEECHER);
+                announce(&store, completed);
+                let counts = said.iter().map(|said| announce(&store, *said).0).last();
+                let told = counts.map(|counts| counts.downloaded);
+                assert_eq!(told, Some(downloads), "{name}, peer ids {peer_ids}");
+            }
         }
     }
 
@@ -431,7 +501,7 @@ mod tests {
     fn a_peer_that_does_not_listen_is_answered_but_not_stored() {
         let store = store();
         let deaf =
-            Announcement { listening: false, peer: PeerAddr::V4([192, 0, 2, 9, 0, 1]), ..LEECHER };
+            Announcement { listening: false, peer: PeerAddr::V4([10, 0, 0, 9, 0, 1]), ..LEECHER };
         assert_eq!(announce(&store, deaf).0, Counts::default());
         announce(&store, SEEDER);
         let (counts_then, chosen) = announce(&store, deaf);
@@ -451,6 +521,52 @@ mod tests {
         assert_eq!(chosen.count(), 0, "peers given");
         let (_, chosen) = announce(&store, Announcement { peer: PeerAddr::V6([8; 18]), ..SEEDER });
         assert_eq!(chosen.wire(), [9; 18]);
+    }
+
+    /// Peers of both families from inside and outside, who come, go and ask in whatever way: no
+    /// answer to somebody outside holds a private address.
+    #[test]
+    fn no_private_address_reaches_anybody_outside() {
+        let mut rng = fastrand::Rng::with_seed(9);
+        for (v4, v6) in [(false, false), (true, false), (false, true), (true, true)] {
+            let public_addresses = PublicAddresses {
+                v4: v4.then_some([198, 51, 100, 7].into()),
+                v6: v6.then_some([0x2001, 0xdb8, 0, 0, 0, 0, 0, 7].into()),
+            };
+            let (store, limits) = (store(), SwarmLimits { public_addresses, ..LIMITS });
+            let mut chosen = Chosen::new();
+            let mut handed_out = 0;
+            for _ in 0..20_000 {
+                let ips = ["10.0.0", "100.64.0", "9.9.9", "fd00::", "fe80::", "2a00::"];
+                let text = ips[rng.usize(..ips.len())];
+                let dot = if text.contains(':') { "" } else { "." };
+                let ip = format!("{text}{dot}{}", rng.u8(10..99)).parse().unwrap();
+                let said = Announcement {
+                    info_hash: announcement::hash(rng.u16(..4)),
+                    peer: PeerAddr::new(ip, rng.u16(1_000..1_020)),
+                    seeder: rng.bool(),
+                    event: if rng.u8(..8) == 0 { Event::Stopped } else { Event::Update },
+                    crypto: [Crypto::None, Crypto::Supported, Crypto::Required][rng.usize(..3)],
+                    is_known: rng.u8(..4) > 0,
+                    numwant: rng.usize(..100),
+                    ..LEECHER
+                };
+                let said = Announcement { listening: said.is_known, ..said };
+                let moment = Moment { limits: &limits, ..open_at(Millis(0)) };
+                let newcomer = Newcomer::without_list(&said);
+                store.enter(&newcomer, moment, &mut rng, &mut chosen);
+                if said.is_known && is_private(ip) {
+                    continue;
+                }
+                let wires = chosen.wire().chunks_exact(chosen.family().peer_bytes());
+                for peer in wires.map(|wire| PeerAddr::of_wire(wire).unwrap()) {
+                    assert!(!is_private(peer.ip()), "{} was given to {said:?}", peer.ip());
+                    handed_out += 1;
+                }
+            }
+            assert!(handed_out > 10_000, "{handed_out} peers, public {v4} {v6}");
+            store.check_invariants();
+        }
     }
 
     #[test]

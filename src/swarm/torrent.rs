@@ -1,8 +1,9 @@
 //! One swarm: who is in it, and how often it was completed.
 //!
 //! Owns: what an announce changes. A peer is one address and port (PROTOCOL.md); its class, age,
-//! peer id and encryption are rewritten by each announce. `downloaded` grows when a peer known as a
-//! leecher reports `completed`, once for as long as the peer is known.
+//! peer id and encryption are rewritten by each announce. `downloaded` grows when a peer that has been
+//! a leecher reports `completed`, once for as long as the peer is known. Another peer id on the same
+//! address and port is a new client, which is judged as if it were not known yet.
 //!
 //! Never: decides who is let in (the cap is its caller's), or is kept without a peer longer than
 //! something of it is to be written to the database.
@@ -23,7 +24,7 @@ use crate::swarm::registration::Registration;
 use crate::swarm::rules::Rules;
 use crate::swarm::run::{Class, Peer, SLOT_V4, SLOT_V6, slot};
 use crate::swarm::select::{self, Want};
-use crate::swarm::state::{Expiry, Stamp, State};
+use crate::swarm::state::{Expiry, History, Stamp, State};
 
 /// See the module.
 #[repr(align(64))]
@@ -146,15 +147,18 @@ impl Torrent {
         let news = News { announce, now, rules };
         let class = Class::of(announce.seeder);
         let place = match announce.peer {
-            PeerAddr::V4(wire) => self.v4.insert(class, &news.peer(&padded(&wire), false), rules),
+            PeerAddr::V4(wire) => self.v4.insert(class, &news.first(&padded(&wire)), rules),
             PeerAddr::V6(wire) => {
                 let v6 = self.v6.get_or_insert_default();
-                v6.insert(class, &news.peer(&padded(&wire), false), rules)
+                v6.insert(class, &news.first(&padded(&wire)), rules)
             }
         };
         self.fit();
         if place.is_some() {
             self.registration.note_change(true);
+            if announce.peer.is_private() {
+                self.registration.note_private_peer();
+            }
         }
         self.check_after_change(rules);
         place
@@ -244,6 +248,15 @@ impl Torrent {
     /// Panics when the peers are not where they would be looked for. Looks at every peer only of a
     /// small swarm, unless `thorough`.
     pub(super) fn check_invariants(&self, rules: &Rules, thorough: bool) {
+        let has_private_peer = || {
+            self.v4.holds_private_peer()
+                || self.v6.as_ref().is_some_and(|peers| peers.holds_private_peer())
+        };
+        assert!(
+            self.registration.holds_private_peer() || !thorough || !has_private_peer(),
+            "{} holds a private peer and does not know it",
+            self.info_hash
+        );
         self.v4.check_invariants(rules, thorough);
         if let Some(v6) = &self.v6 {
             assert!(v6.len() > 0, "an empty allocation for IPv6 peers");
@@ -269,10 +282,16 @@ struct News<'a> {
 }
 
 impl News<'_> {
+    /// The peer, whose address is in `key`, when nothing was known of it.
+    fn first<const SLOT: usize>(&self, key: &[u8; SLOT]) -> Peer<SLOT> {
+        let seeder = self.announce.seeder;
+        self.peer(key, if seeder { History::NONE } else { History::LEECHED })
+    }
+
     /// The peer, whose address is in `key`.
-    fn peer<const SLOT: usize>(&self, key: &[u8; SLOT], counted: bool) -> Peer<SLOT> {
+    fn peer<const SLOT: usize>(&self, key: &[u8; SLOT], history: History) -> Peer<SLOT> {
         Peer {
-            slot: slot(key, State::new(self.now, self.announce.crypto, counted)),
+            slot: slot(key, State::new(self.now, self.announce.crypto, history)),
             id: self.announce.peer_id.0,
         }
     }
@@ -285,11 +304,16 @@ impl News<'_> {
     ) -> Option<Rewritten> {
         let class = Class::of(self.announce.seeder);
         let before = peers.find(key, class, self.rules)?;
-        let counted = peers.state(before).is_counted();
-        let becomes_seeder = before.class == Class::Leecher && class == Class::Seeder;
-        let is_completed = becomes_seeder && self.announce.event == Event::Completed && !counted;
-        let peer = self.peer(key, counted || is_completed);
-        let place = peers.write(before, class, &peer, self.rules);
+        let mut history = self.history(peers, before);
+        let is_seeder = class == Class::Seeder;
+        let is_completed =
+            is_seeder && self.announce.event == Event::Completed && history.may_complete();
+        if is_completed {
+            history = history.counted();
+        } else if !is_seeder {
+            history = history.leeched();
+        }
+        let place = peers.write(before, class, &self.peer(key, history), self.rules);
         let has_changed_class = place.class != before.class;
         if is_completed {
             registration.count_download();
@@ -297,6 +321,22 @@ impl News<'_> {
             registration.note_change(true);
         }
         Some(Rewritten { place, has_changed_class })
+    }
+
+    /// What the peer at a place has been, nothing if another client was there.
+    fn history<const SLOT: usize>(&self, peers: &Peers<SLOT>, place: Place) -> History {
+        let history = peers.state(place).history();
+        // The id is looked at only where it makes a difference.
+        let matters = if self.announce.seeder {
+            history != History::NONE
+        } else {
+            history != History::LEECHED
+        };
+        let id = &self.announce.peer_id.0;
+        if matters && peers.id(place, self.rules).is_some_and(|known| known != id) {
+            return History::NONE;
+        }
+        history
     }
 }
 

@@ -3,14 +3,18 @@
 //! Owns: the one announcement that others are made of by struct update, the moment of an announce
 //! in open mode, and the limits that usually hold then.
 
-use crate::config::SwarmLimits;
+use crate::config::{PublicAddresses, SwarmLimits};
 use crate::ids::{Crypto, Event, InfoHash, Millis, PeerAddr, PeerId};
 use crate::listing::Served;
 use crate::swarm::{Announcement, Moment};
 
 /// Whatever fits, for 64 units of age.
-pub const LIMITS: SwarmLimits =
-    SwarmLimits { lifetime_ms: 1 << 20, peers_max: u64::MAX, torrents_max: u64::MAX };
+pub const LIMITS: SwarmLimits = SwarmLimits {
+    lifetime_ms: 1 << 20,
+    peers_max: u64::MAX,
+    torrents_max: u64::MAX,
+    public_addresses: PublicAddresses::NONE,
+};
 
 /// An announce in open mode, within [`LIMITS`].
 pub fn open_at(now: Millis) -> Moment<'static> {
@@ -35,6 +39,7 @@ pub const fn of(torrent: u16, peer: u32) -> Announcement {
     Announcement {
         info_hash: hash(torrent),
         peer: addr(peer),
+        is_known: true,
         peer_id: PeerId([b'p'; 20]),
         seeder: false,
         event: Event::Started,

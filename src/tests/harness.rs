@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::config::{ConnectionTimes, FullScrape as WhoMayAsk, Live, LiveSettings, Mode, Policy};
 use crate::counters::Counters;
-use crate::frontend::{FullScrape, Http};
+use crate::frontend::{ConnectionIds, FullScrape, Http, Udp};
 #[cfg(test)]
 use crate::ids::InfoHash;
 use crate::ids::{Millis, Ticket};
@@ -17,6 +17,7 @@ use crate::ids::{Millis, Ticket};
 use crate::listing::{Listing, Verdict};
 use crate::mailbox::{Mailboxes, Wake};
 use crate::registry::{self, Completion, PoolSettings, Registry};
+use crate::secrets::Secret;
 #[cfg(test)]
 use crate::swarm::{Announcement, Chosen, Newcomer};
 use crate::swarm::{Store, StoreSettings};
@@ -83,6 +84,11 @@ pub fn client(ip: IpAddr) -> Client {
     Client { ip, is_known: true, ticket: Ticket { worker: 0, slot: 0, generation: 0 } }
 }
 
+/// Connection ids that only this process knows.
+pub fn connection_ids() -> ConnectionIds {
+    ConnectionIds::of(&Secret::random().unwrap())
+}
+
 /// A tracker that knows every torrent and has no peers.
 pub fn tracker(policy: &Policy) -> Arc<Tracker> {
     Arc::new(Tracker::new(store(policy, SEED), Arc::new(Registry::memory())))
@@ -92,6 +98,7 @@ pub fn tracker(policy: &Policy) -> Arc<Tracker> {
 pub struct Site {
     pub tracker: Arc<Tracker>,
     pub http: Arc<Http>,
+    pub udp: Arc<Udp>,
     pub lookups: Mailboxes<Completion>,
     pub live: Live,
 }
@@ -121,7 +128,8 @@ impl Site {
         let mail = Mailboxes::new([wake], MAIL_MAX);
         let full_scrape = FullScrape::without_thread(&tracker, settings, mail);
         let http = Arc::new(Http::new(Arc::clone(&tracker), full_scrape, request_bytes_max));
-        Site { tracker, http, lookups, live }
+        let udp = Arc::new(Udp::new(Arc::clone(&tracker), connection_ids()));
+        Site { tracker, http, udp, lookups, live }
     }
 
     /// A worker's round.

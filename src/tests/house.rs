@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&str; 17] = [
     "ids",
     "bounds",
-    "secrets",
     "mailbox",
     "counters",
     "config",
     "listing",
     "state_directory",
+    "secrets",
     "wire",
     "swarm",
     "registry",

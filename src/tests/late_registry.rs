@@ -18,16 +18,16 @@ use crate::registry::database::{Batch, DatabaseError};
 use crate::registry::{Backend, Databases, OpenBackend, OpenLedger};
 use crate::tests::paper_ledger::{self, PaperLedger};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the database says of a torrent whose hash begins with this byte.
-const KNOWN: u8 = b'k';
-const UNKNOWN: u8 = b'u';
-const BANNED: u8 = b'b';
-const REASON: &str = "a takedown notice";
+pub(super) const KNOWN: u8 = b'k';
+pub(super) const UNKNOWN: u8 = b'u';
+pub(super) const BANNED: u8 = b'b';
+pub(super) const REASON: &str = "a takedown notice";
 
 /// The test's side of the database: told of every question, and asked for permission to answer it.
-struct Database {
+pub(super) struct Database {
     questions: Receiver<Vec<InfoHash>>,
     answers: Sender<Answer>,
 }
@@ -60,7 +60,7 @@ fn record(hash: &InfoHash) -> Record {
     }
 }
 
-fn start(mode: Mode, settle: impl FnOnce(&mut Config)) -> (Daemon, Database) {
+pub(super) fn start(mode: Mode, settle: impl FnOnce(&mut Config)) -> (Daemon, Database) {
     start_with(paper_ledger::away(), mode, settle)
 }
 
@@ -89,11 +89,11 @@ fn start_with(
 
 impl Database {
     /// Waits for the next question.
-    fn question(&self) -> Vec<InfoHash> {
+    pub(super) fn question(&self) -> Vec<InfoHash> {
         self.questions.recv_timeout(PATIENCE).expect("a question to the database")
     }
 
-    fn answer(&self) {
+    pub(super) fn answer(&self) {
         self.answers.send(Ok(None)).unwrap();
     }
 
@@ -107,16 +107,16 @@ impl Database {
     }
 }
 
-struct Peer(TcpStream);
+pub(super) struct Peer(TcpStream);
 
 impl Peer {
-    fn connect(server: &Daemon) -> Peer {
+    pub(super) fn connect(server: &Daemon) -> Peer {
         let stream = TcpStream::connect(server.addresses()[0]).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Peer(stream)
     }
 
-    fn send(&mut self, targets: &[&str]) {
+    pub(super) fn send(&mut self, targets: &[&str]) {
         let requests: String =
             targets.iter().map(|target| format!("GET {target} HTTP/1.1\r\n\r\n")).collect();
         self.0.write_all(requests.as_bytes()).unwrap();
@@ -129,7 +129,7 @@ impl Peer {
         !matches!(peeked, Err(error) if error.kind() == ErrorKind::WouldBlock)
     }
 
-    fn reply(&mut self) -> String {
+    pub(super) fn reply(&mut self) -> String {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -144,7 +144,7 @@ impl Peer {
     }
 }
 
-fn announce(first: u8) -> String {
+pub(super) fn announce(first: u8) -> String {
     let hash = format!("{}aaaaaaaaaaaaaaaaaaa", char::from(first));
     format!(
         "/announce?info_hash={hash}&peer_id=-XX0001-abcdefghijkl&port=6881&uploaded=0&\
@@ -153,7 +153,7 @@ fn announce(first: u8) -> String {
 }
 
 /// Waits until something has been counted so often.
-fn wait_for(daemon: &Daemon, counter: Counter, wanted: u64) {
+pub(super) fn wait_for(daemon: &Daemon, counter: Counter, wanted: u64) {
     let end = Instant::now() + PATIENCE;
     while daemon.counters().count(counter) < wanted {
         let counted = daemon.counters().count(counter);

@@ -34,6 +34,8 @@ mod http;
 #[cfg(test)]
 mod large_bodies;
 #[cfg(test)]
+mod late_datagrams;
+#[cfg(test)]
 mod late_registry;
 #[cfg(test)]
 #[path = "../../tests/support/mariadb.rs"]

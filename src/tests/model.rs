@@ -10,10 +10,11 @@
 //! Never: looks into the store. All is seen through announces, scrapes and totals, as a client
 //! would.
 
-use std::collections;
+use std::collections::{self, HashSet};
+use std::net::Ipv6Addr;
 
 use crate::bounds::PEERS_PER_REPLY_MAX;
-use crate::config::SwarmLimits;
+use crate::config::{PublicAddresses, SwarmLimits};
 use crate::ids::{Crypto, Event, Family, InfoHash, Millis, PeerAddr, PeerId};
 use crate::swarm::{
     Announcement, Chosen, Counts, Moment, Newcomer, Store, StoreSettings, Sweep, Totals, Walk,
@@ -34,6 +35,7 @@ struct ModelPeer {
     heard: Millis,
     crypto: Crypto,
     counted: bool,
+    has_leeched: bool,
     peer_id: PeerId,
 }
 
@@ -80,16 +82,21 @@ impl Model {
         let known = torrent.peers.remove(&announce.peer);
         self.peers -= u64::from(known.is_some());
         if announce.event != Event::Stopped && (known.is_some() || may_store) {
-            let was_leecher = known.as_ref().is_some_and(|peer| !peer.seeder);
-            let counted = known.is_some_and(|peer| peer.counted);
-            let completed =
-                was_leecher && announce.seeder && announce.event == Event::Completed && !counted;
-            torrent.downloaded += u32::from(completed);
             let Announcement { seeder, crypto, peer_id, .. } = *announce;
-            torrent.peers.insert(
-                announce.peer,
-                ModelPeer { seeder, heard: now, crypto, counted: counted || completed, peer_id },
-            );
+            let same = known.filter(|peer| !self.peer_ids || peer.peer_id == peer_id);
+            let had_leeched = same.as_ref().is_some_and(|peer| peer.has_leeched);
+            let counted = same.is_some_and(|peer| peer.counted);
+            let completed = had_leeched && seeder && announce.event == Event::Completed && !counted;
+            torrent.downloaded += u32::from(completed);
+            let peer = ModelPeer {
+                seeder,
+                heard: now,
+                crypto,
+                counted: counted || completed,
+                has_leeched: had_leeched || !seeder,
+                peer_id,
+            };
+            torrent.peers.insert(announce.peer, peer);
             self.peers += 1;
         }
         let counts = torrent.counts();
@@ -129,47 +136,63 @@ impl Model {
         totals
     }
 
-    /// Panics unless `chosen` is a fair answer to `announce`: what is in it, not how it was drawn.
-    fn judge(&self, announce: &Announcement, chosen: &Chosen) {
-        let nobody = ModelTorrent::new();
-        let torrent = self.torrents.get(&announce.info_hash).unwrap_or(&nobody);
+    /// Who may be in an answer to `announce`, each as it is shown there.
+    fn eligible<'m>(
+        &self,
+        announce: &Announcement,
+        torrent: &'m ModelTorrent,
+    ) -> Vec<(PeerAddr, &'m ModelPeer)> {
+        let family = announce.peer.family();
+        let is_outside = !announce.is_known || !is_private(&announce.peer);
+        let public = self.limits.public_addresses.of_family(family);
+        let shown = |addr: &PeerAddr| match is_outside && is_private(addr) {
+            true => public.map(|ip| PeerAddr::new(ip, addr.port())),
+            false => Some(*addr),
+        };
         let eligible = |addr: &PeerAddr, peer: &ModelPeer| {
-            addr.family() == announce.peer.family()
+            addr.family() == family
                 && *addr != announce.peer
                 && !(announce.seeder && peer.seeder)
                 && (announce.crypto != Crypto::Required || peer.crypto != Crypto::None)
                 && announce.event != Event::Stopped
         };
-        let count = torrent.peers.iter().filter(|(addr, peer)| eligible(addr, peer)).count();
-        assert_eq!(
-            chosen.count(),
-            count.min(announce.numwant).min(PEERS_PER_REPLY_MAX),
-            "number of peers for {announce:?}"
+        let peers = torrent.peers.iter().filter(|(addr, peer)| eligible(addr, peer));
+        peers.filter_map(|(addr, peer)| Some((shown(addr)?, peer))).collect()
+    }
+
+    /// Panics unless `chosen` is a fair answer to `announce`: what is in it, not how it was drawn.
+    fn judge(&self, announce: &Announcement, chosen: &Chosen) {
+        let nobody = ModelTorrent::new();
+        let torrent = self.torrents.get(&announce.info_hash).unwrap_or(&nobody);
+        let eligible = self.eligible(announce, torrent);
+        let mut distinct = eligible.iter().map(|(shown, _)| *shown).collect::<HashSet<_>>();
+        distinct.remove(&announce.peer);
+        // Peers that are shown alike may have been chosen together, and are in the answer once.
+        let alike = eligible.len() - distinct.len();
+        let wanted = announce.numwant.min(PEERS_PER_REPLY_MAX);
+        let counts = if eligible.len() <= wanted {
+            distinct.len()..=distinct.len()
+        } else {
+            wanted.saturating_sub(alike)..=wanted.min(distinct.len())
+        };
+        assert!(
+            counts.contains(&chosen.count()),
+            "{} peers, not {counts:?}, for {announce:?}",
+            chosen.count()
         );
         let [ids, flags] = [announce.want_ids && self.peer_ids, announce.want_crypto_flags]
             .map(|is_wanted| is_wanted.then(|| chosen.count()));
         assert_eq!(chosen.ids().map(<[_]>::len), ids, "ids for {announce:?}");
         assert_eq!(chosen.crypto_flags().map(<[_]>::len), flags, "flags for {announce:?}");
-        let mut wires =
-            chosen.wire().chunks_exact(chosen.family().peer_bytes()).collect::<Vec<_>>();
-        wires.sort_unstable();
-        assert!(
-            wires.windows(2).all(|pair| pair[0] != pair[1]),
-            "a peer is twice in an answer to {announce:?}"
-        );
         for (at, addr) in peers_of(chosen).enumerate() {
-            let Some(peer) = torrent.peers.get(&addr).filter(|peer| eligible(&addr, peer)) else {
-                unreachable!("{addr:?} is no peer for {announce:?}");
+            assert!(distinct.remove(&addr), "{addr:?} is no peer for {announce:?}, or there twice");
+            let is_this = |(shown, peer): &(PeerAddr, &ModelPeer)| {
+                let flag = u8::from(peer.crypto == Crypto::Required);
+                *shown == addr
+                    && chosen.ids().is_none_or(|ids| ids[at] == peer.peer_id)
+                    && chosen.crypto_flags().is_none_or(|flags| flags[at] == flag)
             };
-            assert!(
-                chosen.ids().is_none_or(|ids| ids[at] == peer.peer_id),
-                "{addr:?} has another's id"
-            );
-            let flag = u8::from(peer.crypto == Crypto::Required);
-            assert!(
-                chosen.crypto_flags().is_none_or(|flags| flags[at] == flag),
-                "{addr:?} has another's flag"
-            );
+            assert!(eligible.iter().any(is_this), "{addr:?} has another's id or flag");
         }
     }
 }
@@ -180,6 +203,14 @@ fn peers_of(chosen: &Chosen) -> impl Iterator<Item = PeerAddr> {
         [a, b, c, d, high, low] => PeerAddr::V4([a, b, c, d, high, low]),
         _ => PeerAddr::V6(wire.try_into().unwrap_or_default()),
     })
+}
+
+/// Whether an address that [`addr`] makes is private.
+fn is_private(addr: &PeerAddr) -> bool {
+    match addr {
+        PeerAddr::V4(wire) => wire[0] == 10,
+        PeerAddr::V6(wire) => wire[0] == 0xfd,
+    }
 }
 
 /// Both sides of the comparison, and what the operations share.
@@ -202,6 +233,12 @@ impl Run {
             lifetime_ms: LIFETIME_MS + u64::from(lifetime % 2) * 321,
             peers_max: cap(caps, 150),
             torrents_max: cap(caps / 4, 3),
+            // Those of two hosts that may have peers of their own.
+            public_addresses: PublicAddresses {
+                v4: (lifetime & 2 != 0).then_some([9, 0, 0, 0].into()),
+                v6: (lifetime & 4 != 0)
+                    .then_some(Ipv6Addr::from_bits((u128::MAX / 255 * 0x20) & (u128::MAX << 16))),
+            },
         };
         let peer_ids = ids % 2 == 1;
         Run {
@@ -241,7 +278,7 @@ impl Run {
     }
 
     fn announcement(&self, info_hash: InfoHash, operation: [u8; OPERATION_BYTES]) -> Announcement {
-        let [kind, torrent, high, low, flags, numwant] = operation;
+        let [kind, _, high, low, flags, numwant] = operation;
         let listening = !numwant.is_multiple_of(32);
         let event = match kind {
             _ if self.shrinking && !kind.is_multiple_of(8) => Event::Stopped,
@@ -253,7 +290,9 @@ impl Run {
         Announcement {
             info_hash,
             peer: addr(u16::from_be_bytes([high, low]) % self.peers, listening),
-            peer_id: PeerId([kind ^ torrent ^ flags ^ numwant; 20]),
+            is_known: true,
+            // Mostly one client to an address, so that completions are counted.
+            peer_id: PeerId([if flags < 16 { kind } else { low }; 20]),
             seeder: if event == Event::Completed {
                 !flags.is_multiple_of(16)
             } else {
@@ -310,15 +349,15 @@ impl Run {
         self.compare_torrents();
     }
 
-    /// Compares who is in a swarm, class by class, by asking as peers that are not stored.
+    /// Compares who is in a swarm, class by class, by asking as peers that are not stored, from
+    /// inside the tracker's network and from outside.
     fn compare_peers(&mut self, info_hash: InfoHash) {
-        for (family, seeder) in
-            [(Family::V4, false), (Family::V4, true), (Family::V6, false), (Family::V6, true)]
-        {
+        for choice in 0..8_u16 {
             let stranger = Announcement {
                 info_hash,
-                peer: addr(u16::from(family == Family::V6), false),
-                seeder,
+                peer: addr(choice & 1, false),
+                is_known: choice & 2 != 0,
+                seeder: choice & 4 != 0,
                 listening: false,
                 numwant: PEERS_PER_REPLY_MAX,
                 want_ids: true,
@@ -344,16 +383,20 @@ impl Run {
     }
 }
 
-/// The address of a peer: of either family by turns, several on one host. One that does not listen
-/// has port 1.
+/// The address of a peer: of either family by turns, private or public by turns of two, several on
+/// one host. One that does not listen has port 1.
 fn addr(name: u16, listening: bool) -> PeerAddr {
     let [high, low] = (name / 6).to_be_bytes();
     let [port_high, port_low] =
         if listening { (6881 + name / 2 % 3).to_be_bytes() } else { [0, 1] };
     if name.is_multiple_of(2) {
-        PeerAddr::V4([10, 0, high, low, port_high, port_low])
+        let first = if name.is_multiple_of(4) { 10 } else { 9 };
+        PeerAddr::V4([first, 0, high, low, port_high, port_low])
     } else {
         let mut wire = [0x20; 18];
+        if name % 4 == 1 {
+            wire[0] = 0xfd;
+        }
         wire[14..].copy_from_slice(&[high, low, port_high, port_low]);
         PeerAddr::V6(wire)
     }

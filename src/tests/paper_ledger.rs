@@ -3,7 +3,7 @@
 use crate::ids::InfoHash;
 use crate::registry::OpenLedger;
 use crate::registry::database::{
-    BATCH_ROWS_MAX, Batch, Change, DatabaseError, Edit, Edited, Ledger, Row,
+    BATCH_ROWS_MAX, Batch, DatabaseError, Edit, Edited, Ledger, ListChange, Row,
 };
 
 /// Stands in for the writing of a batch.
@@ -20,7 +20,7 @@ pub(crate) struct PaperLedger {
     /// Edits in each batch so far.
     pub(crate) batches: Vec<usize>,
     /// The table of changes.
-    pub(crate) changes: Vec<Change>,
+    pub(crate) changes: Vec<ListChange>,
     /// What comes of writing counters; `None`: they are taken.
     pub(crate) on_write: Option<OnWrite>,
 }
@@ -125,10 +125,10 @@ impl Ledger for PaperLedger {
         Ok(self.changes.iter().map(|change| change.number).max().unwrap_or(0))
     }
 
-    fn changes(&mut self, after: u64, also: &[u64]) -> Result<Vec<Change>, DatabaseError> {
+    fn changes(&mut self, after: u64, also: &[u64]) -> Result<Vec<ListChange>, DatabaseError> {
         self.call()?;
         let is_asked_for =
-            |change: &&Change| change.number > after || also.contains(&change.number);
+            |change: &&ListChange| change.number > after || also.contains(&change.number);
         Ok(self.changes.iter().filter(is_asked_for).copied().collect())
     }
 

@@ -6,13 +6,13 @@
 
 use std::net::IpAddr;
 
-use crate::config::{Mode, Networks, Policy};
+use crate::config::{Mode, Networks, Policy, PublicAddresses};
 use crate::frontend::{Http, Output};
 use crate::ids::Millis;
 use crate::server::Conversation;
 use crate::swarm::Sweep;
 use crate::tests::harness::{self, REQUEST_BYTES_MAX, TIMES, policy};
-use crate::tracker::{Round, Scratch};
+use crate::tracker::{Client, Round, Scratch};
 use crate::wire::http::reply::REPLY_BYTES_MAX;
 
 /// An announce that lacks only `port` and `left`.
@@ -206,6 +206,20 @@ const ROWS: &[Row] = &[
          ip4:\\t\\t\\t\\x0110:incompletei0e8:intervali9e12:min intervali5e5:peers0:e",
     ),
     (
+        "completed after a regular update with nothing left counts",
+        &[("A", LEECH), ("A", SEED), ("A", "&port=6881&left=0&event=completed")],
+        ("A", "&port=6881&left=0&event=completed"),
+        "d8:completei1e10:downloadedi1e11:external \
+         ip4:\\t\\t\\t\\x0110:incompletei0e8:intervali9e12:min intervali5e5:peers0:e",
+    ),
+    (
+        "completed from a seeder that was never a leecher does not count",
+        &[("A", SEED)],
+        ("A", "&port=6881&left=0&event=completed"),
+        "d8:completei1e10:downloadedi0e11:external \
+         ip4:\\t\\t\\t\\x0110:incompletei0e8:intervali9e12:min intervali5e5:peers0:e",
+    ),
+    (
         "completed from somebody unknown does not count",
         &[],
         ("A", "&port=6881&left=0&event=completed"),
@@ -275,6 +289,168 @@ const ROWS: &[Row] = &[
          ip4:\\t\\t\\t\\x0110:incompletei0e8:intervali9e12:min intervali5e5:peers0:e",
     ),
 ];
+
+/// A name, the tracker's public addresses, the announces before, the last one, and the peers of its
+/// answer, from `crypto_flags` on. `A` and others as in [`Row`].
+type NetworkRow = (
+    &'static str,
+    &'static [&'static str],
+    &'static [(&'static str, &'static str)],
+    (&'static str, &'static str),
+    &'static str,
+);
+
+const PUBLIC: &[&str] = &["198.51.100.7", "2001:db8::7"];
+const LISTED: &str = "&port=6881&left=1&compact=0&no_peer_id=1";
+
+const NETWORK_ROWS: &[NetworkRow] = &[
+    (
+        "a private peer is not given to a public one",
+        &[],
+        &[("10.0.0.1", SEED)],
+        ("A", LISTED),
+        "le",
+    ),
+    (
+        "a public peer is given to a private one",
+        &[],
+        &[("A", SEED)],
+        ("10.0.0.1", LISTED),
+        "ld2:ip7:9.9.9.14:porti6881eee",
+    ),
+    (
+        "a private peer is given to a private one, as it is",
+        PUBLIC,
+        &[("10.0.0.1", SEED)],
+        ("192.168.0.1", LISTED),
+        "ld2:ip8:10.0.0.14:porti6881eee",
+    ),
+    (
+        "a private peer is given to a public one under the public address, with its port",
+        PUBLIC,
+        &[("10.0.0.1", "&port=257&left=0")],
+        ("A", LISTED),
+        "ld2:ip12:198.51.100.74:porti257eee",
+    ),
+    (
+        "the same in the compact form",
+        PUBLIC,
+        &[("10.0.0.1", "&port=257&left=0")],
+        ("A", LEECH),
+        "6:\\xc63d\\x07\\x01\\x01",
+    ),
+    (
+        "a carrier's NAT, the machine itself and a link are private too",
+        &[],
+        &[("100.64.0.1", SEED), ("127.0.0.1", SEED), ("169.254.0.1", SEED)],
+        ("A", LISTED),
+        "le",
+    ),
+    (
+        "an address of the other family is of no use",
+        &["2001:db8::7"],
+        &[("10.0.0.1", SEED)],
+        ("A", LISTED),
+        "le",
+    ),
+    (
+        "a private IPv6 peer is not given either",
+        &[],
+        &[("fd00::1", SEED)],
+        ("2a00::1", LISTED),
+        "le",
+    ),
+    ("nor one of the link", &["198.51.100.7"], &[("fe80::1", SEED)], ("2a00::1", LISTED), "le"),
+    (
+        "a private IPv6 peer is given under the public IPv6 address",
+        PUBLIC,
+        &[("fd00::1", "&port=257&left=0")],
+        ("2a00::1", LISTED),
+        "ld2:ip11:2001:db8::74:porti257eee",
+    ),
+    (
+        "a private IPv6 peer is given to a private one, as it is",
+        PUBLIC,
+        &[("fd00::1", "&port=257&left=0")],
+        ("fd00::2", LISTED),
+        "ld2:ip7:fd00::14:porti257eee",
+    ),
+    (
+        "two private peers on one port are one outside",
+        PUBLIC,
+        &[("10.0.0.1", "&port=257&left=0"), ("10.0.0.2", "&port=257&left=0")],
+        ("A", LISTED),
+        "ld2:ip12:198.51.100.74:porti257eee",
+    ),
+    (
+        "nobody is given itself, seen from inside before",
+        PUBLIC,
+        &[("10.0.0.1", SEED), ("A", SEED)],
+        ("198.51.100.7", LISTED),
+        "ld2:ip7:9.9.9.14:porti6881eee",
+    ),
+    (
+        "encryption is asked for beside",
+        PUBLIC,
+        &[
+            ("10.0.0.1", "&port=257&left=0"),
+            ("10.0.0.2", "&port=258&left=0&supportcrypto=1"),
+            ("10.0.0.3", "&port=258&left=0"),
+        ],
+        ("A", "&port=6881&left=1&compact=0&no_peer_id=1&requirecrypto=1"),
+        "ld2:ip12:198.51.100.74:porti258eee",
+    ),
+    (
+        "the peer id is that of the peer which is left",
+        &[],
+        &[("10.0.0.1", SEED), ("A", SEED), ("10.0.0.2", SEED)],
+        ("B", "&port=6881&left=1&compact=0"),
+        "ld2:ip7:9.9.9.17:peer id20:-XX0001-abcdefghijkl4:porti6881eee",
+    ),
+];
+
+#[test]
+fn what_is_private_stays_inside_unless_it_has_a_public_address() {
+    for (name, public, before, (from, last), expected) in NETWORK_ROWS {
+        let mut live = harness::live(exact());
+        let addresses = public.iter().map(|ip| ip.parse().unwrap()).collect::<Vec<IpAddr>>();
+        live.swarm.public_addresses = PublicAddresses::of(&addresses);
+        let mut site = Site::of(harness::Site::of(live, true, REQUEST_BYTES_MAX));
+        for (from, rest) in *before {
+            site.announce(&address(from), rest);
+        }
+        let body = site.announce(&address(from), last);
+        let (counts, peers) = body.split_once("5:peers").unwrap();
+        assert_eq!(peers, format!("{expected}e"), "{name}");
+        let all = before.len() + 1;
+        let count = |key: &str| {
+            let (_, rest) = counts.split_once(key).unwrap();
+            rest.split('e').next().unwrap().parse::<usize>().unwrap()
+        };
+        let told = count("8:completei") + count("10:incompletei");
+        assert_eq!(told, all, "{name}: all are counted, whoever is handed out");
+        site.site.tracker.store().check_invariants();
+    }
+}
+
+/// A proxy's own address says nothing of who is behind it.
+#[test]
+fn who_is_behind_a_proxy_that_does_not_say_is_given_nothing_private() {
+    let mut site = Site::new(exact());
+    for from in ["10.0.0.1", "9.9.9.1"] {
+        site.announce(from, SEED);
+    }
+    for (is_known, expected) in [(true, 2), (false, 1)] {
+        let client = Client { is_known, ..harness::client("10.0.0.9".parse().unwrap()) };
+        let mut connection = Conversation::new(client, site.now, &TIMES);
+        let request = format!("GET {START}&port=1&left=1 HTTP/1.1\r\n\r\n");
+        let reply = site.in_round(|http, round, out| {
+            connection.receive(request.as_bytes(), http, round, out);
+        });
+        let peers = format!("5:peers{}:", 6 * expected);
+        assert!(reply.contains(&peers), "known {is_known}: {reply} is not {peers}");
+    }
+}
 
 fn address(letter: &str) -> String {
     match letter.as_bytes() {
@@ -404,18 +580,21 @@ fn every_path_that_real_clients_use_leads_somewhere() {
 }
 
 #[test]
-fn a_scrape_shows_what_is_there_and_says_so_when_nothing_is() {
+fn an_open_tracker_knows_every_torrent_that_it_is_asked_for() {
     let mut site = Site::new(exact());
+    let zeros = "20:zzzzzzzzzzzzzzzzzzzzd8:completei0e10:downloadedi0e10:incompletei0ee";
+    let flags = "5:flagsd20:min_request_intervali1800ee";
+    let alone = site.get("9.9.9.2", "/scrape?info_hash=zzzzzzzzzzzzzzzzzzzz");
+    assert!(alone.ends_with(&format!("\n\nd5:filesd{zeros}e{flags}e")), "nobody is there: {alone}");
     site.announce("9.9.9.1", SEED);
-    let found = site
+    let both = site
         .get("9.9.9.2", "/scrape?info_hash=zzzzzzzzzzzzzzzzzzzz&info_hash=hhhhhhhhhhhhhhhhhhhh");
-    let body = "d5:filesd20:hhhhhhhhhhhhhhhhhhhhd8:completei1e10:downloadedi0e10:incompletei0eee5:\
-                flagsd20:min_request_intervali1800eee";
-    assert!(found.ends_with(&format!("\n\n{body}")), "{found}");
-    let nothing = site.get("9.9.9.2", "/scrape?info_hash=zzzzzzzzzzzzzzzzzzzz");
-    let body = "d14:failure reason38:none of these torrents is tracked \
-                here5:filesde5:flagsd20:min_request_intervali1800eee";
-    assert!(nothing.ends_with(&format!("\n\n{body}")), "{nothing}");
+    let one = "20:hhhhhhhhhhhhhhhhhhhhd8:completei1e10:downloadedi0e10:incompletei0ee";
+    assert!(both.ends_with(&format!("\n\nd5:filesd{one}{zeros}e{flags}e")), "one is there: {both}");
+    site.announce("9.9.9.1", "&port=6881&left=0&event=stopped");
+    let left = site.get("9.9.9.2", "/scrape?info_hash=hhhhhhhhhhhhhhhhhhhh");
+    let gone = "20:hhhhhhhhhhhhhhhhhhhhd8:completei0e10:downloadedi0e10:incompletei0ee";
+    assert!(left.ends_with(&format!("\n\nd5:filesd{gone}e{flags}e")), "the last has left: {left}");
 }
 
 #[test]

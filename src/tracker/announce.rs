@@ -174,6 +174,7 @@ fn apply_policy(announce: &Announce, client: Client, live: &Live) -> Announcemen
     Announcement {
         info_hash: announce.info_hash,
         peer: PeerAddr::new(ip, announce.port),
+        is_known: client.is_known,
         peer_id: announce.peer_id,
         seeder: announce.seeder,
         event: announce.event,

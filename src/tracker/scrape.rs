@@ -1,8 +1,10 @@
 //! Scrapes of named torrents (BEP 48): counts from the swarms, names from the registry.
 //!
 //! Owns: which torrents a scrape shows. A torrent that is banned, or in registered mode not listed,
-//! is left out; one that is known and has no peers is shown with zeros. A scrape waits until the
-//! registry has spoken of every torrent in it, or for its time.
+//! is left out; one that is known and has no peers is shown with zeros. In open mode every torrent
+//! is known that is not banned: an error between two scrapes, because the last peer has left, breaks
+//! scripts and scraping libraries. A scrape waits until the registry has spoken of every torrent in
+//! it, or for its time.
 
 use smallvec::SmallVec;
 
@@ -134,13 +136,10 @@ impl Tracker {
         if !served_listings(live).contains(listing) {
             return None;
         }
-        let counts = match (self.store.scrape(hash), record) {
-            (Some(counts), _) => counts,
-            (None, Some(record)) if listing == Listing::Listed => {
-                Counts { downloaded: record.downloaded, ..Counts::default() }
-            }
-            (None, _) => return None,
-        };
+        let counts = self.store.scrape(hash).unwrap_or_else(|| Counts {
+            downloaded: record.map_or(0, |record| record.downloaded),
+            ..Counts::default()
+        });
         let name = record.filter(|_| listing == Listing::Listed);
         Some(ScrapeEntry {
             hash: *hash,

@@ -17,7 +17,6 @@
 
 pub mod announce;
 pub mod bencode;
-pub mod connection_id;
 pub mod failure;
 pub mod forwarded;
 pub mod http;

@@ -52,6 +52,20 @@ impl Hashes {
         }
     }
 
+    /// What a list of hashes asks about, in whatever order it has them.
+    pub fn of(list: impl IntoIterator<Item = InfoHash>) -> Hashes {
+        let mut hashes = ArrayVec::new();
+        for hash in list {
+            if hashes.is_full() {
+                break;
+            }
+            if let Err(place) = hashes.binary_search(&hash) {
+                hashes.insert(place, hash);
+            }
+        }
+        Hashes(hashes)
+    }
+
     fn pick<'q>(&mut self, pairs: impl Iterator<Item = &'q [u8]>) -> Result<(), Failure> {
         let hashes = &mut self.0;
         for value in pairs.filter_map(|pair| value_of(pair, b"info_hash")) {

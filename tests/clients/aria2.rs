@@ -5,6 +5,8 @@
 //! seeder looks every ten seconds at whom it unchokes: a download from it takes that long, and no
 //! option changes it.
 
+use std::process::Command;
+
 use rustix::process::Signal;
 
 use crate::support::PATIENCE;
@@ -18,6 +20,18 @@ struct Aria2(Running);
 
 /// Starts aria2; it checks what is in the directory and downloads the rest.
 pub(crate) fn start(job: &Job<'_>) -> Box<dyn Client> {
+    Box::new(Aria2(Running::start(command_line(job, &["--enable-dht=false"]))))
+}
+
+/// The same for a tracker over UDP: without its DHT aria2 says "udp is not supported yet". It knows
+/// no node of the DHT, so it finds nobody there.
+pub(crate) fn start_over_udp(job: &Job<'_>) -> Box<dyn Client> {
+    let routing_table = format!("--dht-file-path={}", job.directory.join("dht.dat").display());
+    let dht = ["--enable-dht=true", "--dht-listen-port=20000-29999", &routing_table];
+    Box::new(Aria2(Running::start(command_line(job, &dht))))
+}
+
+fn command_line(job: &Job<'_>, dht: &[&str]) -> Command {
     let mut aria2 = command(&program("aria2c", "aria2"), job.directory);
     aria2.args([
         "--no-conf=true",
@@ -25,12 +39,8 @@ pub(crate) fn start(job: &Job<'_>) -> Box<dyn Client> {
         "--show-console-readout=false",
         "--summary-interval=0",
     ]);
-    aria2.args([
-        "--enable-dht=false",
-        "--enable-dht6=false",
-        "--bt-enable-lpd=false",
-        "--enable-peer-exchange=false",
-    ]);
+    aria2.args(dht);
+    aria2.args(["--enable-dht6=false", "--bt-enable-lpd=false", "--enable-peer-exchange=false"]);
     // Seeds until it is told to end.
     aria2.args(["--check-integrity=true", "--seed-ratio=0.0", PORTS]);
     aria2.arg(format!("--on-bt-download-complete={}", program("echo", "coreutils").display()));
@@ -41,7 +51,7 @@ pub(crate) fn start(job: &Job<'_>) -> Box<dyn Client> {
         aria2.args(["--disable-ipv6=true", &format!("--interface={}", job.host.ip)]);
     }
     aria2.arg(job.torrent);
-    Box::new(Aria2(Running::start(aria2)))
+    aria2
 }
 
 impl Client for Aria2 {

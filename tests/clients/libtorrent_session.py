@@ -2,8 +2,8 @@
 
 Usage: libtorrent_session.py TORRENT DIRECTORY LISTEN_ADDRESS
 
-Prints "complete" once it has the whole torrent, then stays in the swarm until standard input ends, then leaves in order: the
-destructor of the session waits for the tracker's answers to `stopped`. Everything libtorrent says goes to standard error.
+Prints "complete" once it has the whole torrent, then stays in the swarm until standard input ends, then leaves in order: it
+waits for the tracker's answer to `stopped`. Everything libtorrent says goes to standard error.
 """
 
 import sys
@@ -34,11 +34,20 @@ parameters.flags |= lt.torrent_flags.disable_dht | lt.torrent_flags.disable_lsd 
 handle = session.add_torrent(parameters)
 
 
+said_stopped = False
+
+
 def wait_while(condition):
+    global said_stopped
     while condition():
         session.wait_for_alert(1000)
         for alert in session.pop_alerts():
             print(alert, file=sys.stderr)
+            said_stopped |= isinstance(alert, lt.tracker_announce_alert) and "(stopped)" in str(alert)
+
+
+def is_announcing():
+    return any(tracker["updating"] for tracker in handle.trackers())
 
 
 wait_while(lambda: not handle.status().is_seeding)
@@ -46,5 +55,8 @@ print("complete", flush=True)
 sys.stdin.read()
 # libtorrent (2.0.8) leaves `stopped` out while the answer to another announce is outstanding, as that to `completed` may be: a
 # scrape shows it as soon as the tracker knows of it.
-wait_while(lambda: any(tracker["updating"] for tracker in handle.trackers()))
-session.remove_torrent(handle)
+wait_while(is_announcing)
+# A paused torrent leaves its swarm, and the session stays: one that ends may close its UDP socket before `stopped` is sent.
+handle.unset_flags(lt.torrent_flags.auto_managed)
+handle.pause()
+wait_while(lambda: not said_stopped or is_announcing())

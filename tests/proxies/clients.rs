@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_bencode::value::Value;
 
-use crate::proxy::Behind;
+use crate::proxy::{Behind, OUTSIDE};
 use crate::support::http::{Connection, Dict, Reply};
 use crate::support::process::{command, program};
 
@@ -112,7 +112,8 @@ pub(crate) fn two_clients_meet(ask: Ask<'_>) {
     assert_eq!(counts(ask, SEEDER), (1, 0), "seeders and leechers when the leecher has left");
 }
 
-/// A proxy that does not say who its clients are: they are given peers, and are nobody's peers.
+/// A proxy that does not say who its clients are: they are given peers, as somebody from outside the
+/// tracker's network is, and are nobody's peers.
 /// `tracker` listens for direct clients as well.
 #[track_caller]
 pub(crate) fn nobody_is_stored(tracker: &Behind, ask: Ask<'_>) {
@@ -120,7 +121,7 @@ pub(crate) fn nobody_is_stored(tracker: &Behind, ask: Ask<'_>) {
     direct(DIRECT, &announce_target("left=0&event=started"));
     for _ in 0..2 {
         let answered = ask(LEECHER, &announce_target("left=1&event=started"));
-        assert_eq!(bytes(&answered, "peers"), peer(DIRECT), "what the leecher is given");
+        assert_eq!(bytes(&answered, "peers"), peer(OUTSIDE), "what the leecher is given");
     }
     assert_eq!(counts(&direct, DIRECT), (1, 0), "seeders and leechers: only the direct one");
     ask(SEEDER, &announce_target("left=0&event=stopped"));

@@ -16,6 +16,8 @@ use tempfile::TempDir;
 use crate::support::process::{Running, command, program};
 use crate::support::{PATIENCE, wait_until};
 
+/// What the tracker's own network, which is loopback here, is called outside.
+pub(crate) const OUTSIDE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 /// Where Debian's package libnginx-mod-stream puts it.
 const NGINX_STREAM_MODULE: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 
@@ -201,7 +203,7 @@ impl Behind {
         let home = tempfile::tempdir().expect("a temporary directory");
         let settings = format!(
             "[server]\nworkers = 1\nlisten = [{listen}]\ntrusted_proxies = \
-             [\"127.0.0.1/32\"]\n{more}\n"
+             [\"127.0.0.1/32\"]\n{more}\n[tracker]\npublic_address = [\"{OUTSIDE}\"]\n"
         );
         let file = home.path().join("announced.toml");
         fs::write(&file, settings).expect("a temporary directory can be written to");

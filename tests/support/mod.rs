@@ -19,6 +19,7 @@ pub(crate) mod http;
 pub(crate) mod process;
 pub(crate) mod seeds;
 pub(crate) mod tracker;
+pub(crate) mod udp;
 
 use std::fmt::Debug;
 use std::thread;

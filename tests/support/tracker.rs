@@ -37,6 +37,8 @@ pub(crate) struct Tracker {
     pub(crate) address: SocketAddr,
     /// What goes into a torrent file.
     pub(crate) announce_url: String,
+    /// The same for UDP, on the same port.
+    pub(crate) udp_announce_url: String,
     _home: Option<TempDir>,
 }
 
@@ -73,7 +75,8 @@ impl Tracker {
         let announce_url = running.wait_line("its announce URL", |line| {
             Some(line.strip_prefix("announce URL ")?.to_owned())
         });
-        Tracker { running, address, announce_url, _home: None }
+        let udp_announce_url = announce_url.replacen("http://", "udp://", 1);
+        Tracker { running, address, announce_url, udp_announce_url, _home: None }
     }
 
     /// What the tracker says of the torrent, or `None` when it does not know it: a failure reason

@@ -4,7 +4,8 @@
 //! (`serve`), `announced torrent` (`torrent`), and what is said on the terminal (`terminal`).
 //!
 //! A wrong setting, an address in use or a thread that died is exit code 1 and one line on stderr for
-//! each problem; a misused command line is clap's exit code 2.
+//! each problem; a misused command line is clap's exit code 2. A doubtful setting is a line on stderr
+//! and no more.
 
 mod flags;
 mod serve;
@@ -21,7 +22,7 @@ use announced::config::{self, Flags, Sources, redact};
 use announced::registry::panic_is_fenced;
 
 use flags::{Command, CommandLine, environment_database};
-use terminal::{complain, print};
+use terminal::{complain, print, warn_of};
 
 fn main() -> ExitCode {
     print_no_fenced_panic();
@@ -67,12 +68,13 @@ fn misused(error: &clap::Error) -> ExitCode {
 /// Checks `file` as a start with it would: the environment's database stands in for the file's.
 fn check(file: PathBuf) -> Result<(), Vec<String>> {
     let ok = format!("{}: ok\n", file.display());
-    Sources {
+    let sources = Sources {
         file: Some(file),
         environment_database: environment_database()?,
         flags: Flags::default(),
-    }
-    .load()?;
+    };
+    let config = sources.load()?;
+    warn_of(&sources.warnings(&config));
     print(&ok)
 }
 

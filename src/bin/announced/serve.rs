@@ -28,6 +28,7 @@ use announced::daemon::Daemon;
 use announced::registry::panic_is_fenced;
 
 use crate::flags::{Start, environment_database};
+use crate::terminal::warn_of;
 
 /// How long answers may still go out, and counters be written, after a signal asked for the end; a
 /// second more at the worst. Supervisors kill after 10 s (Docker) to 90 s (systemd).
@@ -47,6 +48,7 @@ pub(crate) fn run(start: Start) -> Result<(), Vec<String>> {
 
 fn serve(sources: &Sources) -> Result<(), Vec<String>> {
     let config = sources.load()?;
+    warn_of(&sources.warnings(&config));
     log_to_stderr();
     set_log_level(config.server.log_level);
     let (events, inbox) = mpsc::channel();
@@ -63,8 +65,9 @@ fn serve(sources: &Sources) -> Result<(), Vec<String>> {
         config.database.url
     );
     // Nobody need read them: a daemon whose stdout is closed still serves.
-    let _ = io::stdout()
-        .write_all(start_up_lines(&site, daemon.addresses(), &config.server.public_url).as_bytes());
+    let _ = io::stdout().write_all(
+        start_up_lines(&site, &Addresses::of(&daemon), &config.server.public_url).as_bytes(),
+    );
     let outcome = wait(&mut daemon, sources, &inbox);
     let stopped = daemon.stop_and_join(STOP_GRACE).map_err(|error| error.to_string());
     outcome.and(stopped).map_err(|problem| vec![problem])
@@ -160,6 +163,9 @@ fn reload(daemon: &mut Daemon, sources: &Sources) {
         Ok(newer) => newer,
         Err(lines) => return refused(&lines),
     };
+    for warning in sources.warnings(&newer) {
+        warn!("{warning}");
+    }
     let log_level = newer.server.log_level;
     let reload = match daemon.reload(newer) {
         Ok(reload) => reload,
@@ -180,24 +186,52 @@ fn reload(daemon: &mut Daemon, sources: &Sources) {
     }
 }
 
+/// Where the tracker listens.
+struct Addresses<'d> {
+    http: &'d [SocketAddr],
+    udp: &'d [SocketAddr],
+}
+
+impl Addresses<'_> {
+    fn of(daemon: &Daemon) -> Addresses<'_> {
+        Addresses { http: daemon.addresses(), udp: daemon.udp_addresses() }
+    }
+}
+
 /// The lines on stdout that say the tracker serves, and under which URLs.
-fn start_up_lines(site: &str, addresses: &[SocketAddr], public_url: &str) -> String {
+fn start_up_lines(site: &str, listening: &Addresses<'_>, public_url: &str) -> String {
+    let Addresses { http, udp } = *listening;
     let mut lines = format!("announced {}: {site}\n", env!("CARGO_PKG_VERSION"));
-    lines.extend(addresses.iter().map(|address| format!("listening on {address}\n")));
+    lines.extend(http.iter().map(|address| format!("listening on {address}\n")));
+    lines.extend(udp.iter().map(|address| format!("listening on {address} for UDP\n")));
+    let host = host_of(public_url).map_or_else(hostname, str::to_owned);
+    let url = |scheme, address: &SocketAddr| {
+        format!("announce URL {}\n", announce_url(scheme, *address, &host))
+    };
     if public_url.is_empty() {
-        let urls = addresses.iter().map(|address| announce_url(*address, &hostname()));
-        lines.extend(urls.map(|url| format!("announce URL {url}\n")));
+        lines.extend(http.iter().map(|address| url("http", address)));
     } else {
         lines.push_str(&format!("announce URL {public_url}\n"));
+    }
+    if !public_url.starts_with("udp://") {
+        lines.extend(udp.iter().map(|address| url("udp", address)));
     }
     lines
 }
 
+/// The host of the public URL: others reach UDP under it as well.
+fn host_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split('/').next()?;
+    let port_at = authority.rfind(':').filter(|at| !authority[*at..].contains(']'));
+    Some(&authority[..port_at.unwrap_or(authority.len())])
+}
+
 /// What to put into a torrent. An unspecified address is reached under the machine's name.
-fn announce_url(address: SocketAddr, hostname: &str) -> String {
+fn announce_url(scheme: &str, address: SocketAddr, hostname: &str) -> String {
     match address.ip().is_unspecified() {
-        true => format!("http://{hostname}:{}/announce", address.port()),
-        false => format!("http://{address}/announce"),
+        true => format!("{scheme}://{hostname}:{}/announce", address.port()),
+        false => format!("{scheme}://{address}/announce"),
     }
 }
 
@@ -237,13 +271,14 @@ mod tests {
     #[test]
     fn an_announce_url_names_a_host_that_can_be_reached() {
         let rows = [
-            ("[::]:6969", "http://tracker.example:6969/announce"),
-            ("0.0.0.0:80", "http://tracker.example:80/announce"),
-            ("127.0.0.1:6969", "http://127.0.0.1:6969/announce"),
-            ("[2001:db8::1]:6969", "http://[2001:db8::1]:6969/announce"),
+            ("http", "[::]:6969", "http://tracker.example:6969/announce"),
+            ("udp", "[::]:6969", "udp://tracker.example:6969/announce"),
+            ("http", "0.0.0.0:80", "http://tracker.example:80/announce"),
+            ("http", "127.0.0.1:6969", "http://127.0.0.1:6969/announce"),
+            ("udp", "[2001:db8::1]:6969", "udp://[2001:db8::1]:6969/announce"),
         ];
-        for (address, url) in rows {
-            assert_eq!(announce_url(address.parse().unwrap(), "tracker.example"), url);
+        for (scheme, address, url) in rows {
+            assert_eq!(announce_url(scheme, address.parse().unwrap(), "tracker.example"), url);
         }
     }
 
@@ -260,17 +295,50 @@ mod tests {
     #[test]
     fn the_start_up_lines_list_every_address() {
         let addresses = ["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()];
+        let udp = ["[::]:2".parse().unwrap(), "127.0.0.1:3".parse().unwrap()];
+        let listening = Addresses { http: &addresses, udp: &udp };
         let begin = format!(
-            "announced {}: open tracker\nlistening on 127.0.0.1:1\nlistening on [::1]:2\n",
+            "announced {}: open tracker\nlistening on 127.0.0.1:1\nlistening on [::1]:2\n\
+             listening on [::]:2 for UDP\nlistening on 127.0.0.1:3 for UDP\n",
             env!("CARGO_PKG_VERSION")
         );
-        let own =
+        let http =
             "announce URL http://127.0.0.1:1/announce\nannounce URL http://[::1]:2/announce\n";
-        assert_eq!(start_up_lines("open tracker", &addresses, ""), format!("{begin}{own}"));
-        let public = "http://tracker.example/announce";
-        assert_eq!(
-            start_up_lines("open tracker", &addresses, public),
-            format!("{begin}announce URL {public}\n")
-        );
+        let udp = |host: &str| {
+            format!(
+                "announce URL udp://{host}:2/announce\nannounce URL udp://127.0.0.1:3/announce\n"
+            )
+        };
+        for (public, urls) in [
+            ("", format!("{http}{}", udp(&hostname()))),
+            (
+                "https://tracker.example/announce",
+                format!(
+                    "announce URL https://tracker.example/announce\n{}",
+                    udp("tracker.example")
+                ),
+            ),
+            (
+                "udp://tracker.example:80/announce",
+                "announce URL udp://tracker.example:80/announce\n".to_owned(),
+            ),
+        ] {
+            let lines = start_up_lines("open tracker", &listening, public);
+            assert_eq!(lines, format!("{begin}{urls}"), "the public URL is {public:?}");
+        }
+    }
+
+    #[test]
+    fn the_host_of_a_url_is_what_stands_before_port_and_path() {
+        for (url, host) in [
+            ("", None),
+            ("http://tracker.example:6969/announce", Some("tracker.example")),
+            ("https://tracker.example/announce", Some("tracker.example")),
+            ("http://[2001:db8::1]:80/announce", Some("[2001:db8::1]")),
+            ("http://[2001:db8::1]/announce", Some("[2001:db8::1]")),
+            ("http://tracker.example", Some("tracker.example")),
+        ] {
+            assert_eq!(host_of(url), host, "{url:?}");
+        }
     }
 }

@@ -14,6 +14,12 @@ pub(crate) fn print(text: &str) -> Result<(), Vec<String>> {
     }
 }
 
+/// Writes warnings to stderr, one line for each.
+pub(crate) fn warn_of(warnings: &[String]) {
+    let lines = warnings.iter().map(|warning| format!("announced: warning: {warning}\n"));
+    complain(&lines.collect::<String>());
+}
+
 /// Writes to stderr; when even that is closed, the exit code must do.
 pub(crate) fn complain(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());

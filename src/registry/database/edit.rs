@@ -18,7 +18,7 @@ pub(super) const CHANGES_DELETED_MAX: u32 = 1_000;
 
 /// A listed torrent, as far as edits look at it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Held {
+pub(super) struct ListedTorrent {
     pub(super) name: String,
     pub(super) banned: bool,
     /// Empty when there is none.
@@ -36,7 +36,7 @@ pub(super) struct Write {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Written {
     /// Lists it.
-    Insert(Held),
+    Insert(ListedTorrent),
     /// Gives it a name.
     Name(String),
     /// Bans it for a reason, or for none when that is empty.
@@ -58,7 +58,7 @@ pub(super) struct Plan {
 
 /// Plans `edits`, one after the other, on the torrents of theirs that are `listed`. Without a
 /// column for reasons (`reasons_kept`) bans are written without theirs, and say so.
-pub(super) fn plan(edits: &[Edit], mut listed: ByHash<Held>, reasons_kept: bool) -> Plan {
+pub(super) fn plan(edits: &[Edit], mut listed: ByHash<ListedTorrent>, reasons_kept: bool) -> Plan {
     let mut plan = Plan { edited: Vec::with_capacity(edits.len()), writes: Vec::new() };
     for edit in edits {
         let info_hash = *edit.info_hash();
@@ -81,12 +81,19 @@ pub(super) fn plan(edits: &[Edit], mut listed: ByHash<Held>, reasons_kept: bool)
 }
 
 /// What becomes of one edit, by what is listed under its hash.
-fn decide(edit: &Edit, held: Option<&Held>, reasons_kept: bool) -> (Edited, Option<Written>) {
+fn decide(
+    edit: &Edit,
+    held: Option<&ListedTorrent>,
+    reasons_kept: bool,
+) -> (Edited, Option<Written>) {
     match edit {
         Edit::Add { name, .. } => match (held, name.as_deref().map(fitting)) {
             (None, name) => (
                 Edited::Done,
-                Some(Written::Insert(Held { name: name.unwrap_or_default(), ..Held::default() })),
+                Some(Written::Insert(ListedTorrent {
+                    name: name.unwrap_or_default(),
+                    ..ListedTorrent::default()
+                })),
             ),
             (Some(held), Some(name)) if held.name != name => {
                 (Edited::Done, Some(Written::Name(name)))
@@ -103,7 +110,14 @@ fn decide(edit: &Edit, held: Option<&Held>, reasons_kept: bool) -> (Edited, Opti
             match (held, given) {
                 (None, given) => {
                     let reason = given.unwrap_or_default();
-                    (done, Some(Written::Insert(Held { banned: true, reason, ..Held::default() })))
+                    (
+                        done,
+                        Some(Written::Insert(ListedTorrent {
+                            banned: true,
+                            reason,
+                            ..ListedTorrent::default()
+                        })),
+                    )
                 }
                 (Some(held), Some(reason)) if held.banned && held.reason == reason => {
                     (Edited::Already, None)
@@ -186,7 +200,7 @@ mod tests {
             plan.edited,
             [Edited::DoneWithoutReason, Edited::DoneWithoutReason, Edited::Already]
         );
-        let held = Held { name: String::new(), banned: true, reason: String::new() };
+        let held = ListedTorrent { name: String::new(), banned: true, reason: String::new() };
         assert_eq!(plan.writes, [Write { info_hash: HASH, what: Written::Insert(held) }]);
     }
 }

@@ -74,7 +74,7 @@ impl Source {
     pub fn fingerprint(&self) -> Fingerprint {
         match &self.0 {
             Kind::Sqlite(path) => Fingerprint::of("sqlite", canonical(path).as_os_str().as_bytes()),
-            Kind::Mysql(address) => Fingerprint::of("mysql", address.place().as_bytes()),
+            Kind::Mysql(address) => Fingerprint::of("mysql", address.database_name().as_bytes()),
         }
     }
 

@@ -102,7 +102,7 @@ pub trait Ledger: Send {
     ///
     /// # Errors
     /// When the database could not be asked.
-    fn changes(&mut self, after: u64, also: &[u64]) -> Result<Vec<Change>, DatabaseError>;
+    fn changes(&mut self, after: u64, also: &[u64]) -> Result<Vec<ListChange>, DatabaseError>;
 
     /// Torrents, [`BATCH_ROWS_MAX`] at most, that may be deleted for being old: not banned, no
     /// peers by the last count written, and nothing written for `idle_s` seconds by the
@@ -192,7 +192,7 @@ pub struct NodeId(pub [u8; 16]);
 
 /// An entry of the table of changes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Change {
+pub struct ListChange {
     /// Its number.
     pub number: u64,
     /// The torrent that was changed.

@@ -80,20 +80,18 @@ struct Envelope {
     packet_bytes: usize,
     name_bytes: usize,
     control_bytes: usize,
-    truncated: bool,
 }
 
 /// One datagram of a batch.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::server) struct Datagram<'b> {
-    /// What it carries, at most [`PACKET_BYTES_MAX`] of it.
+    /// What it carries, at most [`PACKET_BYTES_MAX`] of it; what is longer is cut, and asks for no
+    /// more than its beginning does.
     pub(in crate::server) bytes: &'b [u8],
     /// Who sent it; mapped for IPv4 on a dual-stack socket.
     pub(in crate::server) from: SocketAddr,
     /// Where an answer goes.
     pub(in crate::server) origin: Origin,
-    /// It was longer than that.
-    pub(in crate::server) truncated: bool,
 }
 
 /// Datagrams that have arrived: the memory for them, and those of the last call.
@@ -180,7 +178,6 @@ impl ReceiveBatch {
                 packet_bytes: (header.msg_len as usize).min(PACKET_BYTES_MAX),
                 name_bytes: (header.msg_hdr.msg_namelen as usize).min(NAME_BYTES),
                 control_bytes: (header.msg_hdr.msg_controllen as usize).min(CONTROL_BYTES),
-                truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
             };
         }
     }
@@ -189,11 +186,11 @@ impl ReceiveBatch {
     pub(in crate::server) fn datagrams(&self) -> impl Iterator<Item = Datagram<'_>> {
         let parts = self.packets.iter().zip(&self.names).zip(&self.controls);
         parts.zip(&self.envelopes[..self.count]).filter_map(|(((packet, name), control), wrote)| {
-            let Envelope { packet_bytes, name_bytes, control_bytes, truncated } = *wrote;
+            let Envelope { packet_bytes, name_bytes, control_bytes } = *wrote;
             let from = name.address(name_bytes).filter(|from| from.port() != 0)?;
             let local = control.told(control_bytes).local;
             let origin = Origin { name: *name, name_bytes, local };
-            Some(Datagram { bytes: &packet[..packet_bytes], from, origin, truncated })
+            Some(Datagram { bytes: &packet[..packet_bytes], from, origin })
         })
     }
 
@@ -232,6 +229,7 @@ impl SendBatch {
     }
 
     /// Answers that are not yet sent.
+    #[cfg(test)]
     pub(in crate::server) fn len(&self) -> usize {
         self.answers.len()
     }
@@ -446,7 +444,6 @@ mod tests {
                 let bytes = &arrival.bytes[..arrival.bytes.len().min(PACKET_BYTES_MAX)];
                 let Origin { name: to, name_bytes, local } = datagram.origin;
                 assert_eq!(datagram.bytes, bytes, "{name}");
-                assert_eq!(datagram.truncated, arrival.bytes.len() > bytes.len(), "{name}");
                 assert_eq!(datagram.from, from, "who asked");
                 assert_eq!(to.address(name_bytes), Some(from), "where an answer goes");
                 assert_eq!(local, arrival.local.map(|local| local.parse().unwrap()), "{name}");

@@ -3,7 +3,7 @@
 use super::*;
 use crate::listing::{Listing, Record};
 use crate::registry::database::{
-    BATCH_ROWS_MAX, Change, DatabaseError, Edit, Edited, LOOKUP_HASHES_MAX,
+    BATCH_ROWS_MAX, DatabaseError, Edit, Edited, LOOKUP_HASHES_MAX, ListChange,
 };
 
 const WEEK_S: u64 = 7 * 86_400;
@@ -356,7 +356,7 @@ fn changes_that_were_missing_are_asked_for_by_number() {
                 hash(n)
             ));
         }
-        let change = |n: u8| Change { number: n.into(), info_hash: hash(n) };
+        let change = |n: u8| ListChange { number: n.into(), info_hash: hash(n) };
         assert_eq!(ledger.changes(0, &[]).unwrap().len(), 5);
         assert_eq!(ledger.changes(3, &[]), Ok(vec![change(4), change(6)]));
         assert_eq!(ledger.changes(4, &[2, 5, 6]), Ok(vec![change(2), change(6)]));

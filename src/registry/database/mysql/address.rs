@@ -5,7 +5,7 @@
 use mysql::{Opts, OptsBuilder, UrlError};
 
 use crate::config::DatabaseUrl;
-use crate::registry::database::mysql::failure::Place;
+use crate::registry::database::mysql::failure::NamedDatabase;
 use crate::registry::database::mysql::fence::fenced;
 
 const CANNOT_BE_READ: &str = "cannot be read: in a user or a password, @ is written %40, / %2F, : \
@@ -15,7 +15,7 @@ const CANNOT_BE_READ: &str = "cannot be read: in a user or a password, @ is writ
 #[derive(Clone)]
 pub(in crate::registry::database) struct Address {
     pub(super) opts: Opts,
-    pub(super) place: Place,
+    pub(super) database: NamedDatabase,
 }
 
 impl Address {
@@ -39,19 +39,19 @@ impl Address {
             Some(socket) => socket.to_owned(),
             None => format!("{}:{}", opts.get_ip_or_hostname(), opts.get_tcp_port()),
         };
-        let place = Place { server, name: name.to_owned() };
+        let database = NamedDatabase { server, name: name.to_owned() };
         // The driver prefers a socket unless told otherwise, and so would reach another server
         // where only a port is forwarded.
         let prefer_socket = opts.get_prefer_socket() && url.contains("prefer_socket=true");
         Ok(Address {
             opts: OptsBuilder::from_opts(opts).prefer_socket(prefer_socket).into(),
-            place,
+            database,
         })
     }
 
     /// The server and the database's name there, without the user.
-    pub(in crate::registry::database) fn place(&self) -> String {
-        format!("{}/{}", self.place.server, self.place.name)
+    pub(in crate::registry::database) fn database_name(&self) -> String {
+        format!("{}/{}", self.database.server, self.database.name)
     }
 }
 

@@ -55,9 +55,9 @@ impl Fault {
     }
 }
 
-/// Where the database is, for messages: never with a user or a password.
+/// The names of the database and its server, for messages: never with a user or a password.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct NamedDatabase {
     /// Host and port, or the path of the socket.
     pub(super) server: String,
     /// The database's name.
@@ -92,7 +92,7 @@ fn is_cut(error: &Error) -> bool {
     }
 }
 
-impl Place {
+impl NamedDatabase {
     /// What to tell the operator.
     pub(super) fn explain(&self, fault: &Fault, limits: TimeLimits) -> DatabaseError {
         match fault {

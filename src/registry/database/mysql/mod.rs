@@ -1,13 +1,13 @@
 //! MySQL and MariaDB; the only folder that knows the `mysql` crate.
 //!
-//! Owns: the registry's questions in SQL (`statement`), on one connection (`link`) to a database
-//! that may be ours or the PHP tracker's (`shape`). Only the text protocol: one round trip for a
-//! lookup, none to prepare it.
+//! Owns: the registry's questions in SQL (`statement`), on one connection (`reconnecting`) to a
+//! database that may be ours or the PHP tracker's (`schema`). Only the text protocol: one round
+//! trip for a lookup, none to prepare it.
 //!
 //! Exactly once: a batch moves its node's number on in its own transaction, so that asking for it
 //! again finds out whether it was applied. A database without the table `flushes`, or whose tables
-//! know no transactions, cannot be asked: there, a batch whose fate is not known is taken as
-//! applied. It may be lost; it is never counted twice.
+//! know no transactions, cannot be asked. There, a batch whose acknowledgement was lost is taken as
+//! applied: it may be lost, and is never counted twice.
 //!
 //! The driver panics at what it cannot read, and where it is asked to log in by `ed25519` or
 //! `parsec`, which are not built in: every call into it is fenced (`fence`).
@@ -20,8 +20,8 @@ mod address;
 mod cell;
 mod failure;
 mod fence;
-mod link;
-mod shape;
+mod reconnecting;
+mod schema;
 mod statement;
 
 use mysql::Row as Cells;
@@ -29,12 +29,12 @@ use mysql::Row as Cells;
 use crate::ids::InfoHash;
 use crate::listing::Record;
 use crate::registry::database::columns::{self, ByHash, in_order, record};
-use crate::registry::database::edit::{Held, Plan, plan};
+use crate::registry::database::edit::{ListedTorrent, Plan, plan};
 use crate::registry::database::mysql::failure::Fault;
-use crate::registry::database::mysql::link::{Link, Session, Stop, Undone};
+use crate::registry::database::mysql::reconnecting::{Reconnecting, Session, Stop, Undone};
 use crate::registry::database::numbered::Numbered;
 use crate::registry::database::traits::{
-    AskLimits, Backend, Batch, Change, DatabaseError, Edit, Edited, Ledger, Row,
+    AskLimits, Backend, Batch, DatabaseError, Edit, Edited, Ledger, ListChange, Row,
 };
 
 pub(super) use address::Address;
@@ -42,23 +42,23 @@ pub use fence::panic_is_fenced;
 
 /// A MySQL database.
 pub(super) struct Mysql {
-    link: Link,
+    connection: Reconnecting,
 }
 
 impl Mysql {
     /// A database that has not been connected to yet.
     pub(super) fn new(address: &Address, limits: AskLimits) -> Mysql {
-        Mysql { link: Link::new(address, limits) }
+        Mysql { connection: Reconnecting::new(address, limits) }
     }
 }
 
 impl Backend for Mysql {
     fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, DatabaseError> {
         if hashes.is_empty() {
-            return self.link.ask(Session::ping).map(|()| Vec::new());
+            return self.connection.ask(Session::ping).map(|()| Vec::new());
         }
-        let found = self.link.ask(|session| {
-            let sql = statement::lookup(hashes, &session.shape);
+        let found = self.connection.ask(|session| {
+            let sql = statement::lookup(hashes, &session.schema);
             session.rows(&sql, |row| {
                 let record = record(
                     cell::bytes(row, 1),
@@ -75,22 +75,22 @@ impl Backend for Mysql {
 
 impl Ledger for Mysql {
     fn page(&mut self, after: Option<&InfoHash>, limit: usize) -> Result<Vec<Row>, DatabaseError> {
-        self.link.ask(|session| {
-            let sql = statement::page(after, limit, &session.shape);
+        self.connection.ask(|session| {
+            let sql = statement::page(after, limit, &session.schema);
             session.rows(&sql, row)
         })
     }
 
     fn write(&mut self, batch: &Batch) -> Result<(), DatabaseError> {
         let mut is_numbered = false;
-        let written = self.link.transaction(|session| {
-            is_numbered = session.shape.is_numbered();
+        let written = self.connection.transaction(|session| {
+            is_numbered = session.schema.is_numbered();
             if is_numbered && !move_on(session, batch)? {
                 return Ok(());
             }
-            let shape = session.shape;
+            let schema = session.schema;
             let counts: Vec<String> =
-                batch.rows.iter().filter_map(|row| statement::count(row, &shape)).collect();
+                batch.rows.iter().filter_map(|row| statement::count(row, &schema)).collect();
             session.change(&counts)?;
             Ok(())
         });
@@ -108,7 +108,7 @@ impl Ledger for Mysql {
     }
 
     fn last_change(&mut self) -> Result<u64, DatabaseError> {
-        self.link.ask(|session| match session.shape.changes {
+        self.connection.ask(|session| match session.schema.changes {
             true => Ok(session
                 .rows(statement::LAST_CHANGE, |row| Some(cell::number(row, 0)))?
                 .first()
@@ -118,18 +118,21 @@ impl Ledger for Mysql {
         })
     }
 
-    fn changes(&mut self, after: u64, also: &[u64]) -> Result<Vec<Change>, DatabaseError> {
-        self.link.ask(|session| match session.shape.changes {
+    fn changes(&mut self, after: u64, also: &[u64]) -> Result<Vec<ListChange>, DatabaseError> {
+        self.connection.ask(|session| match session.schema.changes {
             true => session.rows(&statement::changes(after, also), |row| {
-                Some(Change { number: cell::number(row, 0), info_hash: cell::info_hash(row, 1)? })
+                Some(ListChange {
+                    number: cell::number(row, 0),
+                    info_hash: cell::info_hash(row, 1)?,
+                })
             }),
             false => Ok(Vec::new()),
         })
     }
 
     fn idle(&mut self, idle_s: u64) -> Result<Vec<InfoHash>, DatabaseError> {
-        self.link.ask(|session| {
-            let sql = statement::idle(idle_s, &session.shape);
+        self.connection.ask(|session| {
+            let sql = statement::idle(idle_s, &session.schema);
             session.rows(&sql, |row| cell::info_hash(row, 0))
         })
     }
@@ -138,8 +141,8 @@ impl Ledger for Mysql {
         if hashes.is_empty() {
             return Ok(0);
         }
-        let deleted = self.link.transaction(|session| {
-            let sql = statement::delete_idle(hashes, idle_s, &session.shape);
+        let deleted = self.connection.transaction(|session| {
+            let sql = statement::delete_idle(hashes, idle_s, &session.schema);
             Ok(session.change(&[sql])?)
         });
         deleted.map_err(Undone::into_error)
@@ -149,12 +152,12 @@ impl Ledger for Mysql {
         if edits.is_empty() {
             return Ok(Vec::new());
         }
-        let edited = self.link.transaction(|session| {
-            let shape = session.shape;
-            let Plan { edited, writes } = plan(edits, held(session, edits)?, shape.ban_reason);
+        let edited = self.connection.transaction(|session| {
+            let schema = session.schema;
+            let Plan { edited, writes } = plan(edits, held(session, edits)?, schema.ban_reason);
             let mut statements: Vec<String> =
-                writes.iter().map(|write| statement::edit(write, &shape)).collect();
-            if shape.changes && !writes.is_empty() {
+                writes.iter().map(|write| statement::edit(write, &schema)).collect();
+            if schema.changes && !writes.is_empty() {
                 statements.extend([statement::tell(&writes), statement::forget_changes()]);
             }
             session.change(&statements)?;
@@ -203,10 +206,10 @@ fn move_on(session: &mut Session, batch: &Batch) -> Result<bool, Stop> {
 }
 
 /// What is listed of the torrents that are to be edited.
-fn held(session: &mut Session, edits: &[Edit]) -> Result<ByHash<Held>, Fault> {
-    let sql = statement::held(edits.iter().map(Edit::info_hash), &session.shape);
+fn held(session: &mut Session, edits: &[Edit]) -> Result<ByHash<ListedTorrent>, Fault> {
+    let sql = statement::held(edits.iter().map(Edit::info_hash), &session.schema);
     let rows = session.rows(&sql, |row| {
-        let held = Held {
+        let held = ListedTorrent {
             name: cell::text(row, 1),
             banned: cell::number(row, 2) != 0,
             reason: cell::text(row, 3),

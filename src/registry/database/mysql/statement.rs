@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 
 use crate::ids::InfoHash;
 use crate::registry::database::edit::{CHANGE_HOURS_KEPT, CHANGES_DELETED_MAX, Write, Written};
-use crate::registry::database::mysql::shape::Shape;
+use crate::registry::database::mysql::schema::Schema;
 use crate::registry::database::numbered::FLUSH_DAYS_KEPT;
 use crate::registry::database::traits::{BATCH_ROWS_MAX, Batch, CHANGES_MAX, Counted};
 
@@ -70,23 +70,23 @@ pub(super) fn session(lock_wait_s: u64) -> String {
 }
 
 /// Columns: info hash, name, downloaded, banned, reason.
-pub(super) fn lookup(hashes: &[InfoHash], shape: &Shape) -> String {
+pub(super) fn lookup(hashes: &[InfoHash], schema: &Schema) -> String {
     format!(
         "SELECT infohash, name, downloaded, banned+0, {} FROM torrents WHERE infohash IN ({})",
-        shape.reason(),
+        schema.reason(),
         list(hashes.iter())
     )
 }
 
 /// Columns: as in [`lookup`], then complete, incomplete, added, updated (seconds since 1970; NULL
 /// when unknown).
-pub(super) fn page(after: Option<&InfoHash>, limit: usize, shape: &Shape) -> String {
+pub(super) fn page(after: Option<&InfoHash>, limit: usize, schema: &Schema) -> String {
     let above = after.map(|hash| format!("WHERE infohash > {}", hex(&hash.0))).unwrap_or_default();
-    let counts = if shape.counts { "complete, incomplete" } else { "0, 0" };
+    let counts = if schema.counts { "complete, incomplete" } else { "0, 0" };
     format!(
         "SELECT infohash, name, downloaded, banned+0, {}, {counts}, UNIX_TIMESTAMP(added), \
          UNIX_TIMESTAMP(updated) FROM torrents {above} ORDER BY infohash LIMIT {limit}",
-        shape.reason()
+        schema.reason()
     )
 }
 
@@ -117,12 +117,12 @@ pub(super) fn forget_nodes() -> String {
 
 /// Writes one torrent's counters; none when the table has no column for any of them. Both times are
 /// named, since the first `timestamp` of an old table sets itself at every update that does not.
-pub(super) fn count(row: &Counted, shape: &Shape) -> Option<String> {
+pub(super) fn count(row: &Counted, schema: &Schema) -> Option<String> {
     let mut set = String::new();
     if row.downloads > 0 {
         let _ = write!(set, "downloaded = LEAST(downloaded + {}, {}), ", row.downloads, u32::MAX);
     }
-    if shape.counts {
+    if schema.counts {
         let _ = write!(set, "complete = {}, incomplete = {}, ", row.complete, row.incomplete);
     }
     if set.is_empty() && !row.active {
@@ -150,9 +150,9 @@ pub(super) fn changes(after: u64, also: &[u64]) -> String {
 
 /// Whether a torrent is old. One whose times are both unknown is not: an old table's `updated` is 0
 /// until the first announce. The comparison of `updated` alone is what the index can answer.
-fn is_idle(idle_s: u64, shape: &Shape) -> String {
+fn is_idle(idle_s: u64, schema: &Schema) -> String {
     let idle_s = idle_s.min(AGE_S_MAX);
-    let counts = if shape.counts { "complete = 0 AND incomplete = 0 AND " } else { "" };
+    let counts = if schema.counts { "complete = 0 AND incomplete = 0 AND " } else { "" };
     format!(
         "{counts}banned = b'0' AND (updated IS NULL OR updated <= NOW() - INTERVAL {idle_s} \
          SECOND) AND GREATEST(COALESCE(UNIX_TIMESTAMP(updated), 0), \
@@ -162,37 +162,37 @@ fn is_idle(idle_s: u64, shape: &Shape) -> String {
 }
 
 /// Old torrents, the oldest first.
-pub(super) fn idle(idle_s: u64, shape: &Shape) -> String {
+pub(super) fn idle(idle_s: u64, schema: &Schema) -> String {
     format!(
         "SELECT infohash FROM torrents WHERE {} ORDER BY updated LIMIT {BATCH_ROWS_MAX}",
-        is_idle(idle_s, shape)
+        is_idle(idle_s, schema)
     )
 }
 
 /// Deletes those that are old.
-pub(super) fn delete_idle(hashes: &[InfoHash], idle_s: u64, shape: &Shape) -> String {
+pub(super) fn delete_idle(hashes: &[InfoHash], idle_s: u64, schema: &Schema) -> String {
     format!(
         "DELETE FROM torrents WHERE infohash IN ({}) AND {}",
         list(hashes.iter()),
-        is_idle(idle_s, shape)
+        is_idle(idle_s, schema)
     )
 }
 
 /// Columns: info hash, name, banned, reason. Locks the rows, and on InnoDB the gaps where there is
 /// none.
-pub(super) fn held<'h>(hashes: impl Iterator<Item = &'h InfoHash>, shape: &Shape) -> String {
+pub(super) fn held<'h>(hashes: impl Iterator<Item = &'h InfoHash>, schema: &Schema) -> String {
     format!(
         "SELECT infohash, name, banned+0, {} FROM torrents WHERE infohash IN ({}) FOR UPDATE",
-        shape.reason(),
+        schema.reason(),
         list(hashes)
     )
 }
 
 /// Writes a planned change.
-pub(super) fn edit(write: &Write, shape: &Shape) -> String {
+pub(super) fn edit(write: &Write, schema: &Schema) -> String {
     let hash = hex(&write.info_hash.0);
     let reason = |reason: &str| {
-        if shape.ban_reason {
+        if schema.ban_reason {
             format!("ban_reason = {}, ", text_or_null(reason))
         } else {
             String::new()

@@ -1,8 +1,8 @@
-//! The place of an SQLite file, and whether it is still the file that was opened there.
+//! The path of an SQLite file, and whether the file that was opened is still the one there.
 //!
-//! A file that was deleted or replaced lives on for those who have it open: what they write is
-//! lost, and each sees another list. Owns: the look at the path that finds this out, before each
-//! transaction.
+//! Processes that have a file open keep it when it is deleted or replaced: what they write is lost,
+//! and they see an old list. Owns: the check of the path that finds this out, before each
+//! transaction. Never: opens the file.
 //!
 //! SQLite takes the write-ahead log that lies beside a file for that file's. So a file that was put
 //! in the place of another one is refused for as long as the other one's log is still there: what
@@ -14,7 +14,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// See the module.
-pub(super) struct Place {
+pub(super) struct SqliteFile {
     path: PathBuf,
     opened: Option<Opened>,
 }
@@ -63,9 +63,9 @@ pub(super) struct Found {
     pub(super) is_same: bool,
 }
 
-impl Place {
-    pub(super) fn new(path: &Path) -> Place {
-        Place { path: path.to_owned(), opened: None }
+impl SqliteFile {
+    pub(super) fn new(path: &Path) -> SqliteFile {
+        SqliteFile { path: path.to_owned(), opened: None }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn files_made_in_the_place_of_others_at_once_are_not_taken_for_those() {
         let home = tempfile::tempdir().unwrap();
-        let mut place = Place::new(&home.path().join("announced.db"));
+        let mut place = SqliteFile::new(&home.path().join("announced.db"));
         let files = [place.path().to_owned(), place.beside("-wal")];
         files.iter().for_each(|file| fs::write(file, "").unwrap());
         for round in 0..20 {

@@ -25,13 +25,13 @@ use crate::ids::InfoHash;
 use crate::listing::Record;
 use crate::registry::database::columns::{self, ByHash, in_order, record};
 use crate::registry::database::edit::{
-    CHANGE_HOURS_KEPT, CHANGES_DELETED_MAX, Held, Plan, Write, Written, plan,
+    CHANGE_HOURS_KEPT, CHANGES_DELETED_MAX, ListedTorrent, Plan, Write, Written, plan,
 };
 use crate::registry::database::numbered::{FLUSH_DAYS_KEPT, Numbered};
-use crate::registry::database::sqlite::file::Place;
+use crate::registry::database::sqlite::file::SqliteFile;
 use crate::registry::database::traits::{
-    AskLimits, BATCH_ROWS_MAX, Backend, Batch, CHANGES_MAX, Change, DatabaseError, Edit, Edited,
-    Ledger, Row,
+    AskLimits, BATCH_ROWS_MAX, Backend, Batch, CHANGES_MAX, DatabaseError, Edit, Edited, Ledger,
+    ListChange, Row,
 };
 
 /// What to do about a file whose tables are not these.
@@ -41,7 +41,7 @@ const HOUR_S: i64 = 3_600;
 
 /// An SQLite file.
 pub(super) struct Sqlite {
-    place: Place,
+    file: SqliteFile,
     limits: AskLimits,
     /// How long a lock is waited for on the connection that is kept, or was tried last.
     lock_wait: Duration,
@@ -63,7 +63,7 @@ impl From<Error> for Failure {
 impl Sqlite {
     /// A file that has not been opened yet.
     pub(super) fn new(path: &Path, limits: AskLimits) -> Sqlite {
-        Sqlite { place: Place::new(path), lock_wait: limits().answer, limits, kept: None }
+        Sqlite { file: SqliteFile::new(path), lock_wait: limits().answer, limits, kept: None }
     }
 
     /// Opens the file, and makes it and its tables if they are not there.
@@ -92,7 +92,7 @@ impl Sqlite {
         self.transaction(TransactionBehavior::Immediate, steps)
     }
 
-    /// After an error the file is opened anew, and when it has been replaced or the time limits
+    /// The file is opened anew after an error, and when it has been replaced or the time limits
     /// have changed.
     fn transaction<T>(
         &mut self,
@@ -102,7 +102,7 @@ impl Sqlite {
         let lock_wait = (self.limits)().answer;
         let kept = self.kept.take().filter(|_| lock_wait == self.lock_wait);
         self.lock_wait = lock_wait;
-        let found = self.place.look().map_err(|problem| self.unfit(&problem))?;
+        let found = self.file.look().map_err(|problem| self.unfit(&problem))?;
         let connected = match kept {
             Some(kept) if found.is_same => Ok(kept),
             _ => self.open(OpenFlags::empty()),
@@ -116,7 +116,7 @@ impl Sqlite {
         match done {
             Ok((connection, done)) => {
                 self.kept = Some(connection);
-                self.place.note_open(found);
+                self.file.note_open(found);
                 Ok(done)
             }
             Err(Failure::Sqlite(error)) => Err(self.explain(&error)),
@@ -129,7 +129,7 @@ impl Sqlite {
     }
 
     fn about(&self, text: &str) -> String {
-        format!("SQLite file {}: {text}", self.place.path().display())
+        format!("SQLite file {}: {text}", self.file.path().display())
     }
 
     /// Once the tracker runs nothing is made: a file that is missing may come back, and an empty
@@ -137,7 +137,7 @@ impl Sqlite {
     fn open(&self, create: OpenFlags) -> Result<Connection, Error> {
         // Not the default flags: they would read a name that starts with `file:` as a URI.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
-        let connection = Connection::open_with_flags(self.place.path(), flags)?;
+        let connection = Connection::open_with_flags(self.file.path(), flags)?;
         connection.busy_timeout(self.lock_wait)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
@@ -255,7 +255,7 @@ impl Ledger for Sqlite {
         })
     }
 
-    fn changes(&mut self, after: u64, also: &[u64]) -> Result<Vec<Change>, DatabaseError> {
+    fn changes(&mut self, after: u64, also: &[u64]) -> Result<Vec<ListChange>, DatabaseError> {
         self.ask(|transaction| {
             let mut changes = Vec::new();
             let mut one = transaction.prepare(statement::CHANGED_ONE)?;
@@ -320,12 +320,12 @@ fn now(transaction: &Transaction<'_>) -> Result<i64, Error> {
 }
 
 /// What is listed of the torrents that are to be edited.
-fn held(transaction: &Transaction<'_>, edits: &[Edit]) -> Result<ByHash<Held>, Error> {
+fn held(transaction: &Transaction<'_>, edits: &[Edit]) -> Result<ByHash<ListedTorrent>, Error> {
     let mut statement = transaction.prepare(statement::LOOKUP)?;
     let mut listed = ByHash::default();
     for hash in edits.iter().map(Edit::info_hash) {
         let held = statement.query_row([hash.0], |row| {
-            Ok(Held {
+            Ok(ListedTorrent {
                 name: cell::text(row, 1)?,
                 banned: cell::number(row, 3)? != 0,
                 reason: cell::text(row, 4)?,
@@ -370,9 +370,9 @@ fn row(row: &Cells<'_>) -> Result<Row, Error> {
 fn change_rows(
     statement: &mut Statement<'_>,
     parameters: impl rusqlite::Params,
-) -> Result<Vec<Change>, Error> {
+) -> Result<Vec<ListChange>, Error> {
     let read = |row: &Cells<'_>| {
-        Ok(Change { number: cell::number(row, 0)?, info_hash: cell::info_hash(row, 1)? })
+        Ok(ListChange { number: cell::number(row, 0)?, info_hash: cell::info_hash(row, 1)? })
     };
     statement.query_map(parameters, read)?.collect()
 }

@@ -1,9 +1,11 @@
-//! What the database has said, at hand: in the cache, and with the swarms.
+//! What is known of the database's list: cached records, and what the swarms keep of theirs.
 //!
-//! Owns: where an answer goes. Whoever gets one from the database hands it to [`Verdicts::hear`],
-//! which keeps it in the cache and tells the torrent's swarm.
+//! Owns: where an answer goes. Whoever gets one from the database hands it to
+//! [`KnownRecords::take_answer`], which keeps it in the cache and tells the torrent's swarm.
+//! Answers may come in any order: one to an older question changes nothing.
 //!
-//! Never: asks. Answers may come in any order: one to an older question changes nothing.
+//! Never: asks the database, decides who is served, or holds the lock of a cache shard while it
+//! takes that of a swarm's shard.
 //!
 //! Limits: bytes, see `cache`.
 
@@ -23,17 +25,17 @@ use crate::swarm::Store;
 /// Locks the cache is spread over; a power of two.
 const CACHE_SHARDS: usize = 64;
 
-/// How verdicts are kept.
+/// How large the cache may be, and its key.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
-    /// Bytes all cached verdicts may take.
+pub(super) struct CacheSettings {
+    /// Bytes all cached records may take.
     pub(super) bytes_max: usize,
     /// Key of the cache's hash.
     pub(super) seed: u64,
 }
 
 /// See the module.
-pub(super) struct Verdicts {
+pub(super) struct KnownRecords {
     /// How long an answer is believed.
     live: LiveSettings,
     keys: RandomState,
@@ -41,7 +43,7 @@ pub(super) struct Verdicts {
     pub(super) store: Arc<Store>,
     /// What has been written to the database lately.
     pub(super) recent: RecentBatches,
-    /// Whether a swarm may have begun while nobody could be asked for its verdict.
+    /// Whether a swarm may have begun while nobody could be asked for its record.
     unasked: AtomicBool,
 }
 
@@ -68,26 +70,26 @@ pub(super) struct Asked {
     mark: Mark,
 }
 
-/// What came of an answer.
+/// What counts once an answer is taken in.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Heard {
-    /// This counts: the answer, or one to a later question that came before it.
+pub(super) enum TakenAnswer {
+    /// This record: the answer's, or one to a later question that came before it.
     Record(Record),
     /// The answer says of a listed torrent's downloads what may have changed meanwhile: it is to be
     /// asked again.
-    Again,
+    AskAgain,
 }
 
-impl Verdicts {
-    pub(super) fn new(terms: Terms, live: LiveSettings, store: Arc<Store>) -> Verdicts {
+impl KnownRecords {
+    pub(super) fn new(cache: CacheSettings, live: LiveSettings, store: Arc<Store>) -> KnownRecords {
         let keys = RandomState::with_seeds(
-            terms.seed,
-            terms.seed.rotate_left(17),
-            !terms.seed,
+            cache.seed,
+            cache.seed.rotate_left(17),
+            !cache.seed,
             0x5bd1_e995,
         );
-        let shard = || Mutex::new(Cache::new(terms.bytes_max / CACHE_SHARDS));
-        Verdicts {
+        let shard = || Mutex::new(Cache::new(cache.bytes_max / CACHE_SHARDS));
+        KnownRecords {
             live,
             keys,
             shards: (0..CACHE_SHARDS).map(|_| shard()).collect(),
@@ -130,22 +132,28 @@ impl Verdicts {
         }
     }
 
-    /// Whether there was a call of [`Verdicts::unasked`] since the last one of this.
+    /// Whether there was a call of [`KnownRecords::unasked`] since the last one of this.
     pub(super) fn take_unasked(&self) -> bool {
         self.unasked.swap(false, Ordering::Acquire)
     }
 
-    /// Has [`Verdicts::take_unasked`] say so again: those swarms have not been asked for after all.
+    /// Has [`KnownRecords::take_unasked`] say so again: those swarms have not been asked for after
+    /// all.
     pub(super) fn put_back_unasked(&self) {
         self.unasked.store(true, Ordering::Release);
     }
 
     /// Takes in an answer, and says what counts now.
-    pub(super) fn hear(&self, hash: &InfoHash, record: &Record, asked: Asked) -> Heard {
+    pub(super) fn take_answer(
+        &self,
+        hash: &InfoHash,
+        record: &Record,
+        asked: Asked,
+    ) -> TakenAnswer {
         let is_current =
             || record.listing != Listing::Listed || self.recent.is_current(hash, asked.mark);
         if let Some(newer) = self.shard(hash).newer(hash, asked.at) {
-            return Heard::Record(newer.clone());
+            return TakenAnswer::Record(newer.clone());
         }
         if record.listing == Listing::Banned {
             self.store.ban(hash);
@@ -154,26 +162,26 @@ impl Verdicts {
         }
         let mut cache = self.shard(hash);
         if let Some(newer) = cache.newer(hash, asked.at) {
-            return Heard::Record(newer.clone());
+            return TakenAnswer::Record(newer.clone());
         }
         // Under the lock: what is written from here on is corrected in the cache by
         // `confirm_written`.
         if !is_current() {
-            return Heard::Again;
+            return TakenAnswer::AskAgain;
         }
         cache.insert(*hash, record.clone(), asked.at, asked.fresh_until);
-        Heard::Record(record.clone())
+        TakenAnswer::Record(record.clone())
     }
 
-    /// Takes in a verdict of an earlier run, older than any.
-    pub(super) fn recall(&self, hash: InfoHash, record: Record) {
-        self.shard(&hash).insert_stale(hash, record);
+    /// Takes in a record of an earlier run, older than any.
+    pub(super) fn insert_saved(&self, hash: InfoHash, record: Record) {
+        self.shard(&hash).insert_saved(hash, record);
     }
 
     /// Forgets what an earlier run has left and nobody has said since: the whole list has been
     /// read, and does not hold it.
-    pub(super) fn forget_recalled(&self) {
-        self.shards.iter().for_each(|shard| shard.lock().forget_recalled());
+    pub(super) fn forget_saved(&self) {
+        self.shards.iter().for_each(|shard| shard.lock().forget_saved());
     }
 
     /// What was taken of a torrent is written, `downloads` among it. The cache is set right before
@@ -194,7 +202,7 @@ impl Verdicts {
         cached || self.store.holds(hash)
     }
 
-    /// Has every verdict asked for again when it is next wanted.
+    /// Has every record asked for again when it is next wanted.
     pub(super) fn make_all_stale(&self, now: Millis) {
         self.shards.iter().for_each(|shard| shard.lock().make_all_stale());
         self.store.make_all_stale(now);
@@ -262,7 +270,7 @@ mod tests {
     /// One tracker and its database, every step of theirs in any order.
     struct Site {
         rng: fastrand::Rng,
-        verdicts: Verdicts,
+        known: KnownRecords,
         now: Millis,
         database: BTreeMap<InfoHash, u32>,
         truth: BTreeMap<InfoHash, u32>,
@@ -275,13 +283,13 @@ mod tests {
 
     impl Site {
         fn new(seed: u64) -> Site {
-            let terms = Terms { bytes_max: 1 << 20, seed };
+            let cache = CacheSettings { bytes_max: 1 << 20, seed };
             let listed: BTreeMap<InfoHash, u32> =
                 (0..TORRENTS).map(|n| (InfoHash([n; 20]), u32::from(n) * 100)).collect();
             Site {
                 rng: fastrand::Rng::with_seed(seed),
-                verdicts: Verdicts::new(
-                    terms,
+                known: KnownRecords::new(
+                    cache,
                     harness::registry_settings().live,
                     harness::store(&harness::policy(), seed),
                 ),
@@ -302,10 +310,10 @@ mod tests {
             let peer = announcement::addr(self.peers);
             let announce =
                 Announcement { info_hash: hash, peer, seeder, event, ..announcement::of(0, 0) };
-            let known = self.verdicts.peek(&hash, self.now, verdict);
+            let known = self.known.peek(&hash, self.now, verdict);
             let verdict = known.unwrap_or_else(|| self.look_up(hash));
             let newcomer = Newcomer { announce: &announce, verdict };
-            self.verdicts
+            self.known
                 .store
                 .enter(&newcomer, open_at(self.now), &mut self.rng, &mut Chosen::new())
                 .unwrap()
@@ -313,10 +321,10 @@ mod tests {
 
         /// A question asked, answered and heard at once.
         fn look_up(&mut self, hash: InfoHash) -> Verdict {
-            let asked = self.verdicts.mark().at(self.now);
+            let asked = self.known.mark().at(self.now);
             let record =
                 Record { downloaded: self.database[&hash], ..Record::plain(Listing::Listed) };
-            self.verdicts.hear(&hash, &record, asked);
+            self.known.take_answer(&hash, &record, asked);
             verdict(&record, asked.fresh_until)
         }
 
@@ -334,7 +342,7 @@ mod tests {
                     }
                 }
                 2 => {
-                    let (hash, asked) = (self.any(), self.verdicts.mark().at(self.now));
+                    let (hash, asked) = (self.any(), self.known.mark().at(self.now));
                     self.questions.push(Question { hash, asked, read: None });
                 }
                 3 | 4 => {
@@ -344,7 +352,7 @@ mod tests {
                     }
                 }
                 5 => self.hear_one(),
-                6 => self.verdicts.make_all_stale(self.now),
+                6 => self.known.make_all_stale(self.now),
                 _ => self.write_on(),
             }
         }
@@ -356,7 +364,7 @@ mod tests {
             };
             let Question { hash, asked, read } = self.questions.swap_remove(at);
             let record = Record { downloaded: read.unwrap(), ..Record::plain(Listing::Listed) };
-            if self.verdicts.hear(&hash, &record, asked) == Heard::Again {
+            if self.known.take_answer(&hash, &record, asked) == TakenAnswer::AskAgain {
                 self.look_up(hash);
             }
         }
@@ -366,7 +374,7 @@ mod tests {
             match &mut self.batch {
                 None => {
                     let (mut walk, mut taken) = (Walk::default(), Vec::new());
-                    self.verdicts.store.take_unwritten(
+                    self.known.store.take_unwritten(
                         &mut walk,
                         self.now,
                         self.rng.usize(1..3),
@@ -384,11 +392,11 @@ mod tests {
                 Some((rows, _, noted)) if !*noted => {
                     let written =
                         rows.iter().filter(|row| row.downloads > 0).map(|row| row.info_hash);
-                    self.verdicts.recent.note(written.collect(), false);
+                    self.known.recent.note(written.collect(), false);
                     *noted = true;
                 }
                 Some((rows, ..)) => match rows.pop() {
-                    Some(row) => self.verdicts.confirm_written(&row.info_hash, row.downloads),
+                    Some(row) => self.known.confirm_written(&row.info_hash, row.downloads),
                     None => self.batch = None,
                 },
             }
@@ -397,9 +405,9 @@ mod tests {
         /// Whoever asks is told of every completion, once.
         fn check(&mut self) {
             for (hash, truth) in &self.truth {
-                let swarm = self.verdicts.store.scrape(hash).map(|counts| counts.downloaded);
-                let shown = swarm
-                    .or_else(|| self.verdicts.last_known(hash).map(|record| record.downloaded));
+                let swarm = self.known.store.scrape(hash).map(|counts| counts.downloaded);
+                let shown =
+                    swarm.or_else(|| self.known.last_known(hash).map(|record| record.downloaded));
                 assert!(
                     shown.is_none_or(|shown| shown == *truth),
                     "{hash}: {shown:?}, not {truth}; in a swarm: {swarm:?}"
@@ -429,12 +437,15 @@ mod tests {
         let hash = InfoHash([0; 20]);
         let known = Record { downloaded: 5, ..Record::plain(Listing::Listed) };
         let banned = Record { text: Some("why".into()), ..Record::plain(Listing::Banned) };
-        let [earlier, later] = [100, 200].map(|at| site.verdicts.mark().at(Millis(at)));
-        assert_eq!(site.verdicts.hear(&hash, &banned, later), Heard::Record(banned.clone()));
-        assert_eq!(site.verdicts.hear(&hash, &known, earlier), Heard::Record(banned));
+        let [earlier, later] = [100, 200].map(|at| site.known.mark().at(Millis(at)));
         assert_eq!(
-            site.verdicts.hear(&hash, &known, site.verdicts.mark().at(Millis(300))),
-            Heard::Record(known)
+            site.known.take_answer(&hash, &banned, later),
+            TakenAnswer::Record(banned.clone())
+        );
+        assert_eq!(site.known.take_answer(&hash, &known, earlier), TakenAnswer::Record(banned));
+        assert_eq!(
+            site.known.take_answer(&hash, &known, site.known.mark().at(Millis(300))),
+            TakenAnswer::Record(known)
         );
     }
 
@@ -442,16 +453,16 @@ mod tests {
     fn an_answer_is_believed_for_as_long_as_the_settings_said_when_it_was_asked_for() {
         let site = Site::new(7);
         let record = Record::plain(Listing::Listed);
-        let until = |verdicts: &Verdicts, n: u8, marked: Marked| {
-            verdicts.hear(&InfoHash([n; 20]), &record, marked.at(Millis(100)));
-            verdicts.peek(&InfoHash([n; 20]), Millis(100), |_, until| until)
+        let until = |known: &KnownRecords, n: u8, marked: Marked| {
+            known.take_answer(&InfoHash([n; 20]), &record, marked.at(Millis(100)));
+            known.peek(&InfoHash([n; 20]), Millis(100), |_, until| until)
         };
-        let before = site.verdicts.mark();
+        let before = site.known.mark();
         let mut live = harness::registry_live();
         live.registry.cache_ttl_ms = 7;
-        site.verdicts.live.replace(live);
-        assert_eq!(until(&site.verdicts, 1, before), Some(Millis(30_100)));
-        assert_eq!(until(&site.verdicts, 2, site.verdicts.mark()), Some(Millis(107)));
+        site.known.live.replace(live);
+        assert_eq!(until(&site.known, 1, before), Some(Millis(30_100)));
+        assert_eq!(until(&site.known, 2, site.known.mark()), Some(Millis(107)));
     }
 
     #[test]

@@ -19,10 +19,11 @@ use std::net::IpAddr;
 
 use siphasher::sip::SipHasher24;
 
+use crate::secrets::{KEY_BYTES, Secret};
 use crate::wire::udp::ConnectionId;
 
-/// Bytes of the key.
-pub const KEY_BYTES: usize = 16;
+/// What the key is derived for.
+const KEY_LABEL: &[u8] = b"connection ids of UDP";
 /// How long all ids of an address are the same.
 const SLOT_S: u64 = 60;
 /// Slots before the present one whose ids are believed.
@@ -37,8 +38,13 @@ pub struct ConnectionIds {
 }
 
 impl ConnectionIds {
+    /// Ids by the key that follows from `secret`.
+    pub fn of(secret: &Secret) -> ConnectionIds {
+        ConnectionIds::new(&secret.key(KEY_LABEL))
+    }
+
     /// Ids of this key, which must be random, secret, and the same for all workers.
-    pub fn new(key: &[u8; KEY_BYTES]) -> ConnectionIds {
+    fn new(key: &[u8; KEY_BYTES]) -> ConnectionIds {
         ConnectionIds { hasher: SipHasher24::new_with_key(key) }
     }
 

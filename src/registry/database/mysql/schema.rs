@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What there is, beside what every version of the table `torrents` has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Shape {
+pub(super) struct Schema {
     /// The columns `complete` and `incomplete`.
     pub(super) counts: bool,
     /// The column `ban_reason`.
@@ -19,13 +19,13 @@ pub(super) struct Shape {
     pub(super) undoes: bool,
 }
 
-impl Shape {
+impl Schema {
     /// Reads it from the columns and the storage engine of `torrents`, and the names of all tables.
-    pub(super) fn of(columns: &[String], engine: &str, tables: &[String]) -> Shape {
+    pub(super) fn of(columns: &[String], engine: &str, tables: &[String]) -> Schema {
         let among = |names: &[String], wanted: &str| {
             names.iter().any(|name| name.eq_ignore_ascii_case(wanted))
         };
-        Shape {
+        Schema {
             counts: among(columns, "complete") && among(columns, "incomplete"),
             ban_reason: among(columns, "ban_reason"),
             flushes: among(tables, "flushes"),
@@ -83,12 +83,12 @@ mod tests {
     }
 
     #[test]
-    fn shapes_are_told_apart() {
+    fn schemas_are_told_apart() {
         let old = "tid infohash name downloaded banned added updated";
-        assert_eq!(Shape::of(&names(old), "MyISAM", &names("peers torrents")), Shape::default());
+        assert_eq!(Schema::of(&names(old), "MyISAM", &names("peers torrents")), Schema::default());
         let upgraded = names(&format!("{old} complete INCOMPLETE ban_reason"));
-        assert!(Shape::of(&upgraded, "InnoDB", &names("Changes flushes torrents")).is_whole());
-        let half = Shape::of(&upgraded, "Aria", &names("flushes torrents"));
+        assert!(Schema::of(&upgraded, "InnoDB", &names("Changes flushes torrents")).is_whole());
+        let half = Schema::of(&upgraded, "Aria", &names("flushes torrents"));
         assert!(half.counts && !half.is_whole() && !half.is_numbered());
     }
 }

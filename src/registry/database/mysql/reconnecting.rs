@@ -20,9 +20,9 @@ use mysql::prelude::Queryable;
 use mysql::{Error, Opts, OptsBuilder, Row};
 
 use crate::registry::database::mysql::address::Address;
-use crate::registry::database::mysql::failure::{Fault, Place};
+use crate::registry::database::mysql::failure::{Fault, NamedDatabase};
 use crate::registry::database::mysql::fence::Driver;
-use crate::registry::database::mysql::shape::Shape;
+use crate::registry::database::mysql::schema::Schema;
 use crate::registry::database::mysql::{cell, statement};
 use crate::registry::database::traits::{AskLimits, DatabaseError, TimeLimits};
 
@@ -32,15 +32,15 @@ const ADDRESSES_MAX: usize = 8;
 const COLLISION_PAUSES_MS: [u64; 4] = [10, 40, 160, 640];
 /// After this long, a connection to a database that lacks something is made anew, to see what an
 /// upgrade has added.
-const SHAPE_LOOK_EVERY: Duration = Duration::from_secs(60);
+const SCHEMA_LOOK_EVERY: Duration = Duration::from_secs(60);
 /// What the driver would ask the server for at every connection; more than anything here needs,
 /// either way.
 const PACKET_BYTES_MAX: usize = 4 << 20;
 
 /// A connection, or how to get one.
-pub(super) struct Link {
+pub(super) struct Reconnecting {
     opts: Opts,
-    place: Place,
+    database: NamedDatabase,
     ask_limits: AskLimits,
     /// Those of the connection that is kept, or was tried last.
     limits: TimeLimits,
@@ -54,7 +54,7 @@ pub(super) struct Session {
     /// Whether [`Session::change`] has, or may have, changed something in this transaction.
     changed: bool,
     /// What the database has.
-    pub(super) shape: Shape,
+    pub(super) schema: Schema,
 }
 
 /// Why the steps of a transaction cannot go on.
@@ -86,14 +86,14 @@ impl Undone {
     }
 }
 
-impl Link {
-    /// A link that is not connected yet.
-    pub(super) fn new(address: &Address, ask_limits: AskLimits) -> Link {
+impl Reconnecting {
+    /// Not connected yet.
+    pub(super) fn new(address: &Address, ask_limits: AskLimits) -> Reconnecting {
         let opts = OptsBuilder::from_opts(address.opts.clone());
         let opts = opts.max_allowed_packet(Some(PACKET_BYTES_MAX)).stmt_cache_size(0);
-        Link {
+        Reconnecting {
             opts: opts.into(),
-            place: address.place.clone(),
+            database: address.database.clone(),
             limits: ask_limits(),
             ask_limits,
             kept: None,
@@ -132,7 +132,7 @@ impl Link {
                 Err(stop) => (stop, false),
             };
             // Without transactions, what has been changed stays changed.
-            let undone = session.shape.undoes || !session.changed;
+            let undone = session.schema.undoes || !session.changed;
             match stop {
                 // A cluster may find out only at the COMMIT that another node was first: then it
                 // has rolled back.
@@ -185,7 +185,7 @@ impl Link {
     }
 
     fn explain(&self, fault: &Fault) -> DatabaseError {
-        self.place.explain(fault, self.limits)
+        self.database.explain(fault, self.limits)
     }
 
     fn connect(&self) -> Result<Session, Fault> {
@@ -193,15 +193,15 @@ impl Link {
             conn: self.dial()?,
             since: Instant::now(),
             changed: false,
-            shape: Shape::default(),
+            schema: Schema::default(),
         };
         // Half of what is waited here, so that the server's word comes first.
         session.run(&statement::session((self.limits.answer.as_secs() / 2).max(1)))?;
         let columns = session.rows(statement::COLUMNS, |row| Some(cell::text(row, 0)))?;
         let engines = session.rows(statement::ENGINE, |row| Some(cell::text(row, 1)))?;
         let tables = session.rows(statement::TABLES, |row| Some(cell::text(row, 0)))?;
-        session.shape = Shape::of(&columns, &engines.concat(), &tables);
-        session.shape.say_what_is_missing(&self.place.server);
+        session.schema = Schema::of(&columns, &engines.concat(), &tables);
+        session.schema.say_what_is_missing(&self.database.server);
         Ok(session)
     }
 
@@ -249,7 +249,7 @@ impl Link {
 
 impl Session {
     fn is_outdated(&self) -> bool {
-        !self.shape.is_whole() && self.since.elapsed() > SHAPE_LOOK_EVERY
+        !self.schema.is_whole() && self.since.elapsed() > SCHEMA_LOOK_EVERY
     }
 
     /// Finds out whether the server answers.
