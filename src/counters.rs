@@ -152,6 +152,11 @@ impl LocalCounters {
         self.gauges[gauge as usize] = value as u64;
     }
 
+    /// Where this thread's part of a gauge stands.
+    pub fn gauge(&self, gauge: Gauge) -> u64 {
+        self.gauges[gauge as usize]
+    }
+
     /// Moves a gauge one up.
     pub fn raise(&mut self, gauge: Gauge) {
         self.gauges[gauge as usize] += 1;

@@ -16,9 +16,10 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
+use support::PATIENCE;
 use support::http::{Connection, percent_encoded};
+use support::seeds::seed;
 use support::tracker::Tracker;
-use support::{PATIENCE, seed};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 

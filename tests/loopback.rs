@@ -58,11 +58,11 @@ fn a_first_announce_is_answered_in_full() {
                   peer_id=-XX0001-abcdefghijkl&port=6881&uploaded=0&downloaded=0&left=0";
     let reply = get(tracker.address, target);
     let dict = reply.dict();
-    assert_eq!((reply.status(), reply.header("Content-Type")), (200, Some("text/plain")));
-    assert_eq!(
-        (int(&dict, "complete"), int(&dict, "incomplete"), int(&dict, "downloaded")),
-        (1, 0, 0)
-    );
+    assert_eq!(reply.status(), 200, "status");
+    assert_eq!(reply.header("Content-Type"), Some("text/plain"), "content type");
+    assert_eq!(int(&dict, "complete"), 1, "complete");
+    assert_eq!(int(&dict, "incomplete"), 0, "incomplete");
+    assert_eq!(int(&dict, "downloaded"), 0, "downloaded");
     assert!((1620..=1800).contains(&int(&dict, "interval")), "{dict:?}");
     assert_eq!(dict.get(b"external ip".as_slice()), Some(&Value::Bytes(vec![127, 0, 0, 1])));
     assert_eq!(dict.get(b"peers".as_slice()), Some(&Value::Bytes(vec![])));
@@ -204,6 +204,22 @@ fn a_slow_reader_gets_every_answer_in_order_and_holds_up_nobody() {
 }
 
 #[test]
+fn a_client_that_takes_no_byte_for_the_send_timeout_is_left() {
+    let tracker = Tracker::start(LOOPBACK, "[server]\nsend_timeout = \"1s\"\n");
+    let before = tracker.descriptors();
+    // Some 30 MB of answers, none of which is read: far more than the sockets' buffers hold.
+    let (mut sending, unread) = Connection::open(tracker.address).split();
+    let sender =
+        std::thread::spawn(move || sending.try_send(request("/").repeat(200_000).as_bytes()));
+    wait_until(PATIENCE, "the tracker has taken the connection", || tracker.descriptors() > before);
+    assert_eq!(get(tracker.address, "/").status(), 200, "others are served meanwhile");
+    wait_until(PATIENCE, "the connection is closed", || tracker.descriptors() == before);
+    sender.join().expect("what a closed connection does not take is no error");
+    drop(unread);
+    tracker.stop();
+}
+
+#[test]
 fn one_connection_too_many_is_turned_away_with_503() {
     let tracker = Tracker::start(LOOPBACK, "[server]\nworkers = 1\nconnections_max = 2\n");
     let mut held: Vec<Connection> = (0..2).map(|_| Connection::open(tracker.address)).collect();
@@ -338,6 +354,38 @@ fn a_full_scrape_is_shared_and_given_once_a_minute_to_an_address() {
     let zipped = other.reply();
     assert_eq!(zipped.header("Content-Encoding"), Some("gzip"));
     assert_eq!(zipped.unzipped().dict(), first);
+    tracker.stop();
+}
+
+#[test]
+fn a_full_scrape_is_given_to_the_networks_of_the_settings_alone() {
+    let settings = "[tracker]\nfull_scrape = [\"127.0.0.8/29\", \"2001:db8::/32\"]\n";
+    let tracker = Tracker::start(LOOPBACK, settings);
+    get(tracker.address, &announce(6881));
+    for (host, is_permitted) in [(7, false), (8, true), (15, true), (16, false)] {
+        let source = Ipv4Addr::new(127, 0, 0, host);
+        let told = Connection::open_from(source, tracker.address).get("/scrape").dict();
+        match told.get(b"files".as_slice()) {
+            Some(Value::Dict(files)) if is_permitted => {
+                assert_eq!(files.len(), 1, "torrents shown to {source}");
+            }
+            _ if is_permitted => panic!("{source} is refused: {told:?}"),
+            _ => assert!(failure(&told).contains("not offered"), "{source}: {told:?}"),
+        }
+    }
+    tracker.stop();
+}
+
+#[test]
+fn the_interval_is_never_below_the_min_interval() {
+    // Without that rule an interval would be up to a tenth less, a random part of it.
+    let settings = "[tracker]\nmin_interval = \"30m\"\nmax_interval = \"30m\"\n";
+    let tracker = Tracker::start(LOOPBACK, settings);
+    for port in 1..=30 {
+        let dict = get(tracker.address, &announce(port)).dict();
+        assert_eq!(int(&dict, "min interval"), 1_800, "min interval for port {port}");
+        assert_eq!(int(&dict, "interval"), 1_800, "interval for port {port}");
+    }
     tracker.stop();
 }
 

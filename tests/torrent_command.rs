@@ -51,7 +51,8 @@ impl Site {
     /// What it prints when all goes well.
     fn said(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
-        assert_eq!((text(&output.stderr), output.status.code()), ("", Some(0)), "{arguments:?}");
+        assert_eq!(text(&output.stderr), "", "stderr, {arguments:?}");
+        assert_eq!(output.status.code(), Some(0), "exit code, {arguments:?}");
         text(&output.stdout).to_owned()
     }
 
@@ -86,10 +87,9 @@ fn a_torrent_is_added_banned_unbanned_and_removed() {
     assert_eq!(site.said(&["add", &A.to_uppercase()]), format!("already listed {A}\n"));
     let listed = site.listed();
     let [row] = listed.as_slice() else { panic!("{listed:?}") };
-    assert_eq!(
-        (&row["info_hash"], &row["name"], &row["banned"]),
-        (&A.into(), &"Demo".into(), &false.into())
-    );
+    assert_eq!(row["info_hash"], A, "info hash");
+    assert_eq!(row["name"], "Demo", "name");
+    assert_eq!(row["banned"], false, "banned");
     assert!(
         row["added"].as_str().is_some_and(|time| time.starts_with("20") && time.ends_with('Z')),
         "{row}"
@@ -97,10 +97,8 @@ fn a_torrent_is_added_banned_unbanned_and_removed() {
 
     assert_eq!(site.said(&["ban", A, "--reason", "a copy"]), format!("banned {A}\n"));
     assert_eq!(site.said(&["ban", A, "--reason", "a copy"]), format!("already banned {A}\n"));
-    assert_eq!(
-        (&site.listed()[0]["banned"], &site.listed()[0]["ban_reason"]),
-        (&true.into(), &"a copy".into())
-    );
+    assert_eq!(site.listed()[0]["banned"], true, "banned");
+    assert_eq!(site.listed()[0]["ban_reason"], "a copy", "reason");
     assert!(site.said(&["list"]).contains(" Demo [banned: a copy]\n"));
     assert_eq!(site.said(&["unban", A]), format!("unbanned {A}\n"));
     assert_eq!(site.said(&["unban", A]), format!("not banned {A}\n"));
@@ -176,10 +174,8 @@ fn thousands_are_imported_and_listed() {
     let listed = site.listed();
     assert_eq!(listed.len(), 2_502);
     for (n, row) in listed[..2_500].iter().enumerate() {
-        assert_eq!(
-            (row["info_hash"].as_str(), row["name"].as_str()),
-            (Some(&*format!("{n:040x}")), Some(&*format!("Torrent {n}")))
-        );
+        assert_eq!(row["info_hash"].as_str(), Some(&*format!("{n:040x}")), "info hash in row {n}");
+        assert_eq!(row["name"].as_str(), Some(&*format!("Torrent {n}")), "name in row {n}");
     }
     assert_eq!(site.said(&["list"]).lines().count(), 2_503);
     assert_eq!(site.wrong(&["import", "list.txt"]).0, "added 0, already listed 2502, wrong 1\n");
@@ -198,10 +194,8 @@ fn a_list_may_come_through_a_pipe() {
     stdin.write_all(format!("{A} Demo\n{B}\n{A} Demo").as_bytes()).unwrap();
     drop(stdin);
     let output = child.wait_with_output().unwrap();
-    assert_eq!(
-        (text(&output.stdout), output.status.code()),
-        ("added 2, already listed 1, wrong 0\n", Some(0))
-    );
+    assert_eq!(text(&output.stdout), "added 2, already listed 1, wrong 0\n", "stdout");
+    assert_eq!(output.status.code(), Some(0), "exit code");
 }
 
 #[test]
@@ -212,7 +206,8 @@ fn a_reader_of_the_list_who_has_seen_enough_is_no_error() {
     site.said(&["add", A]);
     for arguments in [&["list"][..], &["list", "--json"], &["add", B], &["import", "/dev/null"]] {
         let output = site.command(arguments).stdout(writer.try_clone().unwrap()).output().unwrap();
-        assert_eq!((text(&output.stderr), output.status.code()), ("", Some(0)), "{arguments:?}");
+        assert_eq!(text(&output.stderr), "", "stderr, {arguments:?}");
+        assert_eq!(output.status.code(), Some(0), "exit code, {arguments:?}");
     }
     assert_eq!(site.listed().len(), 2);
 }
@@ -234,7 +229,8 @@ fn the_database_may_be_named_by_settings_and_environment() {
         .output()
         .unwrap();
     for output in [by_file, by_variable] {
-        assert_eq!((text(&output.stderr), output.status.code()), ("", Some(0)));
+        assert_eq!(text(&output.stderr), "", "stderr");
+        assert_eq!(output.status.code(), Some(0), "exit code");
     }
     assert_eq!(site.listed().len(), 2);
 }
@@ -247,7 +243,8 @@ fn a_database_that_cannot_be_opened_is_one_line() {
         .output()
         .unwrap();
     let complaint = text(&output.stderr);
-    assert_eq!((text(&output.stdout), output.status.code()), ("", Some(1)));
+    assert_eq!(text(&output.stdout), "", "stdout");
+    assert_eq!(output.status.code(), Some(1), "exit code");
     assert!(
         complaint.starts_with("announced: ") && complaint.contains("/nowhere/x.db"),
         "{complaint}"

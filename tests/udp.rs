@@ -183,7 +183,7 @@ fn udp_may_listen_elsewhere_or_not_at_all() {
 fn whatever_is_sent_the_next_good_request_is_answered() {
     let tracker = Tracker::start(LOOPBACK, "[server]\nworkers = 1\n");
     let client = UdpClient::connect(LOOPBACK, tracker.address);
-    let mut rng = fastrand::Rng::with_seed(support::seed());
+    let mut rng = fastrand::Rng::with_seed(support::seeds::seed());
     let good = client.announce_packet(&HASH, 6881, 0);
     for turn in 0..20 {
         // Others than the client, some of whom are gone when their answers come.

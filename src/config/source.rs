@@ -346,9 +346,12 @@ mod tests {
         )
         .unwrap();
         assert_eq!(
-            (config.server.listen, config.server.workers, config.server.backlog),
-            (vec![Listen::from(flags.listen[0])], 3, 7)
+            config.server.listen,
+            vec![Listen::from(flags.listen[0])],
+            "server.listen of the command line"
         );
+        assert_eq!(config.server.workers, 3, "server.workers of the command line");
+        assert_eq!(config.server.backlog, 7, "server.backlog of the file");
     }
 
     #[test]

@@ -251,11 +251,12 @@ mod tests {
 
     #[test]
     fn scalars_are_read_only_from_what_they_are() {
-        assert_eq!((bytes(b"3:abc"), bytes(b"i3e"), bytes(b"")), (Some(&b"abc"[..]), None, None));
-        assert_eq!(
-            (integer(b"i-2e"), integer(b"1:2"), integer(b"i99999999999999999999e")),
-            (Some(-2), None, None)
-        );
+        assert_eq!(bytes(b"3:abc"), Some(&b"abc"[..]), "a byte string");
+        assert_eq!(bytes(b"i3e"), None, "an integer is no byte string");
+        assert_eq!(bytes(b""), None, "nothing is no byte string");
+        assert_eq!(integer(b"i-2e"), Some(-2), "an integer");
+        assert_eq!(integer(b"1:2"), None, "a byte string is no integer");
+        assert_eq!(integer(b"i99999999999999999999e"), None, "an integer past 64 bits");
     }
 
     #[test]

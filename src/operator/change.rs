@@ -149,7 +149,8 @@ mod tests {
         for (change, subject, line) in rows {
             assert_eq!(told(&mut ledger, &change, &[subject]), (line, vec![]), "{change:?}");
         }
-        assert_eq!((ledger.rows.len(), ledger.rows[0].name.as_str()), (1, "Link"));
+        assert_eq!(ledger.rows.len(), 1, "rows that are left");
+        assert_eq!(ledger.rows[0].name.as_str(), "Link", "the name in the row");
     }
 
     #[test]
@@ -201,10 +202,8 @@ mod tests {
         let mut out = Vec::new();
         let ended = apply(&mut ledger, &edits, &mut out, &mut |problem| panic!("{problem}"));
         assert!(matches!(ended, Err(Trouble::Database(DatabaseError::Away(_)))));
-        assert_eq!(
-            (ledger.batches, out.iter().filter(|&&byte| byte == b'\n').count()),
-            (vec![1_000, 1_000], 2_000)
-        );
+        assert_eq!(ledger.batches, vec![1_000, 1_000], "edits in each batch");
+        assert_eq!(out.iter().filter(|&&byte| byte == b'\n').count(), 2_000, "lines printed");
     }
 
     #[test]

@@ -194,14 +194,11 @@ mod tests {
             "info_hash": "a".repeat(40), "name": "Demo \"1\"\n\u{1b}[2J", "downloaded": 12, "seeders": 3, "leechers": 1,
             "banned": false, "ban_reason": null, "added": "2026-10-07T12:00:00Z", "updated": "2026-10-07T13:00:00Z",
         });
-        assert_eq!(
-            (&parsed[0], parsed.as_array().unwrap().len(), text.lines().count()),
-            (&a, 3, 5)
-        );
-        assert_eq!(
-            (&parsed[1]["ban_reason"], &parsed[2]["added"]),
-            (&json!("spam\r"), &json!(null))
-        );
+        assert_eq!(&parsed[0], &a, "the first torrent");
+        assert_eq!(parsed.as_array().unwrap().len(), 3, "torrents");
+        assert_eq!(text.lines().count(), 5, "lines of text");
+        assert_eq!(&parsed[1]["ban_reason"], &json!("spam\r"), "the reason of the second");
+        assert_eq!(&parsed[2]["added"], &json!(null), "the time of the third");
         assert_eq!(listed(vec![], Format::Json), "[]\n");
     }
 

@@ -255,6 +255,7 @@ mod tests {
     use crate::swarm::{Announcement, Chosen, Counts, Newcomer, Unwritten, Walk};
     use crate::tests::announcement::{self, open_at};
     use crate::tests::harness;
+    use crate::tests::seeds::for_each_seed;
 
     const TORRENTS: u8 = 3;
     const STEPS: usize = 3_000;
@@ -466,14 +467,6 @@ mod tests {
 
     #[test]
     fn downloads_never_dip_or_double_in_whatever_order_they_are_read_written_and_confirmed() {
-        if let Some(seed) = std::env::var("ANNOUNCED_SEED").ok().and_then(|seed| seed.parse().ok())
-        {
-            return run(seed);
-        }
-        let first = fastrand::u64(..);
-        for seed in (0..60).map(|run| first.wrapping_add(run)) {
-            let outcome = std::panic::catch_unwind(|| run(seed));
-            assert!(outcome.is_ok(), "replay with ANNOUNCED_SEED={seed}");
-        }
+        for_each_seed(60, run);
     }
 }

@@ -232,9 +232,11 @@ mod tests {
         let mailed = mail.take(0).unwrap().outcome.unwrap();
         registry.request(&hash, ticket, Millis(2)).unwrap();
         registry.ask_once(&mut Counts(8));
+        assert_eq!(mailed.downloaded, 5, "downloads in the answer");
         assert_eq!(
-            (mailed.downloaded, registry.verdict(&hash, &mailed, Millis(3)).downloaded),
-            (5, 8)
+            registry.verdict(&hash, &mailed, Millis(3)).downloaded,
+            8,
+            "downloads in the verdict"
         );
     }
 
@@ -263,10 +265,12 @@ mod tests {
             registry.request(&InfoHash([hash; 20]), ticket(slot), Millis(1)).unwrap();
         }
         let gauges = registry.gauges();
-        assert_eq!((gauges.hashes_queued, gauges.requests_waiting), (2, 3));
+        assert_eq!(gauges.hashes_queued, 2, "torrents in the queue");
+        assert_eq!(gauges.requests_waiting, 3, "requests that wait");
         registry.ask_once(&mut Counts(5));
         let gauges = registry.gauges();
-        assert_eq!((gauges.hashes_queued, gauges.requests_waiting), (0, 0));
+        assert_eq!(gauges.hashes_queued, 0, "torrents in the queue at the end");
+        assert_eq!(gauges.requests_waiting, 0, "requests that wait at the end");
         assert_eq!(gauges.listed, 2, "both are listed");
         assert!(gauges.cache_bytes > 0, "{gauges:?}");
         assert_eq!(gauges.answers_dropped, 2, "the mailbox has room for one of three");

@@ -225,10 +225,9 @@ mod tests {
     #[test]
     fn what_is_saved_is_read_back() {
         let (of, saved) = read(&mut written().as_slice()).unwrap();
-        assert_eq!(
-            (of, saved.records, saved.batches),
-            (database(), records(), vec![batch(1), batch(2)])
-        );
+        assert_eq!(of, database(), "the database it is of");
+        assert_eq!(saved.records, records(), "the records");
+        assert_eq!(saved.batches, vec![batch(1), batch(2)], "the batches");
     }
 
     #[test]

@@ -189,7 +189,8 @@ mod tests {
         assert!(open(folder.path(), "b").load().records.is_empty());
         assert!(save(&open(folder.path(), "b"), Some(2)));
         let of_a = open(folder.path(), "a").load();
-        assert_eq!((numbers(&of_a), of_a.records.len()), (vec![1], 1));
+        assert_eq!(numbers(&of_a), vec![1], "numbers of the batches");
+        assert_eq!(of_a.records.len(), 1, "how many records");
         assert_eq!(numbers(&open(folder.path(), "b").load()), [2]);
         assert_eq!(numbers(&open(folder.path(), "a").load()), [1]);
     }

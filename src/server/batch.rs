@@ -60,6 +60,11 @@ impl Batch {
             || self.input.len() - self.input_bytes < self.request_bytes_max
     }
 
+    /// Whether something was read from a connection and is not answered yet.
+    pub(super) fn holds(&self, id: SlotId) -> bool {
+        self.entries.iter().any(|entry| entry.id == id)
+    }
+
     /// Reads from a connection, if that is what it waits for and nothing is left over from before;
     /// whether it is part of the batch now. The batch is not full.
     pub(super) fn take<S: Stream>(&mut self, id: SlotId, connection: &mut Connection<S>) -> bool {

@@ -27,6 +27,9 @@ use crate::server::stream::{Readiness, Stream};
 use crate::tracker::{Client, Round};
 use crate::wire::http::reply::REPLY_BYTES_MAX;
 
+/// As many connections are checked after every change in a debug build.
+const CHECKED_MAX: usize = 16;
+
 /// Where the connections are, and how many there may be.
 pub struct ConnectionSettings {
     /// Index of the worker.
@@ -144,6 +147,7 @@ impl<S: Stream> Connections<S> {
         let counted = (!is_proxy).then_some(ip);
         vacant.insert(Connection::new(stream, counted, conversation));
         self.gather(id, round);
+        self.check_after_change(round);
         Ok(id)
     }
 
@@ -154,6 +158,7 @@ impl<S: Stream> Connections<S> {
             Some(Err(Broken)) => self.close(id, round),
             None => {}
         }
+        self.check_after_change(round);
     }
 
     /// Reads from a connection, to answer it with others; one with something else to do goes its own
@@ -174,6 +179,7 @@ impl<S: Stream> Connections<S> {
         while let Some((id, is_broken)) = self.batch.pop() {
             if is_broken { self.close(id, round) } else { self.advance(id, round) }
         }
+        self.check_after_change(round);
     }
 
     /// Hands over what another thread has answered. Those that were read from are answered first: an
@@ -192,6 +198,7 @@ impl<S: Stream> Connections<S> {
             Ok(()) => self.advance(id, round),
             Err(Broken) => self.close(id, round),
         }
+        self.check_after_change(round);
     }
 
     /// Takes a connection as far as it comes.
@@ -241,6 +248,7 @@ impl<S: Stream> Connections<S> {
             }
         }
         self.spare_ids = ids;
+        self.check_after_change(round);
     }
 
     /// Attends to the deadlines that have passed, and has those go on that waited for a tick. Whether
@@ -253,6 +261,7 @@ impl<S: Stream> Connections<S> {
         while let Some((id, tick)) = self.due.pop() {
             self.check_deadline(id, tick, round);
         }
+        self.check_after_change(round);
         has_ticked
     }
 
@@ -281,5 +290,52 @@ impl<S: Stream> Connections<S> {
                 self.close(id, round);
             }
         }
+        self.check_after_change(round);
+    }
+
+    fn check_after_change(&self, round: &Round<'_>) {
+        if cfg!(debug_assertions) && self.slots.len() <= CHECKED_MAX {
+            // A worker's datagrams may have raised the gauge as well.
+            let waiting_count = self.check_connections();
+            let gauge = round.scratch.counters.gauge(Gauge::WaitingRequests);
+            assert!(gauge >= waiting_count, "{waiting_count} wait, and the gauge says {gauge}");
+        }
+    }
+
+    /// Panics when a connection could be forgotten, or the gauge of waiting requests is not theirs:
+    /// for connections whose round has no other requests. Looks at every slot and every deadline.
+    pub fn check_invariants(&self, round: &Round<'_>) {
+        self.slots.check_invariants();
+        let waiting_count = self.check_connections();
+        let gauge = round.scratch.counters.gauge(Gauge::WaitingRequests);
+        assert_eq!(gauge, waiting_count, "the gauge of waiting requests, and those that wait");
+        for (id, connection) in self.slots.iter().filter(|(id, it)| self.is_blocked(*id, it)) {
+            let scheduled = connection.scheduled;
+            assert!(self.deadlines.holds(id, scheduled), "{id:?} has no deadline in the wheel");
+        }
+    }
+
+    /// How many connections have a request that waits.
+    fn check_connections(&self) -> u64 {
+        let mut waiting_count = 0;
+        for (id, connection) in self.slots.iter() {
+            waiting_count += u64::from(connection.conversation.is_waiting());
+            let lists = self.can_go_on.iter().chain(&self.throttled);
+            let listed_count = lists.filter(|listed| **listed == id).count();
+            let expected = usize::from(connection.listed);
+            assert_eq!(listed_count, expected, "how often {id:?} is to be given a turn");
+            let deadline = connection.conversation.deadline();
+            assert!(
+                !self.is_blocked(id, connection)
+                    || self.deadlines.is_in_time(deadline, connection.scheduled),
+                "{id:?} waits until {deadline:?}, and is looked at too late"
+            );
+        }
+        waiting_count
+    }
+
+    /// Whether a connection goes on only when it is told of something, or at its deadline.
+    fn is_blocked(&self, id: SlotId, connection: &Connection<S>) -> bool {
+        !connection.listed && !self.batch.holds(id)
     }
 }

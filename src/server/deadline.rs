@@ -52,6 +52,7 @@ impl Deadlines {
             scheduled.0 = tick;
             self.bucket(tick).push((slot, tick));
         }
+        debug_assert!(self.is_in_time(deadline, *scheduled), "{slot:?} is looked at too late");
     }
 
     /// Takes the entries of every tick that has passed by `now` into `due`; [`Scheduled::is`] tells
@@ -71,6 +72,16 @@ impl Deadlines {
         first < past
     }
 
+    /// Whether a connection will be looked at no later than [`Deadlines::set`] promises.
+    pub(in crate::server) fn is_in_time(&self, deadline: Millis, scheduled: Scheduled) -> bool {
+        (self.next_tick..=self.tick_of(deadline)).contains(&scheduled.0)
+    }
+
+    /// Whether the wheel holds the live entry of `slot`.
+    pub(in crate::server) fn holds(&self, slot: SlotId, scheduled: Scheduled) -> bool {
+        self.buckets[bucket_of(scheduled.0)].contains(&(slot, scheduled.0))
+    }
+
     /// The bucket after the one `deadline` falls in, so that it never comes up early; at most one
     /// turn away.
     fn tick_of(&self, deadline: Millis) -> u64 {
@@ -78,9 +89,12 @@ impl Deadlines {
     }
 
     fn bucket(&mut self, tick: u64) -> &mut Vec<(SlotId, u64)> {
-        let bucket = usize::try_from(tick % BUCKETS as u64).unwrap_or_default();
-        &mut self.buckets[bucket]
+        &mut self.buckets[bucket_of(tick)]
     }
+}
+
+fn bucket_of(tick: u64) -> usize {
+    usize::try_from(tick % BUCKETS as u64).unwrap_or_default()
 }
 
 impl Scheduled {

@@ -32,6 +32,9 @@ impl SlotId {
     }
 }
 
+/// As many slots are checked after every change in a debug build.
+const CHECKED_MAX: usize = 16;
+
 /// A bounded slab; freed slots are given out again, most recent first, while they are still warm.
 pub struct Slots<T> {
     slots: Vec<Slot<T>>,
@@ -94,16 +97,41 @@ impl<T> Slots<T> {
         let occupant = slot.occupant.take()?;
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(id.index);
+        self.check_after_change();
         Some(occupant)
     }
 
     /// Every occupied slot, in order of position.
     pub fn ids(&self) -> impl Iterator<Item = SlotId> {
-        let occupied = self.slots.iter().enumerate().filter(|(_, slot)| slot.occupant.is_some());
-        occupied.map(|(index, slot)| SlotId {
-            index: u32::try_from(index).unwrap_or(u32::MAX),
-            generation: slot.generation,
+        self.iter().map(|(id, _)| id)
+    }
+
+    /// Every occupant, in order of position.
+    pub(in crate::server) fn iter(&self) -> impl Iterator<Item = (SlotId, &T)> {
+        self.slots.iter().enumerate().filter_map(|(index, slot)| {
+            let index = u32::try_from(index).unwrap_or(u32::MAX);
+            let id = SlotId { index, generation: slot.generation };
+            slot.occupant.as_ref().map(|occupant| (id, occupant))
         })
+    }
+
+    fn check_after_change(&self) {
+        if cfg!(debug_assertions) && self.slots.len() <= CHECKED_MAX {
+            self.check_invariants();
+        }
+    }
+
+    /// Panics unless the vacant slots are those of the list of them, each once.
+    pub(in crate::server) fn check_invariants(&self) {
+        assert!(self.slots.len() <= self.occupied_max, "{} slots", self.slots.len());
+        let is_vacant = |(_, slot): &(usize, &Slot<T>)| slot.occupant.is_none();
+        let mut vacant_count = 0;
+        for (index, _) in self.slots.iter().enumerate().filter(is_vacant) {
+            vacant_count += 1;
+            let is_listed = self.free.iter().any(|free| *free as usize == index);
+            assert!(is_listed, "slot {index} is vacant and will never be given out");
+        }
+        assert_eq!(self.free.len(), vacant_count, "slots listed as vacant, and vacant ones");
     }
 }
 
@@ -126,6 +154,7 @@ impl<T> VacantSlot<'_, T> {
             self.slots.slots.push(Slot { generation, occupant: None });
         }
         self.slots.slots[index as usize].occupant = Some(occupant);
+        self.slots.check_after_change();
     }
 }
 

@@ -373,14 +373,16 @@ mod tests {
                 "a seeder among the leechers"
             );
         }
-        assert_eq!((run.part(Class::Leecher), run.part(Class::Seeder)), (0..20, 20..40));
+        assert_eq!(run.part(Class::Leecher), 0..20, "the leechers");
+        assert_eq!(run.part(Class::Seeder), 20..40, "the seeders");
         for name in 1..=40 {
             let at = run.find(&key(&peer::<SLOT>(name).slot)).unwrap();
             assert_eq!(names(&run, ids)[at], name);
             if name % 4 < 2 {
                 let at = run.change_class(at, ids);
                 run.write(at, &peer(name), ids);
-                assert_eq!((run.class(at), names(&run, ids)[at]), (Class::of(name % 2 == 1), name));
+                assert_eq!(run.class(at), Class::of(name % 2 == 1), "the class of peer {name}");
+                assert_eq!(names(&run, ids)[at], name, "the name at its place");
             } else {
                 run.remove(at, ids);
                 run.fit(ids);
@@ -421,7 +423,8 @@ mod tests {
         let refused = (0..=u8::MAX)
             .filter(|name| run.insert(Class::Seeder, &peer(*name), true).is_none())
             .collect::<Vec<_>>();
-        assert_eq!((refused, run.len()), (vec![u8::MAX], RUN_MAX));
+        assert_eq!(refused, vec![u8::MAX], "the ids that were refused");
+        assert_eq!(run.len(), RUN_MAX, "peers in the run");
     }
 
     #[test]

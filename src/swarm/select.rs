@@ -324,6 +324,7 @@ mod tests {
     use crate::swarm::state::{History, Stamp, State};
     use crate::swarm::{Newcomer, Store, StoreSettings};
     use crate::tests::announcement::{self, open_at};
+    use crate::tests::seeds;
 
     fn name(wire: &[u8; 6]) -> usize {
         usize::from_be_bytes([0, 0, 0, 0, 0, wire[1], wire[2], wire[3]])
@@ -340,9 +341,7 @@ mod tests {
 
     impl Swarm {
         fn new(peers: usize, encrypted: usize) -> Swarm {
-            let seed = std::env::var("ANNOUNCED_SEED")
-                .map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
-            println!("ANNOUNCED_SEED={seed}");
+            let seed = seeds::seed();
             let mut swarm = Swarm {
                 store: Store::new(StoreSettings { peer_ids: false }, seed),
                 peers,

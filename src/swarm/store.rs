@@ -386,13 +386,13 @@ mod tests {
         let store = store();
         let (alone, chosen) =
             announce(&store, Announcement { crypto: Crypto::Required, ..LEECHER });
-        assert_eq!((alone, chosen.wire()), (counts(0, 1, 0), [].as_slice()));
+        assert_eq!(alone, counts(0, 1, 0), "counts for the first");
+        assert!(chosen.wire().is_empty(), "peers for the first: {:?}", chosen.wire());
         let (both, chosen) = announce(&store, SEEDER);
-        assert_eq!((both, chosen.wire()), (counts(1, 1, 0), [10, 0, 0, 1, 0x1a, 0xe1].as_slice()));
-        assert_eq!(
-            (chosen.ids(), chosen.crypto_flags()),
-            (Some([PeerId([b'p'; 20])].as_slice()), Some([1].as_slice()))
-        );
+        assert_eq!(both, counts(1, 1, 0), "counts for the second");
+        assert_eq!(chosen.wire(), [10, 0, 0, 1, 0x1a, 0xe1].as_slice(), "peers for the second");
+        assert_eq!(chosen.ids(), Some([PeerId([b'p'; 20])].as_slice()), "peer ids for the second");
+        assert_eq!(chosen.crypto_flags(), Some([1].as_slice()), "encryption flags for the second");
         assert_eq!(store.scrape(&LEECHER.info_hash), Some(both));
     }
 
@@ -463,10 +463,12 @@ mod tests {
         announce(&store, LEECHER);
         announce(&store, SEEDER);
         let (left, chosen) = announce(&store, Announcement { event: Event::Stopped, ..SEEDER });
-        assert_eq!((left, chosen.count()), (counts(0, 1, 0), 0));
+        assert_eq!(left, counts(0, 1, 0), "counts for one that stops");
+        assert_eq!(chosen.count(), 0, "peers for one that stops");
         // It may stop as another class than it was known as.
         announce(&store, Announcement { event: Event::Stopped, seeder: true, ..LEECHER });
-        assert_eq!((store.scrape(&LEECHER.info_hash), store.totals()), (None, Totals::default()));
+        assert_eq!(store.scrape(&LEECHER.info_hash), None, "the torrent after the last stop");
+        assert_eq!(store.totals(), Totals::default(), "totals after the last stop");
     }
 
     #[test]
@@ -484,11 +486,14 @@ mod tests {
         assert_eq!(say(third), (counts(1, 1, 0), 2), "a peer past the cap");
         assert_eq!(say(LEECHER).0, counts(1, 1, 0), "a stored peer is still updated");
         let totals = store.totals();
-        assert_eq!((totals.torrents, totals.seeders_v4, totals.leechers_v4), (1, 1, 1));
+        assert_eq!(totals.torrents, 1, "torrents");
+        assert_eq!(totals.seeders_v4, 1, "IPv4 seeders");
+        assert_eq!(totals.leechers_v4, 1, "IPv4 leechers");
         announce(&store, third);
         announce(&store, other);
         let totals = store.totals();
-        assert_eq!((totals.torrents, totals.peers()), (2, 4), "with caps that were raised");
+        assert_eq!(totals.torrents, 2, "torrents, with caps that were raised");
+        assert_eq!(totals.peers(), 4, "peers, with caps that were raised");
         assert_eq!(store.not_stored(), 2, "announces past a cap");
     }
 
@@ -500,7 +505,9 @@ mod tests {
         assert_eq!(announce(&store, deaf).0, Counts::default());
         announce(&store, SEEDER);
         let (counts_then, chosen) = announce(&store, deaf);
-        assert_eq!((counts_then, chosen.count(), store.totals().peers()), (counts(1, 0, 0), 1, 1));
+        assert_eq!(counts_then, counts(1, 0, 0), "counts");
+        assert_eq!(chosen.count(), 1, "peers given");
+        assert_eq!(store.totals().peers(), 1, "peers in all");
         assert_eq!(store.not_stored(), 2, "announces of a peer that does not listen");
     }
 
@@ -510,7 +517,8 @@ mod tests {
         announce(&store, LEECHER);
         let (both, chosen) =
             announce(&store, Announcement { peer: PeerAddr::V6([9; 18]), ..LEECHER });
-        assert_eq!((both, chosen.count()), (counts(0, 2, 0), 0));
+        assert_eq!(both, counts(0, 2, 0), "counts");
+        assert_eq!(chosen.count(), 0, "peers given");
         let (_, chosen) = announce(&store, Announcement { peer: PeerAddr::V6([8; 18]), ..SEEDER });
         assert_eq!(chosen.wire(), [9; 18]);
     }

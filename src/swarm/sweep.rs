@@ -230,7 +230,8 @@ mod tests {
                 store.check_invariants();
             }
         }
-        assert_eq!((peers, holds), (0, 15));
+        assert_eq!(peers, 0, "peers that are left");
+        assert_eq!(holds, 15, "holds");
     }
 
     #[test]
@@ -244,7 +245,8 @@ mod tests {
         while sweep.shard < SHARDS {
             units += store.hold(&mut sweep, Expiry::new(now, LIFETIME_MS));
         }
-        assert_eq!((store.totals().torrents, store.totals().peers()), (1, 500));
+        assert_eq!(store.totals().torrents, 1, "torrents");
+        assert_eq!(store.totals().peers(), 500, "peers");
         assert!(units < 25_000, "{units} units for 20 000 peers");
     }
 
@@ -261,16 +263,18 @@ mod tests {
             let done = sweep.done;
             store.sweep(&mut sweep, now, &LIMITS);
             calls_done_max = calls_done_max.max(sweep.done.saturating_sub(done));
-            let again = (sweep.shard, sweep.done);
+            let (shard, done) = (sweep.shard, sweep.done);
             store.sweep(&mut sweep, now, &LIMITS);
-            assert_eq!((sweep.shard, sweep.done), again, "nothing is due twice");
+            assert_eq!(sweep.shard, shard, "nothing is due twice: the shard");
+            assert_eq!(sweep.done, done, "nothing is due twice: the work done");
             assert!(now > from || sweep.done == 0, "nothing is due at once");
         }
         assert_eq!(
-            (sweep.began, sweep.done),
-            (Some(from.plus(ROUND_MS)), 0),
-            "a new round begins in time"
+            sweep.began,
+            Some(from.plus(ROUND_MS)),
+            "when the round began: a new round begins in time"
         );
+        assert_eq!(sweep.done, 0, "shards done: a new round begins in time");
         assert!(
             calls_done_max <= (HOLD_UNITS + RUN_MAX + TORRENT_UNITS) as u64,
             "{calls_done_max} units in one call"

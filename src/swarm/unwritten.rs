@@ -171,14 +171,16 @@ mod tests {
         say(&store, 1, true, Event::Completed);
         let left = say(&store, 1, true, Event::Stopped);
         assert_eq!(
-            (left, store.totals().torrents),
-            (Counts { downloaded: 8, ..Counts::default() }, 1)
+            left,
+            Counts { downloaded: 8, ..Counts::default() },
+            "counts after the last stop"
         );
+        assert_eq!(store.totals().torrents, 1, "torrents kept");
         let taken = take(&store);
-        assert_eq!(
-            (taken.len(), taken[0].downloads, taken[0].counts, taken[0].active),
-            (1, 1, left, true)
-        );
+        assert_eq!(taken.len(), 1, "torrents taken");
+        assert_eq!(taken[0].downloads, 1, "downloads taken");
+        assert_eq!(taken[0].counts, left, "counts taken");
+        assert!(taken[0].active, "the torrent was active");
         assert_eq!(take(&store), []);
         assert_eq!(
             say(&store, 1, false, Event::Started).downloaded,
@@ -190,7 +192,8 @@ mod tests {
         store.forget_written(&taken[0].info_hash);
         assert_eq!(store.totals().torrents, 1, "who came and went since is to be written too");
         let again = take(&store);
-        assert_eq!((again.len(), again[0].downloads), (1, 0));
+        assert_eq!(again.len(), 1, "torrents taken again");
+        assert_eq!(again[0].downloads, 0, "downloads taken again");
         store.confirm_written(&again[0].info_hash, 0);
         assert_eq!(
             store.totals().torrents,
@@ -213,7 +216,8 @@ mod tests {
         let mut sweep = Sweep::new(0, 1);
         store.sweep(&mut sweep, Millis(1), &LIMITS);
         store.sweep(&mut sweep, Millis(2 * LIMITS.lifetime_ms), &LIMITS);
-        assert_eq!((store.totals().torrents, store.totals().peers()), (3_000, 0));
+        assert_eq!(store.totals().torrents, 3_000, "torrents");
+        assert_eq!(store.totals().peers(), 0, "peers");
         let taken = take(&store);
         assert!(
             taken.len() == 3_000
@@ -226,10 +230,9 @@ mod tests {
         assert_eq!(store.totals().torrents, 0);
         say(&store, 9, true, Event::Started);
         store.ban(&announcement::hash(9));
-        assert_eq!(
-            (store.totals().torrents, store.totals().peers(), take(&store).len()),
-            (1, 0, 1)
-        );
+        assert_eq!(store.totals().torrents, 1, "torrents");
+        assert_eq!(store.totals().peers(), 0, "peers");
+        assert_eq!(take(&store).len(), 1, "torrents to be written");
     }
 
     #[test]
@@ -240,7 +243,8 @@ mod tests {
         }
         let mut listed = 0;
         store.for_each_listed(|hash, downloads| {
-            assert_eq!((downloads, store.scrape(hash).map(|counts| counts.complete)), (7, Some(1)));
+            assert_eq!(downloads, 7, "downloads taken");
+            assert_eq!(store.scrape(hash).map(|counts| counts.complete), Some(1), "seeders");
             listed += 1;
         });
         assert_eq!(listed, 2_000);

@@ -105,6 +105,7 @@ fn two_of_a_kind_are_answered_to_the_byte() {
     for ((client, request), (same_client, expected)) in requests_by_client().zip(REPLIES) {
         let mut site = Site::new(exact());
         site.exchange("9.9.9.1", request);
-        assert_eq!((client, site.exchange("9.9.9.2", request).as_str()), (*same_client, *expected));
+        assert_eq!(client, *same_client, "the row for {client}");
+        assert_eq!(site.exchange("9.9.9.2", request).as_str(), *expected, "the reply to {client}");
     }
 }

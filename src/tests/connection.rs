@@ -77,7 +77,8 @@ fn lingering_ends_after_64_kib_or_2_s() {
     site.in_round(|http, round, out| connection.receive(b"\x16", http, round, out));
     connection.start_draining(site.now);
     connection.drained(64 * 1024);
-    assert_eq!((connection.next(), connection.deadline()), (Next::Drain, site.now.plus(2_000)));
+    assert_eq!(connection.next(), Next::Drain, "after 64 KiB");
+    assert_eq!(connection.deadline(), site.now.plus(2_000), "the time limit");
     connection.drained(1);
     assert_eq!(connection.next(), Next::Close);
 

@@ -206,7 +206,8 @@ fn answers_are_compact_unless_exactly_zero_says_otherwise() {
         ("compact=0&no_peer_id=1&compact=1", false, true),
     ] {
         let announce = read(pair).unwrap();
-        assert_eq!((announce.compact, announce.no_peer_id), (compact, no_peer_id), "{pair}");
+        assert_eq!(announce.compact, compact, "compact, {pair}");
+        assert_eq!(announce.no_peer_id, no_peer_id, "no_peer_id, {pair}");
     }
 }
 

@@ -74,12 +74,9 @@ fn requests_are_taken_when_they_are_unusual_but_clear() {
         let Ok(Parsed::Complete { head, consumed }) = parse(request, REQUEST_BYTES_MAX) else {
             panic!("{}", request.escape_ascii());
         };
-        assert_eq!(
-            (head.method, head.target, head.http10),
-            (*method, *target, *http10),
-            "{}",
-            request.escape_ascii()
-        );
+        assert_eq!(head.method, *method, "method: {}", request.escape_ascii());
+        assert_eq!(head.target, *target, "target: {}", request.escape_ascii());
+        assert_eq!(head.http10, *http10, "HTTP/1.0: {}", request.escape_ascii());
         assert_eq!(consumed, request.len(), "{}", request.escape_ascii());
     }
 }

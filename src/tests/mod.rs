@@ -53,6 +53,9 @@ pub(crate) mod paper_ledger;
 mod property;
 #[cfg(test)]
 mod replies;
+#[cfg(test)]
+#[path = "../../tests/support/seeds.rs"]
+pub(crate) mod seeds;
 pub mod simulated_stream;
 #[cfg(test)]
 mod simulation;

@@ -28,7 +28,7 @@ impl Payload {
     /// Bytes that follow from the seed of this run.
     pub(crate) fn random() -> Payload {
         let mut bytes = vec![0; PAYLOAD_BYTES];
-        fastrand::Rng::with_seed(support::seed()).fill(&mut bytes);
+        fastrand::Rng::with_seed(support::seeds::seed()).fill(&mut bytes);
         let pieces = bytes.chunks(PIECE_BYTES).flat_map(Sha1::digest).collect();
         let info = dict([
             ("length", int(PAYLOAD_BYTES)),

@@ -85,9 +85,11 @@ fn counts_are_written_at_the_end(site: &dyn Site) {
     }
     assert_eq!(site.sum("downloaded"), 0, "nothing is written before its time");
     stop(tracker);
+    assert_eq!(site.sum("downloaded"), 1_200, "downloads of all");
     assert_eq!(
-        (site.sum("downloaded"), site.number("SELECT MIN(downloaded) FROM torrents")),
-        (1_200, Some(1))
+        site.number("SELECT MIN(downloaded) FROM torrents"),
+        Some(1),
+        "the least downloads of one"
     );
 }
 
@@ -130,7 +132,8 @@ fn a_removed_torrent_stays_removed(site: &dyn Site) {
     }
     site.delete(&hash(1));
     stop(tracker);
-    assert_eq!((site.listed(), site.column("downloaded", &hash(2))), (1, Some(1)));
+    assert_eq!(site.listed(), 1, "torrents listed");
+    assert_eq!(site.column("downloaded", &hash(2)), Some(1), "downloads of the one that is kept");
 
     // Listed again by the command, it begins anew.
     let tracker = site.tracker(

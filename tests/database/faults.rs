@@ -15,8 +15,9 @@ use crate::mariadb::Mariadb;
 use crate::peer::{Answer, LEAVES, LEECHES, announce, wait_accepted};
 use crate::proxy::Proxy;
 use crate::site::{Schema, Site, hash, project_file, settings, stop};
+use crate::support::seeds::seed;
 use crate::support::tracker::Tracker;
-use crate::support::{PATIENCE, seed, wait_until};
+use crate::support::{PATIENCE, wait_until};
 
 const TORRENTS: u64 = 200;
 /// No torrents of the load.

@@ -129,7 +129,7 @@ impl Drop for Load {
 fn a_load_knows_what_the_tracker_knows() {
     use crate::peer::{SEEDS, announce, scrape};
     use crate::site::hash;
-    use crate::support::{seed, tracker::Tracker};
+    use crate::support::{seeds::seed, tracker::Tracker};
 
     let tracker = Tracker::start(Ipv4Addr::LOCALHOST.into(), "[server]\nworkers = 1\n");
     let torrents: Vec<_> = (0..20).map(hash).collect();
@@ -152,9 +152,8 @@ fn a_load_knows_what_the_tracker_knows() {
         );
     }
     assert!(books.completions > 300, "{books:?}");
-    assert_eq!(
-        (downloaded, complete, incomplete),
-        (books.completions, books.seeders, books.leechers)
-    );
+    assert_eq!(downloaded, books.completions, "downloads");
+    assert_eq!(complete, books.seeders, "seeders");
+    assert_eq!(incomplete, books.leechers, "leechers");
     tracker.stop();
 }

@@ -72,7 +72,8 @@ fn it_can_be_upgraded_in_place() {
     let site = php_site();
     let listed = site.listed();
     site.feed(&project_file(UPGRADE));
-    assert_eq!((site.listed(), site.column("downloaded", &hash(1))), (listed, Some(40)));
+    assert_eq!(site.listed(), listed, "torrents listed after the upgrade");
+    assert_eq!(site.column("downloaded", &hash(1)), Some(40), "downloads after the upgrade");
     assert_eq!(site.column("banned + 0", &hash(2)), Some(1));
 
     let tracker = site.tracker(

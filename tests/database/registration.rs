@@ -40,10 +40,9 @@ fn a_torrent_is_listed_banned_and_removed_by_the_command_while_the_tracker_runs(
         Counts { complete: 1, downloaded: 0, incomplete: 1 }
     );
     let entry = scrape(&tracker, &torrent).expect("a listed torrent is shown");
-    assert_eq!(
-        (entry.name.as_deref(), entry.counts.complete, entry.counts.incomplete),
-        (Some("Demo"), 1, 1)
-    );
+    assert_eq!(entry.name.as_deref(), Some("Demo"), "name");
+    assert_eq!(entry.counts.complete, 1, "seeders");
+    assert_eq!(entry.counts.incomplete, 1, "leechers");
 
     site.torrent(&["ban", &digits, "--reason", "the author asked for it"]);
     let reason = wait_refused(&tracker, &torrent, 1, "#6");
@@ -53,11 +52,8 @@ fn a_torrent_is_listed_banned_and_removed_by_the_command_while_the_tracker_runs(
     site.torrent(&["unban", &digits]);
     wait_until(PATIENCE, "the torrent is shown again", || scrape(&tracker, &torrent).is_some());
     let entry = scrape(&tracker, &torrent).expect("it was shown a moment ago");
-    assert_eq!(
-        (entry.counts.complete, entry.counts.incomplete),
-        (0, 0),
-        "the ban dropped the swarm"
-    );
+    assert_eq!(entry.counts.complete, 0, "seeders: the ban dropped the swarm");
+    assert_eq!(entry.counts.incomplete, 0, "leechers: the ban dropped the swarm");
     assert_eq!(announce(tracker.address, &torrent, 3, LEECHES).accepted().incomplete, 1);
 
     site.torrent(&["remove", &digits]);

@@ -17,10 +17,10 @@
 
 pub(crate) mod http;
 pub(crate) mod process;
+pub(crate) mod seeds;
 pub(crate) mod tracker;
 pub(crate) mod udp;
 
-use std::env;
 use std::fmt::Debug;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -63,15 +63,4 @@ pub(crate) fn wait_equal<T: PartialEq + Debug>(
         );
         thread::sleep(LOOK_EVERY);
     }
-}
-
-/// The seed of this run: `ANNOUNCED_SEED` to replay one, else a new one. It is printed, and the
-/// test harness shows it on failure.
-pub(crate) fn seed() -> u64 {
-    let seed = match env::var("ANNOUNCED_SEED") {
-        Ok(text) => text.parse().expect("ANNOUNCED_SEED is a decimal number below 2^64"),
-        Err(_) => fastrand::u64(..),
-    };
-    eprintln!("to replay: ANNOUNCED_SEED={seed}");
-    seed
 }

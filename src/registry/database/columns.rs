@@ -58,12 +58,11 @@ mod tests {
         let name = "ü".repeat(400);
         let known = record(name.as_bytes(), u64::MAX, false, b"unused");
         assert_eq!(known.text.as_deref(), Some("ü".repeat(TEXT_BYTES_MAX / 2).as_str()));
-        assert_eq!((known.listing, known.downloaded), (Listing::Listed, u32::MAX));
+        assert_eq!(known.listing, Listing::Listed, "whether it is listed");
+        assert_eq!(known.downloaded, u32::MAX, "its downloads");
         assert_eq!(record(b"", 0, false, b"unused").text, None);
         let banned = record(b"unused", 3, true, b"gr\xfcndlich");
-        assert_eq!(
-            (banned.listing, banned.text.as_deref()),
-            (Listing::Banned, Some("gr\u{fffd}ndlich"))
-        );
+        assert_eq!(banned.listing, Listing::Banned, "whether it is listed");
+        assert_eq!(banned.text.as_deref(), Some("gr\u{fffd}ndlich"), "its text");
     }
 }

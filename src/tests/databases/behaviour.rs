@@ -153,19 +153,20 @@ fn a_batch_is_written_once() {
         ledger.write(&first).unwrap();
         // The site removed a torrent: it stays removed.
         assert_eq!(ledger.page(None, 10).unwrap().len(), 3);
-        assert_eq!(
-            (site.downloaded(hash(1)), site.downloaded(hash(2)), site.downloaded(hash(3))),
-            (5, 1, 0)
-        );
+        assert_eq!(site.downloaded(hash(1)), 5, "downloads of the first");
+        assert_eq!(site.downloaded(hash(2)), 1, "downloads of the idle one");
+        assert_eq!(site.downloaded(hash(3)), 0, "downloads of one that is in no batch");
         let row = site.row(hash(1)).unwrap();
         assert_eq!(row.added_unix_s, before.added_unix_s);
         assert!(row.updated_unix_s >= before.updated_unix_s + 1_000);
         assert_eq!(site.row(hash(2)).unwrap().updated_unix_s, idle_before.updated_unix_s);
         if site.kind.is_old() {
-            assert_eq!((row.complete, row.incomplete), (0, 0));
+            assert_eq!(row.complete, 0, "seeders in tables without them");
+            assert_eq!(row.incomplete, 0, "leechers in tables without them");
             return;
         }
-        assert_eq!((row.complete, row.incomplete), (2, 3));
+        assert_eq!(row.complete, 2, "seeders");
+        assert_eq!(row.incomplete, 3, "leechers");
         ledger.write(&first).unwrap();
         site.ledger().write(&first).unwrap();
         assert_eq!(site.downloaded(hash(1)), 5);
@@ -220,9 +221,11 @@ fn a_full_batch_is_written_whole() {
             .write(&batch(1, (0..BATCH_ROWS_MAX).map(|n| counted(hash(n), 3)).collect()))
             .unwrap();
         let rows = ledger.page(None, 2 * BATCH_ROWS_MAX).unwrap();
+        assert_eq!(rows.len(), BATCH_ROWS_MAX, "rows");
         assert_eq!(
-            (rows.len(), rows.iter().map(|row| row.downloaded).sum::<u32>()),
-            (BATCH_ROWS_MAX, 3_000)
+            rows.iter().map(|row| row.downloaded).sum::<u32>(),
+            3_000,
+            "downloads of all rows"
         );
     });
 }
@@ -309,16 +312,19 @@ fn edits_are_made_and_told_of() {
         );
         assert_eq!(site.row(hash(7)), None);
         let row = site.row(hash(1)).unwrap();
-        assert_eq!((row.name.as_str(), row.banned), ("Größe 漢字", false));
+        assert_eq!(row.name.as_str(), "Größe 漢字", "name");
+        assert!(!row.banned, "banned, though never asked for");
         assert!(row.added_unix_s > 1_700_000_000 && row.updated_unix_s > 1_700_000_000);
         let row = site.row(hash(2)).unwrap();
         let kept = (!site.kind.is_old()).then(|| "it's \"bad\" \\ 漢".to_owned());
-        assert_eq!((row.banned, row.ban_reason), (true, kept));
+        assert!(row.banned, "it is not banned");
+        assert_eq!(row.ban_reason, kept, "the reason");
         assert!(site.row(hash(3)).unwrap().banned);
         assert_eq!(site.backend().lookup(&[hash(3)]).unwrap()[0], Record::plain(Listing::Banned));
         let changes = ledger.changes(start, &[]).unwrap();
         if site.kind.is_old() {
-            assert_eq!((changes, ledger.last_change()), (Vec::new(), Ok(0)));
+            assert_eq!(changes, Vec::new(), "changes in tables without them");
+            assert_eq!(ledger.last_change(), Ok(0), "the last change in tables without them");
         } else {
             let told: Vec<_> = changes.iter().map(|change| change.info_hash).collect();
             assert_eq!(told, [hash(1), hash(2), hash(2), hash(3), hash(7)]);
@@ -333,7 +339,8 @@ fn edits_are_made_and_told_of() {
         assert_eq!(ledger.last_change().unwrap(), last);
         assert_eq!(ledger.edit(&[Edit::Unban { info_hash: hash(2) }]), Ok(vec![done]));
         let row = site.row(hash(2)).unwrap();
-        assert_eq!((row.banned, row.ban_reason), (false, None));
+        assert!(!row.banned, "banned after the unban");
+        assert_eq!(row.ban_reason, None, "the reason after the unban");
         assert_eq!(ledger.edit(&[]), Ok(Vec::new()));
     });
 }

@@ -82,7 +82,8 @@ fn check_head(answer: &Answer, framing: Framing, head: &[u8], body_bytes: u64) {
         "{}",
         head.escape_ascii()
     );
-    assert_eq!((response.code, response.version), (Some(answer.status()), Some(1)));
+    assert_eq!(response.code, Some(answer.status()), "the status");
+    assert_eq!(response.version, Some(1), "the version");
     let connection = match framing {
         Framing { keep_alive: false, .. } => Some("close"),
         Framing { http10: true, .. } => Some("keep-alive"),

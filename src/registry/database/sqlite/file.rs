@@ -8,11 +8,10 @@
 //! in the place of another one is refused for as long as the other one's log is still there: what
 //! it holds would be written into the new file.
 
-use std::fs;
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 /// See the module.
 pub(super) struct SqliteFile {
@@ -20,28 +19,40 @@ pub(super) struct SqliteFile {
     opened: Option<Opened>,
 }
 
-/// What was opened last.
-#[derive(Clone, Copy)]
+/// What was opened last. ext4 gives the number of a file that is gone to the next one that is made,
+/// maybe within the same tick of the clock that stamps both. So both files are held here: a file
+/// that is held keeps its number, also when its name is gone and SQLite has closed it.
 struct Opened {
     file: FileId,
     log: Option<FileId>,
+    _held: [Option<File>; 2],
 }
 
-/// A file, by its device and its number there. A number is given out again once its file is gone,
-/// so the time the file was made belongs to it, where the file system keeps that.
+/// A file, by its device and its number there.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct FileId {
     device: u64,
     number: u64,
-    made: Option<SystemTime>,
 }
 
 impl FileId {
     fn of(path: &Path) -> io::Result<FileId> {
-        let metadata = fs::metadata(path)?;
-        let made = metadata.created().ok();
-        Ok(FileId { device: metadata.dev(), number: metadata.ino(), made })
+        Ok(FileId::from(&fs::metadata(path)?))
     }
+}
+
+impl From<&Metadata> for FileId {
+    fn from(metadata: &Metadata) -> FileId {
+        FileId { device: metadata.dev(), number: metadata.ino() }
+    }
+}
+
+/// A hold on a file that neither reads it nor, when it is dropped, takes SQLite's locks on it away,
+/// as closing any ordinary descriptor of the file would.
+fn hold(path: &Path) -> Option<(FileId, File)> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path).ok()?;
+    let id = FileId::from(&file.metadata().ok()?);
+    Some((id, file))
 }
 
 /// A file that may be asked.
@@ -74,7 +85,7 @@ impl SqliteFile {
             ErrorKind::NotFound => "there is no such file".to_owned(),
             _ => error.to_string(),
         })?;
-        let Some(opened) = self.opened else { return Ok(Found { file, is_same: false }) };
+        let Some(opened) = &self.opened else { return Ok(Found { file, is_same: false }) };
         let log = self.beside("-wal");
         if file != opened.file && opened.log.is_some() && FileId::of(&log).ok() == opened.log {
             let (log, index) = (log.display(), self.beside("-shm"));
@@ -89,10 +100,12 @@ impl SqliteFile {
     /// Takes note that what was found is open now. It was looked at before it was opened: if it has
     /// been replaced in between, the next look finds that out.
     pub(super) fn note_open(&mut self, found: Found) {
-        if !found.is_same {
-            self.opened =
-                Some(Opened { file: found.file, log: FileId::of(&self.beside("-wal")).ok() });
+        if found.is_same {
+            return;
         }
+        let file = hold(&self.path).filter(|(id, _)| *id == found.file).map(|(_, file)| file);
+        let (log_id, log) = hold(&self.beside("-wal")).unzip();
+        self.opened = Some(Opened { file: found.file, log: log_id, _held: [file, log] });
     }
 
     /// What SQLite keeps beside the file.
@@ -100,5 +113,28 @@ impl SqliteFile {
         let mut path = self.path.clone().into_os_string();
         path.push(ending);
         path.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_made_in_the_place_of_others_at_once_are_not_taken_for_those() {
+        let home = tempfile::tempdir().unwrap();
+        let mut place = SqliteFile::new(&home.path().join("announced.db"));
+        let files = [place.path().to_owned(), place.beside("-wal")];
+        files.iter().for_each(|file| fs::write(file, "").unwrap());
+        for round in 0..20 {
+            place.note_open(place.look().unwrap());
+            assert!(place.look().unwrap().is_same, "round {round}: nothing was replaced");
+            files.iter().for_each(|file| fs::remove_file(file).unwrap());
+            files.iter().for_each(|file| fs::write(file, "").unwrap());
+            match place.look() {
+                Ok(found) => assert!(!found.is_same, "round {round}: the file was replaced"),
+                Err(problem) => panic!("round {round}, and the log is not the old one: {problem}"),
+            }
+        }
     }
 }
