@@ -44,7 +44,7 @@ pub struct ServerConfig {
     pub listen: Vec<Listen>,
 
     /// The announce URL under which others reach this tracker, such as
-    /// "http://tracker.example:6969/announce": printed at the start in place of one made of the
+    /// `http://tracker.example:6969/announce`: printed at the start in place of one made of the
     /// machine's name. Empty, because no machine knows its public name. Needs a restart.
     pub public_url: String,
 

@@ -238,7 +238,8 @@ mod tests {
             ),
             (
                 "[trackers]",
-                "line 1: unknown section or key 'trackers'; known are server, udp, tracker, database",
+                "line 1: unknown section or key 'trackers'; known are \
+                 server, udp, tracker, database",
             ),
             (
                 "[server]\nworkers = -1",

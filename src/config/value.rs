@@ -76,7 +76,8 @@ impl<'de> Visitor<'de> for IpParameterVisitor {
     fn visit_str<E: Error>(self, word: &str) -> Result<Networks, E> {
         let instead = match word {
             "nat" => {
-                "write the networks of clients behind the tracker's own NAT, such as [\"192.168.0.0/16\"]"
+                "write the networks of clients behind the tracker's own NAT, such as \
+                 [\"192.168.0.0/16\"]"
             }
             "ignore" => "write []",
             "accept" => "write [\"0.0.0.0/0\", \"::/0\"] if anybody may announce anybody",

@@ -97,10 +97,13 @@ mod tests {
     const PIECES: &[u8] = b"6:pieces20:aaaaaaaaaaaaaaaaaaaa";
     const V1: &[u8] =
         b"d6:lengthi5e4:name4:Demo12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaae";
-    const V2: &[u8] = b"d9:file treed3:a\xc3\xa4d0:d6:lengthi5e11:pieces root32:rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrreee\
+    const V2: &[u8] = b"d9:file treed3:a\xc3\xa4d0:d6:lengthi5e11:pieces root32:\
+                        rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrreee\
                         12:meta versioni2e4:name4:Two!12:piece lengthi16384ee";
-    const HYBRID: &[u8] = b"d9:file treed1:ad0:d6:lengthi5e11:pieces root32:rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrreee6:lengthi5e\
-                            12:meta versioni2e4:name6:Hybrid12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaae";
+    const HYBRID: &[u8] = b"d9:file treed1:ad0:d6:lengthi5e11:pieces root32:\
+                            rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrreee6:lengthi5e\
+                            12:meta versioni2e4:name6:Hybrid12:piece lengthi16384e\
+                            6:pieces20:aaaaaaaaaaaaaaaaaaaae";
     const UNSORTED: &[u8] =
         b"d6:pieces20:aaaaaaaaaaaaaaaaaaaa4:name4:Demo6:lengthi0005e12:piece lengthi16384ee";
     const MERKLE: &[u8] =

@@ -178,10 +178,14 @@ mod tests {
     #[test]
     fn the_table_is_for_people() {
         let expected = "\
-            INFO HASH                                 ADDED       DOWNLOADED   SEEDERS  LEECHERS  NAME\n\
-            aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa  2026-10-07          12         3         1  Demo \"1\"  [2J\n\
-            bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb  -                    0         0         0  Other [banned: spam ]\n\
-            cccccccccccccccccccccccccccccccccccccccc  -           4294967295         0         0  [banned]\n";
+            INFO HASH                                 ADDED       \
+            DOWNLOADED   SEEDERS  LEECHERS  NAME\n\
+            aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa  2026-10-07          \
+            12         3         1  Demo \"1\"  [2J\n\
+            bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb  -                    \
+            0         0         0  Other [banned: spam ]\n\
+            cccccccccccccccccccccccccccccccccccccccc  -           \
+            4294967295         0         0  [banned]\n";
         assert_eq!(listed(three(), Format::Table), expected);
         assert_eq!(listed(vec![], Format::Table).lines().count(), 1);
     }
@@ -191,8 +195,10 @@ mod tests {
         let text = listed(three(), Format::Json);
         let parsed: Value = serde_json::from_str(&text).unwrap();
         let a = json!({
-            "info_hash": "a".repeat(40), "name": "Demo \"1\"\n\u{1b}[2J", "downloaded": 12, "seeders": 3, "leechers": 1,
-            "banned": false, "ban_reason": null, "added": "2026-10-07T12:00:00Z", "updated": "2026-10-07T13:00:00Z",
+            "info_hash": "a".repeat(40), "name": "Demo \"1\"\n\u{1b}[2J", "downloaded": 12,
+            "seeders": 3, "leechers": 1,
+            "banned": false, "ban_reason": null, "added": "2026-10-07T12:00:00Z",
+            "updated": "2026-10-07T13:00:00Z",
         });
         assert_eq!(&parsed[0], &a, "the first torrent");
         assert_eq!(parsed.as_array().unwrap().len(), 3, "torrents");

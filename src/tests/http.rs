@@ -183,9 +183,10 @@ fn the_limit_says_whether_the_target_or_the_headers_are_too_long() {
 fn a_request_may_be_as_long_as_the_limit_and_what_follows_does_not_count() {
     let request = b"GET / HTTP/1.1\r\nA: b\r\n\r\n";
     let followed = [request.as_slice(), &[b'x'; 100]].concat();
-    assert!(
-        matches!(parse(&followed, request.len()), Ok(Parsed::Complete { consumed, .. }) if consumed == request.len())
-    );
+    assert!(matches!(
+        parse(&followed, request.len()),
+        Ok(Parsed::Complete { consumed, .. }) if consumed == request.len()
+    ));
     assert_eq!(
         parse(&followed, request.len() - 1),
         Err(HttpFault::TargetTooLong),

@@ -9,9 +9,9 @@ use super::property;
 use crate::wire::announce::Announce;
 
 /// All keys that mean something, some that do not, and the empty one.
-const KEYS: &str = "info_hash K?info_hash peer_id port uploaded downloaded left event numwant compact \
-                    no_peer_id ip cryptoport supportcrypto requirecrypto key trackerid ipv6 Port \
-                    %70ort ";
+const KEYS: &str = "info_hash K?info_hash peer_id port uploaded downloaded left event numwant \
+                    compact no_peer_id ip cryptoport supportcrypto requirecrypto key trackerid ipv6 \
+                    Port %70ort ";
 
 /// Values that are right somewhere, nearly right, or at an edge, and the empty one.
 const VALUES: &str = "0 1 00 01 -1 +1 %30 %31 %3 % %zz %%30 6881 %36881 65535 65536 006881 \
@@ -29,7 +29,8 @@ fn values() -> impl Strategy<Value = Vec<u8>> {
         _ => format!("%{byte:02X}").into_bytes(),
     });
     prop_oneof![
-        4 => select(VALUES.split(' ').collect::<Vec<_>>()).prop_map(|value| value.as_bytes().to_vec()),
+        4 => select(VALUES.split(' ').collect::<Vec<_>>())
+            .prop_map(|value| value.as_bytes().to_vec()),
         4 => vec(byte.clone(), 20).prop_map(|bytes| bytes.concat()),
         1 => vec(byte, 18..23).prop_map(|bytes| bytes.concat()),
         1 => vec(any::<u8>(), 0..30),

@@ -229,7 +229,8 @@ fn a_scrape_tells_of_each_torrent_and_when_to_ask_again() {
     ];
     let expected = format!(
         "HTTP/1.1 200 OK\nContent-Type: text/plain\nContent-Length: \
-         206\nAccess-Control-Allow-Origin: *\n\nd5:filesd20:{}d8:completei0e10:downloadedi0e10:incompletei0ee20:{}d8:\
+         206\nAccess-Control-Allow-Origin: *\n\n\
+         d5:filesd20:{}d8:completei0e10:downloadedi0e10:incompletei0ee20:{}d8:\
          completei1e10:downloadedi22e10:incompletei333e4:name6:debianee5:flagsd20:\
          min_request_intervali1800eee",
         "a".repeat(20),

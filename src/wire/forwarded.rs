@@ -207,9 +207,8 @@ mod tests {
             ),
             (
                 "HAProxy 2.8, option forwarded with all it can say",
-                &[
-                    "proto=https;host=\"tracker.example\";by=\"[2001:db8::1]\";for=\"[2001:db8::7]:51234\"",
-                ],
+                &["proto=https;host=\"tracker.example\";by=\"[2001:db8::1]\";\
+                     for=\"[2001:db8::7]:51234\""],
                 Some("2001:db8::7"),
             ),
             ("Cloudflare, CF-Connecting-IP", &["198.51.100.7"], Some("198.51.100.7")),

@@ -55,7 +55,7 @@ impl LargeBody {
         self.permit.0.pace.give_back(bytes, bytes_per_s);
     }
 
-    /// How long sending may take in all, milliseconds: [`SLOWNESS_MAX`] times as long as its share of
+    /// How long sending may take in all, milliseconds: `SLOWNESS_MAX` times as long as its share of
     /// the rate takes when all senders are at it, and a minute at least.
     pub fn ms_max(&self, bytes_per_s: u64) -> u64 {
         let bytes_per_s = if bytes_per_s == 0 { UNLIMITED_BYTES_PER_S } else { bytes_per_s };

@@ -12,8 +12,8 @@ use ahash::RandomState;
 #[cfg(feature = "databases")]
 use hashbrown::HashMap;
 
-#[cfg(feature = "databases")]
 use crate::bounds::TEXT_BYTES_MAX;
+#[cfg(feature = "databases")]
 use crate::ids::InfoHash;
 use crate::listing::{Listing, Record};
 

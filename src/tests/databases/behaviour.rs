@@ -175,7 +175,10 @@ fn a_batch_is_written_once() {
         assert_eq!(site.downloaded(hash(1)), 6);
         let gap = ledger.write(&batch(10, vec![counted(hash(1), 1)])).unwrap_err();
         assert!(
-            matches!(&gap, DatabaseError::Unfit(text) if text.contains("batch 8") && text.contains("10")),
+            matches!(
+                &gap,
+                DatabaseError::Unfit(text) if text.contains("batch 8") && text.contains("10")
+            ),
             "{gap:?}"
         );
         // Another tracker counts for itself.
@@ -453,7 +456,11 @@ fn an_error_says_what_to_do() {
     );
     let error = source(&reader).ledger(LIMITS).write(&batch(1, Vec::new())).unwrap_err();
     assert!(
-        matches!(&error, DatabaseError::Unfit(text) if text.contains("GRANT SELECT, INSERT, UPDATE, DELETE ON narrow.*")),
+        matches!(
+            &error,
+            DatabaseError::Unfit(text)
+                if text.contains("GRANT SELECT, INSERT, UPDATE, DELETE ON narrow.*")
+        ),
         "{error}"
     );
 }
@@ -478,7 +485,11 @@ fn a_file_that_cannot_be_used_is_named() {
     for (name, problem) in rows {
         let error = source(&format!("sqlite:{}", path(name))).prepare().unwrap_err();
         assert!(
-            matches!(&error, DatabaseError::Unfit(text) if text.contains(&path(name)) && text.contains(problem)),
+            matches!(
+                &error,
+                DatabaseError::Unfit(text)
+                    if text.contains(&path(name)) && text.contains(problem)
+            ),
             "{error:?}"
         );
     }

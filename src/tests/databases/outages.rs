@@ -279,7 +279,10 @@ fn a_locked_file_is_waited_for_and_then_named() {
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let error = ledger.write(&batch(2, Vec::new())).unwrap_err();
     assert!(
-        matches!(&error, DatabaseError::Away(text) if text.contains("announced.db") && text.contains("locked")),
+        matches!(
+            &error,
+            DatabaseError::Away(text) if text.contains("announced.db") && text.contains("locked")
+        ),
         "{error}"
     );
     assert_eq!(
