@@ -116,8 +116,8 @@ impl Daemon {
         Ok(Daemon { _state_directory: directory, ..daemon })
     }
 
-    /// Like [`Daemon::start`], with a database of the caller's behind the registry, or none; nothing
-    /// outlives the process.
+    /// Like [`Daemon::start`], with a database of the caller's behind the registry, or none;
+    /// nothing outlives the process.
     ///
     /// # Errors
     /// As [`Daemon::start`].

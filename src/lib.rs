@@ -12,8 +12,10 @@
 //! | [`counters`] | what any room counts | locks, allocates where it counts |
 //! | [`config`] | the settings, their defaults and reasons | reads a clock or a socket |
 //! | [`listing`] | what a database says of a torrent | asks, decides who is served |
-//! | [`state_directory`] | the lock and the files of what outlives the process | knows what is in one |
-//! | [`secrets`] | the system's randomness and the kept secret: keys, seeds, names | makes a choice |
+//! | [`state_directory`] | the lock and the files of what outlives the process | knows what is in
+//! one |
+//! | [`secrets`] | the system's randomness and the kept secret: keys, seeds, names | makes a choice
+//! |
 //! | [`wire`] | bytes to values and back | allocates, locks, waits |
 //! | [`swarm`] | who is in which torrent | reads a clock, draws its own randomness |
 //! | [`registry`] | registration, bans, names, counts | decides who is served |

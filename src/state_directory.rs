@@ -3,8 +3,8 @@
 //!
 //! Owns: the lock, as two trackers that save into one directory would lose each other's counters;
 //! how a file is replaced: whole, written beside it and brought to the disk before it takes its
-//! place, so that there is never half of it; where a damaged file goes, so that nothing is lost that
-//! somebody could still read; and checksums behind records, so that a flipped bit is found
+//! place, so that there is never half of it; where a damaged file goes, so that nothing is lost
+//! that somebody could still read; and checksums behind records, so that a flipped bit is found
 //! ([`RecordWriter`], [`RecordReader`]).
 //!
 //! Never: the form or the meaning of a file, which is whose the file is.

@@ -30,8 +30,8 @@ fn command() -> Command {
     command
 }
 
-/// Kills a child that is still there after [`PATIENCE`]: then whatever waits for it goes on, and the
-/// test fails.
+/// Kills a child that is still there after [`PATIENCE`]: then whatever waits for it goes on, and
+/// the test fails.
 struct TimeLimit {
     _ended: Sender<()>,
 }

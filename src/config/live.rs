@@ -1,9 +1,9 @@
 //! The settings that a running tracker takes over at SIGHUP, in the units in which they are used.
 //!
-//! Owns: [`Live`], one immutable value made of a checked [`Config`], and [`LiveSettings`], where the
-//! latest of them is. Who works by settings looks for a newer value at a moment that suits: a worker
-//! once a round, a thread of the registry before each piece of work. It hands the value down as an
-//! argument, as it does the time, so that no fact of the settings is kept in a second place.
+//! Owns: [`Live`], one immutable value made of a checked [`Config`], and [`LiveSettings`], where
+//! the latest of them is. Who works by settings looks for a newer value at a moment that suits: a
+//! worker once a round, a thread of the registry before each piece of work. It hands the value down
+//! as an argument, as it does the time, so that no fact of the settings is kept in a second place.
 //!
 //! What is not here needs a restart: sockets, threads, sizes of buffers and caches, which database,
 //! whether peer ids are kept. The doc comment of each setting says which kind it is.

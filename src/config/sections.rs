@@ -54,9 +54,9 @@ pub struct ServerConfig {
     /// believed can announce anybody. Live.
     pub trusted_proxies: NetworksSetting,
 
-    /// The one header in which trusted proxies name the client: X-Forwarded-For, Forwarded, X-Real-IP,
-    /// CF-Connecting-IP or another. The others mean nothing, since a proxy that sets one of them
-    /// passes the client's own ones through. Live.
+    /// The one header in which trusted proxies name the client: X-Forwarded-For, Forwarded,
+    /// X-Real-IP, CF-Connecting-IP or another. The others mean nothing, since a proxy that sets one
+    /// of them passes the client's own ones through. Live.
     pub proxy_header: String,
 
     /// Event loops, each a thread with listening sockets of its own. 0 = one per core, because a
@@ -169,8 +169,9 @@ pub struct TrackerConfig {
     pub min_interval: Duration,
 
     /// The most a client is asked to wait between two announces; the answer's "interval" is this
-    /// less a random 0 to 10 %, so that clients spread out. From 1m to 3h; below 5m "announced check"
-    /// warns, since newTrackon lists trackers from 5m and libtorrent never comes sooner. Live.
+    /// less a random 0 to 10 %, so that clients spread out. From 1m to 3h; below 5m "announced
+    /// check" warns, since newTrackon lists trackers from 5m and libtorrent never comes sooner.
+    /// Live.
     #[serde(with = "humantime_serde")]
     pub max_interval: Duration,
 
@@ -204,10 +205,10 @@ pub struct TrackerConfig {
     #[serde(deserialize_with = "value::deserialize_ip_parameter")]
     pub ip_parameter: Networks,
 
-    /// What the tracker's own network is called outside, such as ["198.51.100.7", "2001:db8::7"]: at
-    /// most one address of each family. Public clients get peers with a private address under it,
-    /// with their port, which must be forwarded to them. Without one of the family, such peers are
-    /// handed to private clients only. Live.
+    /// What the tracker's own network is called outside, such as ["198.51.100.7", "2001:db8::7"]:
+    /// at most one address of each family. Public clients get peers with a private address under
+    /// it, with their port, which must be forwarded to them. Without one of the family, such peers
+    /// are handed to private clients only. Live.
     pub public_address: Vec<IpAddr>,
 
     /// Send crypto_flags to clients that ask for them. Off, because libtorrent always asks and

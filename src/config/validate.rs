@@ -34,8 +34,8 @@ const RECEIVE_BUFFER_BYTES: RangeInclusive<u64> = 4_096..=1 << 30;
 const LISTED_INTERVAL_MIN: Duration = Duration::from_secs(5 * 60);
 const CACHE_TTL_MAX: Duration = Duration::from_millis(VERDICT_MS_MAX);
 
-/// A setting that cannot be, or that is doubtful. Shown as `section.key = value: what it must be`; a password is never
-/// part of it.
+/// A setting that cannot be, or that is doubtful. Shown as `section.key = value: what it must be`;
+/// a password is never part of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Problem {
     /// The setting, as `section.key`.

@@ -1,8 +1,8 @@
 //! Announces and scrapes over HTTP (BEP 3, 23, 48).
 //!
-//! Owns: which call of the tracker a request is, how its answer looks (HTTP/1.0, keep-alive, compact
-//! or dictionary), and how long each kind of request may wait. A request that waits keeps what its
-//! answer will need of that in [`Pending`].
+//! Owns: which call of the tracker a request is, how its answer looks (HTTP/1.0, keep-alive,
+//! compact or dictionary), and how long each kind of request may wait. A request that waits keeps
+//! what its answer will need of that in [`Pending`].
 //!
 //! Never: finds a request in bytes (`wire::http`), or keeps anything from one request to the next.
 
@@ -37,7 +37,7 @@ pub enum Answer {
     Done,
     /// The head of the answer is in the output, this follows it.
     Body(LargeBody),
-    /// Another thread has to be waited for; [`Http::resume`] or [`Http::give_up`] goes on from here.
+    /// Another thread has to be waited for, until [`Http::resume`] or [`Http::give_up`].
     Wait {
         /// What is kept until then.
         pending: Box<Pending>,
@@ -112,8 +112,7 @@ impl Http {
 
     /// The next full scrape for a worker.
     pub fn take_full_scrape(&self, worker: u16) -> Option<LateAnswer> {
-        let taken = self.full_scrape.take(worker);
-        taken.map(|(ticket, body)| LateAnswer::FullScrape(ticket, body))
+        self.full_scrape.take(worker).map(|(ticket, body)| LateAnswer::FullScrape(ticket, body))
     }
 
     /// Answers one request of a connection from `client`, who may be a proxy. Not inlined: what it

@@ -1,9 +1,9 @@
 //! The ways in: one file or folder for each protocol that the tracker is asked in.
 //!
-//! Owns: turning a protocol's requests into calls of the tracker, and the tracker's outcomes into the
-//! protocol's bytes. `http` is announces and scrapes over HTTP; `full_scrape` is the scrape of
-//! everything, which a thread of its own makes; `client_address` says who is asking; `output` is where
-//! answers are written; `udp` is announces and scrapes over UDP, with `connection_id`.
+//! Owns: turning a protocol's requests into calls of the tracker, and the tracker's outcomes into
+//! the protocol's bytes. `http` is announces and scrapes over HTTP; `full_scrape` is the scrape of
+//! everything, which a thread of its own makes; `client_address` says who is asking; `output` is
+//! where answers are written; `udp` is announces and scrapes over UDP, with `connection_id`.
 //!
 //! Never: decides who is served, owns a socket, or reads a clock.
 

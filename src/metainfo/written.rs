@@ -6,7 +6,8 @@
 //! | 32 base32 digits | the hash; older magnet links |
 //! | 64 hex digits | a whole v2 hash (SHA-256), of which trackers see the first 20 bytes (BEP 52) |
 //! | 68 hex digits, `1220…` | the same as a multihash, as in `xt=urn:btmh:` |
-//! | `magnet:?xt=urn:btih:…&xt=urn:btmh:…&dn=NAME` | one torrent, two hashes when it is a hybrid (BEP 9, BEP 53) |
+//! | `magnet:?xt=urn:btih:…&xt=urn:btmh:…&dn=NAME` | one torrent, two hashes when it is a hybrid
+//! (BEP 9, BEP 53) |
 //!
 //! Letters may be of either case everywhere.
 

@@ -2,8 +2,8 @@
 //!
 //! mio is edge-triggered, so an edge that is not followed to its end must be remembered: `readable`
 //! says that the stream may hold more. A read shorter than the buffer has drained the stream, so a
-//! second one is not paid for, unless the event said that the peer has closed its side: then the end
-//! of input is still to be read.
+//! second one is not paid for, unless the event said that the peer has closed its side: then the
+//! end of input is still to be read.
 //!
 //! Never: answers anything itself, or waits.
 //!
@@ -99,9 +99,9 @@ impl<S: Stream> Connection<S> {
         if readiness.broken { Err(Broken) } else { Ok(()) }
     }
 
-    /// Reads what has arrived into `room`, if that is what the conversation waits for and nothing is
-    /// left over from before. The bytes are for [`Conversation::receive`]. None otherwise, or where
-    /// there is nothing: [`Connection::advance`] finds out what to do then.
+    /// Reads what has arrived into `room`, if that is what the conversation waits for and nothing
+    /// is left over from before. The bytes are for [`Conversation::receive`]. None otherwise, or
+    /// where there is nothing: [`Connection::advance`] finds out what to do then.
     pub fn read_ahead(&mut self, room: &mut [u8]) -> Option<usize> {
         let conversation = &self.conversation;
         if !self.readable || conversation.next() != Next::Read || !conversation.tail().is_empty() {

@@ -161,8 +161,8 @@ impl<S: Stream> Connections<S> {
         self.check_after_change(round);
     }
 
-    /// Reads from a connection, to answer it with others; one with something else to do goes its own
-    /// way.
+    /// Reads from a connection, to answer it with others; one with something else to do goes its
+    /// own way.
     fn gather(&mut self, id: SlotId, round: &mut Round<'_>) {
         if self.batch.is_full() {
             self.answer_batch(round);
@@ -182,8 +182,8 @@ impl<S: Stream> Connections<S> {
         self.check_after_change(round);
     }
 
-    /// Hands over what another thread has answered. Those that were read from are answered first: an
-    /// answer that comes too late may be for one of them.
+    /// Hands over what another thread has answered. Those that were read from are answered first:
+    /// an answer that comes too late may be for one of them.
     pub fn complete(&mut self, late: LateAnswer, round: &mut Round<'_>) {
         self.answer_batch(round);
         let Ticket { slot, generation, .. } = late.ticket();
@@ -251,8 +251,8 @@ impl<S: Stream> Connections<S> {
         self.check_after_change(round);
     }
 
-    /// Attends to the deadlines that have passed, and has those go on that waited for a tick. Whether
-    /// a tick of the deadlines' wheel has passed at all.
+    /// Attends to the deadlines that have passed, and has those go on that waited for a tick.
+    /// Whether a tick of the deadlines' wheel has passed at all.
     pub fn check_deadlines(&mut self, round: &mut Round<'_>) -> bool {
         let has_ticked = self.deadlines.take_due(round.now, &mut self.due);
         if has_ticked {

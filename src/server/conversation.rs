@@ -46,8 +46,8 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// The conversation of a connection just accepted from `client`, whose ticket is what the layers
-    /// below know it by.
+    /// The conversation of a connection just accepted from `client`, whose ticket is what the
+    /// layers below know it by.
     pub fn new(client: Client, now: Millis, times: &ConnectionTimes) -> Conversation {
         Conversation {
             client,
@@ -61,7 +61,8 @@ impl Conversation {
         }
     }
 
-    /// The conversation of a trusted proxy's connection, which begins with a PROXY protocol preface.
+    /// The conversation of a trusted proxy's connection, which begins with a PROXY protocol
+    /// preface.
     pub fn behind_preface(client: Client, now: Millis, times: &ConnectionTimes) -> Conversation {
         let deadline = now.plus(times.request_ms);
         let request_since = Some(now);

@@ -6,9 +6,9 @@
 //! Never: turns settings into parts (`daemon`), or knows what an announce is: bytes are found and
 //! answered by `frontend::http`. The one thing said here is 503, to connections turned away.
 //!
-//! From the outside in: `worker` (the loop), `listener`, `connections` (all of a worker's), `batch`,
-//! `connection` (one with its stream), `conversation` (its state machine; `phase`, `unsent`), `slots`,
-//! `deadline`.
+//! From the outside in: `worker` (the loop), `listener`, `connections` (all of a worker's),
+//! `batch`, `connection` (one with its stream), `conversation` (its state machine; `phase`,
+//! `unsent`), `slots`, `deadline`.
 
 mod batch;
 mod connection;

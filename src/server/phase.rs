@@ -8,18 +8,24 @@ use crate::wire::http::head::Head;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Next {
     /// Write [`Conversation::unsent`](crate::server::Conversation::unsent), as much as
-    /// [`Conversation::take_piece`](crate::server::Conversation::take_piece) says, then report by [`Conversation::sent`](crate::server::Conversation::sent).
+    /// [`Conversation::take_piece`](crate::server::Conversation::take_piece) says, then report by
+    /// [`Conversation::sent`](crate::server::Conversation::sent).
     Write,
-    /// Parse what is kept: pass [`Conversation::tail`](crate::server::Conversation::tail) to [`Conversation::receive`](crate::server::Conversation::receive) as it is.
+    /// Parse what is kept: pass [`Conversation::tail`](crate::server::Conversation::tail) to
+    /// [`Conversation::receive`](crate::server::Conversation::receive) as it is.
     Parse,
-    /// Read behind [`Conversation::tail`](crate::server::Conversation::tail) and pass both to [`Conversation::receive`](crate::server::Conversation::receive); at the end of
-    /// input, [`Conversation::end_of_input`](crate::server::Conversation::end_of_input).
+    /// Read behind [`Conversation::tail`](crate::server::Conversation::tail) and pass both to
+    /// [`Conversation::receive`](crate::server::Conversation::receive); at the end of input,
+    /// [`Conversation::end_of_input`](crate::server::Conversation::end_of_input).
     Read,
-    /// Nothing: the registry's answer comes by [`Conversation::complete`](crate::server::Conversation::complete).
+    /// Nothing: the registry's answer comes by
+    /// [`Conversation::complete`](crate::server::Conversation::complete).
     Wait,
-    /// Shut down the sending side, then [`Conversation::start_draining`](crate::server::Conversation::start_draining).
+    /// Shut down the sending side, then
+    /// [`Conversation::start_draining`](crate::server::Conversation::start_draining).
     ShutDown,
-    /// Read and throw away; report by [`Conversation::drained`](crate::server::Conversation::drained).
+    /// Read and throw away; report by
+    /// [`Conversation::drained`](crate::server::Conversation::drained).
     Drain,
     /// Close.
     Close,

@@ -1,8 +1,8 @@
 //! The sockets of all workers, opened before anybody serves them.
 //!
 //! Owns: the order of opening (all addresses of a protocol are probed before any is opened, so that
-//! an own socket does not pass for another program's; HTTP's first, whose ports UDP takes), the polls, and how many connections the limit on
-//! open files allows.
+//! an own socket does not pass for another program's; HTTP's first, whose ports UDP takes), the
+//! polls, and how many connections the limit on open files allows.
 //!
 //! Limits: the process's file descriptors.
 

@@ -35,8 +35,8 @@ impl Drop for EndNotice {
 }
 
 impl Server {
-    /// Starts a worker for each set of sockets. `worker_ended` is called with the index of each that
-    /// ends.
+    /// Starts a worker for each set of sockets. `worker_ended` is called with the index of each
+    /// that ends.
     ///
     /// # Errors
     /// When a worker or its thread cannot be made.

@@ -1,7 +1,7 @@
 //! What a connection has still to send: answers, and perhaps one large body behind them.
 //!
-//! A large body goes out in pieces, each of which is paid for by the pace that all large bodies keep
-//! together; answers are not.
+//! A large body goes out in pieces, each of which is paid for by the pace that all large bodies
+//! keep together; answers are not.
 //!
 //! Limits: the answers of one round ([`Output`](crate::frontend::Output)); the body is shared, not
 //! copied, and has one total time.

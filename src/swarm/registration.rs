@@ -1,5 +1,5 @@
-//! What a swarm keeps of its torrent's registration: twelve bytes in its cache line. One bit of them
-//! was free, and says of the swarm whether it holds a private peer.
+//! What a swarm keeps of its torrent's registration: twelve bytes in its cache line. One bit of
+//! them was free, and says of the swarm whether it holds a private peer.
 //!
 //! Owns: the database's count of downloads and what has been added to it since, whether the
 //! database lists the torrent and until when that is believed, and what is to be written back.

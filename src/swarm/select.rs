@@ -7,18 +7,18 @@
 //! leechers and one of the seeders, in proportion and rounded by chance, the answer looks like the
 //! swarm and costs O(numwant).
 //!
-//! `requirecrypto=1` (message stream encryption) narrows that to peers that support it, and an asker
-//! outside the tracker's network may be given public peers only. Then one window over both classes
-//! skips the others, from a start that is drawn until it fits. When [`DRAWS_MAX`] draws find none,
-//! the window begins where the last one fell, and a reservoir (Vitter's R) chooses among those in it
-//! that fit.
+//! `requirecrypto=1` (message stream encryption) narrows that to peers that support it, and an
+//! asker outside the tracker's network may be given public peers only. Then one window over both
+//! classes skips the others, from a start that is drawn until it fits. When [`DRAWS_MAX`] draws
+//! find none, the window begins where the last one fell, and a reservoir (Vitter's R) chooses among
+//! those in it that fit.
 //!
 //! Never: allocates, or changes the swarm.
 //!
-//! Limits: numwant is cut to [`PEERS_PER_REPLY_MAX`]. An answer that skips peers looks at [`LOOKED_AT_MAX`] of
-//! them and may be short, so that no swarm is scanned whole under its lock; up to that size all that
-//! fit are found, and past it each is nearly as likely as the others. Peers of one bucket tend to come together; over many
-//! answers that evens out.
+//! Limits: numwant is cut to [`PEERS_PER_REPLY_MAX`]. An answer that skips peers looks at
+//! [`LOOKED_AT_MAX`] of them and may be short, so that no swarm is scanned whole under its lock; up
+//! to that size all that fit are found, and past it each is nearly as likely as the others. Peers
+//! of one bucket tend to come together; over many answers that evens out.
 
 use std::ops::{ControlFlow, Range};
 
@@ -134,8 +134,8 @@ fn choose_all<const SLOT: usize>(
     true
 }
 
-/// The same among the peers that will do, in cycles of which one is not empty. How many those are is
-/// not known, so both classes are one cycle. Says how many peers it looked at.
+/// The same among the peers that will do, in cycles of which one is not empty. How many those are
+/// is not known, so both classes are one cycle. Says how many peers it looked at.
 fn choose_among<const SLOT: usize>(
     [leechers, seeders]: [Cycle<'_, SLOT>; 2],
     want: Want,

@@ -1,5 +1,5 @@
-//! The two bytes beside a peer's address: when it was last heard of, what it said of encryption, and
-//! what counts for its completion.
+//! The two bytes beside a peer's address: when it was last heard of, what it said of encryption,
+//! and what counts for its completion.
 //!
 //! Owns: the bits of [`State`], and the arithmetic between a clock and the twelve bits of age they
 //! have room for.

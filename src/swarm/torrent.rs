@@ -1,9 +1,9 @@
 //! One swarm: who is in it, and how often it was completed.
 //!
 //! Owns: what an announce changes. A peer is one address and port (PROTOCOL.md); its class, age,
-//! peer id and encryption are rewritten by each announce. `downloaded` grows when a peer that has been
-//! a leecher reports `completed`, once for as long as the peer is known. Another peer id on the same
-//! address and port is a new client, which is judged as if it were not known yet.
+//! peer id and encryption are rewritten by each announce. `downloaded` grows when a peer that has
+//! been a leecher reports `completed`, once for as long as the peer is known. Another peer id on
+//! the same address and port is a new client, which is judged as if it were not known yet.
 //!
 //! Never: decides who is let in (the cap is its caller's), or is kept without a peer longer than
 //! something of it is to be written to the database.

@@ -1,5 +1,5 @@
-//! Full scrapes on their way through a worker's connections, under a clock that the test turns: what
-//! they may take together, and how long each may take.
+//! Full scrapes on their way through a worker's connections, under a clock that the test turns:
+//! what they may take together, and how long each may take.
 
 use std::net::IpAddr;
 

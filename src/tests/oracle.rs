@@ -10,8 +10,8 @@ use crate::wire::announce::Announce;
 
 /// All keys that mean something, some that do not, and the empty one.
 const KEYS: &str = "info_hash K?info_hash peer_id port uploaded downloaded left event numwant \
-                    compact no_peer_id ip cryptoport supportcrypto requirecrypto key trackerid ipv6 \
-                    Port %70ort ";
+                    compact no_peer_id ip cryptoport supportcrypto requirecrypto key trackerid \
+                    ipv6 Port %70ort ";
 
 /// Values that are right somewhere, nearly right, or at an edge, and the empty one.
 const VALUES: &str = "0 1 00 01 -1 +1 %30 %31 %3 % %zz %%30 6881 %36881 65535 65536 006881 \

@@ -25,8 +25,8 @@ pub(crate) struct PaperLedger {
     pub(crate) on_write: Option<OnWrite>,
 }
 
-/// Opens ledgers that are away for ever: nothing is read and nothing is heard of by itself, and only
-/// lookups are answered.
+/// Opens ledgers that are away for ever: nothing is read and nothing is heard of by itself, and
+/// only lookups are answered.
 pub(crate) fn away() -> OpenLedger {
     Box::new(|| Box::new(PaperLedger { calls_left: Some(0), ..PaperLedger::default() }))
 }

@@ -1,4 +1,5 @@
-//! A connection's stream without a socket: two buffers, and a poll that tells of edges as epoll does.
+//! A connection's stream without a socket: two buffers, and a poll that tells of edges as epoll
+//! does.
 //!
 //! Owns: what is on its way in both directions, how much the peer's window takes, and which edges
 //! have not been told yet. An edge comes when something arrives, or when a full window opens again;

@@ -228,8 +228,8 @@ impl Simulation {
         self.clients[at].peer.open_window(self.rng.usize(..600));
     }
 
-    /// One turn of a worker's loop: the poll tells of some edges, what was read is answered, and who
-    /// can go on does.
+    /// One turn of a worker's loop: the poll tells of some edges, what was read is answered, and
+    /// who can go on does.
     fn poll(&mut self) {
         let mut events: Vec<(SlotId, Readiness)> = Vec::new();
         for client in &self.clients {

@@ -13,8 +13,9 @@ use crate::config::Live;
 use crate::ids::Family;
 use crate::tracker::round::Client;
 
-/// The address an announcer is known by that has `asked` for one (the `ip` parameter): that one where
-/// the settings list the client's network, else the client's. A proxy never counts for its clients.
+/// The address an announcer is known by that has `asked` for one (the `ip` parameter): that one
+/// where the settings list the client's network, else the client's. A proxy never counts for its
+/// clients.
 #[cold]
 pub(super) fn of_announcer(live: &Live, client: Client, asked: IpAddr) -> IpAddr {
     let believed = client.is_known
@@ -69,8 +70,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// Who is listed by `ip_parameter`, which proxies are trusted, from where somebody asks for which
-    /// address, and whether that one counts.
+    /// Who is listed by `ip_parameter`, which proxies are trusted, from where somebody asks for
+    /// which address, and whether that one counts.
     type Row = (&'static [&'static str], &'static [&'static str], &'static str, &'static str, bool);
 
     fn networks(texts: &[&str]) -> Networks {

@@ -1,8 +1,8 @@
 //! The story of one announce.
 //!
-//! [`Tracker::announce`] is all of it when the torrent is known: the policy is applied, the swarm is
-//! asked. A torrent without a swarm is the registry's matter first; what the registry does not know
-//! waits for the database.
+//! [`Tracker::announce`] is all of it when the torrent is known: the policy is applied, the swarm
+//! is asked. A torrent without a swarm is the registry's matter first; what the registry does not
+//! know waits for the database.
 //!
 //! Owns: which listings are served (open and registered mode), and what is done without a word from
 //! the database: what it said last counts, however old. Where it never said a word, an open tracker

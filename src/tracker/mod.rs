@@ -5,13 +5,13 @@
 //! registry has to ask the database. A request comes as a value and is answered with one: how its
 //! bytes look is the frontends' business, whichever protocol they speak.
 //!
-//! Never: reads a socket or a clock, formats an answer, or allocates on the way of an announce whose
-//! torrent is known. Time and settings are arguments ([`Round`]); a request that cannot be answered
-//! yet becomes a value that its frontend keeps.
+//! Never: reads a socket or a clock, formats an answer, or allocates on the way of an announce
+//! whose torrent is known. Time and settings are arguments ([`Round`]); a request that cannot be
+//! answered yet becomes a value that its frontend keeps.
 //!
-//! `announce` and `scrape` are the two stories, `address` says whose address a peer is stored under,
-//! `recent_announcers` where announces come from, `round` and `outcome` are the values that come in
-//! and go out.
+//! `announce` and `scrape` are the two stories, `address` says whose address a peer is stored
+//! under, `recent_announcers` where announces come from, `round` and `outcome` are the values that
+//! come in and go out.
 
 mod address;
 mod announce;

@@ -13,8 +13,8 @@ pub enum Outcome {
     Served(ServedAnnounce),
     /// It is refused; a ban with the operator's reason, when one is stored.
     Refused(Failure, Option<Arc<str>>),
-    /// The registry has to ask the database. [`Tracker::resume`](crate::tracker::Tracker::resume) or
-    /// [`Tracker::give_up`](crate::tracker::Tracker::give_up) goes on from here.
+    /// The registry has to ask the database. [`Tracker::resume`](crate::tracker::Tracker::resume)
+    /// or [`Tracker::give_up`](crate::tracker::Tracker::give_up) goes on from here.
     Wait(Waiting),
 }
 

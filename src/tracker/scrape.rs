@@ -2,9 +2,9 @@
 //!
 //! Owns: which torrents a scrape shows. A torrent that is banned, or in registered mode not listed,
 //! is left out; one that is known and has no peers is shown with zeros. In open mode every torrent
-//! is known that is not banned: an error between two scrapes, because the last peer has left, breaks
-//! scripts and scraping libraries. A scrape waits until the registry has spoken of every torrent in
-//! it, or for its time.
+//! is known that is not banned: an error between two scrapes, because the last peer has left,
+//! breaks scripts and scraping libraries. A scrape waits until the registry has spoken of every
+//! torrent in it, or for its time.
 
 use smallvec::SmallVec;
 

@@ -27,8 +27,8 @@ const IP_TEXT_BYTES_MAX: usize = 45;
 /// The longest event that means something: `completed`.
 const EVENT_BYTES_MAX: usize = 9;
 
-/// The fields of an announce, each read as it was first sent: none when it was not sent, none within
-/// when it cannot be read. Fields the tracker has no use for (`key`, `trackerid`, `ipv4`,
+/// The fields of an announce, each read as it was first sent: none when it was not sent, none
+/// within when it cannot be read. Fields the tracker has no use for (`key`, `trackerid`, `ipv4`,
 /// `corrupt`, …) are passed over.
 #[derive(Default)]
 struct Fields {
@@ -169,7 +169,8 @@ impl Fields {
         }
     }
 
-    /// A key without a value has an empty one. Not inlined: it would crowd the loop it is called in.
+    /// A key without a value has an empty one. Not inlined: it would crowd the loop it is called
+    /// in.
     #[inline(never)]
     fn read_bare_key(&mut self, key: &[u8]) {
         let pair: &[u8] = match key {

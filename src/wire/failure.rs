@@ -3,9 +3,9 @@
 //!
 //! Owns: the failures, their numbers and texts, and how soon a client may try again (BEP 31).
 //!
-//! Never: an HTTP fault. Those are [`HttpFault`](crate::wire::http::fault::HttpFault), for bytes that never
-//! became a request; clients hide the text of a 4xx from their users, so whatever can be said here
-//! is said here.
+//! Never: an HTTP fault. Those are [`HttpFault`](crate::wire::http::fault::HttpFault), for bytes
+//! that never became a request; clients hide the text of a 4xx from their users, so whatever can be
+//! said here is said here.
 //!
 //! The numbers are those of the PHP tracker, and sites match on them, so a text starts with its
 //! number. What passes by itself (the database is away, too much to do) has none.

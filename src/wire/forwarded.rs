@@ -26,8 +26,8 @@ use crate::wire::query::split_once;
 pub const ELEMENTS_MAX: usize = 32;
 
 /// The client's address in the `lines` of the believed header, in the order in which they were
-/// sent: the right-most that is not `is_trusted`, and the left-most when all are. None when there is
-/// no address, and when what stands in its place cannot be read (`unknown`, `_hidden`).
+/// sent: the right-most that is not `is_trusted`, and the left-most when all are. None when there
+/// is no address, and when what stands in its place cannot be read (`unknown`, `_hidden`).
 pub fn client<'b>(
     lines: impl DoubleEndedIterator<Item = &'b [u8]>,
     is_trusted: impl Fn(IpAddr) -> bool,
@@ -127,8 +127,8 @@ fn address(element: &[u8]) -> Option<IpAddr> {
     Some(address.to_canonical())
 }
 
-/// The value of `for` among the pairs of an element. None when it is missing, or there twice: one of
-/// them may have come in by a value that some proxy failed to quote.
+/// The value of `for` among the pairs of an element. None when it is missing, or there twice: one
+/// of them may have come in by a value that some proxy failed to quote.
 fn value_of_for(element: &[u8]) -> Option<&[u8]> {
     let mut found = None;
     let mut rest = Some(element);

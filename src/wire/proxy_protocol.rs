@@ -7,9 +7,9 @@
 //! Never: asks whether the peer may name anybody, looks for a second preface (the address may be a
 //! trusted proxy's; a header then counts), or looks into the TLVs of version 2: they are skipped.
 //!
-//! Limits: [`V1_BYTES_MAX`] and [`V2_BYTES_MAX`]. Nothing beyond them is looked at, and a verdict on
-//! some bytes is the verdict on everything that begins with them, so how the network cut a preface
-//! never changes its outcome.
+//! Limits: [`V1_BYTES_MAX`] and [`V2_BYTES_MAX`]. Nothing beyond them is looked at, and a verdict
+//! on some bytes is the verdict on everything that begins with them, so how the network cut a
+//! preface never changes its outcome.
 //!
 //! Written here rather than taken from the crate `ppp` (2.3): that one calls a line cut behind its
 //! last space broken for good (`PROXY TCP4 192.0.2.1 198.51.100.7 80 ` and then `443`), refuses a
@@ -21,9 +21,9 @@ use memchr::memchr;
 
 /// The longest line of version 1, its end included (section 2.1 of the protocol).
 pub const V1_BYTES_MAX: usize = 107;
-/// The longest preface of version 2, its TLVs included: what nginx takes since 1.23.4. The addresses
-/// need 52 bytes and a load balancer's notes a few hundred; a client certificate among the TLVs
-/// needs some two thousand.
+/// The longest preface of version 2, its TLVs included: what nginx takes since 1.23.4. The
+/// addresses need 52 bytes and a load balancer's notes a few hundred; a client certificate among
+/// the TLVs needs some two thousand.
 pub const V2_BYTES_MAX: usize = 4_096;
 
 const V1_BEGIN: &[u8] = b"PROXY ";
@@ -144,8 +144,8 @@ fn is_v2(command: u8, kind: u8) -> bool {
     }
 }
 
-/// Bytes of both addresses and both ports. A proxy that takes HTTP/3 in calls its clients' transport
-/// a datagram; they have addresses like others.
+/// Bytes of both addresses and both ports. A proxy that takes HTTP/3 in calls its clients'
+/// transport a datagram; they have addresses like others.
 fn v2_address_bytes(kind: u8) -> usize {
     match kind {
         0x11 | 0x12 => 4 + 4 + 2 + 2,

@@ -1,8 +1,8 @@
 //! Query strings: pairs, and the percent-decoding of their values.
 //!
 //! Owns: the splitting on `&` and behind a key, and the decoding of `%xx` and `+`. A query is
-//! walked in one of two ways: pair by pair ([`pairs`]), or value by value, each read as what it must
-//! be while its end is looked for ([`take_value`] and those below it).
+//! walked in one of two ways: pair by pair ([`pairs`]), or value by value, each read as what it
+//! must be while its end is looked for ([`take_value`] and those below it).
 //!
 //! Never: refuses a query, knows a key, or asks for UTF-8. A tail such as `& & = =` (Azureus) is a
 //! pair nobody asks for. Keys are compared as they were sent; no client escapes them.
@@ -27,8 +27,8 @@ pub fn pairs(query: &[u8]) -> Pairs<'_> {
 }
 
 /// The pairs of a query when `?` separates them as well; none when it has no `?`, since the pairs
-/// are then those of [`pairs`]. `passkey=K?info_hash=…` is what clients make of an announce URL that
-/// has a query already: who needs an `info_hash` and finds none looks again here.
+/// are then those of [`pairs`]. `passkey=K?info_hash=…` is what clients make of an announce URL
+/// that has a query already: who needs an `info_hash` and finds none looks again here.
 pub fn pairs_behind_question_marks(query: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
     memchr(b'?', query)?;
     let pairs = query.split(|byte| matches!(byte, b'&' | b'?'));

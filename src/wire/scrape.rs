@@ -21,8 +21,8 @@ pub const HASHES_PER_SCRAPE_MAX: usize = 100;
 pub struct Hashes(ArrayVec<InfoHash, HASHES_PER_SCRAPE_MAX>);
 
 impl Hashes {
-    /// The hashes of a scrape's query. None when it asks for none: the full scrape, of every torrent
-    /// there is. Without an `info_hash` a query is read again with `?` separating as well.
+    /// The hashes of a scrape's query. None when it asks for none: the full scrape, of every
+    /// torrent there is. Without an `info_hash` a query is read again with `?` separating as well.
     ///
     /// # Errors
     /// [`Failure::InfoHashLength`] when one of the hashes that count is not 20 bytes;

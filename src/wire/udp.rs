@@ -3,8 +3,8 @@
 //! Owns: the layout of requests and answers, what each field may hold, and how much of an answer
 //! fits one packet that no path fragments.
 //!
-//! Never: checks a connection id (see `frontend::connection_id`), decides what is served, or copies what it
-//! reads: hashes and options stay in the packet.
+//! Never: checks a connection id (see `frontend::connection_id`), decides what is served, or copies
+//! what it reads: hashes and options stay in the packet.
 //!
 //! Limits: [`peers_max`] peers and [`HASHES_PER_PACKET_MAX`] hashes an answer; what is past them is
 //! left out. A packet may be longer than what it says: options follow an announce, and aria2 sends

@@ -112,9 +112,8 @@ pub(crate) fn two_clients_meet(ask: Ask<'_>) {
     assert_eq!(counts(ask, SEEDER), (1, 0), "seeders and leechers when the leecher has left");
 }
 
-/// A proxy that does not say who its clients are: they are given peers, as somebody from outside the
-/// tracker's network is, and are nobody's peers.
-/// `tracker` listens for direct clients as well.
+/// A proxy that does not say who its clients are: they are given peers, as somebody from outside
+/// the tracker's network is, and are nobody's peers. `tracker` listens for direct clients as well.
 #[track_caller]
 pub(crate) fn nobody_is_stored(tracker: &Behind, ask: Ask<'_>) {
     let direct = over_http(tracker.address, "");

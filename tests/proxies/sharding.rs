@@ -27,8 +27,8 @@ const UNRESERVED: &[u8] = b"-_.~";
 /// What some clients escape and others do not.
 const SOMETIMES_RAW: &[u8] = b"!*()'";
 
-/// A torrent whose hash has a NUL, a space, an ampersand, a plus, a letter, and bytes that differ by
-/// the case of their escapes.
+/// A torrent whose hash has a NUL, a space, an ampersand, a plus, a letter, and bytes that differ
+/// by the case of their escapes.
 fn torrent(number: u64) -> Hash {
     let mut torrent = hash(number);
     torrent[12..19].copy_from_slice(b"\0 &+a\xab\xcd");

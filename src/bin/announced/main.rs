@@ -3,9 +3,9 @@
 //! Beside it: the flags and subcommands (`flags`), the tracker that runs until it is told to stop
 //! (`serve`), `announced torrent` (`torrent`), and what is said on the terminal (`terminal`).
 //!
-//! A wrong setting, an address in use or a thread that died is exit code 1 and one line on stderr for
-//! each problem; a misused command line is clap's exit code 2. A doubtful setting is a line on stderr
-//! and no more.
+//! A wrong setting, an address in use or a thread that died is exit code 1 and one line on stderr
+//! for each problem; a misused command line is clap's exit code 2. A doubtful setting is a line on
+//! stderr and no more.
 
 mod flags;
 mod serve;

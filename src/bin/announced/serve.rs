@@ -8,7 +8,8 @@
 //!   database asked for everything anew.
 //! - SIGUSR1 writes the line of counters into the log.
 //!
-//! Never does: anything with a socket or a database. Nothing here runs while announces are answered.
+//! Never does: anything with a socket or a database. Nothing here runs while announces are
+//! answered.
 
 use std::fs;
 use std::io::{self, Write};

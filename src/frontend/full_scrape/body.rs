@@ -2,9 +2,10 @@
 //!
 //! Owns: a copy's two forms, the permits of those who send it, and how long sending may take.
 //!
-//! Limits: [`FULL_SCRAPES_MAX`] answers waiting for a copy or being sent, each for [`LargeBody::ms_max`].
-//! A copy is both its forms: gzip is kept beside the plain one, since both may be on their way, and
-//! is never larger, so a copy is twice its plain bytes at most (1.4 times as a rule).
+//! Limits: [`FULL_SCRAPES_MAX`] answers waiting for a copy or being sent, each for
+//! [`LargeBody::ms_max`]. A copy is both its forms: gzip is kept beside the plain one, since both
+//! may be on their way, and is never larger, so a copy is twice its plain bytes at most (1.4 times
+//! as a rule).
 
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};

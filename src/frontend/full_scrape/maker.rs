@@ -6,10 +6,10 @@
 //! Owns: the latest copy, and those who wait for the next. Never: a worker's time; it waits for the
 //! database.
 //!
-//! Limits: [`COPIES_MAX`] copies in memory, the one that is being made included. A copy goes when its
-//! interval is over and the last sender is done. While senders hold as many as there may be, askers
-//! get the latest, for [`INTERVALS_MAX`] intervals. What is too large for whoever may ask is not
-//! made, and that is known for an interval too.
+//! Limits: [`COPIES_MAX`] copies in memory, the one that is being made included. A copy goes when
+//! its interval is over and the last sender is done. While senders hold as many as there may be,
+//! askers get the latest, for [`INTERVALS_MAX`] intervals. What is too large for whoever may ask is
+//! not made, and that is known for an interval too.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};

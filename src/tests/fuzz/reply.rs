@@ -42,8 +42,8 @@ fn check(answer: &Answer, framing: Framing, room_bytes: usize) {
     let body_bytes = check_body(&answer.body(), body);
     check_head(answer, framing, head, body_bytes);
 
-    // A HEAD is told what a GET would be, so its body is written too; one whose length has less than
-    // three digits first stands further back.
+    // A HEAD is told what a GET would be, so its body is written too; one whose length has less
+    // than three digits first stands further back.
     let expected = if framing.head_only { head } else { whole };
     let shift_bytes = match answer {
         Answer::FullScrapeHead { .. } => 0,

@@ -1,8 +1,8 @@
 //! What is wrong below the tracker protocol.
 //!
 //! Owns: the faults that are answered with a 4xx or 5xx, and their texts. Whatever the tracker
-//! protocol can express is a [`Failure`](crate::wire::failure::Failure) instead: clients hide the text
-//! of a 4xx from their users.
+//! protocol can express is a [`Failure`](crate::wire::failure::Failure) instead: clients hide the
+//! text of a 4xx from their users.
 
 /// What is wrong below the tracker protocol; answered with its status, then the connection closes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -36,8 +36,8 @@ pub struct Head<'b> {
     pub keep_alive: bool,
     /// A body follows. It is never read, so the connection must close after the answer.
     pub has_body: bool,
-    /// A header says that a proxy was in between, whoever sent it. Such an answer must not be cached;
-    /// nothing else follows from it.
+    /// A header says that a proxy was in between, whoever sent it. Such an answer must not be
+    /// cached; nothing else follows from it.
     pub proxied: bool,
     codings: Codings<'b>,
     /// All bytes of the request, for who looks for a header that nobody else needs.

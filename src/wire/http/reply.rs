@@ -264,8 +264,8 @@ pub fn failure(reply: &FailureReply<'_>, framing: Framing, out: &mut [u8]) -> Re
     })
 }
 
-/// Writes the answer to a scrape that named its torrents into `out`, for any origin to read; returns
-/// its bytes, head included. `entries` are those that may be told of, ascending by hash.
+/// Writes the answer to a scrape that named its torrents into `out`, for any origin to read;
+/// returns its bytes, head included. `entries` are those that may be told of, ascending by hash.
 ///
 /// # Errors
 /// [`Full`] when `out` is too small; [`SCRAPE_BYTES_MAX`] bytes are enough for

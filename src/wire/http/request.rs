@@ -11,8 +11,8 @@
 //!
 //! What nearly every client sends is read by `usual_head`, everything else by httparse. That wants
 //! a target that is UTF-8 and has no space, but a client may put an info hash there with its bytes
-//! as they are, and libtorrent sends the space at the end of an announce URL as it is: so for such a
-//! target, and only then, the request line is read here.
+//! as they are, and libtorrent sends the space at the end of an announce URL as it is: so for such
+//! a target, and only then, the request line is read here.
 
 use std::mem::MaybeUninit;
 

@@ -25,8 +25,8 @@ pub enum Route<'b> {
 
 /// Takes a request target apart. The last path segment that begins with `announce` or `scrape`
 /// decides, whatever stands before or behind it: `/announce`, `/announce.php`, `//announce`,
-/// `/announce/`, `/KEY/announce`, `/announce/KEY`, `http://host/announce`. Announces to the root are
-/// told by their info hash. Segments are compared as they were sent: no client escapes them.
+/// `/announce/`, `/KEY/announce`, `/announce/KEY`, `http://host/announce`. Announces to the root
+/// are told by their info hash. Segments are compared as they were sent: no client escapes them.
 pub fn route(target: &[u8]) -> Route<'_> {
     // Nearly every announce and scrape.
     if let Some(query) = target.strip_prefix(b"/announce?") {
