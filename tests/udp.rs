@@ -170,10 +170,8 @@ fn udp_may_listen_elsewhere_or_not_at_all() {
     assert!(!off.stop().contains("udp://"), "a URL that nobody answers");
 
     let elsewhere = Tracker::start(LOOPBACK, "[udp]\nlisten = [\"127.0.0.7:0\"]\n");
-    let printed = elsewhere.transcript();
-    let url = printed.lines().find_map(|line| line.split_once("announce URL udp://"));
-    let (_, rest) = url.expect("an announce URL");
-    let address = rest.trim_end_matches("/announce").parse().expect("an address");
+    let url = elsewhere.wait_announce_url("udp");
+    let address = url.trim_end_matches("/announce").parse().expect("an address");
     let client = UdpClient::connect(LOOPBACK, address);
     assert!(client.announce(&HASH, 6881, 0).is_ok(), "{address}");
     elsewhere.stop();

@@ -129,6 +129,15 @@ impl Tracker {
         self.running.transcript()
     }
 
+    /// Waits for the announce URL of this scheme, such as `udp`; what stands behind `udp://`.
+    #[track_caller]
+    pub(crate) fn wait_announce_url(&self, scheme: &str) -> String {
+        let start = format!("announce URL {scheme}://");
+        self.running.wait_line(&format!("its announce URL by {scheme}"), |line| {
+            Some(line.strip_prefix(&start)?.to_owned())
+        })
+    }
+
     /// How many descriptors the tracker has open.
     #[track_caller]
     pub(crate) fn descriptors(&self) -> u64 {
