@@ -248,12 +248,12 @@ impl Daemon {
         let elapsed_ms = millis(now.duration_since(self.reported.at)).max(1);
         let per_second = (requests - self.reported.requests).saturating_mul(1_000) / elapsed_ms;
         self.reported = Reported { at: now, requests };
-        let mut line = format!(
-            "{} torrents, {} peers, {} open connections, {per_second} requests a second, \
-             {} announces not stored",
-            totals.torrents,
-            totals.peers(),
-            self.counters.gauge(Gauge::OpenConnections),
+        let mut line = format!("{} torrents, {} peers", totals.torrents, totals.peers());
+        for gauge in Gauge::ALL {
+            line += &format!(", {} {}", self.counters.gauge(*gauge), gauge.name());
+        }
+        line += &format!(
+            ", {per_second} requests a second, {} announces not stored",
             self.tracker.store().not_stored(),
         );
         for counter in Counter::ALL {

@@ -141,5 +141,7 @@ fn what_needs_a_restart_or_is_overridden_is_named_and_the_rest_counts() {
 fn the_log_level_and_the_interval_of_the_counters_are_live() {
     let site = Site::start("[server]\nlog_level = \"error\"\nstats_interval = \"0s\"\n", &[]);
     site.change("[server]\nlog_level = \"info\"\nstats_interval = \"1s\"\n");
-    site.tracker.wait_log("0 torrents, 0 peers, 0 open connections, 0 requests a second");
+    site.tracker.wait_log(
+        "0 torrents, 0 peers, 0 open connections, 0 waiting requests, 0 requests a second",
+    );
 }

@@ -30,10 +30,6 @@ const COLUMNS_MAX: usize = 100;
 const HEADER_LINES_MAX: usize = 25;
 const UNSAFE: [&str; 2] = ["server/datagrams/io.rs", "server/sockopt.rs"];
 
-/// Folders in which a file may still import from the façade above it, or in a circle: to be
-/// emptied.
-const FOLDERS_TO_BE_SORTED: [&str; 0] = [];
-
 struct Source {
     path: PathBuf,
     text: String,
@@ -193,7 +189,7 @@ fn imports_point_down() {
 #[test]
 fn no_file_imports_from_the_facade_above_it() {
     let sources = sources();
-    for folder in sorted(&folders(&sources)) {
+    for folder in &folders(&sources) {
         for source in &sources {
             if folder.child_of(source).is_none() {
                 continue;
@@ -216,7 +212,7 @@ fn no_file_imports_from_the_facade_above_it() {
 #[test]
 fn the_files_of_a_folder_import_each_other_in_no_circle() {
     let sources = sources();
-    for folder in sorted(&folders(&sources)) {
+    for folder in &folders(&sources) {
         let mut arrows = BTreeMap::<String, BTreeSet<String>>::new();
         for source in &sources {
             let Some(from) = folder.child_of(source) else { continue };
@@ -236,11 +232,6 @@ fn the_files_of_a_folder_import_each_other_in_no_circle() {
         }
         assert!(arrows.is_empty(), "{}: among these is a circle: {arrows:?}", folder.name());
     }
-}
-
-/// The folders for which the rules of folders hold already.
-fn sorted(folders: &[Folder]) -> impl Iterator<Item = &Folder> {
-    folders.iter().filter(|folder| !FOLDERS_TO_BE_SORTED.contains(&folder.modules[0].as_str()))
 }
 
 #[test]
