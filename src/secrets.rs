@@ -11,6 +11,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 
+use ahash::RandomState;
 use data_encoding::HEXLOWER;
 use siphasher::sip128::SipHasher24;
 
@@ -39,6 +40,13 @@ pub fn bytes<const N: usize>() -> io::Result<[u8; N]> {
 /// As [`bytes`].
 pub fn key() -> io::Result<u64> {
     bytes().map(u64::from_ne_bytes)
+}
+
+/// The keys of `N` hash tables. They follow from `seed`, so that a test can run again; a table that
+/// strangers fill takes its seed from [`key`].
+pub fn table_keys<const N: usize>(seed: u64) -> [RandomState; N] {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    [(); N].map(|()| RandomState::with_seeds(rng.u64(..), rng.u64(..), rng.u64(..), rng.u64(..)))
 }
 
 /// What all keys of a tracker follow from that must outlive the process.

@@ -34,6 +34,7 @@ use crate::registry::health::{Backoff, Health, Part};
 use crate::registry::known_records::KnownRecords;
 use crate::registry::settings::RegistrySettings;
 use crate::registry::state_file::StateFile;
+use crate::secrets;
 use crate::swarm::{Unwritten, Walk};
 
 /// How often the known records are saved.
@@ -88,7 +89,7 @@ impl Flusher {
         health: Arc<Health>,
         unwritten: Vec<Batch>,
     ) -> io::Result<Flusher> {
-        Flusher::spawn(Shared::new(settings, known, health, unwritten), open)
+        Flusher::spawn(Shared::new(settings, known, health, unwritten)?, open)
     }
 
     fn spawn(shared: Shared, open: &Arc<Databases>) -> io::Result<Flusher> {
@@ -159,20 +160,21 @@ impl Shared {
         known: Arc<KnownRecords>,
         health: Arc<Health>,
         unwritten: Vec<Batch>,
-    ) -> Shared {
+    ) -> io::Result<Shared> {
         for batch in &unwritten {
             let counted = batch.rows.iter().filter(|row| row.downloads > 0);
             known.recent.expect(counted.map(|row| row.info_hash));
         }
         let unwritten = unwritten.into_iter().map(Arc::new).collect();
         let state = State {
-            node: NodeId(random()),
+            // Two trackers with one name would lose each other's counts.
+            node: NodeId(secrets::bytes()?),
             number: 0,
             unwritten,
             away: false,
             stage: Stage::Running,
         };
-        Shared {
+        Ok(Shared {
             state: Mutex::new(state),
             changed: Condvar::new(),
             known,
@@ -182,7 +184,7 @@ impl Shared {
             state_file: settings.state_file.clone(),
             save_interval: SAVE_INTERVAL,
             saved_at: Mutex::new(Instant::now()),
-        }
+        })
     }
 
     fn run(&self, ledger: &mut dyn Ledger) {
@@ -357,18 +359,6 @@ fn counted(torrent: &Unwritten) -> Counted {
     }
 }
 
-/// Different in every process: from the system's randomness, as two trackers with one name would
-/// lose each other's counts.
-fn random() -> [u8; 16] {
-    use std::hash::{BuildHasher, RandomState};
-    let [high, low] =
-        [(); 2].map(|()| RandomState::new().hash_one(std::process::id()).to_be_bytes());
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&high);
-    bytes[8..].copy_from_slice(&low);
-    bytes
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -408,7 +398,8 @@ mod tests {
         let known = KnownRecords::new(cache, live, harness::store(&harness::policy(), 7));
         let (known, health) = (Arc::new(known), Arc::new(Health::new(Arc::new(|| Millis(0)))));
         let batch = Batch { node: NodeId([7; 16]), number: 1, rows: Vec::new() };
-        let shared = Shared { save_interval, ..Shared::new(&settings, known, health, vec![batch]) };
+        let shared = Shared::new(&settings, known, health, vec![batch]).unwrap();
+        let shared = Shared { save_interval, ..shared };
         let ledger = move || {
             let on_write = on_write.clone();
             Box::new(PaperLedger {

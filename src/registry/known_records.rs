@@ -20,6 +20,7 @@ use crate::ids::{InfoHash, Millis};
 use crate::listing::{Listing, REFRESH_RETRY_MS, Record, Verdict};
 use crate::registry::cache::Cache;
 use crate::registry::recent_batches::{Mark, RecentBatches};
+use crate::secrets;
 use crate::swarm::Store;
 
 /// Locks the cache is spread over; a power of two.
@@ -82,12 +83,7 @@ pub(super) enum TakenAnswer {
 
 impl KnownRecords {
     pub(super) fn new(cache: CacheSettings, live: LiveSettings, store: Arc<Store>) -> KnownRecords {
-        let keys = RandomState::with_seeds(
-            cache.seed,
-            cache.seed.rotate_left(17),
-            !cache.seed,
-            0x5bd1_e995,
-        );
+        let [keys] = secrets::table_keys(cache.seed);
         let shard = || Mutex::new(Cache::new(cache.bytes_max / CACHE_SHARDS));
         KnownRecords {
             live,

@@ -10,6 +10,7 @@ use std::hash::{BuildHasher, Hasher};
 use ahash::RandomState;
 
 use crate::ids::InfoHash;
+use crate::secrets;
 
 /// See the module.
 pub(super) struct Rules {
@@ -22,10 +23,8 @@ pub(super) struct Rules {
 impl Rules {
     /// Every key derives from `seed`.
     pub(super) fn new(ids: bool, seed: u64) -> Rules {
-        let mut rng = fastrand::Rng::with_seed(seed);
-        let mut keys =
-            || RandomState::with_seeds(rng.u64(..), rng.u64(..), rng.u64(..), rng.u64(..));
-        Rules { ids, torrent_keys: keys(), peer_keys: keys() }
+        let [torrent_keys, peer_keys] = secrets::table_keys(seed);
+        Rules { ids, torrent_keys, peer_keys }
     }
 
     /// The hash that finds a torrent.

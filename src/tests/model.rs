@@ -419,13 +419,11 @@ pub fn run_operations(bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::seeds::seed;
 
     #[test]
     fn store_and_model_agree_through_millions_of_operations() {
-        let seed = std::env::var("ANNOUNCED_SEED")
-            .map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
-        println!("ANNOUNCED_SEED={seed}");
-        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut rng = fastrand::Rng::with_seed(seed());
         let operations = if cfg!(debug_assertions) { 8_000 } else { 50_000 };
         for run in 0..100 {
             let mut bytes = vec![0; operations * OPERATION_BYTES];
