@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ErrorKind};
 
 use announced::config::{self, Flags, Sources, redact};
+use announced::daemon::Daemon;
 use announced::registry::panic_is_fenced;
 
 use flags::{Command, CommandLine, environment_database};
@@ -75,7 +76,10 @@ fn check(file: PathBuf) -> Result<(), Vec<String>> {
     };
     let config = sources.load()?;
     warn_of(&sources.warnings(&config));
-    print(&ok)
+    match sources.lines(&Daemon::foresee(&config)) {
+        problems if problems.is_empty() => print(&ok),
+        problems => Err(problems),
+    }
 }
 
 /// A panic that the library catches is told of as an error of what panicked.

@@ -2,8 +2,9 @@
 //!
 //! Owns: the first lines on stdout, the log's set-up, and what each signal means.
 //!
-//! - SIGTERM and SIGINT stop the tracker in good order: exit code 0. A second one ends it at once:
-//!   128 + signal, as shells count.
+//! - SIGTERM and SIGINT stop the tracker in good order: exit code 0, or 1 when what outlives the
+//!   process could not be saved. Another one ends it at once, 128 + signal, as shells count; but
+//!   not within a second, in which one order to stop may come as two.
 //! - SIGHUP reads the settings file again and takes it over, whole or not at all, and has the
 //!   database asked for everything anew.
 //! - SIGUSR1 writes the line of counters into the log.
@@ -18,7 +19,7 @@ use std::panic;
 use std::process;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use log::{LevelFilter, error, info, warn};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
@@ -34,6 +35,9 @@ use crate::terminal::warn_of;
 /// How long answers may still go out, and counters be written, after a signal asked for the end; a
 /// second more at the worst. Supervisors kill after 10 s (Docker) to 90 s (systemd).
 const STOP_GRACE: Duration = Duration::from_secs(5);
+/// For how long another signal to stop belongs to the first: `timeout` of coreutils signals the
+/// process and its group, and so does supervisord with `stopasgroup`.
+const ONE_ORDER_MAX: Duration = Duration::from_secs(1);
 /// Exit code of a process ended by a signal, less the signal's number, as shells report it.
 const EXIT_SIGNAL_BASE: i32 = 128;
 /// Overrides the setting `server.log_level`.
@@ -109,15 +113,19 @@ fn watch_panics(events: Sender<Event>) {
 fn watch_signals(events: Sender<Event>) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
     let watch = move || {
-        let mut stopping = false;
+        let mut stopping = None::<Instant>;
         for signal in signals.forever() {
             let event = match signal {
                 SIGHUP => Event::Hangup,
                 SIGUSR1 => Event::Stats,
-                _ if stopping => process::exit(EXIT_SIGNAL_BASE + signal),
+                _ if stopping.is_some_and(|since| since.elapsed() >= ONE_ORDER_MAX) => {
+                    process::exit(EXIT_SIGNAL_BASE + signal)
+                }
                 _ => Event::Stop(signal),
             };
-            stopping |= matches!(event, Event::Stop(_));
+            if matches!(event, Event::Stop(_)) && stopping.is_none() {
+                stopping = Some(Instant::now());
+            }
             // Main no longer listens once it is stopping; a second signal must still be heard here.
             let _ = events.send(event);
         }
