@@ -1,14 +1,15 @@
 //! The `announced` program: command line in, exit code out.
 //!
 //! Beside it: the flags and subcommands (`flags`), the tracker that runs until it is told to stop
-//! (`serve`), `announced torrent` (`torrent`), the manual pages (`manual`), and what is said on the
-//! terminal (`terminal`).
+//! (`serve`) and its log (`log_writer`), `announced torrent` (`torrent`), the manual pages
+//! (`manual`), and what is said on the terminal (`terminal`).
 //!
 //! A wrong setting, an address in use or a thread that died is exit code 1 and one line on stderr
 //! for each problem; a misused command line is clap's exit code 2. A doubtful setting is a line on
 //! stderr and no more.
 
 mod flags;
+mod log_writer;
 mod manual;
 mod serve;
 mod terminal;
