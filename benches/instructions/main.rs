@@ -26,7 +26,7 @@ use std::process::{Command, ExitCode, Stdio};
 use clap::Parser;
 use serde::{Deserialize, Serialize};
 
-use shapes::{ANSWERS, OPEN, REGISTERED, SHAPES, Shape};
+use shapes::{ANSWERS, Input, OPEN, REGISTERED, SHAPES, Shape};
 use site::Site;
 
 /// The share by which a count may differ from its baseline.
@@ -189,10 +189,11 @@ fn answer_shape(name: &str) -> io::Result<()> {
         .iter()
         .find(|shape| shape.name == name)
         .ok_or_else(|| io::Error::other("no such shape"))?;
-    let mut site = Site::new(shape.registered)?;
-    for request in shape.first() {
-        if site.receive(request.as_bytes()) == 0 {
-            site.look_up();
+    // One more than those that are there at first: a new peer.
+    let mut site = Site::new(shape.registered, shape.peers + 1)?;
+    for Input { peer, text } in shape.first() {
+        if site.receive(peer, text.as_bytes()) == 0 {
+            site.look_up(peer);
         }
     }
     let inputs = shape.inputs();
@@ -211,18 +212,18 @@ fn answer_shape(name: &str) -> io::Result<()> {
 
 /// What is counted.
 #[inline(never)]
-fn answer_all_inputs(site: &mut Site, inputs: &[String], reconnects: bool) -> usize {
+fn answer_all_inputs(site: &mut Site, inputs: &[Input], reconnects: bool) -> usize {
     answer_all(site, inputs, reconnects)
 }
 
 /// Answers every input; how long the last answers were.
-fn answer_all(site: &mut Site, inputs: &[String], reconnects: bool) -> usize {
+fn answer_all(site: &mut Site, inputs: &[Input], reconnects: bool) -> usize {
     let mut bytes = 0;
-    for input in inputs {
+    for Input { peer, text } in inputs {
         if reconnects {
-            site.reconnect();
+            site.reconnect(*peer);
         }
-        bytes = black_box(site.receive(black_box(input.as_bytes())));
+        bytes = black_box(site.receive(*peer, black_box(text.as_bytes())));
     }
     bytes
 }

@@ -1,4 +1,7 @@
 //! The kinds of announces whose instructions are counted.
+//!
+//! Every peer of a swarm has a public address of its own, as on the internet: peers that share one,
+//! or are exempt from what an address may have, take another way.
 
 use std::fmt::Write;
 
@@ -20,6 +23,14 @@ pub(crate) struct Shape {
     pub(crate) reconnects: bool,
     /// Whether only what a database lists is served; it has been asked for every torrent before.
     pub(crate) registered: bool,
+}
+
+/// What is received at once.
+pub(crate) struct Input {
+    /// Whose connection it comes over: the number of the peer in its swarms.
+    pub(crate) peer: usize,
+    /// The requests.
+    pub(crate) text: String,
 }
 
 /// Who asks for what.
@@ -60,7 +71,8 @@ pub(crate) const SHAPES: &[Shape] = &[
     Shape { name: OPEN, ..USUAL },
     Shape { name: "qBittorrent, in a swarm of 10000", torrents: 1, peers: 10_000, ..USUAL },
     Shape { name: "qBittorrent, a connection for each", reconnects: true, ..USUAL },
-    Shape { name: "qBittorrent, eight pipelined", depth: 8, ..USUAL },
+    // A connection's requests are one peer's, and eight divide its torrents.
+    Shape { name: "qBittorrent, eight pipelined", torrents: 24, depth: 8, ..USUAL },
     Shape { name: "qBittorrent, a new peer", torrents: ANSWERS, ask: Ask::Started, ..USUAL },
     Shape { name: "qBittorrent, a peer that stops", torrents: ANSWERS, ask: Ask::Stopped, ..USUAL },
     Shape { name: "Transmission, in a swarm of 50", ask: Ask::Transmission, ..USUAL },
@@ -71,27 +83,36 @@ pub(crate) const SHAPES: &[Shape] = &[
 
 impl Shape {
     /// What fills the swarms: everybody's first announce.
-    pub(crate) fn first(&self) -> impl Iterator<Item = String> + '_ {
+    pub(crate) fn first(&self) -> impl Iterator<Item = Input> + '_ {
         let everybody =
             (0..self.torrents).flat_map(|torrent| (0..self.peers).map(move |peer| (torrent, peer)));
-        everybody.map(|(torrent, peer)| qbittorrent(torrent, peer, "&event=started", false))
+        everybody.map(|(torrent, peer)| Input {
+            peer,
+            text: qbittorrent(torrent, peer, "&event=started", false),
+        })
     }
 
     /// What is received one after the other while it is counted: [`ANSWERS`] requests in all.
-    pub(crate) fn inputs(&self) -> Vec<String> {
+    pub(crate) fn inputs(&self) -> Vec<Input> {
         let request = |number: usize| {
-            let (torrent, peer) = (number % self.torrents, number / self.torrents % self.peers);
-            match self.ask {
+            let (torrent, known) = (number % self.torrents, number / self.torrents % self.peers);
+            let peer = if self.ask == Ask::Started { self.peers } else { known };
+            let text = match self.ask {
                 Ask::Again => qbittorrent(torrent, peer, "", self.reconnects),
-                Ask::Started => qbittorrent(torrent, self.peers, "&event=started", false),
+                Ask::Started => qbittorrent(torrent, peer, "&event=started", false),
                 Ask::Stopped => qbittorrent(torrent, peer, "&event=stopped", false),
                 Ask::Transmission => transmission(torrent, peer),
                 Ask::Dictionary => dictionary(torrent, peer),
                 Ask::Scrape => scrape(torrent),
-            }
+            };
+            Input { peer, text }
         };
-        let requests: Vec<String> = (0..ANSWERS).map(request).collect();
-        requests.chunks(self.depth).map(<[String]>::concat).collect()
+        let requests: Vec<Input> = (0..ANSWERS).map(request).collect();
+        let together = |some: &[Input]| Input {
+            peer: some.first().map_or(0, |input| input.peer),
+            text: some.iter().map(|input| input.text.as_str()).collect(),
+        };
+        requests.chunks(self.depth).map(together).collect()
     }
 
     /// Whether receiving the inputs once changes nothing for the second time, so that it can be
@@ -112,7 +133,7 @@ fn hash(torrent: usize, upper: bool) -> String {
     text
 }
 
-/// Every other peer is a seeder; peers differ in their port.
+/// Every other peer is a seeder.
 fn fields(peer: usize) -> String {
     let progress = if peer.is_multiple_of(2) {
         "downloaded=1483407360&left=0"

@@ -35,13 +35,14 @@ pub(crate) struct Site {
     live: Live,
     scratch: Scratch,
     output: Vec<u8>,
-    conversation: Conversation,
+    /// One for each peer.
+    conversations: Vec<Conversation>,
 }
 
 impl Site {
-    /// A tracker without peers: an open one without a database, or one that serves what its
-    /// database lists, which is everything.
-    pub(crate) fn new(registered: bool) -> io::Result<Site> {
+    /// A tracker without peers, to which `peers` are connected: an open one without a database, or
+    /// one that serves what its database lists, which is everything.
+    pub(crate) fn new(registered: bool, peers: usize) -> io::Result<Site> {
         let mut live = Live::default();
         live.policy.mode = if registered { Mode::Registered } else { Mode::Open };
         live.registry.cache_ttl_ms = VERDICT_MS_MAX;
@@ -65,33 +66,35 @@ impl Site {
         let http = Http::new(tracker, full_scrape, REQUEST_BYTES_MAX);
         let scratch = Scratch::new(SEED, Counters::default().local());
         let output = vec![0; 2 * REPLY_BYTES_MAX];
-        let conversation = conversation(&live);
-        Ok(Site { http, lookups, live, scratch, output, conversation })
+        let conversations = (0..peers).map(|peer| conversation(peer, &live)).collect();
+        Ok(Site { http, lookups, live, scratch, output, conversations })
     }
 
-    /// Has the conversation receive `input`, and says how long the answers are.
-    pub(crate) fn receive(&mut self, input: &[u8]) -> usize {
-        let Site { http, live, scratch, output, conversation, .. } = self;
+    /// Has a peer's conversation receive `input`, and says how long the answers are.
+    pub(crate) fn receive(&mut self, peer: usize, input: &[u8]) -> usize {
+        let Site { http, live, scratch, output, conversations, .. } = self;
         let mut out = Output::new(output);
-        conversation.receive(input, http, &mut Round { now: NOW, live, scratch }, &mut out);
+        let mut round = Round { now: NOW, live, scratch };
+        conversations[peer].receive(input, http, &mut round, &mut out);
         out.filled().len()
     }
 
     /// Lets the database answer for what waits for it, as it does for the first announce of a
     /// torrent.
-    pub(crate) fn look_up(&mut self) {
+    pub(crate) fn look_up(&mut self, peer: usize) {
         self.http.tracker().registry().ask_once(&mut AllListed);
-        let Site { http, live, scratch, output, conversation, lookups } = self;
+        let Site { http, live, scratch, output, conversations, lookups } = self;
         while let Some(completion) = lookups.take(0) {
             let mut out = Output::new(output);
             let mut round = Round { now: NOW, live, scratch };
-            conversation.complete(LateAnswer::Lookup(completion), http, &mut round, &mut out);
+            let answer = LateAnswer::Lookup(completion);
+            conversations[peer].complete(answer, http, &mut round, &mut out);
         }
     }
 
-    /// The next input is a new connection's.
-    pub(crate) fn reconnect(&mut self) {
-        self.conversation = conversation(&self.live);
+    /// The peer's next input is a new connection's.
+    pub(crate) fn reconnect(&mut self, peer: usize) {
+        self.conversations[peer] = conversation(peer, &self.live);
     }
 
     /// The last answers.
@@ -125,8 +128,10 @@ impl Backend for AllListed {
     }
 }
 
-fn conversation(live: &Live) -> Conversation {
+/// The conversation of a numbered peer, which has a public address of its own.
+fn conversation(peer: usize, live: &Live) -> Conversation {
     let ticket = Ticket { worker: 0, slot: 0, generation: 0 };
-    let ip = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+    let number = u32::try_from(peer).unwrap_or(u32::MAX);
+    let ip = IpAddr::V4(Ipv4Addr::from(0x0900_0001_u32.wrapping_add(number)));
     Conversation::new(Client { ip, is_known: true, ticket }, NOW, &live.connection_times)
 }
