@@ -14,11 +14,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, DatabaseConfig, Live, LiveSettings, Problem, Reload, millis};
+use crate::config::{
+    Config, DatabaseConfig, Live, LiveSettings, Problem, Reload, SwarmLimits, UNSET_MAX, millis,
+};
 use crate::counters::{Counter, Counters, Gauge};
 use crate::frontend::{ConnectionIds, FULL_SCRAPES_MAX, FullScrape, Http, Udp};
 use crate::ids::Millis;
 use crate::mailbox::{Clock, Mailboxes};
+use crate::memory::MemoryLimit;
 #[cfg(feature = "databases")]
 use crate::registry::Fingerprint;
 use crate::registry::{Databases, PoolSettings, Registry, RegistrySettings, StateFile};
@@ -76,6 +79,8 @@ pub struct Daemon {
     started: Config,
     current: Config,
     reported: Reported,
+    /// What the caps follow from that the settings leave open.
+    memory: MemoryLimit,
     /// Whose lock is held for as long as the tracker runs.
     _state_directory: Option<StateDirectory>,
 }
@@ -195,6 +200,11 @@ impl Daemon {
             overloaded: overloaded(),
         };
         let server = Server::start(sockets, &shared, worker_ended)?;
+        // Not before the threads have their stacks and heaps, which are mapped as well.
+        let memory = MemoryLimit::read();
+        let mut capped = Live::clone(&live.latest());
+        fill_caps(&mut capped.swarm, &memory, config.tracker.peer_ids);
+        live.replace(capped);
         Ok(Daemon {
             server,
             tracker,
@@ -203,6 +213,7 @@ impl Daemon {
             started: config.clone(),
             current: config.clone(),
             reported: Reported { at: Instant::now(), requests: 0 },
+            memory,
             _state_directory: None,
         })
     }
@@ -237,6 +248,15 @@ impl Daemon {
         self.live.latest()
     }
 
+    /// How much is kept at most, and what that follows from.
+    pub fn caps(&self) -> String {
+        let SwarmLimits { peers_max, torrents_max, .. } = self.live().swarm;
+        let tracker = &self.current.tracker;
+        let is_derived = tracker.peers_max == 0 || tracker.torrents_max == 0;
+        let by = if is_derived { format!(", by half of {}", self.memory) } else { String::new() };
+        format!("at most {peers_max} peers on {torrents_max} torrents are kept{by}")
+    }
+
     /// Takes over what may change of settings that have been checked. Workers work by it from their
     /// next round on.
     ///
@@ -244,7 +264,9 @@ impl Daemon {
     /// What cannot count before a restart that the rest needs; nothing is taken over then.
     pub fn reload(&mut self, newer: Config) -> Result<Reload, Vec<Problem>> {
         let reload = Reload::of(&self.started, &self.current, &newer)?;
-        self.live.replace(reload.live.clone());
+        let mut live = reload.live.clone();
+        fill_caps(&mut live.swarm, &self.memory, self.started.tracker.peer_ids);
+        self.live.replace(live);
         self.tracker.registry().look_at_settings();
         self.current = newer;
         Ok(reload)
@@ -298,6 +320,17 @@ impl Daemon {
         let left = end.saturating_duration_since(Instant::now());
         let closed = self.tracker.registry().close(left.max(CLOSE_GRACE_MIN));
         stopped.and(closed.map_err(io::Error::other))
+    }
+}
+
+/// Puts what fits into the memory where the settings leave a cap to it.
+fn fill_caps(limits: &mut SwarmLimits, memory: &MemoryLimit, peer_ids: bool) {
+    let caps = memory.caps(peer_ids);
+    if limits.peers_max == UNSET_MAX {
+        limits.peers_max = caps.peers;
+    }
+    if limits.torrents_max == UNSET_MAX {
+        limits.torrents_max = caps.torrents;
     }
 }
 

@@ -23,7 +23,7 @@ mod value;
 pub use database_url::{DatabaseUrl, redact};
 pub use live::{
     ConnectionTimes, FullScrapePolicy, Live, LiveReader, LiveSettings, Policy, ProxyPolicy,
-    PublicAddresses, RegistryPace, SwarmLimits, millis,
+    PublicAddresses, RegistryPace, SwarmLimits, UNSET_MAX, millis,
 };
 pub use networks::{NETWORKS_FILE_BYTES_MAX, Networks, NetworksSetting};
 pub use reload::Reload;

@@ -56,9 +56,13 @@ impl Sources {
             None => Default::default(),
         };
         self.lay_over(&mut config);
-        let networks = config.server.trusted_proxies.read_named_file();
-        networks
-            .map_err(|problem| vec![one_line(&format!("server.trusted_proxies: {problem}"))])?;
+        for (key, networks) in [
+            ("server.trusted_proxies", &mut config.server.trusted_proxies),
+            ("tracker.shares_exempt", &mut config.tracker.shares_exempt),
+        ] {
+            let read = networks.read_named_file();
+            read.map_err(|problem| vec![one_line(&format!("{key}: {problem}"))])?;
+        }
         match config.validate() {
             problems if problems.is_empty() => Ok(config),
             problems => Err(problems

@@ -80,6 +80,8 @@ pub(super) struct Population {
     peers: Line<[AtomicU64; Kind::COUNT]>,
     torrents: Line<AtomicU64>,
     not_stored: Line<AtomicU64>,
+    evicted: Line<AtomicU64>,
+    searches: Line<AtomicU64>,
 }
 
 /// On cache lines of its own (x86 fetches them in pairs).
@@ -130,6 +132,21 @@ impl Population {
         if gone > 0 {
             self.torrents.0.fetch_sub(gone as u64, SeqCst);
         }
+    }
+
+    /// Counts a peer that made room for another.
+    pub(super) fn count_evicted(&self) {
+        self.evicted.0.fetch_add(1, Relaxed);
+    }
+
+    /// Peers so far that made room for others.
+    pub(super) fn evicted(&self) -> u64 {
+        self.evicted.0.load(Relaxed)
+    }
+
+    /// The number of another search for somebody to make room.
+    pub(super) fn next_eviction(&self) -> u64 {
+        self.searches.0.fetch_add(1, Relaxed)
     }
 
     /// Counts an announce whose peer was not stored.

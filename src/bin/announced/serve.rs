@@ -79,6 +79,7 @@ fn serve(sources: &Sources, config: &Config, log: &LogWriter) -> Result<(), Vec<
         config.database.url
     );
     tell(start_up_lines(&site, &Addresses::of(&daemon), &config.server.public_url), log);
+    info!("{}", daemon.caps());
     let outcome = wait(&mut daemon, sources, &inbox);
     let stopped = daemon.stop_and_join(STOP_GRACE).map_err(|error| error.to_string());
     outcome.and(stopped).map_err(|problem| vec![problem])
