@@ -202,6 +202,10 @@ impl BlockWriter {
         self.bytes[length_at..][..4].copy_from_slice(&length.to_le_bytes());
         let sum = checksum(&self.bytes).to_le_bytes();
         self.bytes[HEADER_BYTES - SUM_BYTES..HEADER_BYTES].copy_from_slice(&sum);
+        if !is_last {
+            // What is too short for another peer, so that each block is found by its number.
+            self.bytes.resize(BLOCK_BYTES, 0);
+        }
         let outcome = hand_out(&self.bytes);
         self.bytes.clear();
         outcome

@@ -2,8 +2,8 @@
 //!
 //! Owns: what becomes of a saved torrent and its peers in a store that may be serving already. A
 //! peer that has announced itself since stays as it is, but for what it has been before; one that
-//! has stopped since does not come back; one that has lived its time is left out. Peers are admitted
-//! as those that announce themselves are.
+//! has stopped since does not come back; one that has lived its time is left out. Peers are
+//! admitted as those that announce themselves are.
 //!
 //! Never: counts an announce, or notes a torrent as to be written unless what the database has of
 //! it cannot be right.
@@ -37,7 +37,7 @@ pub struct Readmission<'a> {
     pub since_ms: u64,
     /// How much is stored, and how long.
     pub limits: &'a SwarmLimits,
-    /// What is known of the torrent.
+    /// What is known of the torrent. Its count is the database's, 0 where that has none.
     pub verdict: Verdict,
     /// Whether what nobody else knows of is still to be written.
     pub counts_are_new: bool,
@@ -97,19 +97,21 @@ impl Store {
             if !is_begun {
                 begin(&mut torrent.registration, saved, how);
             }
-            let (notes, before) = (self.early.notes(), restored);
+            let mut became = Restored::default();
+            let notes = self.early.notes();
             for peer in peers.by_ref().take(HOLD_PEERS) {
-                self.restore_peer(torrent, &peer, how, &notes, &mut restored);
+                became = became.and(self.restore_peer(torrent, &peer, how, &notes));
             }
             drop(notes);
             torrent.fit();
-            let has_lost = before.expired < restored.expired || before.left_out < restored.left_out;
+            let has_lost = became.expired > 0 || became.left_out > 0;
             if torrent.registration.listing() == Listing::Listed && (has_lost || how.is_outdated) {
                 torrent.registration.note_change(false);
             }
             torrent.check_after_change(&self.rules);
             self.forget_if_disposable(&mut shard, at);
             is_begun = true;
+            restored = restored.and(became);
         }
         restored
     }
@@ -138,13 +140,11 @@ impl Store {
         saved: &SavedPeer,
         how: &Readmission<'_>,
         notes: &Notes,
-        restored: &mut Restored,
-    ) {
+    ) -> Restored {
         let age_ms = saved.age_ms.saturating_add(how.since_ms);
         // An age is up to a unit too long.
         if age_ms > how.limits.lifetime_ms.saturating_add(UNIT_MS) {
-            restored.expired += 1;
-            return;
+            return Restored { expired: 1, ..Restored::default() };
         }
         let stamp = Stamp::of_earlier(how.now, age_ms);
         let note = notes.of(&torrent.info_hash, &saved.address);
@@ -160,18 +160,14 @@ impl Store {
             }
         };
         match became {
-            Became::Peer => {
-                restored.peers += 1;
-                if saved.address.is_private() {
-                    registration.note_private_peer();
-                }
-            }
-            Became::Known => restored.known += 1,
-            Became::Refused => restored.left_out += 1,
-            Became::NotStored => {
-                self.population.release_peer(kind);
-                restored.left_out += 1;
-            }
+            Became::Peer if saved.address.is_private() => registration.note_private_peer(),
+            Became::NotStored => self.population.release_peer(kind),
+            _ => {}
+        }
+        match became {
+            Became::Peer => Restored { peers: 1, ..Restored::default() },
+            Became::Known => Restored { known: 1, ..Restored::default() },
+            Became::Refused | Became::NotStored => Restored { left_out: 1, ..Restored::default() },
         }
     }
 }
