@@ -1,6 +1,6 @@
 //! The composition root: settings in, a running tracker out.
 //!
-//! Owns: the order of start-up (sockets, database, state directory, swarms, registry, tracker,
+//! Owns: the order of start-up (sockets, state directory, database, swarms, registry, tracker,
 //! snapshot, frontends, workers) and of shutdown (workers, registry, snapshot), what a reload of
 //! the settings means, and the line of counters. The only room that knows every other.
 //!
@@ -25,7 +25,7 @@ use crate::registry::{
 use crate::secrets::{self, Secret};
 use crate::server::{ListenError, Server, Sockets, WorkerShared, affordable_connections};
 use crate::snapshots::{SnapshotSettings, Snapshots};
-use crate::state_directory::{InUse, StateDirectory};
+use crate::state_directory::{StateDirectory, Unfit};
 use crate::swarm::{SOURCE_BYTES, Store, StoreSettings};
 use crate::tracker::Tracker;
 use crate::wire::http::fault::HttpFault;
@@ -45,8 +45,8 @@ pub enum StartError {
     Listen(ListenError),
     /// The database cannot be used. One that is away is no reason not to start.
     Database(String),
-    /// Another tracker has the state directory.
-    State(InUse),
+    /// The state directory cannot be had.
+    State(Unfit),
     /// Threads could not be made, or the system has no randomness.
     System(io::Error),
 }
@@ -116,6 +116,21 @@ struct Reported {
 }
 
 impl Daemon {
+    /// What would keep a tracker with these settings from starting, as far as can be seen without
+    /// trying: directories that are not there.
+    #[cfg(feature = "databases")]
+    pub fn foresee(config: &Config) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if let Err(unfit) = StateDirectory::look(&config.server.state_directory) {
+            problems.push(Problem {
+                key: "server.state_directory",
+                value: format!("{:?}", config.server.state_directory),
+                rule: unfit.rule(),
+            });
+        }
+        problems
+    }
+
     /// Opens everything and starts the workers. `worker_ended` is called with the index of each
     /// worker that ends, in order or by panic.
     ///
@@ -130,9 +145,10 @@ impl Daemon {
         let live = LiveSettings::new(Live::of(config));
         // First, so that connections queue from here on.
         let sockets = Sockets::open(config).map_err(StartError::Listen)?;
-        let (databases, fingerprint) = open_database(config, &live)?.unzip();
+        // Before the database: where there is none, no database is made either.
         let directory = StateDirectory::open(&config.server.state_directory);
         let directory = directory.map_err(StartError::State)?;
+        let (databases, fingerprint) = open_database(config, &live)?.unzip();
         let secret = directory.as_ref().map_or_else(Secret::random, Secret::kept_in)?;
         let kept = Kept { directory, fingerprint, secret };
         let opened = Opened { live, sockets, databases, kept };
@@ -306,16 +322,14 @@ impl Daemon {
     /// a second. The last is the snapshot of the swarms, which takes as long as it takes.
     ///
     /// # Errors
-    /// The first worker's that ended badly.
+    /// The first worker's that ended badly; or what outlives the process could not be saved.
     pub fn stop_and_join(self, grace: Duration) -> io::Result<()> {
         let end = Instant::now() + grace;
         let stopped = self.server.stop_and_join(grace);
         let left = end.saturating_duration_since(Instant::now());
-        self.tracker.registry().close(left.max(CLOSE_GRACE_MIN));
-        if let Some(snapshots) = self.snapshots {
-            snapshots.close();
-        }
-        stopped
+        let closed = self.tracker.registry().close(left.max(CLOSE_GRACE_MIN));
+        let saved = self.snapshots.map_or(Ok(()), Snapshots::close);
+        stopped.and(closed.map_err(io::Error::other)).and(saved.map_err(io::Error::other))
     }
 }
 

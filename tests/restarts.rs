@@ -306,7 +306,8 @@ fn on_a_full_disk_the_last_snapshot_stays_whole() {
         failed(&tracker.transcript()).is_some_and(|failed| failed >= 2)
     });
     assert_eq!(fs::read(site.snapshot()).expect("it stays"), before, "while it runs");
-    let transcript = tracker.stop();
+    let (code, transcript) = tracker.stop_anyhow();
+    assert_eq!(code, Some(1), "the exit code when the swarms cannot be saved");
     let lines = transcript.matches("the swarms cannot be saved").count();
     assert_eq!(lines, 1, "lines in the log");
     assert_eq!(fs::read(site.snapshot()).expect("it stays"), before, "after the end");

@@ -46,7 +46,7 @@ pub struct SnapshotSettings {
 /// Handle to the thread. Dropping it has the thread end without another snapshot.
 pub struct Snapshots {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<bool>>,
 }
 
 #[derive(Default)]
@@ -108,10 +108,15 @@ impl Snapshots {
 
     /// Saves for the last time, and waits for the end of that. Nothing may be announced any more,
     /// or written to a database.
-    pub fn close(mut self) {
+    ///
+    /// # Errors
+    /// A line, when the swarms could not be saved.
+    pub fn close(mut self) -> Result<(), String> {
         self.end(Stage::Closing);
-        // A panic of the thread has been reported as one.
-        let _ = self.thread.take().map(JoinHandle::join);
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(true)) => Ok(()),
+            _ => Err("the swarms could not be saved: the log says why".to_owned()),
+        }
     }
 
     fn end(&self, stage: Stage) {
@@ -144,15 +149,16 @@ struct Saving {
 const GIVEN_UP: io::ErrorKind = io::ErrorKind::ConnectionAborted;
 
 impl Saving {
-    fn run(&mut self) {
+    /// Whether the last snapshot was written, if there was to be one.
+    fn run(&mut self) -> bool {
         self.load();
         self.shared.state.lock().is_loaded = true;
         self.shared.changed.notify_all();
         loop {
             match self.wait() {
-                Stage::Running => self.save(false),
+                Stage::Running => _ = self.save(false),
                 Stage::Closing => return self.save(true),
-                Stage::Abandoned => return,
+                Stage::Abandoned => return true,
             }
         }
     }
@@ -211,9 +217,11 @@ impl Saving {
         taken_in.fold(Restored::default(), Restored::and)
     }
 
-    fn save(&mut self, is_final: bool) {
+    /// Whether the snapshot was written.
+    fn save(&mut self, is_final: bool) -> bool {
         let begin = Instant::now();
-        match self.write(is_final) {
+        let outcome = self.write(is_final);
+        match &outcome {
             Ok(SnapshotTotals { peers, torrents, bytes }) => {
                 self.is_failing = false;
                 self.counters.count(Counter::Snapshot);
@@ -236,6 +244,7 @@ impl Saving {
             }
         }
         self.counters.publish();
+        outcome.is_ok()
     }
 
     fn write(&self, is_final: bool) -> io::Result<SnapshotTotals> {

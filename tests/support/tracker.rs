@@ -201,6 +201,14 @@ impl Tracker {
         self.wait_stopped()
     }
 
+    /// Ends the tracker as a service manager does; the exit code, and all that it has printed.
+    #[track_caller]
+    pub(crate) fn stop_anyhow(mut self) -> (Option<i32>, String) {
+        self.running.signal(Signal::TERM);
+        let status = self.running.wait_exit(PATIENCE);
+        (status.code(), self.running.transcript())
+    }
+
     /// Kills the tracker, which has no time for anything then.
     #[track_caller]
     pub(crate) fn kill(mut self) {
