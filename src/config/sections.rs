@@ -102,9 +102,9 @@ pub struct ServerConfig {
     /// names its own. Needs a restart.
     pub state_directory: PathBuf,
 
-    /// How often the swarms are saved in state_directory, beside when the tracker is stopped: what a
-    /// tracker that is killed starts with. A peer costs 12 to 56 bytes there. "0s" = only when it
-    /// is stopped. Live.
+    /// How often the swarms are saved in state_directory, beside when the tracker is stopped: what
+    /// a tracker that was killed starts with. A peer takes 8 to 40 bytes there. "0s" = only when
+    /// it is stopped. Live.
     #[serde(with = "humantime_serde")]
     pub snapshot_interval: Duration,
 
