@@ -11,6 +11,8 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
+use crate::config::{Config, Live, SwarmLimits, UNSET_MAX};
+
 /// A torrent's record, its entry in the index, and what growing arrays have to spare.
 const TORRENT_BYTES: u64 = 112;
 /// A peer at the worst: the only one of its family in its swarm.
@@ -21,8 +23,22 @@ const PEER_WITH_ID_BYTES: u64 = 96;
 const CAP_MIN: u64 = 1_000;
 /// The largest cap that can be set.
 const CAP_MAX: u64 = u32::MAX as u64;
+/// How `/proc/PID/limits` calls RLIMIT_AS.
+const ADDRESS_SPACE: &str = "Max address space";
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
+
+/// Whether RLIMIT_AS is set. Then what the allocator reserves counts as well, used or not: glibc
+/// reserves 64 MiB for each thread.
+pub fn is_address_space_limited() -> bool {
+    limit_of(&fs::read_to_string("/proc/self/limits").unwrap_or_default(), ADDRESS_SPACE).is_some()
+}
+
+/// The soft limit on a line of `/proc/PID/limits`; None when there is none.
+fn limit_of(limits: &str, name: &str) -> Option<u64> {
+    let rest = limits.lines().find_map(|line| line.strip_prefix(name))?;
+    rest.split_whitespace().next()?.parse().ok()
+}
 
 /// The least of the limits on the process' memory.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,11 +49,11 @@ pub struct MemoryLimit {
 
 /// How many torrents and peers there may be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Caps {
+struct Caps {
     /// Torrents with peers.
-    pub torrents: u64,
+    torrents: u64,
     /// Peers, all torrents together.
-    pub peers: u64,
+    peers: u64,
 }
 
 impl MemoryLimit {
@@ -57,13 +73,10 @@ impl MemoryLimit {
             limits.extend(control_groups(root, line));
         }
         let (of_process, mapped) = (text("proc/self/limits"), text("proc/self/status"));
-        for (name, of, taken) in [
-            ("Max address space", "RLIMIT_AS", "VmSize:"),
-            ("Max data size", "RLIMIT_DATA", "VmData:"),
-        ] {
-            let soft = of_process.lines().find_map(|line| line.strip_prefix(name));
-            let soft = soft.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-            if let Some(soft) = soft {
+        for (name, of, taken) in
+            [(ADDRESS_SPACE, "RLIMIT_AS", "VmSize:"), ("Max data size", "RLIMIT_DATA", "VmData:")]
+        {
+            if let Some(soft) = limit_of(&of_process, name) {
                 let taken_bytes = kib_of(&mapped, taken).unwrap_or(0) * KIB;
                 let of = format!("{of} less what is mapped");
                 limits.push(MemoryLimit { bytes: soft.saturating_sub(taken_bytes), of });
@@ -74,13 +87,33 @@ impl MemoryLimit {
     }
 
     /// What fits into half of it: one quarter of it for torrents, one for peers.
-    pub fn caps(&self, peer_ids: bool) -> Caps {
+    fn caps(&self, peer_ids: bool) -> Caps {
         let quarter_bytes = self.bytes / 4;
         let peer_bytes = if peer_ids { PEER_WITH_ID_BYTES } else { PEER_BYTES };
         Caps {
             torrents: (quarter_bytes / TORRENT_BYTES).clamp(CAP_MIN, CAP_MAX),
             peers: (quarter_bytes / peer_bytes).clamp(CAP_MIN, CAP_MAX),
         }
+    }
+
+    /// The settings with what fits where they leave a cap to the memory.
+    pub fn cap(&self, mut live: Live, peer_ids: bool) -> Live {
+        let (limits, caps) = (&mut live.swarm, self.caps(peer_ids));
+        if limits.peers_max == UNSET_MAX {
+            limits.peers_max = caps.peers;
+        }
+        if limits.torrents_max == UNSET_MAX {
+            limits.torrents_max = caps.torrents;
+        }
+        live
+    }
+
+    /// A line that says how much is kept, and what that follows from.
+    pub fn tell(&self, limits: &SwarmLimits, config: &Config) -> String {
+        let SwarmLimits { peers_max, torrents_max, .. } = limits;
+        let is_derived = config.tracker.peers_max == 0 || config.tracker.torrents_max == 0;
+        let by = if is_derived { format!(", by half of {self}") } else { String::new() };
+        format!("at most {peers_max} peers on {torrents_max} torrents are kept{by}")
     }
 }
 

@@ -26,7 +26,7 @@ use std::process::{Command, ExitCode, Stdio};
 use clap::Parser;
 use serde::{Deserialize, Serialize};
 
-use shapes::{ANSWERS, Input, OPEN, REGISTERED, SHAPES, Shape};
+use shapes::{ANSWERS, DEAR_MAX, Input, OPEN, REGISTERED, SHAPES, Shape};
 use site::Site;
 
 /// The share by which a count may differ from its baseline.
@@ -100,6 +100,10 @@ fn compare(options: &Options) -> io::Result<()> {
             shape.name,
             before.map_or(String::new(), |before| before.to_string())
         );
+        let usual = baseline.instructions.get(OPEN).copied().unwrap_or(u64::MAX / DEAR_MAX);
+        if shape.is_dear && count > DEAR_MAX * usual {
+            off.push(format!("{} is above {DEAR_MAX} announces", shape.name));
+        }
         if change.is_none_or(|change| change.abs() > TOLERANCE) {
             off.push(format!("{} {shown}", shape.name));
         }
@@ -190,7 +194,7 @@ fn answer_shape(name: &str) -> io::Result<()> {
         .find(|shape| shape.name == name)
         .ok_or_else(|| io::Error::other("no such shape"))?;
     // One more than those that are there at first: a new peer.
-    let mut site = Site::new(shape.registered, shape.peers + 1)?;
+    let mut site = Site::new(shape.registered, shape.peers + 1, shape.of_one_address)?;
     for Input { peer, text } in shape.first() {
         if site.receive(peer, text.as_bytes()) == 0 {
             site.look_up(peer);

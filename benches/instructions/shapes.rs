@@ -21,6 +21,10 @@ pub(crate) struct Shape {
     pub(crate) depth: usize,
     /// Whether every request comes over a connection of its own.
     pub(crate) reconnects: bool,
+    /// Peers that share an address.
+    pub(crate) of_one_address: usize,
+    /// Whether this is as dear as a stranger can make it, and only held below [`DEAR_MAX`].
+    pub(crate) is_dear: bool,
     /// Whether only what a database lists is served; it has been asked for every torrent before.
     pub(crate) registered: bool,
 }
@@ -48,6 +52,8 @@ enum Ask {
     Dictionary,
     /// qBittorrent scrapes a torrent.
     Scrape,
+    /// A peer that requires encryption, among those that do not support it.
+    Encrypted,
 }
 
 const USUAL: Shape = Shape {
@@ -57,8 +63,13 @@ const USUAL: Shape = Shape {
     ask: Ask::Again,
     depth: 1,
     reconnects: false,
+    of_one_address: 1,
+    is_dear: false,
     registered: false,
 };
+
+/// No answer may be as dear as so many announces of [`OPEN`].
+pub(crate) const DEAR_MAX: u64 = 30;
 
 /// The shape that an open tracker and one that serves only what is listed are compared by.
 pub(crate) const OPEN: &str = "qBittorrent, in a swarm of 50";
@@ -79,6 +90,23 @@ pub(crate) const SHAPES: &[Shape] = &[
     Shape { name: "dictionary, in a swarm of 50", ask: Ask::Dictionary, ..USUAL },
     Shape { name: REGISTERED, registered: true, ..USUAL },
     Shape { name: "scrape of one torrent", ask: Ask::Scrape, ..USUAL },
+    Shape { name: "three of an address, in a swarm of 50", of_one_address: 3, ..USUAL },
+    Shape {
+        name: "dear: none takes encryption, of 10000",
+        torrents: 1,
+        peers: 10_000,
+        ask: Ask::Encrypted,
+        is_dear: true,
+        ..USUAL
+    },
+    Shape {
+        name: "dear: 64 addresses with 64 peers each",
+        torrents: 1,
+        peers: 4_096,
+        of_one_address: 64,
+        is_dear: true,
+        ..USUAL
+    },
 ];
 
 impl Shape {
@@ -86,9 +114,10 @@ impl Shape {
     pub(crate) fn first(&self) -> impl Iterator<Item = Input> + '_ {
         let everybody =
             (0..self.torrents).flat_map(|torrent| (0..self.peers).map(move |peer| (torrent, peer)));
-        everybody.map(|(torrent, peer)| Input {
-            peer,
-            text: qbittorrent(torrent, peer, "&event=started", false),
+        everybody.map(|(torrent, peer)| {
+            let text = qbittorrent(torrent, peer, "&event=started", false);
+            let text = if self.ask == Ask::Encrypted { text.replace(CRYPTO, "") } else { text };
+            Input { peer, text }
         })
     }
 
@@ -104,6 +133,9 @@ impl Shape {
                 Ask::Transmission => transmission(torrent, peer),
                 Ask::Dictionary => dictionary(torrent, peer),
                 Ask::Scrape => scrape(torrent),
+                Ask::Encrypted => {
+                    qbittorrent(torrent, peer, "", false).replace(CRYPTO, "&requirecrypto=1")
+                }
             };
             Input { peer, text }
         };
@@ -121,6 +153,9 @@ impl Shape {
         !matches!(self.ask, Ask::Started | Ask::Stopped)
     }
 }
+
+/// What a client says that supports encryption.
+const CRYPTO: &str = "&supportcrypto=1";
 
 /// Twenty bytes of which five need no escape, the mean of random ones.
 fn hash(torrent: usize, upper: bool) -> String {

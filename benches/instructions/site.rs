@@ -37,12 +37,14 @@ pub(crate) struct Site {
     output: Vec<u8>,
     /// One for each peer.
     conversations: Vec<Conversation>,
+    of_one_address: usize,
 }
 
 impl Site {
     /// A tracker without peers, to which `peers` are connected: an open one without a database, or
-    /// one that serves what its database lists, which is everything.
-    pub(crate) fn new(registered: bool, peers: usize) -> io::Result<Site> {
+    /// one that serves what its database lists, which is everything. So many of the peers share each
+    /// address.
+    pub(crate) fn new(registered: bool, peers: usize, of_one_address: usize) -> io::Result<Site> {
         let mut live = Live::default();
         live.policy.mode = if registered { Mode::Registered } else { Mode::Open };
         live.registry.cache_ttl_ms = VERDICT_MS_MAX;
@@ -66,8 +68,9 @@ impl Site {
         let http = Http::new(tracker, full_scrape, REQUEST_BYTES_MAX);
         let scratch = Scratch::new(SEED, Counters::default().local());
         let output = vec![0; 2 * REPLY_BYTES_MAX];
-        let conversations = (0..peers).map(|peer| conversation(peer, &live)).collect();
-        Ok(Site { http, lookups, live, scratch, output, conversations })
+        let conversations =
+            (0..peers).map(|peer| conversation(peer / of_one_address, &live)).collect();
+        Ok(Site { http, lookups, live, scratch, output, conversations, of_one_address })
     }
 
     /// Has a peer's conversation receive `input`, and says how long the answers are.
@@ -83,7 +86,7 @@ impl Site {
     /// torrent.
     pub(crate) fn look_up(&mut self, peer: usize) {
         self.http.tracker().registry().ask_once(&mut AllListed);
-        let Site { http, live, scratch, output, conversations, lookups } = self;
+        let Site { http, live, scratch, output, conversations, lookups, .. } = self;
         while let Some(completion) = lookups.take(0) {
             let mut out = Output::new(output);
             let mut round = Round { now: NOW, live, scratch };
@@ -94,7 +97,7 @@ impl Site {
 
     /// The peer's next input is a new connection's.
     pub(crate) fn reconnect(&mut self, peer: usize) {
-        self.conversations[peer] = conversation(peer, &self.live);
+        self.conversations[peer] = conversation(peer / self.of_one_address, &self.live);
     }
 
     /// The last answers.
@@ -128,10 +131,10 @@ impl Backend for AllListed {
     }
 }
 
-/// The conversation of a numbered peer, which has a public address of its own.
-fn conversation(peer: usize, live: &Live) -> Conversation {
+/// A conversation from a numbered address, which is public.
+fn conversation(address: usize, live: &Live) -> Conversation {
     let ticket = Ticket { worker: 0, slot: 0, generation: 0 };
-    let number = u32::try_from(peer).unwrap_or(u32::MAX);
+    let number = u32::try_from(address).unwrap_or(u32::MAX);
     let ip = IpAddr::V4(Ipv4Addr::from(0x0900_0001_u32.wrapping_add(number)));
     Conversation::new(Client { ip, is_known: true, ticket }, NOW, &live.connection_times)
 }

@@ -9,7 +9,8 @@
 //! Never: allocates, or changes the swarm.
 //!
 //! Limits: judges [`JUDGED_MAX`] peers, and skips others that will not do anyway as long as it has
-//! looked at [`LOOKED_AT_MAX`] in all. In a swarm where more than that are left out some of the others may be missed.
+//! looked at [`LOOKED_AT_MAX`] in all. In a swarm where more than that are left out some of the
+//! others may be missed.
 
 use arrayvec::ArrayVec;
 
@@ -156,5 +157,122 @@ impl<'a, const SLOT: usize> Walk<'a, SLOT> {
                 return run.slots().get(at).map(|slot| (slot, ids.get(at)));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Crypto, Millis};
+    use crate::swarm::rules::Rules;
+    use crate::swarm::run::{Peer, SLOT_V4, slot};
+    use crate::swarm::state::{History, Stamp, State};
+    use crate::tests::announcement;
+
+    /// So many peers of each of some addresses, each address with a number above 9.0.0.0; every
+    /// `encrypted`-th address supports encryption, if that is not 0.
+    fn crowd(addresses: u32, of_each: u16, encrypted: u32) -> Peers<SLOT_V4> {
+        let (rules, mut peers) = (Rules::new(false, 5), Peers::default());
+        for address in 0..addresses {
+            let supports = encrypted > 0 && address.is_multiple_of(encrypted);
+            let crypto = if supports { Crypto::Supported } else { Crypto::None };
+            for port in 0..of_each {
+                let mut key = [0; SLOT_V4];
+                key[..4].copy_from_slice(&((9 << 24) + address).to_be_bytes());
+                key[4..6].copy_from_slice(&port.to_be_bytes());
+                let state = State::new(Stamp::of(Millis(0)), crypto, History::NONE);
+                let peer = Peer { slot: slot(&key, state), id: [0; PEER_ID_BYTES] };
+                let class = Class::of((address + u32::from(port)).is_multiple_of(2));
+                peers.insert(class, &peer, &rules).expect("a bucket with room");
+            }
+        }
+        peers
+    }
+
+    const WANT: Want = Want { numwant: 50, seeder: false, encrypted: false, public: false };
+
+    /// The peers of each address in an answer, and how many were looked at.
+    fn ask(
+        peers: &Peers<SLOT_V4>,
+        want: Want,
+        exempt: &Networks,
+        seed: u64,
+    ) -> (Vec<usize>, usize) {
+        let (mut chosen, mut rng) = (Chosen::new(), fastrand::Rng::with_seed(seed));
+        chosen.clear(&announcement::of(0, 0), false);
+        let looked_at = choose(peers, None, FairWant { want, exempt }, &mut rng, &mut chosen);
+        let mut of_each = std::collections::BTreeMap::new();
+        let mut distinct = std::collections::BTreeSet::new();
+        for wire in chosen.wire().as_chunks::<6>().0 {
+            *of_each.entry([wire[0], wire[1], wire[2], wire[3]]).or_insert(0) += 1;
+            assert!(distinct.insert(*wire), "{wire:?} is given twice");
+        }
+        (of_each.into_values().collect(), looked_at)
+    }
+
+    #[test]
+    fn others_come_first_and_only_a_short_answer_is_filled_up() {
+        // Addresses, peers of each, wanted; peers given, and of one address at most.
+        let rows = [
+            (30, 64, 50, 50, 2),
+            (25, 3, 50, 50, 2),
+            (12, 64, 50, 24, 2),
+            (5, 64, 50, 20, 20),
+            (2, 5, 50, 10, 5),
+            (1, 64, 50, 50, 50),
+            (1, 64, 2, 2, 2),
+            (300, 3, 500, 500, 2),
+        ];
+        for (addresses, of_each, numwant, given, of_one_max) in rows {
+            let peers = crowd(addresses, of_each, 0);
+            for seed in 0..50 {
+                let want = Want { numwant, ..WANT };
+                let (answer, _) = ask(&peers, want, &Networks::NONE, seed);
+                let row = format!("{addresses} addresses of {of_each}, {numwant} wanted");
+                assert_eq!(answer.iter().sum::<usize>(), given, "{row}");
+                let of_one = answer.iter().max().copied().unwrap_or(0);
+                assert!(of_one <= of_one_max, "{row}: {of_one} of one address");
+                let others = (addresses as usize).min(given.div_ceil(2));
+                assert!(answer.len() >= others, "{row}: {} addresses", answer.len());
+            }
+        }
+    }
+
+    #[test]
+    fn exempt_addresses_come_as_often_as_they_do() {
+        let peers = crowd(4, 64, 0);
+        let exempt = Networks::from(vec!["9.0.0.0/31".parse().expect("a network")]);
+        let (answer, _) = ask(&peers, WANT, &exempt, 7);
+        assert_eq!(answer.iter().sum::<usize>(), 50, "peers given");
+        assert!(answer[0] > 2 && answer[1] > 2, "{answer:?}: the exempt come first in the list");
+        assert!(answer[2..].iter().all(|of_one| *of_one <= 2), "{answer:?}");
+    }
+
+    /// The dearest answers that a search over swarms finds. A usual announce in a large swarm looks
+    /// at some 32 peers to find the asker, and copies 200: its work is 232 such steps.
+    #[test]
+    fn the_dearest_answer_costs_less_than_thirty_usual_announces() {
+        const USUAL_STEPS: usize = 232;
+        let mut dearest = (0, String::new());
+        for (addresses, of_each) in [(64, 64), (1, 60_000), (400, 100), (20_000, 1), (3, 10_000)] {
+            for encrypted in [0, 1, 2, 50, 1_000] {
+                let peers = crowd(addresses, of_each, encrypted);
+                for numwant in [1, 50, 200, 500] {
+                    for (seeder, must_encrypt) in
+                        [(false, false), (true, false), (false, true), (true, true)]
+                    {
+                        let want = Want { numwant, seeder, encrypted: must_encrypt, ..WANT };
+                        let seed = u64::from(addresses) + numwant as u64;
+                        let (_, looked_at) = ask(&peers, want, &Networks::NONE, seed);
+                        let name = format!("{addresses} of {of_each}, 1/{encrypted}, {want:?}");
+                        dearest = dearest.max((looked_at, name));
+                    }
+                }
+            }
+        }
+        let (steps, name) = dearest;
+        assert!(steps > USUAL_STEPS, "the search found nothing dear: {name}");
+        assert!(steps < 30 * USUAL_STEPS, "{steps} steps: {name}");
+        assert!(steps <= LOOKED_AT_MAX, "{steps} steps: {name}");
     }
 }

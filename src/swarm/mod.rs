@@ -19,12 +19,14 @@
 //! bytes), `state` (two bytes a peer); `select`, `fair`, `tally` and `chosen` (the answer); `shares`,
 //! `hosts`, `completions`, `admit`, `evict` (what one address may have); `sweep` (expiry), `walk`
 //! (over all torrents); `registration` (what the database says of a torrent and is to be told) and
-//! `unwritten` (telling it).
+//! `unwritten` (telling it); `snapshot` (what outlives the process) and `early` (who leaves before
+//! having been taken in from it).
 
 mod admit;
 mod announcement;
 mod chosen;
 mod completions;
+mod early;
 mod evict;
 mod fair;
 mod hosts;
@@ -37,6 +39,7 @@ mod run;
 mod select;
 mod shard;
 mod shares;
+mod snapshot;
 mod state;
 mod store;
 mod sweep;
@@ -50,6 +53,10 @@ mod work;
 pub use self::announcement::{Announced, Announcement, Counts, Moment, Newcomer};
 pub use self::chosen::Chosen;
 pub use self::population::Totals;
+pub use self::snapshot::{
+    BLOCK_BYTES, BlockFault, Readmission, Restored, SOURCE_BYTES, SavedPeer, SavedTorrent,
+    SnapshotBlock, SnapshotHead, SnapshotSaver, SnapshotTotals,
+};
 pub use self::store::{Store, StoreSettings};
 pub use self::sweep::Sweep;
 pub use self::unwritten::Unwritten;

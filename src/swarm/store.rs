@@ -4,8 +4,9 @@
 //! population is counted with every change. A torrent without peers is forgotten when nothing is
 //! to be written of it.
 //!
-//! Never: takes a second lock under one, but for what the closure given to [`Store::learn`] takes;
-//! or frees under a lock what a large swarm owned.
+//! Never: takes a second lock under one, but for what the closure given to [`Store::learn`] takes,
+//! and that of the notes while a snapshot is taken in (`early`); or frees under a lock what a large
+//! swarm owned.
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -13,9 +14,11 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::ids::PeerAddr;
 use crate::ids::{Event, InfoHash};
 use crate::listing::{Listing, Verdict};
+use crate::secrets;
 use crate::swarm::announcement::{Announced, Announcement, Counts, Moment, Newcomer};
 use crate::swarm::chosen::Chosen;
 use crate::swarm::completions::Completions;
+use crate::swarm::early::Early;
 use crate::swarm::fair::FairWant;
 use crate::swarm::hosts::Hosts;
 use crate::swarm::peers::Place;
@@ -70,6 +73,7 @@ pub struct Store {
     /// Who made room since it was asked last, for a model that cannot know.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) gone: Mutex<Vec<(InfoHash, PeerAddr)>>,
+    pub(super) early: Early,
 }
 
 impl Store {
@@ -77,6 +81,7 @@ impl Store {
     /// to guess.
     pub fn new(settings: StoreSettings, seed: u64) -> Store {
         let rules = Rules::new(settings.peer_ids, seed);
+        let [early_keys] = secrets::table_keys(seed.rotate_left(32));
         Store {
             shards: (0..SHARDS).map(|_| Line::default()).collect(),
             hosts: Hosts::new(rules.random(0)),
@@ -85,6 +90,7 @@ impl Store {
             completions: Completions::new(),
             #[cfg(any(test, feature = "fuzzing"))]
             gone: Mutex::default(),
+            early: Early::new(early_keys),
         }
     }
 
@@ -208,10 +214,20 @@ impl Store {
         self.population.totals()
     }
 
+    /// Whether it keeps peer ids.
+    pub fn keeps_ids(&self) -> bool {
+        self.rules.ids
+    }
+
     /// Announces so far that were answered, but whose peer was not stored: it does not listen, or a
     /// cap was reached.
     pub fn not_stored(&self) -> u64 {
         self.population.not_stored()
+    }
+
+    /// Whether a cap has been reached for the first time: true for one caller, once.
+    pub fn take_full(&self) -> bool {
+        self.population.take_full()
     }
 
     /// Peers so far that made room for others at a cap.
@@ -262,6 +278,7 @@ impl Store {
         let Newcomer { announce, verdict } = *newcomer;
         let nobody = Counts { downloaded: verdict.downloaded, ..Counts::default() };
         if announce.event == Event::Stopped {
+            self.early.note(announce);
             return nobody;
         }
         let is_listed = verdict.listing == Listing::Listed;
@@ -303,6 +320,7 @@ impl Store {
     #[inline(never)]
     fn add(&self, torrent: &mut Torrent, asker: &Asker<'_>) -> Option<Place> {
         let Asker { announce, moment } = *asker;
+        self.early.note(announce);
         let kind = Kind { family: announce.peer.family(), class: Class::of(announce.seeder) };
         if !announce.listening
             || !self.admit_address(torrent, &announce.peer, moment.limits)
@@ -327,9 +345,12 @@ impl Store {
         let torrent = shard.torrent_mut(at);
         let left = torrent.leave(&announce.peer, Class::of(announce.seeder), &self.rules);
         let counts = torrent.counts();
-        if let Some(class) = left {
-            self.population.release_peer(Kind { family: announce.peer.family(), class });
-            self.hosts.remove(&announce.info_hash, &announce.peer);
+        match left {
+            Some(class) => {
+                self.population.release_peer(Kind { family: announce.peer.family(), class });
+                self.hosts.remove(&announce.info_hash, &announce.peer);
+            }
+            None => self.early.note(announce),
         }
         self.forget_if_disposable(shard, at);
         counts
