@@ -48,11 +48,11 @@ impl Store {
     pub(super) fn make_room(&self, room: Room, newcomer: Host) -> bool {
         let of_newcomer = self.hosts.peers(newcomer);
         let random = self.rules.random(self.population.next_eviction());
-        let (mut looked_at, first) = (0, random as usize % SHARDS);
+        let (mut looked_at, first) = (0, (random >> 40) as usize % SHARDS);
         for step in 0..SHARDS {
             let Some(line) = self.shards.get((first + step) % SHARDS) else { continue };
             let Some(mut shard) = line.0.try_lock() else { continue };
-            let begin = (random >> 16) as usize;
+            let begin = (random >> 33) as usize;
             let best = self.candidate(&shard, room, begin);
             looked_at += shard.len().min(IN_ONE_SHARD);
             if let Some(best) = best.filter(|best| best.peers >= of_newcomer) {

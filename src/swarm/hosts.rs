@@ -23,7 +23,8 @@ use crate::swarm::shares::Host;
 const ONE_OF: u64 = 16;
 /// With fewer peers that were counted, an address is like any other: it may be chance.
 const KNOWN_MIN: u32 = 8;
-const SETS: usize = 512;
+const SETS_BITS: u32 = 9;
+const SETS: usize = 1 << SETS_BITS;
 const WAYS: usize = 8;
 /// What an address may have at least, whatever the caps: below it, an estimate is mostly chance.
 const SHARE_MIN: u64 = 1_024;
@@ -133,8 +134,7 @@ impl Hosts {
     }
 
     fn set(&self, host: Host) -> &Mutex<[Entry; WAYS]> {
-        let hash = host.0.wrapping_mul(self.key) >> (u64::BITS - SETS.trailing_zeros());
-        &self.sets[hash as usize % SETS]
+        &self.sets[(host.0.wrapping_mul(self.key) >> (u64::BITS - SETS_BITS)) as usize]
     }
 }
 

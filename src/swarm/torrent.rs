@@ -1,9 +1,9 @@
 //! One swarm: who is in it, and how often it was completed.
 //!
 //! Owns: what an announce changes. A peer is one address and port (PROTOCOL.md); its class, age,
-//! peer id and encryption are rewritten by each announce. A peer that has been
-//! a leecher and reports `completed` has done so once for as long as the peer is known. Another peer id on
-//! the same address and port is a new client, which is judged as if it were not known yet.
+//! peer id and encryption are rewritten by each announce. A peer that has been a leecher completes
+//! once for as long as it is known. Another peer id on the same address and port is a new client,
+//! which is judged as if it were not known yet.
 //!
 //! Never: decides who is let in (the cap is its caller's), or is kept without a peer longer than
 //! something of it is to be written to the database.
@@ -200,7 +200,7 @@ impl Torrent {
         }
     }
 
-    /// What is found of a peer's address, before the peer is inserted.
+    /// What is found of a peer's address.
     pub(super) fn neighbours(&self, peer: &PeerAddr, rules: &Rules) -> Neighbours {
         match (peer, &self.v6) {
             (PeerAddr::V4(wire), _) => self.v4.neighbours(&padded(wire), rules),
@@ -211,9 +211,10 @@ impl Torrent {
 
     /// A peer, by any number; None when there is nobody.
     pub(super) fn any_peer(&self, number: usize) -> Option<PeerAddr> {
-        let v6 = || self.v6.as_ref()?.any(number).and_then(|slot| PeerAddr::of_wire(wire(slot)));
-        let v4 = || self.v4.any(number).and_then(|slot| PeerAddr::of_wire(wire(slot)));
-        if number % self.len().max(1) < self.v4.len() { v4() } else { v6() }
+        let v6 = self.v6.as_ref().filter(|_| number % self.len() >= self.v4.len());
+        PeerAddr::of_wire(
+            v6.map_or_else(|| self.v4.any(number).map(wire), |v6| v6.any(number).map(wire))?,
+        )
     }
 
     /// Every peer's wire address.
