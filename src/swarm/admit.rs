@@ -8,8 +8,11 @@ use crate::config::SwarmLimits;
 use crate::ids::PeerAddr;
 use crate::swarm::announcement::{Moment, Newcomer};
 use crate::swarm::evict::Room;
+use crate::swarm::peers::Place;
 use crate::swarm::population::Kind;
-use crate::swarm::shares::Host;
+use crate::swarm::run::Class;
+use crate::swarm::shares::{Host, Neighbours};
+use crate::swarm::state::Stamp;
 use crate::swarm::store::{Asker, Store};
 use crate::swarm::torrent::Torrent;
 
@@ -37,15 +40,44 @@ impl Store {
                 && self.population.admit_torrent(limits.torrents_max)
     }
 
-    /// Whether an address may have one more peer in a torrent. Has the torrent know of it when this
+    /// Adds the asker, who is not known yet. Kept out of `Store::update`, whose usual way is
+    /// shorter without it.
+    #[inline(never)]
+    pub(super) fn add(
+        &self,
+        torrent: &mut Torrent,
+        asker: &Asker<'_>,
+        neighbours: Neighbours,
+    ) -> Option<Place> {
+        let Asker { announce, moment } = *asker;
+        self.early.note(announce);
+        let kind = Kind { family: announce.peer.family(), class: Class::of(announce.seeder) };
+        if !announce.listening
+            || !self.admit_address(torrent, &announce.peer, neighbours, moment.limits)
+            || !self.admit_peer(kind, &announce.peer, moment.limits.peers_max)
+        {
+            self.population.count_not_stored();
+            return None;
+        }
+        let place = torrent.insert(announce, Stamp::of(moment.now), &self.rules);
+        if place.is_none() {
+            self.population.release_peer(kind);
+            self.population.count_not_stored();
+        } else {
+            self.hosts.add(&announce.info_hash, &announce.peer);
+        }
+        place
+    }
+
+    /// Whether an address may have one more peer in a torrent, where it has `neighbours`. Has the torrent know of it when this
     /// is more than an answer should hold.
-    pub(super) fn admit_address(
+    fn admit_address(
         &self,
         torrent: &mut Torrent,
         peer: &PeerAddr,
+        neighbours: Neighbours,
         limits: &SwarmLimits,
     ) -> bool {
-        let neighbours = torrent.neighbours(peer, &self.rules);
         let has_share = self.hosts.has_share(Host::of(peer), limits.peers_max);
         let reaches_max = neighbours.reach(limits.peers_per_address_max as usize);
         let is_more = neighbours.are_crowd() || has_share || reaches_max;
@@ -71,7 +103,7 @@ impl Store {
     }
 
     /// Counts one more peer, if there is room or somebody makes room.
-    pub(super) fn admit_peer(&self, kind: Kind, peer: &PeerAddr, max: u64) -> bool {
+    fn admit_peer(&self, kind: Kind, peer: &PeerAddr, max: u64) -> bool {
         self.population.admit_peer(kind, max)
             || self.make_room(Room::Peer, Host::of(peer)) && self.population.admit_peer(kind, max)
     }

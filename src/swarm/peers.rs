@@ -16,7 +16,7 @@ use crate::swarm::table::{self, Table};
 use crate::swarm::work::Work;
 
 /// The most peers in one run.
-const FEW_MAX: usize = 64;
+pub(super) const FEW_MAX: usize = 64;
 /// The fewest peers in two tables.
 const MANY_MIN: usize = 32;
 

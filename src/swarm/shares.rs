@@ -62,6 +62,11 @@ impl Neighbours {
         found > expected + 3 * expected.isqrt() + 1
     }
 
+    /// Whether the swarm has no peer of the address.
+    pub(super) fn are_none(self) -> bool {
+        self.found == 0 && self.runs == self.of_runs
+    }
+
     /// Whether one more makes three near each other: more than an answer should hold.
     pub(super) fn are_crowd(self) -> bool {
         self.found >= 2

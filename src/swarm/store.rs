@@ -21,7 +21,7 @@ use crate::swarm::completions::Completions;
 use crate::swarm::early::Early;
 use crate::swarm::fair::FairWant;
 use crate::swarm::hosts::Hosts;
-use crate::swarm::peers::Place;
+use crate::swarm::peers::{FEW_MAX, Place};
 use crate::swarm::population::{Kind, PeerCounts, Population, Totals};
 use crate::swarm::rules::Rules;
 use crate::swarm::run::Class;
@@ -302,8 +302,17 @@ impl Store {
     /// Stores what the asker says of itself, if it is known or there is room for it below the cap.
     fn update(&self, torrent: &mut Torrent, asker: &Asker<'_>) -> Option<Place> {
         let (announce, now) = (asker.announce, Stamp::of(asker.moment.now));
+        // Who starts is mostly new, which one look at the addresses of a small swarm tells.
+        let starts = announce.event == Event::Started && torrent.len() <= FEW_MAX;
+        if starts {
+            let neighbours = torrent.neighbours(&announce.peer, &self.rules);
+            if neighbours.are_none() {
+                return self.add(torrent, asker, neighbours);
+            }
+        }
         let Some(rewritten) = torrent.rewrite(announce, now, &self.rules) else {
-            return self.add(torrent, asker);
+            let neighbours = torrent.neighbours(&announce.peer, &self.rules);
+            return self.add(torrent, asker, neighbours);
         };
         if rewritten.is_completed && self.admit_completion(asker) {
             torrent.registration.count_download();
@@ -313,30 +322,6 @@ impl Store {
             self.population.change_class(Kind { family, class });
         }
         Some(rewritten.place)
-    }
-
-    /// Adds the asker, who is not known yet. Kept out of [`Store::update`], whose usual way is
-    /// shorter without it.
-    #[inline(never)]
-    fn add(&self, torrent: &mut Torrent, asker: &Asker<'_>) -> Option<Place> {
-        let Asker { announce, moment } = *asker;
-        self.early.note(announce);
-        let kind = Kind { family: announce.peer.family(), class: Class::of(announce.seeder) };
-        if !announce.listening
-            || !self.admit_address(torrent, &announce.peer, moment.limits)
-            || !self.admit_peer(kind, &announce.peer, moment.limits.peers_max)
-        {
-            self.population.count_not_stored();
-            return None;
-        }
-        let place = torrent.insert(announce, Stamp::of(moment.now), &self.rules);
-        if place.is_none() {
-            self.population.release_peer(kind);
-            self.population.count_not_stored();
-        } else {
-            self.hosts.add(&announce.info_hash, &announce.peer);
-        }
-        place
     }
 
     /// Takes the asker out of its torrent, and the torrent out of the store when that was the last
