@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, DatabaseConfig, Live, LiveSettings, Problem, Reload, millis};
-use crate::counters::{Counter, Counters, Gauge};
+use crate::counters::{Counters, Gauge};
 use crate::frontend::{ConnectionIds, FULL_SCRAPES_MAX, FullScrape, Http, Udp};
 use crate::ids::Millis;
 use crate::mailbox::{Clock, Mailboxes};
@@ -242,8 +242,7 @@ impl Daemon {
     /// The line of counters: what is there, how much is asked, and what has been counted.
     pub fn report(&mut self) -> String {
         let totals = self.tracker.store().totals();
-        let asked = [Counter::Announce, Counter::Scrape, Counter::FullScrape];
-        let requests: u64 = asked.iter().map(|counter| self.counters.count(*counter)).sum();
+        let requests = self.counters.requests();
         let now = Instant::now();
         let elapsed_ms = millis(now.duration_since(self.reported.at)).max(1);
         let per_second = (requests - self.reported.requests).saturating_mul(1_000) / elapsed_ms;
@@ -256,8 +255,8 @@ impl Daemon {
             ", {per_second} requests a second, {} announces not stored",
             self.tracker.store().not_stored(),
         );
-        for counter in Counter::ALL {
-            line += &format!(", {} {}", self.counters.count(*counter), counter.name());
+        for (name, count) in self.counters.by_name() {
+            line += &format!(", {count} {name}");
         }
         let registry = self.tracker.registry().gauges();
         line += &format!(

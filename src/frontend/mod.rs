@@ -3,12 +3,14 @@
 //! Owns: turning a protocol's requests into calls of the tracker, and the tracker's outcomes into
 //! the protocol's bytes. `http` is announces and scrapes over HTTP; `full_scrape` is the scrape of
 //! everything, which a thread of its own makes; `client_address` says who is asking; `output` is
-//! where answers are written; `udp` is announces and scrapes over UDP, with `connection_id`.
+//! where answers are written; `counted` says which counter a refusal adds to; `udp` is announces
+//! and scrapes over UDP, with `connection_id`.
 //!
 //! Never: decides who is served, owns a socket, or reads a clock.
 
 mod client_address;
 mod connection_id;
+mod counted;
 mod full_scrape;
 mod http;
 mod output;

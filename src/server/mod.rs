@@ -8,7 +8,7 @@
 //!
 //! From the outside in: `worker` (the loop), `listener`, `connections` (all of a worker's),
 //! `batch`, `connection` (one with its stream), `conversation` (its state machine; `phase`,
-//! `unsent`), `slots`, `deadline`.
+//! `unsent`), `slots`, `deadline`; `meter` (what a worker shows of its rounds).
 
 mod batch;
 mod connection;
@@ -17,6 +17,7 @@ mod conversation;
 mod datagrams;
 mod deadline;
 mod listener;
+mod meter;
 mod per_address;
 mod phase;
 mod slots;

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-use crate::config::{LiveReader, LiveSettings, millis};
+use crate::config::{LiveReader, LiveSettings};
 use crate::counters::{Counter, Counters, Gauge};
 use crate::frontend::{Http, LateAnswer, Udp};
 use crate::ids::{Millis, canonical};
@@ -28,6 +28,7 @@ use crate::server::connections::{Arrival, ConnectionSettings, Connections, Refus
 use crate::server::datagrams::{DatagramSocket, Datagrams, is_of_datagram};
 use crate::server::deadline::TICK_MS;
 use crate::server::listener::{Accepted, Listener, turn_away};
+use crate::server::meter::Meter;
 use crate::server::slots::{OCCUPIED_MAX, SlotId};
 use crate::swarm::Sweep;
 use crate::tracker::{Round, Scratch};
@@ -127,6 +128,7 @@ pub(in crate::server) struct Worker {
     scratch: Scratch,
     live: LiveReader,
     now: Millis,
+    meter: Meter,
     sweep: Sweep,
     /// When a connection was last turned away or kept waiting, while that goes on.
     crowded_at: Option<Millis>,
@@ -169,6 +171,7 @@ impl Worker {
             scratch: Scratch::new(seed, shared.counters.local()),
             live: shared.live.reader(),
             now: Millis::default(),
+            meter: Meter::default(),
             sweep: Sweep::new(usize::from(index), workers),
             crowded_at: None,
             shared,
@@ -221,7 +224,7 @@ impl Worker {
         let idle = !has_work && self.listening.is_empty();
         match self.poll.poll(events, Some(if idle { wait } else { Duration::ZERO })) {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
-            _ => self.now = Millis(millis(self.shared.epoch.elapsed())),
+            _ => self.now = self.meter.begin(self.shared.epoch),
         }
         self.live.look();
         Ok(())
@@ -351,7 +354,9 @@ impl Worker {
         let limits = &self.live.seen().swarm;
         self.shared.http.tracker().store().sweep(&mut self.sweep, self.now, limits);
         self.scratch.counters.set(Gauge::OpenConnections, self.connections.len());
-        self.scratch.counters.publish();
+        if self.meter.end(&self.scratch.counters, self.shared.epoch, self.now) {
+            self.scratch.counters.publish();
+        }
     }
 
     /// Stops accepting, after those who are queued already, answers what has arrived, datagrams
