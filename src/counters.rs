@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::ids::Family;
+use crate::ids::{Family, Millis};
 
 /// Makes an enum and the names of its values from one list, so that neither can get out of step.
 macro_rules! counted {
@@ -215,6 +215,8 @@ struct Published {
     counters: [AtomicU64; COUNTERS],
     gauges: [AtomicU64; GAUGES],
     peaks: [AtomicU64; PEAKS],
+    /// When it was last published, milliseconds.
+    published_at: AtomicU64,
 }
 
 impl Default for Published {
@@ -223,6 +225,7 @@ impl Default for Published {
             counters: [const { AtomicU64::new(0) }; COUNTERS],
             gauges: [const { AtomicU64::new(0) }; GAUGES],
             peaks: [const { AtomicU64::new(0) }; PEAKS],
+            published_at: AtomicU64::new(0),
         }
     }
 }
@@ -266,6 +269,13 @@ impl Counters {
     /// Where a gauge stands.
     pub fn gauge(&self, gauge: Gauge) -> u64 {
         self.sum(|published| &published.gauges[gauge as usize])
+    }
+
+    /// Threads that have published at this time or later.
+    pub fn published_since(&self, since: Millis) -> usize {
+        let threads = self.0.lock();
+        let times = threads.iter().map(|thread| thread.published_at.load(Ordering::Relaxed));
+        times.filter(|at| *at >= since.0).count()
     }
 
     /// The largest value of any thread so far.
@@ -331,8 +341,9 @@ impl LocalCounters {
         self.gauges[gauge as usize] = self.gauges[gauge as usize].saturating_sub(1);
     }
 
-    /// Lets others see where the numbers stand.
-    pub fn publish(&self) {
+    /// Lets others see where the numbers stand, and that the thread is at work.
+    pub fn publish(&self, now: Millis) {
+        self.published.published_at.store(now.0, Ordering::Relaxed);
         let pairs = self.published.counters.iter().zip(&self.counters);
         pairs.for_each(|(place, number)| place.store(*number, Ordering::Relaxed));
         let pairs = self.published.gauges.iter().zip(&self.gauges);
@@ -353,7 +364,8 @@ mod tests {
             thread.raise(Gauge::WaitingRequests);
         }
         assert_eq!(counters.count(Counter::ScrapeUdpV6), 0, "before it is published");
-        threads.iter().for_each(LocalCounters::publish);
+        threads.iter().for_each(|thread| thread.publish(Millis(5)));
+        assert_eq!(counters.published_since(Millis(5)), 2, "both threads are at work");
         assert_eq!(counters.count(Counter::ScrapeUdpV6), 2, "scrapes of both threads");
         assert_eq!(counters.requests(), 2, "requests of both threads");
         assert_eq!(counters.gauge(Gauge::WaitingRequests), 2, "waiting requests of both threads");
@@ -362,7 +374,8 @@ mod tests {
         }
         assert_eq!(counters.peak(Peak::RoundUs), 9, "the largest of both threads");
         threads[0].lower(Gauge::WaitingRequests);
-        threads[0].publish();
+        threads[0].publish(Millis(9));
+        assert_eq!(counters.published_since(Millis(6)), 1, "one thread is at work");
         assert_eq!(counters.gauge(Gauge::WaitingRequests), 1, "one is answered");
         assert_eq!(counters.count(Counter::AnnounceUdpV6), 0, "nobody announced");
     }
@@ -390,7 +403,7 @@ mod tests {
                 thread.count(Counter::scrape(protocol, family));
             }
         }
-        thread.publish();
+        thread.publish(Millis(1));
         let told = counters.by_name();
         assert!(told.contains(&("announces", 4)) && told.contains(&("scrapes", 4)), "{told:?}");
     }

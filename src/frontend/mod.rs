@@ -14,10 +14,14 @@ mod counted;
 mod full_scrape;
 mod http;
 mod output;
+mod status;
 mod udp;
 
 pub use connection_id::ConnectionIds;
 pub use full_scrape::{FULL_SCRAPES_MAX, FullScrape, FullScrapeMail, FullScrapeRequest, LargeBody};
 pub use http::{Answer, Http, LateAnswer, Pending};
 pub use output::Output;
+pub use status::{
+    Page, REQUEST_BYTES_MAX as STATUS_REQUEST_BYTES_MAX, Source as StatusSource, Status,
+};
 pub use udp::{Packet, PendingDatagram, Reply, Udp};
