@@ -10,20 +10,24 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, DatabaseConfig, Live, LiveSettings, Problem, Reload, millis};
+use crate::config::{
+    AdminConfig, Config, DatabaseConfig, Live, LiveSettings, Problem, Reload, millis,
+};
 use crate::counters::{Counters, Gauge};
-use crate::frontend::{ConnectionIds, FULL_SCRAPES_MAX, FullScrape, Http, Udp};
+use crate::frontend::{
+    ConnectionIds, FULL_SCRAPES_MAX, FullScrape, Http, Status, StatusSource, Udp,
+};
 use crate::ids::Millis;
 use crate::mailbox::{Clock, Mailboxes};
 #[cfg(feature = "databases")]
 use crate::registry::Fingerprint;
 use crate::registry::{Databases, PoolSettings, Registry, RegistrySettings, StateFile};
 use crate::secrets::{self, Secret};
-use crate::server::{ListenError, Server, Sockets, WorkerShared, affordable_connections};
+use crate::server::{Admin, ListenError, Server, Sockets, WorkerShared, affordable_connections};
 use crate::state_directory::{StateDirectory, Unfit};
 use crate::swarm::{Store, StoreSettings};
 use crate::tracker::Tracker;
@@ -43,6 +47,8 @@ pub enum StartError {
     Database(String),
     /// The state directory cannot be had.
     State(Unfit),
+    /// The status pages' address could not be listened on.
+    Admin(String, io::Error),
     /// Threads could not be made, or the system has no randomness.
     System(io::Error),
 }
@@ -53,6 +59,9 @@ impl fmt::Display for StartError {
             StartError::Listen(error) => error.fmt(f),
             StartError::Database(error) => write!(f, "cannot use the database: {error}"),
             StartError::State(error) => error.fmt(f),
+            StartError::Admin(address, error) => {
+                write!(f, "cannot listen on {address}, which admin.listen names: {error}")
+            }
             StartError::System(error) => write!(f, "cannot start: {error}"),
         }
     }
@@ -69,6 +78,7 @@ impl From<io::Error> for StartError {
 /// A running tracker; dropping it without [`Daemon::stop_and_join`] leaves its workers running.
 pub struct Daemon {
     server: Server,
+    admin: Option<Admin>,
     tracker: Arc<Tracker>,
     counters: Counters,
     live: LiveSettings,
@@ -156,6 +166,7 @@ impl Daemon {
     ) -> Result<Daemon, StartError> {
         let epoch = Instant::now();
         let sockets = Sockets::open(config).map_err(StartError::Listen)?;
+        let admin = open_admin(&config.admin)?;
         let settings = StoreSettings { peer_ids: config.tracker.peer_ids };
         let store = Arc::new(Store::new(settings, secrets::key()?));
         let wakes = || sockets.wakes().iter().cloned();
@@ -194,9 +205,19 @@ impl Daemon {
             epoch,
             overloaded: overloaded(),
         };
+        let status = StatusSource {
+            tracker: Arc::clone(&tracker),
+            counters: counters.clone(),
+            workers: sockets.workers(),
+            live: live.clone(),
+            epoch,
+        };
+        let status = Arc::new(Status::new(status, config.admin.hosts.clone()));
         let server = Server::start(sockets, &shared, worker_ended)?;
+        let admin = admin.map(|listener| Admin::start(listener, status)).transpose()?;
         Ok(Daemon {
             server,
+            admin,
             tracker,
             counters,
             live,
@@ -215,6 +236,11 @@ impl Daemon {
     /// The same for UDP.
     pub fn udp_addresses(&self) -> &[SocketAddr] {
         self.server.udp_addresses()
+    }
+
+    /// Where the status pages are.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Admin::address)
     }
 
     /// How many workers there are.
@@ -297,6 +323,20 @@ impl Daemon {
         let left = end.saturating_duration_since(Instant::now());
         let closed = self.tracker.registry().close(left.max(CLOSE_GRACE_MIN));
         stopped.and(closed.map_err(io::Error::other))
+    }
+}
+
+/// The listener of the status pages. Where the default address is taken, there are none.
+fn open_admin(admin: &AdminConfig) -> Result<Option<TcpListener>, StartError> {
+    let error = |error| StartError::Admin(admin.listen.clone(), error);
+    let address = admin.address().map_err(|wrong| error(io::Error::other(wrong.to_string())))?;
+    match address.map(Admin::listen).transpose() {
+        Ok(listener) => Ok(listener),
+        Err(why) if admin.is_default() => {
+            log::warn!("no status pages: {}, the default of admin.listen: {why}", admin.listen);
+            Ok(None)
+        }
+        Err(why) => Err(error(why)),
     }
 }
 

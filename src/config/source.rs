@@ -244,7 +244,7 @@ mod tests {
             (
                 "[trackers]",
                 "line 1: unknown section or key 'trackers'; known are \
-                 server, udp, tracker, database",
+                 server, udp, tracker, database, admin",
             ),
             (
                 "[server]\nworkers = -1",

@@ -10,6 +10,7 @@
 //! `batch`, `connection` (one with its stream), `conversation` (its state machine; `phase`,
 //! `unsent`), `slots`, `deadline`; `meter` (what a worker shows of its rounds).
 
+mod admin;
 mod batch;
 mod connection;
 mod connections;
@@ -28,6 +29,7 @@ mod threads;
 mod unsent;
 mod worker;
 
+pub use admin::Admin;
 pub use connection::{Broken, Buffers, Connection, Progress};
 pub use connections::{Arrival, ConnectionSettings, Connections, Refused};
 pub use conversation::Conversation;

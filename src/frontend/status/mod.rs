@@ -198,19 +198,6 @@ mod tests {
     use crate::tests::harness;
     use crate::wire::http::request::{Parsed, parse};
 
-    fn status() -> Status {
-        let site = harness::Site::new(harness::policy());
-        let source = Source {
-            tracker: Arc::clone(&site.tracker),
-            counters: crate::counters::Counters::default(),
-            workers: 0,
-            mode: crate::config::Mode::Open,
-            live: crate::config::LiveSettings::new(site.live.clone()),
-            epoch: std::time::Instant::now(),
-        };
-        Status::new(source, vec!["stats.example".to_owned()])
-    }
-
     fn ask(status: &Status, request: &str) -> String {
         let Ok(Parsed::Complete { head, .. }) = parse(request.as_bytes(), REQUEST_BYTES_MAX) else {
             panic!("no request: {request}");
@@ -220,7 +207,7 @@ mod tests {
 
     #[test]
     fn only_who_names_it_rightly_is_answered() {
-        let status = status();
+        let status = harness::status(&harness::Site::new(harness::policy()));
         for (host, answered) in [
             ("127.0.0.1:6970", true),
             ("127.0.0.1", true),
@@ -247,7 +234,7 @@ mod tests {
 
     #[test]
     fn each_path_has_its_page() {
-        let status = status();
+        let status = harness::status(&harness::Site::new(harness::policy()));
         for (request, begin, holds) in [
             ("GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 200 ", "</html>"),
             ("GET /?x HTTP/1.1\r\n\r\n", "HTTP/1.1 200 ", "</html>"),
@@ -275,7 +262,6 @@ mod tests {
             tracker: Arc::clone(&site.tracker),
             counters,
             workers: 1,
-            mode: crate::config::Mode::Open,
             live: crate::config::LiveSettings::new(site.live.clone()),
             epoch: epoch.unwrap(),
         };

@@ -26,8 +26,6 @@ pub struct Source {
     pub counters: Counters,
     /// Threads with an event loop.
     pub workers: usize,
-    /// Whom it serves.
-    pub mode: Mode,
     /// The settings that may change.
     pub live: LiveSettings,
     /// What the workers' time is counted from.
@@ -74,18 +72,19 @@ impl Source {
     /// Reads all of it.
     pub(super) fn read(&self) -> Vitals {
         let now = self.now();
+        let live = self.live.latest();
         let registry = self.tracker.registry().gauges();
         let uptime_s = now.0 / 1_000;
         let unix_s =
             SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         Vitals {
             totals: self.tracker.store().totals(),
-            peers_max: self.live.latest().swarm.peers_max,
+            peers_max: live.swarm.peers_max,
             not_stored: self.tracker.store().not_stored(),
             away_s: registry.away_since.map(|since| now.since(since) / 1_000),
             registry,
             counters: self.counters.clone(),
-            mode: self.mode,
+            mode: live.policy.mode,
             workers: self.workers,
             workers_alive: self.workers_alive(),
             uptime_s,
