@@ -17,6 +17,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::counters::{Counter, Gauge, Peak};
+use crate::frontend::status::process;
 use crate::frontend::status::vitals::{Source, Vitals};
 
 /// A label with its value.
@@ -150,7 +151,7 @@ impl Page<'_> {
         let help = "Start time of the process since unix epoch in seconds";
         self.gauge_f64("process_start_time_seconds", help, started)?;
         // Where /proc is not to be had, these are missing and everything else is there.
-        let Some(process) = super::process::read() else { return Ok(()) };
+        let Some(process) = process::read() else { return Ok(()) };
         self.counter_f64(
             "process_cpu_seconds",
             "Total user and system CPU time spent in seconds",
