@@ -129,6 +129,10 @@ counted! {
         Parked = "parked",
         /// One that waited in vain.
         GivenUp = "given up",
+        /// A snapshot of the swarms was written.
+        Snapshot = "snapshots",
+        /// One could not be written.
+        SnapshotFailed = "snapshots failed",
     }
 }
 
@@ -215,8 +219,8 @@ struct Published {
     counters: [AtomicU64; COUNTERS],
     gauges: [AtomicU64; GAUGES],
     peaks: [AtomicU64; PEAKS],
-    /// When it was last published, milliseconds.
-    published_at: AtomicU64,
+    /// When the thread's last round was, milliseconds; 0 for one that has no rounds.
+    round_at: AtomicU64,
 }
 
 impl Default for Published {
@@ -225,7 +229,7 @@ impl Default for Published {
             counters: [const { AtomicU64::new(0) }; COUNTERS],
             gauges: [const { AtomicU64::new(0) }; GAUGES],
             peaks: [const { AtomicU64::new(0) }; PEAKS],
-            published_at: AtomicU64::new(0),
+            round_at: AtomicU64::new(0),
         }
     }
 }
@@ -271,11 +275,11 @@ impl Counters {
         self.sum(|published| &published.gauges[gauge as usize])
     }
 
-    /// Threads that have published at this time or later.
-    pub fn published_since(&self, since: Millis) -> usize {
+    /// Workers that have said at this time or later that they go round.
+    pub fn going_round_since(&self, since: Millis) -> usize {
         let threads = self.0.lock();
-        let times = threads.iter().map(|thread| thread.published_at.load(Ordering::Relaxed));
-        times.filter(|at| *at >= since.0).count()
+        let times = threads.iter().map(|thread| thread.round_at.load(Ordering::Relaxed));
+        times.filter(|at| *at > 0 && *at >= since.0).count()
     }
 
     /// The largest value of any thread so far.
@@ -341,9 +345,14 @@ impl LocalCounters {
         self.gauges[gauge as usize] = self.gauges[gauge as usize].saturating_sub(1);
     }
 
-    /// Lets others see where the numbers stand, and that the thread is at work.
-    pub fn publish(&self, now: Millis) {
-        self.published.published_at.store(now.0, Ordering::Relaxed);
+    /// Lets others see that this worker goes round.
+    pub fn note_round(&self, now: Millis) {
+        // Never 0, which stands for a thread without rounds.
+        self.published.round_at.store(now.0.max(1), Ordering::Relaxed);
+    }
+
+    /// Lets others see where the numbers stand.
+    pub fn publish(&self) {
         let pairs = self.published.counters.iter().zip(&self.counters);
         pairs.for_each(|(place, number)| place.store(*number, Ordering::Relaxed));
         let pairs = self.published.gauges.iter().zip(&self.gauges);
@@ -364,8 +373,8 @@ mod tests {
             thread.raise(Gauge::WaitingRequests);
         }
         assert_eq!(counters.count(Counter::ScrapeUdpV6), 0, "before it is published");
-        threads.iter().for_each(|thread| thread.publish(Millis(5)));
-        assert_eq!(counters.published_since(Millis(5)), 2, "both threads are at work");
+        threads.iter().for_each(LocalCounters::publish);
+        assert_eq!(counters.going_round_since(Millis(0)), 0, "none has rounds");
         assert_eq!(counters.count(Counter::ScrapeUdpV6), 2, "scrapes of both threads");
         assert_eq!(counters.requests(), 2, "requests of both threads");
         assert_eq!(counters.gauge(Gauge::WaitingRequests), 2, "waiting requests of both threads");
@@ -374,8 +383,10 @@ mod tests {
         }
         assert_eq!(counters.peak(Peak::RoundUs), 9, "the largest of both threads");
         threads[0].lower(Gauge::WaitingRequests);
-        threads[0].publish(Millis(9));
-        assert_eq!(counters.published_since(Millis(6)), 1, "one thread is at work");
+        threads[0].note_round(Millis(9));
+        assert_eq!(counters.going_round_since(Millis(6)), 1, "one goes round");
+        assert_eq!(counters.going_round_since(Millis(10)), 0, "it has stopped");
+        threads[0].publish();
         assert_eq!(counters.gauge(Gauge::WaitingRequests), 1, "one is answered");
         assert_eq!(counters.count(Counter::AnnounceUdpV6), 0, "nobody announced");
     }
@@ -403,7 +414,7 @@ mod tests {
                 thread.count(Counter::scrape(protocol, family));
             }
         }
-        thread.publish(Millis(1));
+        thread.publish();
         let told = counters.by_name();
         assert!(told.contains(&("announces", 4)) && told.contains(&("scrapes", 4)), "{told:?}");
     }

@@ -383,7 +383,7 @@ mod tests {
         }
 
         fn count(&self, counter: Counter) -> u64 {
-            self.scratch.counters.publish(Millis(0));
+            self.scratch.counters.publish();
             self.counters.count(counter)
         }
     }

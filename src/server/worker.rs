@@ -355,7 +355,8 @@ impl Worker {
         self.shared.http.tracker().store().sweep(&mut self.sweep, self.now, limits);
         self.scratch.counters.set(Gauge::OpenConnections, self.connections.len());
         if self.meter.end(&self.scratch.counters, self.shared.epoch, self.now) {
-            self.scratch.counters.publish(self.now);
+            self.scratch.counters.note_round(self.now);
+            self.scratch.counters.publish();
         }
     }
 
@@ -383,7 +384,7 @@ impl Worker {
             }
             self.round(events, TICK)?;
         }
-        self.scratch.counters.publish(self.now);
+        self.scratch.counters.publish();
         Ok(())
     }
 }

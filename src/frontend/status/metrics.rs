@@ -129,6 +129,7 @@ impl Page<'_> {
         self.gauge("announced_lookup_queue", "Hashes that wait to be looked up", queued)?;
         let batches = registry.unwritten_batches as u64;
         self.gauge("announced_unwritten_batches", "Batches of counts to be written", batches)?;
+        self.group("announced_snapshots", "Snapshots of the swarms", vitals, snapshot)?;
         let dropped = registry.answers_dropped;
         self.counters(
             "announced_answers_dropped",
@@ -323,6 +324,17 @@ fn datagram(counter: Counter) -> Option<[Label; 1]> {
     )])
 }
 
+fn snapshot(counter: Counter) -> Option<[Label; 1]> {
+    Some([(
+        "outcome",
+        match counter {
+            Counter::Snapshot => "saved",
+            Counter::SnapshotFailed => "failed",
+            _ => return None,
+        },
+    )])
+}
+
 fn unknown_client(counter: Counter) -> Option<[Label; 0]> {
     matches!(counter, Counter::UnknownClient).then_some([])
 }
@@ -342,6 +354,7 @@ mod tests {
                 bytes(*counter).is_some(),
                 connection(*counter).is_some(),
                 datagram(*counter).is_some(),
+                snapshot(*counter).is_some(),
                 unknown_client(*counter).is_some(),
             ];
             let count = metrics.iter().filter(|is_in| **is_in).count();

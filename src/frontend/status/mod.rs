@@ -268,7 +268,7 @@ mod tests {
         let status = Status::new(source, Vec::new());
         let answer = ask(&status, "GET /health HTTP/1.1\r\n\r\n");
         assert!(answer.starts_with("HTTP/1.1 503 "), "a worker is silent: {answer}");
-        worker.publish(status.source.now());
+        worker.note_round(status.source.now());
         let answer = ask(&status, "GET /health HTTP/1.1\r\n\r\n");
         assert!(answer.starts_with("HTTP/1.1 200 "), "it goes round again: {answer}");
     }

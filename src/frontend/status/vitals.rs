@@ -66,7 +66,7 @@ impl Source {
 
     /// Workers that have finished a round lately.
     pub(super) fn workers_alive(&self) -> usize {
-        self.counters.published_since(Millis(self.now().0.saturating_sub(ROUND_MS_MAX)))
+        self.counters.going_round_since(Millis(self.now().0.saturating_sub(ROUND_MS_MAX)))
     }
 
     /// Reads all of it.

@@ -391,7 +391,7 @@ mod tests {
         ) -> T {
             let mut round = self.site.round(Millis(now_ms), &mut self.scratch);
             let result = act(&mut self.datagrams, &mut round);
-            self.scratch.counters.publish(Millis(0));
+            self.scratch.counters.publish();
             result
         }
 
