@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use crate::config::{
     AdminConfig, Config, DatabaseConfig, Live, LiveSettings, Problem, Reload, millis,
 };
-use crate::counters::{Counters, Gauge};
+use crate::counters::Counters;
 use crate::frontend::{
     ConnectionIds, FULL_SCRAPES_MAX, FullScrape, Http, Status, StatusSource, Udp,
 };
@@ -89,7 +89,7 @@ pub struct Daemon {
     /// The settings that it was started with, and those that were loaded last.
     started: Config,
     current: Config,
-    reported: Reported,
+    status: Arc<Status>,
     /// None where there is no state directory.
     snapshots: Option<Snapshots>,
     /// Whose lock is held for as long as the tracker runs.
@@ -117,12 +117,6 @@ struct Opened {
     sockets: Sockets,
     databases: Option<Databases>,
     kept: Kept,
-}
-
-/// What the last line of counters said.
-struct Reported {
-    at: Instant,
-    requests: u64,
 }
 
 impl Daemon {
@@ -241,7 +235,8 @@ impl Daemon {
             snapshots.wait_until_loaded(LOAD_WAIT_MAX);
         }
         let server = Server::start(sockets, &shared, worker_ended)?;
-        let admin = admin.map(|listener| Admin::start(listener, status)).transpose()?;
+        let admin =
+            admin.map(|listener| Admin::start(listener, Arc::clone(&status))).transpose()?;
         Ok(Daemon {
             server,
             admin,
@@ -250,7 +245,7 @@ impl Daemon {
             live,
             started: config.clone(),
             current: config.clone(),
-            reported: Reported { at: Instant::now(), requests: 0 },
+            status,
             snapshots,
             _state_directory: kept.directory,
         })
@@ -313,33 +308,8 @@ impl Daemon {
     }
 
     /// The line of counters: what is there, how much is asked, and what has been counted.
-    pub fn report(&mut self) -> String {
-        let totals = self.tracker.store().totals();
-        let requests = self.counters.requests();
-        let now = Instant::now();
-        let elapsed_ms = millis(now.duration_since(self.reported.at)).max(1);
-        let per_second = (requests - self.reported.requests).saturating_mul(1_000) / elapsed_ms;
-        self.reported = Reported { at: now, requests };
-        let mut line = format!("{} torrents, {} peers", totals.torrents, totals.peers());
-        for gauge in Gauge::ALL {
-            line += &format!(", {} {}", self.counters.gauge(*gauge), gauge.name());
-        }
-        line += &format!(
-            ", {per_second} requests a second, {} announces not stored",
-            self.tracker.store().not_stored(),
-        );
-        for (name, count) in self.counters.by_name() {
-            line += &format!(", {count} {name}");
-        }
-        let registry = self.tracker.registry().gauges();
-        line += &format!(
-            "; {} torrents listed or banned in the cache, {} hashes queued, {} batches to write",
-            registry.listed, registry.hashes_queued, registry.unwritten_batches,
-        );
-        if registry.away_since.is_some() {
-            line += ", the database is away";
-        }
-        line
+    pub fn report(&self) -> String {
+        self.status.report()
     }
 
     /// Stops accepting, lets what is being answered be answered, for `grace` at most, and waits for

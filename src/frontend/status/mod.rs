@@ -6,9 +6,10 @@
 //! another site's name (DNS rebinding) is refused.
 //!
 //! Never: reached from the public listeners, or called by a worker: pages are made by the threads
-//! of `server::admin`.
+//! of `server::admin`; the line of counters for the log by the main thread.
 
 mod history;
+mod line;
 mod metrics;
 mod process;
 mod vitals;
@@ -20,6 +21,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use crate::frontend::status::history::History;
+use crate::frontend::status::line::LastLine;
 use crate::frontend::status::metrics::Metrics;
 use crate::frontend::status::vitals::Vitals;
 use crate::wire::forwarded;
@@ -48,6 +50,7 @@ pub struct Status {
     source: Arc<Source>,
     metrics: Metrics,
     history: Mutex<History>,
+    last_line: Mutex<LastLine>,
     /// Names under which it may be asked, beside addresses and `localhost`.
     hosts: Vec<String>,
 }
@@ -57,12 +60,18 @@ impl Status {
     pub fn new(source: Source, hosts: Vec<String>) -> Status {
         let source = Arc::new(source);
         let metrics = Metrics::new(Arc::clone(&source));
-        Status { source, metrics, history: Mutex::default(), hosts }
+        Status { source, metrics, history: Mutex::default(), last_line: Mutex::default(), hosts }
     }
 
     /// A second has gone by.
     pub fn sample(&self) {
         self.history.lock().sample(self.source.counters.requests());
+    }
+
+    /// The line of counters for the log.
+    pub fn report(&self) -> String {
+        let vitals = self.source.read();
+        self.last_line.lock().next(&vitals, self.source.now())
     }
 
     /// Answers one request; the connection closes then.
