@@ -1,5 +1,5 @@
 //! The program's flags and subcommands, as clap reads them; their doc comments are the help texts.
-//! Beside them the environment's one variable.
+//! Beside them the environment's settings.
 //!
 //! Never does: anything with what it has read. A misused command line is clap's own error, exit
 //! code 2.
@@ -10,10 +10,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use announced::config::{DatabaseUrl, Mode, listen_address};
+use announced::config::{DatabaseUrl, Environment, Mode, listen_address};
 use announced::metainfo::NAME_CHARS_MAX;
 
 use crate::manual::Page;
@@ -49,8 +49,16 @@ pub(crate) enum Command {
     Config,
     /// Check a settings file; exit code 1 and what is wrong, where, if it cannot be started with
     Check {
-        /// The settings file
+        /// The settings file; - reads from stdin
         file: PathBuf,
+        /// Also ask the database, with the rights and tables that a tracker needs
+        #[arg(long)]
+        connect: bool,
+    },
+    /// Print the SQL that makes the tables, or brings those of the PHP tracker up to date
+    Schema {
+        /// Of which database
+        kind: Schema,
     },
     /// List torrents in the database, ban them, take them off the list; running trackers see it
     /// within a second
@@ -71,14 +79,14 @@ pub(crate) enum Command {
 #[derive(Args)]
 pub(crate) struct Start {
     /// Read settings from this file (TOML); without it no file is read
-    #[arg(long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Listen here: IP:PORT, or :PORT for every address; may repeat [default: [::]:6969, which
     /// serves IPv4 too]
     #[arg(long, value_name = "ADDR", value_parser = listen_address)]
     pub(crate) listen: Vec<SocketAddr>,
     /// Run this many event loops [default: 0, one per core]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = workers)]
     pub(crate) workers: Option<u16>,
     /// Track any torrent (open) or only those in the database (registered) [default: open]
     #[arg(long, value_name = "open|registered")]
@@ -99,7 +107,7 @@ pub(crate) struct Torrent {
     pub(crate) database: Option<DatabaseUrl>,
     /// Read settings from this file (TOML), of which the database's count here; without it no file
     /// is read
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(short, long, value_name = "FILE", global = true)]
     pub(crate) config: Option<PathBuf>,
 }
 
@@ -112,6 +120,30 @@ pub(crate) fn environment_database() -> Result<Option<DatabaseUrl>, Vec<String>>
             Err(vec!["ANNOUNCED_DATABASE: is not UTF-8".to_owned()])
         }
     }
+}
+
+/// The environment's other settings.
+pub(crate) fn environment() -> Environment {
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+    };
+    Environment::of(env::vars_os().filter_map(text))
+}
+
+/// Which tables.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Schema {
+    /// New ones for MySQL or MariaDB
+    Mysql,
+    /// New ones for SQLite, which `sqlite:PATH` makes by itself
+    Sqlite,
+    /// Those of the PHP tracker in MySQL or MariaDB, brought up to date
+    FromPhpTracker,
+}
+
+/// How many event loops.
+fn workers(text: &str) -> Result<u16, &'static str> {
+    text.parse().map_err(|_| "must be a whole number from 0 to 1024, for example --workers 4")
 }
 
 /// What may be written for TORRENT, below the help of the verbs that take one.
