@@ -11,7 +11,6 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -131,33 +130,6 @@ struct Reported {
 }
 
 impl Daemon {
-    /// What would keep a tracker with these settings from starting, as far as can be seen without
-    /// trying: a URL that names no database, and directories that are not there.
-    #[cfg(feature = "databases")]
-    pub fn foresee(config: &Config) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        if let Err(unfit) = StateDirectory::look(&config.server.state_directory) {
-            problems.push(Problem {
-                key: "server.state_directory",
-                value: format!("{:?}", config.server.state_directory),
-                rule: unfit.rule(),
-            });
-        }
-        let url = &config.database.url;
-        if let Err(rule) = crate::registry::Source::parse(url) {
-            let known = format!("the database {:?} ", url.to_string());
-            let rule = rule.strip_prefix(&known).unwrap_or(&rule).to_owned();
-            problems.push(Problem { key: "database.url", value: format!("{url:?}"), rule });
-        }
-        let file = Path::new(url.secret().strip_prefix("sqlite:").unwrap_or_default());
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-        if let Some(Err(unfit)) = folder.map(StateDirectory::look) {
-            let rule = format!("the file's directory: {}", unfit.rule());
-            problems.push(Problem { key: "database.url", value: format!("{url:?}"), rule });
-        }
-        problems
-    }
-
     /// Opens everything and starts the workers. `worker_ended` is called with the index of each
     /// worker that ends, in order or by panic.
     ///

@@ -45,93 +45,89 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Settings, and what is said of them.
+const FIRST_MISTAKES: &[(&str, &str)] = &[
+    (
+        "[tracker]\nmax_interval = 30",
+        "line 2: tracker.max_interval: 30 has no unit; write \"30s\" for seconds or \"30m\" \
+             for minutes",
+    ),
+    (
+        "[tracker]\nmax_interval = \"30\"",
+        "line 2: tracker.max_interval: 30 has no unit; write \"30s\" for seconds or \"30m\" \
+             for minutes",
+    ),
+    (
+        "[tracker]\nmax_interval = \"soon\"",
+        "line 2: tracker.max_interval: \"soon\" is no duration; write it as \"30s\", \"15m\" \
+             or \"1h 30m\"",
+    ),
+    ("[tracker]\nmax_interval = 30m", "line 2: a text stands in quotes: max_interval = \"30m\""),
+    ("[server]\nworker = 2", "line 2: unknown key 'worker' in [server]; did you mean workers?"),
+    (
+        "workers = 3",
+        "line 1: 'workers' stands outside its section: write server.workers = 3, or put it \
+             below a line [server]",
+    ),
+    (
+        "[server]\nmode = \"open\"",
+        "line 2: unknown key 'mode' in [server]; it belongs into [tracker]",
+    ),
+    ("[trackers]", "line 1: unknown section [trackers]; did you mean [tracker]?"),
+    ("server = 3", "line 1: 'server' is a section: write a line [server], and its keys below it"),
+    (
+        "[tracker]\nmode = \"closed\"",
+        "line 2: tracker.mode: \"closed\" is not known; write \"open\" or \"registered\"",
+    ),
+    (
+        "[server]\nlog_level = \"trace\"",
+        "line 2: server.log_level: \"trace\" is not known; write \"error\", \"warn\", \
+             \"info\" or \"debug\"",
+    ),
+    (
+        "[server]\nworkers = 1\nbacklog = 7\nworkers = 2",
+        "line 4: 'workers' is there twice, first in line 2; leave one of them out",
+    ),
+    (
+        "[server]\nlisten = \":99999\"",
+        "line 2: server.listen: \":99999\" is not an address with a port: ports end at \
+             65535; write :6969",
+    ),
+    (
+        "[database]\nurl = \"mysql://u:hunter2@db:99999/x\"",
+        "line 2: database.url = \"mysql://u:***@db:99999/x\": has the port 99999, but ports \
+             end at 65535; MySQL's is 3306",
+    ),
+    (
+        "[database]\nurl = \"mysql://db/x\"",
+        "line 2: database.url = \"mysql://db/x\": names no user: \
+             mysql://USER:PASSWORD@HOST/NAME, or mysql://USER@HOST/NAME without a password",
+    ),
+    (
+        "[database]\nurl = \"mysql://u:hunter2@db\"",
+        "line 2: database.url = \"mysql://u:***@db\": names no database: it ends with /NAME, \
+             as in mysql://USER:PASSWORD@HOST/NAME",
+    ),
+    (
+        "[database]\nurl = mysql://u:hunter2@db/x",
+        "line 2: a text stands in quotes: url = \"mysql://u:***@db/x\"",
+    ),
+    (
+        "[server]\nstate_directory = \"/no/state\"",
+        "line 2: server.state_directory = \"/no/state\": there is no such directory; make \
+             it: mkdir -p /no/state",
+    ),
+    (
+        "[database]\nurl = \"sqlite:/no/db/x.db\"",
+        "line 2: database.url = \"sqlite:/no/db/x.db\": the file's directory: there is no \
+             such directory; make it: mkdir -p /no/db",
+    ),
+];
+
 #[test]
 fn a_first_mistake_in_the_settings_is_one_line_that_cures_it() {
-    let rows = [
-        (
-            "[tracker]\nmax_interval = 30",
-            "line 2: tracker.max_interval: 30 has no unit; write \"30s\" for seconds or \"30m\" \
-             for minutes",
-        ),
-        (
-            "[tracker]\nmax_interval = \"30\"",
-            "line 2: tracker.max_interval: 30 has no unit; write \"30s\" for seconds or \"30m\" \
-             for minutes",
-        ),
-        (
-            "[tracker]\nmax_interval = \"soon\"",
-            "line 2: tracker.max_interval: \"soon\" is no duration; write it as \"30s\", \"15m\" \
-             or \"1h 30m\"",
-        ),
-        (
-            "[tracker]\nmax_interval = 30m",
-            "line 2: a text stands in quotes: max_interval = \"30m\"",
-        ),
-        ("[server]\nworker = 2", "line 2: unknown key 'worker' in [server]; did you mean workers?"),
-        (
-            "workers = 3",
-            "line 1: 'workers' stands outside its section: write server.workers = 3, or put it \
-             below a line [server]",
-        ),
-        (
-            "[server]\nmode = \"open\"",
-            "line 2: unknown key 'mode' in [server]; it belongs into [tracker]",
-        ),
-        ("[trackers]", "line 1: unknown section [trackers]; did you mean [tracker]?"),
-        (
-            "server = 3",
-            "line 1: 'server' is a section: write a line [server], and its keys below it",
-        ),
-        (
-            "[tracker]\nmode = \"closed\"",
-            "line 2: tracker.mode: \"closed\" is not known; write \"open\" or \"registered\"",
-        ),
-        (
-            "[server]\nlog_level = \"trace\"",
-            "line 2: server.log_level: \"trace\" is not known; write \"error\", \"warn\", \
-             \"info\" or \"debug\"",
-        ),
-        (
-            "[server]\nworkers = 1\nbacklog = 7\nworkers = 2",
-            "line 4: 'workers' is there twice, first in line 2; leave one of them out",
-        ),
-        (
-            "[server]\nlisten = \":99999\"",
-            "line 2: server.listen: \":99999\" is not an address with a port: ports end at \
-             65535; write :6969",
-        ),
-        (
-            "[database]\nurl = \"mysql://u:hunter2@db:99999/x\"",
-            "line 2: database.url = \"mysql://u:***@db:99999/x\": has the port 99999, but ports \
-             end at 65535; MySQL's is 3306",
-        ),
-        (
-            "[database]\nurl = \"mysql://db/x\"",
-            "line 2: database.url = \"mysql://db/x\": names no user: \
-             mysql://USER:PASSWORD@HOST/NAME, or mysql://USER@HOST/NAME without a password",
-        ),
-        (
-            "[database]\nurl = \"mysql://u:hunter2@db\"",
-            "line 2: database.url = \"mysql://u:***@db\": names no database: it ends with /NAME, \
-             as in mysql://USER:PASSWORD@HOST/NAME",
-        ),
-        (
-            "[database]\nurl = mysql://u:hunter2@db/x",
-            "line 2: a text stands in quotes: url = \"mysql://u:***@db/x\"",
-        ),
-        (
-            "[server]\nstate_directory = \"/no/state\"",
-            "line 2: server.state_directory = \"/no/state\": there is no such directory; make \
-             it: mkdir -p /no/state",
-        ),
-        (
-            "[database]\nurl = \"sqlite:/no/db/x.db\"",
-            "line 2: database.url = \"sqlite:/no/db/x.db\": the file's directory: there is no \
-             such directory; make it: mkdir -p /no/db",
-        ),
-    ];
     let desk = Desk::new();
-    for (settings, line) in rows {
+    for (settings, line) in FIRST_MISTAKES {
         let (told, code) = desk.check(settings);
         assert_eq!(told, format!("announced: x.toml: {line}\n"), "{settings:?}");
         assert_eq!(code, Some(1), "exit code for {settings:?}");

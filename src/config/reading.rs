@@ -5,6 +5,8 @@
 //!
 //! Never does: open a file, check a range (`validate`), or quote a password.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use toml::de::{DeTable, DeValue, Deserializer, Error};
 use toml::{Spanned, Table};
@@ -61,7 +63,7 @@ pub(super) fn read(text: &str) -> Written {
                 let name = name.get_ref();
                 let text =
                     format!("'{name}' is a section: write a line [{name}], and its keys below it");
-                reader.note(value.span().start, text);
+                reader.note(value.span().start, &text);
             }
             (None, DeValue::Table(_)) => reader.unknown_section(name),
             (None, _) => reader.outside(name, value),
@@ -125,8 +127,8 @@ struct Reader<'t> {
 }
 
 impl Reader<'_> {
-    fn note(&mut self, at: usize, text: String) {
-        self.written.mistakes.push(Mistake { line: line_at(self.text, at), text: redact(&text) });
+    fn note(&mut self, at: usize, text: &str) {
+        self.written.mistakes.push(Mistake { line: line_at(self.text, at), text: redact(text) });
     }
 
     /// One mistake for each line that is no TOML: what follows from the first is none of its own.
@@ -139,7 +141,7 @@ impl Reader<'_> {
             }
             let said = error.message().trim_end().replace('\n', ", ");
             let hint = self.text.lines().nth(line - 1).and_then(quotes_wanted);
-            self.note(at, hint.unwrap_or(said));
+            self.note(at, &hint.unwrap_or(said));
         }
     }
 
@@ -151,10 +153,10 @@ impl Reader<'_> {
         let first = first.filter(|key| key.get_ref().as_ref() == name && key.span() != span);
         let first = first.map(|key| line_at(self.text, key.span().start)).max();
         let before = first.map(|line| format!(", first in line {line}")).unwrap_or_default();
-        self.note(span.start, format!("'{name}' is there twice{before}; leave one of them out"));
+        self.note(span.start, &format!("'{name}' is there twice{before}; leave one of them out"));
     }
 
-    fn unknown_section(&mut self, name: &Spanned<std::borrow::Cow<'_, str>>) {
+    fn unknown_section(&mut self, name: &Spanned<Cow<'_, str>>) {
         let sections = manual();
         let known: Vec<&str> = sections.iter().map(|section| section.name).collect();
         let written = name.get_ref();
@@ -162,11 +164,11 @@ impl Reader<'_> {
             Some(alike) => format!("unknown section [{written}]; did you mean [{alike}]?"),
             None => format!("unknown section [{written}]; known are {}", known.join(", ")),
         };
-        self.note(name.span().start, text);
+        self.note(name.span().start, &text);
     }
 
     /// A key before the first section, or of none.
-    fn outside(&mut self, name: &Spanned<std::borrow::Cow<'_, str>>, value: &Spanned<DeValue<'_>>) {
+    fn outside(&mut self, name: &Spanned<Cow<'_, str>>, value: &Spanned<DeValue<'_>>) {
         let written = name.get_ref();
         let value = self.text.get(value.span()).unwrap_or_default();
         let is_short = value.chars().count() <= QUOTED_CHARS_MAX && !value.contains('\n');
@@ -187,7 +189,7 @@ impl Reader<'_> {
                 )
             }
         };
-        self.note(name.span().start, text);
+        self.note(name.span().start, &text);
     }
 
     /// The keys of a section that can be read.
@@ -196,7 +198,7 @@ impl Reader<'_> {
         for (key, value) in keys {
             let (name, written) = (section.name, key.get_ref());
             if !section.keys.iter().any(|known| known.name == written.as_ref()) {
-                self.note(key.span().start, unknown_key(section, written));
+                self.note(key.span().start, &unknown_key(section, written));
                 continue;
             }
             match try_key(name, key, value) {
@@ -204,7 +206,7 @@ impl Reader<'_> {
                 Err(error) => {
                     let full = format!("{name}.{written}");
                     let at = error.span().unwrap_or_else(|| value.span()).start;
-                    self.note(at, describe(&full, &error));
+                    self.note(at, &describe(&full, &error));
                     self.written.wrong.push(full);
                 }
             }
@@ -235,7 +237,7 @@ fn unknown_key(section: &SectionManual, key: &str) -> String {
 /// Whether `key` may have this value.
 fn try_key<'i>(
     section: &str,
-    key: &Spanned<std::borrow::Cow<'i, str>>,
+    key: &Spanned<Cow<'i, str>>,
     value: &Spanned<DeValue<'i>>,
 ) -> Result<(), Error> {
     let (mut one, mut file) = (DeTable::new(), DeTable::new());

@@ -157,10 +157,12 @@ TORRENT is an info hash (40 hex or 32 base32 digits, or a whole v2 hash of 64 he
 const LIST_HELP: &str = "\
 One torrent a line: an info hash or a magnet link, after it white space and a name if there is \
                          one; or the path of a .torrent file, as `find . -name '*.torrent'` \
-                         prints it. Blank lines and lines that begin with # are passed over. A \
-                         wrong line is named with its number and does not stop the others; the \
-                         exit code is then 1. Torrents that are listed already keep their counts \
-                         and bans, so the same file may be imported again.";
+                         prints it. Blank lines and lines that begin with # are passed over. Or \
+                         what `announced torrent list --json` has printed, with its names, bans \
+                         and reasons, but without its counts. A wrong line is named with its \
+                         number and does not stop the others; the exit code is then 1. Torrents \
+                         that are listed already keep their counts and bans, so the same file may \
+                         be imported again.";
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {
@@ -204,11 +206,17 @@ pub(crate) enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// List all torrents that a file names, one a line
+    /// List or ban all torrents that a file names, one a line
     #[command(after_help = LIST_HELP)]
     Import {
         /// The file; - reads from stdin
         file: PathBuf,
+        /// Ban the torrents in place of listing them
+        #[arg(long)]
+        ban: bool,
+        /// Told to clients that announce a torrent that is banned so
+        #[arg(long, requires = "ban", value_name = "TEXT", value_parser = short_text)]
+        reason: Option<String>,
     },
 }
 

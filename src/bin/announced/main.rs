@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ErrorKind};
 
 use announced::config::{self, Flags, Sources, read_settings, redact};
-use announced::daemon::Daemon;
+use announced::foresight::foresee;
 use announced::registry::panic_is_fenced;
 
 use flags::{Command, CommandLine, Schema, environment, environment_database};
@@ -95,7 +95,7 @@ fn check(file: PathBuf, connect: bool) -> Result<(), Vec<String>> {
     };
     let config = sources.load()?;
     warn_of(&sources.warnings(&config));
-    match sources.lines(&Daemon::foresee(&config)) {
+    match sources.lines(&foresee(&config)) {
         problems if problems.is_empty() => {}
         problems => return Err(problems),
     }

@@ -28,6 +28,7 @@ use signal_hook::iterator::Signals;
 
 use announced::config::{Config, Flags, Sources};
 use announced::daemon::Daemon;
+use announced::foresight::foresee;
 use announced::registry::panic_is_fenced;
 
 use crate::flags::{Start, environment, environment_database};
@@ -56,7 +57,7 @@ pub(crate) fn run(start: Start) -> Result<(), Vec<String>> {
         flags,
     };
     let config = sources.load()?;
-    match sources.lines(&Daemon::foresee(&config)) {
+    match sources.lines(&foresee(&config)) {
         problems if problems.is_empty() => {}
         problems => return Err(problems),
     }

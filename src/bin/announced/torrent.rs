@@ -18,7 +18,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use announced::config::{Config, Flags, Sources, redact};
 use announced::ids::InfoHash;
-use announced::operator::{self, Change, Format, Trouble};
+use announced::operator::{self, Change, Format, Import, Trouble};
 use announced::registry::Source;
 use announced::registry::database::{Ledger, TimeLimits};
 
@@ -53,7 +53,10 @@ pub(crate) fn run(torrent: Torrent) -> Result<(), Vec<String>> {
         Verb::Unban { torrents } => change(&database, &Change::Unban, &torrents),
         Verb::Remove { torrents } => change(&database, &Change::Remove, &torrents),
         Verb::List { json } => list(&database, if json { Format::Json } else { Format::Table }),
-        Verb::Import { file } => import(&database, &file),
+        Verb::Import { file, ban, reason } => {
+            let what = if ban { Import::Ban { reason } } else { Import::Add };
+            import(&database, &what, &file)
+        }
     }
 }
 
@@ -104,7 +107,7 @@ fn list(database: &Database, format: Format) -> Result<(), Vec<String>> {
     .map_err(|trouble| line(&trouble))
 }
 
-fn import(database: &Database, path: &Path) -> Result<(), Vec<String>> {
+fn import(database: &Database, what: &Import, path: &Path) -> Result<(), Vec<String>> {
     let List { name, input, bytes } = List::open(path)?;
     let bar = hidden_bar(bytes);
     let mut input = BufReader::new(Watched { input, bar: bar.clone(), started: Instant::now() });
@@ -114,7 +117,7 @@ fn import(database: &Database, path: &Path) -> Result<(), Vec<String>> {
         bar.suspend(|| tell(&format!("announced: {name}: {problem}\n")));
     };
     let (imported, ended) =
-        operator::import(&mut *open_or_make(database)?, &mut input, &mut complain);
+        operator::import(&mut *open_or_make(database)?, what, &mut input, &mut complain);
     bar.finish_and_clear();
     print(&format!("{imported}\n"))?;
     ended.map_err(|trouble| match trouble {
