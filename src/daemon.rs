@@ -60,7 +60,10 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StartError::Listen(error) => error.fmt(f),
+            StartError::Listen(error) => {
+                error.fmt(f)?;
+                f.write_str(low_port(error).unwrap_or_default())
+            }
             StartError::Database(error) => write!(f, "cannot use the database: {error}"),
             StartError::State(error) => error.fmt(f),
             StartError::Admin(address, error) => {
@@ -72,6 +75,17 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+/// What to do where a port is only for those who have a right to it.
+fn low_port(error: &ListenError) -> Option<&'static str> {
+    let (ListenError::Address(address, error) | ListenError::Udp(address, error)) = error else {
+        return None;
+    };
+    (error.kind() == io::ErrorKind::PermissionDenied && address.port() < 1024).then_some(
+        "; ports below 1024 need a right: sudo setcap cap_net_bind_service=+ep with the path of \
+         this program, or AmbientCapabilities=CAP_NET_BIND_SERVICE in its systemd unit",
+    )
+}
 
 impl From<io::Error> for StartError {
     fn from(error: io::Error) -> StartError {
@@ -120,21 +134,6 @@ struct Opened {
 }
 
 impl Daemon {
-    /// What would keep a tracker with these settings from starting, as far as can be seen without
-    /// trying: directories that are not there.
-    #[cfg(feature = "databases")]
-    pub fn foresee(config: &Config) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        if let Err(unfit) = StateDirectory::look(&config.server.state_directory) {
-            problems.push(Problem {
-                key: "server.state_directory",
-                value: format!("{:?}", config.server.state_directory),
-                rule: unfit.rule(),
-            });
-        }
-        problems
-    }
-
     /// Opens everything and starts the workers. `worker_ended` is called with the index of each
     /// worker that ends, in order or by panic.
     ///
@@ -218,7 +217,7 @@ impl Daemon {
             lookups,
             live: live.clone(),
             counters: counters.clone(),
-            connections_max: affordable_connections(config, sockets.workers()),
+            connections_max: affordable_connections(config, sockets.workers())?,
             per_address_max: config.server.connections_per_address_max as usize,
             epoch,
             overloaded: overloaded(),
@@ -394,4 +393,24 @@ fn overloaded() -> Arc<[u8]> {
 /// The time by the workers' clock.
 fn clock(epoch: Instant) -> Clock {
     Arc::new(move || Millis(millis(epoch.elapsed())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_needs_a_right_is_refused_with_how_to_get_it() {
+        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        for error in
+            [ListenError::Address(address(80), denied()), ListenError::Udp(address(1023), denied())]
+        {
+            let told = StartError::Listen(error).to_string();
+            assert!(told.contains("permission denied; ports below 1024"), "{told}");
+            assert!(told.contains("setcap cap_net_bind_service=+ep"), "{told}");
+        }
+        let other = StartError::Listen(ListenError::Address(address(1024), denied())).to_string();
+        assert!(!other.contains("setcap"), "{other}");
+    }
 }
