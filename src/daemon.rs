@@ -23,7 +23,9 @@ use crate::mailbox::{Clock, Mailboxes};
 use crate::registry::Fingerprint;
 use crate::registry::{Databases, PoolSettings, Registry, RegistrySettings, StateFile};
 use crate::secrets::{self, Secret};
-use crate::server::{ListenError, Server, Sockets, WorkerShared, affordable_connections};
+use crate::server::{
+    HandedSocket, ListenError, Server, Sockets, StopOptions, WorkerShared, affordable_connections,
+};
 use crate::state_directory::{StateDirectory, Unfit};
 use crate::swarm::{Store, StoreSettings};
 use crate::tracker::Tracker;
@@ -77,7 +79,7 @@ pub struct Daemon {
     current: Config,
     reported: Reported,
     /// Whose lock is held for as long as the tracker runs.
-    _state_directory: Option<StateDirectory>,
+    state_directory: Option<StateDirectory>,
 }
 
 /// What comes from the state directory, or ends with the process.
@@ -108,8 +110,20 @@ impl Daemon {
         problems
     }
 
-    /// Opens everything and starts the workers. `worker_ended` is called with the index of each
-    /// worker that ends, in order or by panic.
+    /// Finds out whether [`Daemon::start`] would succeed, without taking anything from a tracker
+    /// that runs.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    #[cfg(feature = "databases")]
+    pub fn check(config: &Config, there: &[HandedSocket]) -> Result<(), StartError> {
+        Sockets::check(config, there).map_err(StartError::Listen)?;
+        open_database(config, &LiveSettings::new(Live::of(config)))?;
+        Ok(())
+    }
+
+    /// Opens everything but the sockets that are `there` already, and starts the workers.
+    /// `worker_ended` is called with the index of each worker that ends, in order or by panic.
     ///
     /// # Errors
     /// When an address is taken or bad, the database cannot be used, or the system is out of
@@ -117,6 +131,7 @@ impl Daemon {
     #[cfg(feature = "databases")]
     pub fn start(
         config: &Config,
+        there: &[HandedSocket],
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Daemon, StartError> {
         let live = LiveSettings::new(Live::of(config));
@@ -128,8 +143,8 @@ impl Daemon {
         let state_file = state_file.map(|(directory, of)| StateFile::new(directory, of));
         let secret = directory.as_ref().map_or_else(Secret::random, Secret::kept_in)?;
         let kept = Kept { state_file, secret };
-        let daemon = Daemon::launch(config, live, databases, kept, worker_ended)?;
-        Ok(Daemon { _state_directory: directory, ..daemon })
+        let daemon = Daemon::launch((config, there), live, databases, kept, worker_ended)?;
+        Ok(Daemon { state_directory: directory, ..daemon })
     }
 
     /// Like [`Daemon::start`], with a database of the caller's behind the registry, or none;
@@ -144,18 +159,18 @@ impl Daemon {
     ) -> Result<Daemon, StartError> {
         let live = LiveSettings::new(Live::of(config));
         let kept = Kept { state_file: None, secret: Secret::random()? };
-        Daemon::launch(config, live, databases, kept, worker_ended)
+        Daemon::launch((config, &[]), live, databases, kept, worker_ended)
     }
 
     fn launch(
-        config: &Config,
+        (config, there): (&Config, &[HandedSocket]),
         live: LiveSettings,
         databases: Option<Databases>,
         kept: Kept,
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Daemon, StartError> {
         let epoch = Instant::now();
-        let sockets = Sockets::open(config).map_err(StartError::Listen)?;
+        let sockets = Sockets::open(config, there).map_err(StartError::Listen)?;
         let settings = StoreSettings { peer_ids: config.tracker.peer_ids };
         let store = Arc::new(Store::new(settings, secrets::key()?));
         let wakes = || sockets.wakes().iter().cloned();
@@ -203,7 +218,7 @@ impl Daemon {
             started: config.clone(),
             current: config.clone(),
             reported: Reported { at: Instant::now(), requests: 0 },
-            _state_directory: None,
+            state_directory: None,
         })
     }
 
@@ -286,17 +301,42 @@ impl Daemon {
         line
     }
 
-    /// Stops accepting, lets what is being answered be answered, for `grace` at most, and waits for
-    /// the workers; then has the registry write what was counted, in what is left of `grace`, or in
-    /// a second.
+    /// Each listening and datagram socket once more, to be handed to a successor.
+    ///
+    /// # Errors
+    /// When there are no descriptors left.
+    pub fn sockets(&self) -> io::Result<Vec<HandedSocket>> {
+        self.server.sockets()
+    }
+
+    /// Lets kept-alive connections come for a last answer (`server.drain`), stops accepting, lets
+    /// what is being answered be answered, all within `grace`, and waits for the workers; then has
+    /// the registry write what was counted, in what is left of `grace`, or in a second. Another
+    /// process may have the state directory when this returns.
     ///
     /// # Errors
     /// The first worker's that ended badly; or what outlives the process could not be saved.
     pub fn stop_and_join(self, grace: Duration) -> io::Result<()> {
+        self.stop(grace, false)
+    }
+
+    /// The same while a successor has the sockets: who is queued in them is left for it.
+    ///
+    /// # Errors
+    /// As [`Daemon::stop_and_join`].
+    pub fn hand_over(self, grace: Duration) -> io::Result<()> {
+        self.stop(grace, true)
+    }
+
+    fn stop(self, grace: Duration, has_successor: bool) -> io::Result<()> {
         let end = Instant::now() + grace;
-        let stopped = self.server.stop_and_join(grace);
+        let drain = Duration::from_millis(self.live().connection_times.drain_ms);
+        let stopped = self.server.stop_and_join(StopOptions { drain, grace, has_successor });
         let left = end.saturating_duration_since(Instant::now());
         let closed = self.tracker.registry().close(left.max(CLOSE_GRACE_MIN));
+        if let Some(directory) = &self.state_directory {
+            directory.let_go();
+        }
         stopped.and(closed.map_err(io::Error::other))
     }
 }
