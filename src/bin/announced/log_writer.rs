@@ -1,8 +1,8 @@
 //! The log: lines from every thread, which a thread of its own writes to stderr.
 //!
-//! Owns: the form of a line, with the time and where it comes from or, when stderr is the journal of
-//! systemd, with its priority; the queue of lines; and which lines are wanted. A queue that is full
-//! drops lines, counts them, and says so as soon as it is read again.
+//! Owns: the form of a line, with the time and where it comes from or, when stderr is the journal
+//! of systemd, with its priority; the queue of lines; and which lines are wanted. A queue that is
+//! full drops lines, counts them, and says so as soon as it is read again.
 //!
 //! Never: waits for whoever reads stderr, but for [`FLUSH_MAX`] at the end of the process. A pipe
 //! that nobody reads stops no worker and no order to stop.
