@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crc32fast::Hasher;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{RwLock, RwLockReadGuard};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
@@ -36,8 +36,8 @@ pub struct StateDirectory(Arc<Locked>);
 
 struct Locked {
     path: PathBuf,
-    /// None when it was let go. Held while something is changed in the directory.
-    lock: Mutex<Option<File>>,
+    /// None when it was let go. Held by readers while something is changed in the directory.
+    lock: RwLock<Option<File>>,
 }
 
 /// Why a directory cannot be a tracker's.
@@ -133,7 +133,7 @@ impl StateDirectory {
             .map_err(TryLockError::Error);
         match file.and_then(|file| file.try_lock().map(|()| file)) {
             Ok(file) => {
-                let locked = Locked { path: path.to_owned(), lock: Mutex::new(Some(file)) };
+                let locked = Locked { path: path.to_owned(), lock: RwLock::new(Some(file)) };
                 Ok(Some(StateDirectory(Arc::new(locked))))
             }
             Err(TryLockError::WouldBlock) => {
@@ -155,12 +155,12 @@ impl StateDirectory {
     /// Lets the next process have the directory. From now on nothing is changed in it, whoever
     /// tries; what is being changed is waited for.
     pub fn let_go(&self) {
-        *self.0.lock.lock() = None;
+        *self.0.lock.write() = None;
     }
 
     /// Whether it is still this process's to change, for as long as what this gives is kept.
-    fn held(&self) -> io::Result<MutexGuard<'_, Option<File>>> {
-        let lock = self.0.lock.lock();
+    fn held(&self) -> io::Result<RwLockReadGuard<'_, Option<File>>> {
+        let lock = self.0.lock.read();
         let gone = || io::Error::other("the state directory has been let go");
         lock.is_some().then_some(lock).ok_or_else(gone)
     }
