@@ -1,72 +1,46 @@
 //! The composition root: settings in, a running tracker out.
 //!
 //! Owns: the order of start-up (sockets, state directory, database, swarms, registry, tracker,
-//! frontends, workers) and of shutdown, what a reload of the settings means, and the line of
-//! counters. The only room that knows every other.
+//! snapshot, frontends, workers) and of shutdown (workers, registry, snapshot), what a reload of
+//! the settings means, and the line of counters. The only room that knows every other.
 //!
 //! Whatever can fail fails in [`Daemon::start`], with one line that names the address or the thing.
 //!
 //! Never: reads a file of settings or a signal; the program does, and tells.
 
-use std::fmt;
+mod parts;
+mod start_error;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, DatabaseConfig, Live, LiveSettings, Problem, Reload, millis};
+use crate::config::{Config, Live, LiveSettings, Problem, Reload, millis};
 use crate::counters::{Counter, Counters, Gauge};
-use crate::frontend::{ConnectionIds, FULL_SCRAPES_MAX, FullScrape, Http, Udp};
-use crate::ids::Millis;
-use crate::mailbox::{Clock, Mailboxes};
 #[cfg(feature = "databases")]
-use crate::registry::Fingerprint;
-use crate::registry::{Databases, PoolSettings, Registry, RegistrySettings, StateFile};
+use crate::daemon::parts::open_database;
+use crate::daemon::parts::{clock, overloaded, pool_settings};
+use crate::frontend::{ConnectionIds, FULL_SCRAPES_MAX, FullScrape, Http, Udp};
+use crate::mailbox::Mailboxes;
+use crate::registry::{Databases, Fingerprint, Registry, RegistrySettings, StateFile};
 use crate::secrets::{self, Secret};
 use crate::server::{
-    HandedSocket, ListenError, Server, Sockets, StopOptions, WorkerShared, affordable_connections,
+    HandedSocket, Server, Sockets, StopOptions, WorkerShared, affordable_connections,
 };
-use crate::state_directory::{StateDirectory, Unfit};
-use crate::swarm::{Store, StoreSettings};
+use crate::snapshots::{SnapshotSettings, Snapshots};
+use crate::state_directory::StateDirectory;
+use crate::swarm::{SOURCE_BYTES, Store, StoreSettings};
 use crate::tracker::Tracker;
-use crate::wire::http::fault::HttpFault;
-use crate::wire::http::response::{self, Framing, LINE_BYTES_MAX};
+
+pub use start_error::StartError;
 
 /// The registry gets what the workers have left of the time for stopping, but so long at least:
 /// usually it needs a moment.
 const CLOSE_GRACE_MIN: Duration = Duration::from_secs(1);
-
-/// Why the tracker could not start; one clear line.
-#[derive(Debug)]
-pub enum StartError {
-    /// A socket could not be opened.
-    Listen(ListenError),
-    /// The database cannot be used. One that is away is no reason not to start.
-    Database(String),
-    /// The state directory cannot be had.
-    State(Unfit),
-    /// Threads could not be made, or the system has no randomness.
-    System(io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StartError::Listen(error) => error.fmt(f),
-            StartError::Database(error) => write!(f, "cannot use the database: {error}"),
-            StartError::State(error) => error.fmt(f),
-            StartError::System(error) => write!(f, "cannot start: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
-impl From<io::Error> for StartError {
-    fn from(error: io::Error) -> StartError {
-        StartError::System(error)
-    }
-}
+/// The workers start when the last snapshot is taken in, but after so long at the latest: the rest
+/// is taken in while they serve. Connections wait for them meanwhile.
+const LOAD_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// A running tracker; dropping it without [`Daemon::stop_and_join`] leaves its workers running.
 pub struct Daemon {
@@ -78,14 +52,33 @@ pub struct Daemon {
     started: Config,
     current: Config,
     reported: Reported,
+    /// None where there is no state directory.
+    snapshots: Option<Snapshots>,
     /// Whose lock is held for as long as the tracker runs.
     state_directory: Option<StateDirectory>,
 }
 
 /// What comes from the state directory, or ends with the process.
 struct Kept {
-    state_file: Option<StateFile>,
+    directory: Option<StateDirectory>,
+    /// Which database the state is of; none for `memory`.
+    fingerprint: Option<Fingerprint>,
     secret: Secret,
+}
+
+impl Kept {
+    fn state_file(&self) -> Option<StateFile> {
+        let (directory, of) = self.directory.clone().zip(self.fingerprint)?;
+        Some(StateFile::new(directory, of))
+    }
+}
+
+/// What is opened before anything is made.
+struct Opened {
+    live: LiveSettings,
+    sockets: Sockets,
+    databases: Option<Databases>,
+    kept: Kept,
 }
 
 /// What the last line of counters said.
@@ -135,16 +128,16 @@ impl Daemon {
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Daemon, StartError> {
         let live = LiveSettings::new(Live::of(config));
-        // First: where there is none, no database is made either.
+        // First, so that connections queue from here on.
+        let sockets = Sockets::open(config, there).map_err(StartError::Listen)?;
+        // Before the database: where there is none, no database is made either.
         let directory = StateDirectory::open(&config.server.state_directory);
         let directory = directory.map_err(StartError::State)?;
         let (databases, fingerprint) = open_database(config, &live)?.unzip();
-        let state_file = directory.clone().zip(fingerprint);
-        let state_file = state_file.map(|(directory, of)| StateFile::new(directory, of));
         let secret = directory.as_ref().map_or_else(Secret::random, Secret::kept_in)?;
-        let kept = Kept { state_file, secret };
-        let daemon = Daemon::launch((config, there), live, databases, kept, worker_ended)?;
-        Ok(Daemon { state_directory: directory, ..daemon })
+        let kept = Kept { directory, fingerprint, secret };
+        let opened = Opened { live, sockets, databases, kept };
+        Daemon::launch(config, opened, worker_ended)
     }
 
     /// Like [`Daemon::start`], with a database of the caller's behind the registry, or none;
@@ -158,19 +151,19 @@ impl Daemon {
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Daemon, StartError> {
         let live = LiveSettings::new(Live::of(config));
-        let kept = Kept { state_file: None, secret: Secret::random()? };
-        Daemon::launch((config, &[]), live, databases, kept, worker_ended)
+        let sockets = Sockets::open(config, &[]).map_err(StartError::Listen)?;
+        let kept = Kept { directory: None, fingerprint: None, secret: Secret::random()? };
+        let opened = Opened { live, sockets, databases, kept };
+        Daemon::launch(config, opened, worker_ended)
     }
 
     fn launch(
-        (config, there): (&Config, &[HandedSocket]),
-        live: LiveSettings,
-        databases: Option<Databases>,
-        kept: Kept,
+        config: &Config,
+        opened: Opened,
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Daemon, StartError> {
+        let Opened { live, sockets, databases, kept } = opened;
         let epoch = Instant::now();
-        let sockets = Sockets::open(config, there).map_err(StartError::Listen)?;
         let settings = StoreSettings { peer_ids: config.tracker.peer_ids };
         let store = Arc::new(Store::new(settings, secrets::key()?));
         let wakes = || sockets.wakes().iter().cloned();
@@ -185,19 +178,20 @@ impl Daemon {
                         .unwrap_or(usize::MAX),
                     pool,
                     seed: secrets::key()?,
-                    state_file: kept.state_file,
+                    state_file: kept.state_file(),
                     clock: clock(epoch),
                 };
                 Registry::start(&settings, databases, Arc::clone(&store), lookups.clone())?
             }
         };
         let tracker = Arc::new(Tracker::new(store, Arc::new(registry)));
+        let counters = Counters::default();
+        let snapshots = start_snapshots(&kept, &tracker, &live, &counters, epoch)?;
         let mail = Mailboxes::new(wakes(), FULL_SCRAPES_MAX);
         let full_scrape = FullScrape::start(&tracker, live.clone(), mail)?;
         let request_bytes_max = config.server.request_bytes_max as usize;
         let http = Arc::new(Http::new(Arc::clone(&tracker), full_scrape, request_bytes_max));
         let udp = Arc::new(Udp::new(Arc::clone(&tracker), ConnectionIds::of(&kept.secret)));
-        let counters = Counters::default();
         let shared = WorkerShared {
             http,
             udp,
@@ -209,6 +203,9 @@ impl Daemon {
             epoch,
             overloaded: overloaded(),
         };
+        if let Some(snapshots) = &snapshots {
+            snapshots.wait_until_loaded(LOAD_WAIT_MAX);
+        }
         let server = Server::start(sockets, &shared, worker_ended)?;
         Ok(Daemon {
             server,
@@ -218,7 +215,8 @@ impl Daemon {
             started: config.clone(),
             current: config.clone(),
             reported: Reported { at: Instant::now(), requests: 0 },
-            state_directory: None,
+            snapshots,
+            state_directory: kept.directory,
         })
     }
 
@@ -261,6 +259,9 @@ impl Daemon {
         let reload = Reload::of(&self.started, &self.current, &newer)?;
         self.live.replace(reload.live.clone());
         self.tracker.registry().look_at_settings();
+        if let Some(snapshots) = &self.snapshots {
+            snapshots.look_at_settings();
+        }
         self.current = newer;
         Ok(reload)
     }
@@ -311,8 +312,9 @@ impl Daemon {
 
     /// Lets kept-alive connections come for a last answer (`server.drain`), stops accepting, lets
     /// what is being answered be answered, all within `grace`, and waits for the workers; then has
-    /// the registry write what was counted, in what is left of `grace`, or in a second. Another
-    /// process may have the state directory when this returns.
+    /// the registry write what was counted, in what is left of `grace`, or in a second. The last is
+    /// the snapshot of the swarms, which takes as long as it takes. Another process may have the
+    /// state directory when this returns.
     ///
     /// # Errors
     /// The first worker's that ended badly; or what outlives the process could not be saved.
@@ -332,45 +334,36 @@ impl Daemon {
         let end = Instant::now() + grace;
         let drain = Duration::from_millis(self.live().connection_times.drain_ms);
         let stopped = self.server.stop_and_join(StopOptions { drain, grace, has_successor });
-        let left = end.saturating_duration_since(Instant::now());
-        let closed = self.tracker.registry().close(left.max(CLOSE_GRACE_MIN));
+        // A successor's clients wait: what is not written soon goes over to it unwritten.
+        let left = match has_successor {
+            true => CLOSE_GRACE_MIN,
+            false => end.saturating_duration_since(Instant::now()).max(CLOSE_GRACE_MIN),
+        };
+        let closed = self.tracker.registry().close(left);
+        let saved = self.snapshots.map_or(Ok(()), Snapshots::close);
         if let Some(directory) = &self.state_directory {
             directory.let_go();
         }
-        stopped.and(closed.map_err(io::Error::other))
+        stopped.and(closed.map_err(io::Error::other)).and(saved.map_err(io::Error::other))
     }
 }
 
-fn pool_settings(database: &DatabaseConfig) -> PoolSettings {
-    PoolSettings {
-        threads: usize::from(database.lookup_threads),
-        queue_max: database.lookup_queue_max as usize,
-    }
-}
-
-/// How the registry comes by its connections, and which database they lead to; none for `memory`.
-#[cfg(feature = "databases")]
-fn open_database(
-    config: &Config,
+fn start_snapshots(
+    kept: &Kept,
+    tracker: &Arc<Tracker>,
     live: &LiveSettings,
-) -> Result<Option<(Databases, Fingerprint)>, StartError> {
-    use crate::registry::Source;
-    let source = Source::parse(&config.database.url).map_err(StartError::Database)?;
-    let Some(source) = source else { return Ok(None) };
-    source.prepare().map_err(|error| StartError::Database(error.to_string()))?;
-    let fingerprint = source.fingerprint();
-    let databases = Databases::of(&source, live);
-    Ok(Some((databases, fingerprint)))
-}
-
-/// What is sent to a connection that is turned away.
-fn overloaded() -> Arc<[u8]> {
-    let mut answer = [0; LINE_BYTES_MAX];
-    let bytes = response::fault(HttpFault::Overloaded, Framing::LAST, &mut answer).unwrap_or(0);
-    answer[..bytes].into()
-}
-
-/// The time by the workers' clock.
-fn clock(epoch: Instant) -> Clock {
-    Arc::new(move || Millis(millis(epoch.elapsed())))
+    counters: &Counters,
+    epoch: Instant,
+) -> io::Result<Option<Snapshots>> {
+    let Some(directory) = &kept.directory else { return Ok(None) };
+    let no_list = [0; SOURCE_BYTES];
+    Snapshots::start(SnapshotSettings {
+        directory: directory.clone(),
+        source: kept.fingerprint.map_or(no_list, |fingerprint| fingerprint.short()),
+        tracker: Arc::clone(tracker),
+        live: live.clone(),
+        clock: clock(epoch),
+        counters: counters.local(),
+    })
+    .map(Some)
 }

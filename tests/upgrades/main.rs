@@ -100,7 +100,9 @@ fn scrape(tracker: SocketAddr, hash: &[u8; 20]) -> [i64; 3] {
     let text = String::from_utf8_lossy(&body).into_owned();
     ["8:completei", "10:downloadedi", "10:incompletei"].map(|key| {
         let number = text.split_once(key).and_then(|(_, rest)| rest.split('e').next());
-        number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {key} in {text}"))
+        number
+            .and_then(|number| number.parse().ok())
+            .unwrap_or_else(|| panic!("no {key} in {text}"))
     })
 }
 
@@ -272,9 +274,11 @@ fn an_upgrade_tells_the_service_manager_and_passes_on_what_is_for_the_service() 
     }
     let environment = fs::read(format!("/proc/{}/environ", line.pid.as_raw_nonzero()));
     let environment = environment.expect("the successor runs");
-    let has = |name: &str| environment.split(|byte| *byte == 0).any(|word| {
-        word.starts_with(format!("{name}=").as_bytes())
-    });
+    let has = |name: &str| {
+        environment
+            .split(|byte| *byte == 0)
+            .any(|word| word.starts_with(format!("{name}=").as_bytes()))
+    };
     for (name, expected) in [
         ("NOTIFY_SOCKET", true),
         ("WATCHDOG_USEC", true),
