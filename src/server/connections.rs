@@ -138,6 +138,10 @@ impl<S: Stream> Connections<S> {
         arrival: Arrival,
         round: &mut Round<'_>,
     ) -> Result<SlotId, (S, Refused)> {
+        if self.batch.is_full() {
+            // While the new one has no slot yet: it would be in no batch, and have no deadline.
+            self.answer_batch(round);
+        }
         let Some(vacant) = self.slots.vacant() else { return Err((stream, Refused::Full)) };
         let Arrival { ip, proxy_protocol } = arrival;
         // A trusted proxy brings everybody.

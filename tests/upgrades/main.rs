@@ -225,7 +225,7 @@ fn a_new_program_that_fails_leaves_the_old_one_serving() {
     let mut line = Line::start(command, home.path());
     let pid = line.pid;
     let rows: [(&str, &[u8], &str); 4] = [
-        ("no program", b"rubbish", "Exec format error"),
+        ("no program", b"rubbish", "exit status: 127"),
         ("one that fails", b"#!/bin/sh\necho these words >&2\nexit 3\n", "exit status: 3"),
         ("one that says something else", b"#!/bin/sh\necho no >&3; sleep 60\n", "does not speak"),
         ("one that never is ready", b"#!/bin/sh\nexec sleep 60\n", "not ready within 10 s"),

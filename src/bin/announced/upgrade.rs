@@ -17,7 +17,8 @@ use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf, absolute};
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use command_fds::{CommandFdExt, FdMapping};
@@ -28,6 +29,9 @@ use crate::inherited::{CHANNEL, OF_ONE_PROCESS, UPGRADE_VARIABLE};
 
 /// How long a successor may take until it is ready.
 const READY_MAX: Duration = Duration::from_secs(10);
+/// How long the end of a process may take that has closed the channel, and how often to look.
+const END_MAX: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// The successor could start.
 const READY: &[u8] = b"ready\n";
 /// The state directory is the successor's.
@@ -103,10 +107,22 @@ impl Successor {
 
     /// Why it is not ready.
     pub(crate) fn failure(&mut self, heard: Heard) -> String {
-        match (heard, self.process.as_mut().map(Child::try_wait)) {
-            (_, Some(Ok(Some(status)))) => format!("it ended with {status}"),
-            (Heard::Nothing, _) => format!("it was not ready within {} s", READY_MAX.as_secs()),
+        match (heard, self.status()) {
+            (_, Some(status)) => format!("it ended with {status}"),
+            (Heard::Nothing, None) => format!("it was not ready within {} s", READY_MAX.as_secs()),
             _ => "it does not speak to this process".to_owned(),
+        }
+    }
+
+    /// How it ended, if it did: its end of the channel is closed a moment before.
+    fn status(&mut self) -> Option<ExitStatus> {
+        let end = Instant::now() + END_MAX;
+        loop {
+            let status = self.process.as_mut().and_then(|process| process.try_wait().ok())?;
+            if status.is_some() || Instant::now() >= end {
+                return status;
+            }
+            thread::sleep(LOOK_EVERY);
         }
     }
 
