@@ -264,8 +264,8 @@ pub fn affordable_connections(config: &Config, workers: usize) -> usize {
 }
 
 /// Connections of each worker when the process may have `descriptors`. The rest: a worker has a
-/// poll, the poll's double and a waker, with each listener a spare, and its datagram sockets, each of
-/// them once more for a successor; a lookup thread has a connection to the database.
+/// poll, the poll's double and a waker, with each listener a spare, and its datagram sockets, each
+/// of them once more for a successor; a lookup thread has a connection to the database.
 fn connections_within(descriptors: usize, config: &Config, workers: usize) -> usize {
     let datagram_sockets = match &config.udp.listen {
         UdpListen::AsServer => config.server.listen.len(),
