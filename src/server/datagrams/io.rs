@@ -10,8 +10,8 @@
 //!
 //! With sockopt.rs and bin/announced/inherited.rs the only file with `unsafe`. Invariant: every
 //! call passes a descriptor borrowed for the call, and headers made for that call, whose pointers
-//! are to buffers that the same function has borrowed and whose lengths are those of these buffers; the
-//! kernel keeps none of them. Nothing but integers is read from what it has written. Miri runs
+//! are to buffers that the same function has borrowed and whose lengths are those of these buffers;
+//! the kernel keeps none of them. Nothing but integers is read from what it has written. Miri runs
 //! everything but the calls: a test writes through the pointers what the kernel would.
 #![allow(unsafe_code)]
 #![allow(
