@@ -8,32 +8,34 @@
 //!
 //! Never: reads a file of settings or a signal; the program does, and tells.
 
-use std::fmt;
+mod parts;
+mod start_error;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::{
-    AdminConfig, Config, DatabaseConfig, Live, LiveSettings, Problem, Reload, millis,
-};
+use crate::config::{Config, Live, LiveSettings, Problem, Reload};
 use crate::counters::Counters;
+#[cfg(feature = "databases")]
+use crate::daemon::parts::open_database;
+use crate::daemon::parts::{clock, open_admin, overloaded, pool_settings};
 use crate::frontend::{
     ConnectionIds, FULL_SCRAPES_MAX, FullScrape, Http, Status, StatusSource, Udp,
 };
-use crate::ids::Millis;
-use crate::mailbox::{Clock, Mailboxes};
-use crate::registry::{
-    Databases, Fingerprint, PoolSettings, Registry, RegistrySettings, StateFile,
-};
+use crate::mailbox::Mailboxes;
+use crate::registry::{Databases, Fingerprint, Registry, RegistrySettings, StateFile};
 use crate::secrets::{self, Secret};
-use crate::server::{Admin, ListenError, Server, Sockets, WorkerShared, affordable_connections};
+use crate::server::{
+    Admin, HandedSocket, Server, Sockets, StopOptions, WorkerShared, affordable_connections,
+};
 use crate::snapshots::{SnapshotSettings, Snapshots};
-use crate::state_directory::{StateDirectory, Unfit};
+use crate::state_directory::StateDirectory;
 use crate::swarm::{SOURCE_BYTES, Store, StoreSettings};
 use crate::tracker::Tracker;
-use crate::wire::http::fault::HttpFault;
-use crate::wire::http::response::{self, Framing, LINE_BYTES_MAX};
+
+pub use start_error::StartError;
 
 /// The registry gets what the workers have left of the time for stopping, but so long at least:
 /// usually it needs a moment.
@@ -41,57 +43,6 @@ const CLOSE_GRACE_MIN: Duration = Duration::from_secs(1);
 /// The workers start when the last snapshot is taken in, but after so long at the latest: the rest
 /// is taken in while they serve. Connections wait for them meanwhile.
 const LOAD_WAIT_MAX: Duration = Duration::from_secs(1);
-
-/// Why the tracker could not start; one clear line.
-#[derive(Debug)]
-pub enum StartError {
-    /// A socket could not be opened.
-    Listen(ListenError),
-    /// The database cannot be used. One that is away is no reason not to start.
-    Database(String),
-    /// The state directory cannot be had.
-    State(Unfit),
-    /// The status pages' address could not be listened on.
-    Admin(String, io::Error),
-    /// Threads could not be made, or the system has no randomness.
-    System(io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StartError::Listen(error) => {
-                error.fmt(f)?;
-                f.write_str(low_port(error).unwrap_or_default())
-            }
-            StartError::Database(error) => write!(f, "cannot use the database: {error}"),
-            StartError::State(error) => error.fmt(f),
-            StartError::Admin(address, error) => {
-                write!(f, "cannot listen on {address}, which admin.listen names: {error}")
-            }
-            StartError::System(error) => write!(f, "cannot start: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
-/// What to do where a port is only for those who have a right to it.
-fn low_port(error: &ListenError) -> Option<&'static str> {
-    let (ListenError::Address(address, error) | ListenError::Udp(address, error)) = error else {
-        return None;
-    };
-    (error.kind() == io::ErrorKind::PermissionDenied && address.port() < 1024).then_some(
-        "; ports below 1024 need a right: sudo setcap cap_net_bind_service=+ep with the path of \
-         this program, or AmbientCapabilities=CAP_NET_BIND_SERVICE in its systemd unit",
-    )
-}
-
-impl From<io::Error> for StartError {
-    fn from(error: io::Error) -> StartError {
-        StartError::System(error)
-    }
-}
 
 /// A running tracker; dropping it without [`Daemon::stop_and_join`] leaves its workers running.
 pub struct Daemon {
@@ -107,7 +58,7 @@ pub struct Daemon {
     /// None where there is no state directory.
     snapshots: Option<Snapshots>,
     /// Whose lock is held for as long as the tracker runs.
-    _state_directory: Option<StateDirectory>,
+    state_directory: Option<StateDirectory>,
 }
 
 /// What comes from the state directory, or ends with the process.
@@ -129,13 +80,26 @@ impl Kept {
 struct Opened {
     live: LiveSettings,
     sockets: Sockets,
+    admin: Option<TcpListener>,
     databases: Option<Databases>,
     kept: Kept,
 }
 
 impl Daemon {
-    /// Opens everything and starts the workers. `worker_ended` is called with the index of each
-    /// worker that ends, in order or by panic.
+    /// Finds out whether [`Daemon::start`] would succeed, without taking anything from a tracker
+    /// that runs.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    #[cfg(feature = "databases")]
+    pub fn check(config: &Config, there: &[HandedSocket]) -> Result<(), StartError> {
+        Sockets::check(config, there).map_err(StartError::Listen)?;
+        open_database(config, &LiveSettings::new(Live::of(config)))?;
+        Ok(())
+    }
+
+    /// Opens everything but the sockets that are `there` already, and starts the workers.
+    /// `worker_ended` is called with the index of each worker that ends, in order or by panic.
     ///
     /// # Errors
     /// When an address is taken or bad, the database cannot be used, or the system is out of
@@ -143,18 +107,20 @@ impl Daemon {
     #[cfg(feature = "databases")]
     pub fn start(
         config: &Config,
+        there: &[HandedSocket],
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Daemon, StartError> {
         let live = LiveSettings::new(Live::of(config));
         // First, so that connections queue from here on.
-        let sockets = Sockets::open(config).map_err(StartError::Listen)?;
+        let sockets = Sockets::open(config, there).map_err(StartError::Listen)?;
+        let admin = open_admin(&config.admin, there)?;
         // Before the database: where there is none, no database is made either.
         let directory = StateDirectory::open(&config.server.state_directory);
         let directory = directory.map_err(StartError::State)?;
         let (databases, fingerprint) = open_database(config, &live)?.unzip();
         let secret = directory.as_ref().map_or_else(Secret::random, Secret::kept_in)?;
         let kept = Kept { directory, fingerprint, secret };
-        let opened = Opened { live, sockets, databases, kept };
+        let opened = Opened { live, sockets, admin, databases, kept };
         Daemon::launch(config, opened, worker_ended)
     }
 
@@ -169,9 +135,10 @@ impl Daemon {
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Daemon, StartError> {
         let live = LiveSettings::new(Live::of(config));
-        let sockets = Sockets::open(config).map_err(StartError::Listen)?;
+        let sockets = Sockets::open(config, &[]).map_err(StartError::Listen)?;
         let kept = Kept { directory: None, fingerprint: None, secret: Secret::random()? };
-        let opened = Opened { live, sockets, databases, kept };
+        let admin = open_admin(&config.admin, &[])?;
+        let opened = Opened { live, sockets, admin, databases, kept };
         Daemon::launch(config, opened, worker_ended)
     }
 
@@ -180,9 +147,8 @@ impl Daemon {
         opened: Opened,
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Daemon, StartError> {
-        let Opened { live, sockets, databases, kept } = opened;
+        let Opened { live, sockets, admin, databases, kept } = opened;
         let epoch = Instant::now();
-        let admin = open_admin(&config.admin)?;
         let settings = StoreSettings { peer_ids: config.tracker.peer_ids };
         let store = Arc::new(Store::new(settings, secrets::key()?));
         let wakes = || sockets.wakes().iter().cloned();
@@ -246,7 +212,7 @@ impl Daemon {
             current: config.clone(),
             status,
             snapshots,
-            _state_directory: kept.directory,
+            state_directory: kept.directory,
         })
     }
 
@@ -311,33 +277,51 @@ impl Daemon {
         self.status.report()
     }
 
-    /// Stops accepting, lets what is being answered be answered, for `grace` at most, and waits for
-    /// the workers; then has the registry write what was counted, in what is left of `grace`, or in
-    /// a second. The last is the snapshot of the swarms, which takes as long as it takes.
+    /// Each listening and datagram socket once more, to be handed to a successor.
+    ///
+    /// # Errors
+    /// When there are no descriptors left.
+    pub fn sockets(&self) -> io::Result<Vec<HandedSocket>> {
+        let mut sockets = self.server.sockets()?;
+        sockets.extend(self.admin.as_ref().map(Admin::for_successor).transpose()?);
+        Ok(sockets)
+    }
+
+    /// Lets kept-alive connections come for a last answer (`server.drain`), stops accepting, lets
+    /// what is being answered be answered, all within `grace`, and waits for the workers; then has
+    /// the registry write what was counted, in what is left of `grace`, or in a second. The last is
+    /// the snapshot of the swarms, which takes as long as it takes. Another process may have the
+    /// state directory when this returns.
     ///
     /// # Errors
     /// The first worker's that ended badly; or what outlives the process could not be saved.
     pub fn stop_and_join(self, grace: Duration) -> io::Result<()> {
-        let end = Instant::now() + grace;
-        let stopped = self.server.stop_and_join(grace);
-        let left = end.saturating_duration_since(Instant::now());
-        let closed = self.tracker.registry().close(left.max(CLOSE_GRACE_MIN));
-        let saved = self.snapshots.map_or(Ok(()), Snapshots::close);
-        stopped.and(closed.map_err(io::Error::other)).and(saved.map_err(io::Error::other))
+        self.stop(grace, false)
     }
-}
 
-/// The listener of the status pages. Where the default address is taken, there are none.
-fn open_admin(admin: &AdminConfig) -> Result<Option<TcpListener>, StartError> {
-    let error = |error| StartError::Admin(admin.listen.clone(), error);
-    let address = admin.address().map_err(|wrong| error(io::Error::other(wrong.to_string())))?;
-    match address.map(Admin::listen).transpose() {
-        Ok(listener) => Ok(listener),
-        Err(why) if admin.is_default() => {
-            log::warn!("no status pages: {}, the default of admin.listen: {why}", admin.listen);
-            Ok(None)
+    /// The same while a successor has the sockets: who is queued in them is left for it.
+    ///
+    /// # Errors
+    /// As [`Daemon::stop_and_join`].
+    pub fn hand_over(self, grace: Duration) -> io::Result<()> {
+        self.stop(grace, true)
+    }
+
+    fn stop(self, grace: Duration, has_successor: bool) -> io::Result<()> {
+        let end = Instant::now() + grace;
+        let drain = Duration::from_millis(self.live().connection_times.drain_ms);
+        let stopped = self.server.stop_and_join(StopOptions { drain, grace, has_successor });
+        // A successor's clients wait: what is not written soon goes over to it unwritten.
+        let left = match has_successor {
+            true => CLOSE_GRACE_MIN,
+            false => end.saturating_duration_since(Instant::now()).max(CLOSE_GRACE_MIN),
+        };
+        let closed = self.tracker.registry().close(left);
+        let saved = self.snapshots.map_or(Ok(()), Snapshots::close);
+        if let Some(directory) = &self.state_directory {
+            directory.let_go();
         }
-        Err(why) => Err(error(why)),
+        stopped.and(closed.map_err(io::Error::other)).and(saved.map_err(io::Error::other))
     }
 }
 
@@ -359,58 +343,4 @@ fn start_snapshots(
         counters: counters.local(),
     })
     .map(Some)
-}
-
-fn pool_settings(database: &DatabaseConfig) -> PoolSettings {
-    PoolSettings {
-        threads: usize::from(database.lookup_threads),
-        queue_max: database.lookup_queue_max as usize,
-    }
-}
-
-/// How the registry comes by its connections, and which database they lead to; none for `memory`.
-#[cfg(feature = "databases")]
-fn open_database(
-    config: &Config,
-    live: &LiveSettings,
-) -> Result<Option<(Databases, Fingerprint)>, StartError> {
-    use crate::registry::Source;
-    let source = Source::parse(&config.database.url).map_err(StartError::Database)?;
-    let Some(source) = source else { return Ok(None) };
-    source.prepare().map_err(|error| StartError::Database(error.to_string()))?;
-    let fingerprint = source.fingerprint();
-    let databases = Databases::of(&source, live);
-    Ok(Some((databases, fingerprint)))
-}
-
-/// What is sent to a connection that is turned away.
-fn overloaded() -> Arc<[u8]> {
-    let mut answer = [0; LINE_BYTES_MAX];
-    let bytes = response::fault(HttpFault::Overloaded, Framing::LAST, &mut answer).unwrap_or(0);
-    answer[..bytes].into()
-}
-
-/// The time by the workers' clock.
-fn clock(epoch: Instant) -> Clock {
-    Arc::new(move || Millis(millis(epoch.elapsed())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_port_that_needs_a_right_is_refused_with_how_to_get_it() {
-        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
-        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        for error in
-            [ListenError::Address(address(80), denied()), ListenError::Udp(address(1023), denied())]
-        {
-            let told = StartError::Listen(error).to_string();
-            assert!(told.contains("permission denied; ports below 1024"), "{told}");
-            assert!(told.contains("setcap cap_net_bind_service=+ep"), "{told}");
-        }
-        let other = StartError::Listen(ListenError::Address(address(1024), denied())).to_string();
-        assert!(!other.contains("setcap"), "{other}");
-    }
 }

@@ -124,6 +124,7 @@ fn an_address_that_is_taken_is_an_error_but_for_the_default() {
     // Whoever has the default's port, this test or another program.
     let _taken = TcpListener::bind((LOOPBACK, 6970));
     let running = Running::start(start("127.0.0.1:6970"));
-    running.wait_log("that there are no pages", |line| line.contains("no status pages").then_some(()));
+    running
+        .wait_log("that there are no pages", |line| line.contains("no status pages").then_some(()));
     running.wait_line("that it listens", |line| line.starts_with("listening on ").then_some(()));
 }

@@ -10,14 +10,16 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
+use socket2::{SockRef, Socket};
 
 use crate::frontend::{Page, STATUS_REQUEST_BYTES_MAX, Status};
+use crate::server::inherited::{HandedSocket, Purpose};
 use crate::wire::http::request::{Parsed, parse};
 
 const CONNECTIONS_MAX: usize = 16;
@@ -31,16 +33,20 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The status pages' listener. Dropped, it accepts nobody any more; nobody is waited for.
 pub struct Admin {
     address: SocketAddr,
+    listener: Socket,
     stopping: Arc<AtomicBool>,
 }
 
 impl Admin {
-    /// Opens the listener.
+    /// Opens the listener, or takes the one that is `there` already.
     ///
     /// # Errors
     /// When the address is taken or bad.
-    pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-        let listener = TcpListener::bind(address)?;
+    pub fn listen(address: SocketAddr, there: &[HandedSocket]) -> io::Result<TcpListener> {
+        let listener = match there.iter().find(|handed| handed.is_for(Purpose::Admin, address)) {
+            Some(handed) => OwnedFd::from(handed.try_clone()?).into(),
+            None => TcpListener::bind(address)?,
+        };
         // Accepting ends from time to time, so that a second is noticed.
         SockRef::from(&listener).set_read_timeout(Some(SAMPLE_INTERVAL))?;
         Ok(listener)
@@ -53,10 +59,20 @@ impl Admin {
     pub fn start(listener: TcpListener, status: Arc<Status>) -> io::Result<Admin> {
         let address = listener.local_addr()?;
         let stopping = Arc::new(AtomicBool::new(false));
+        let own = SockRef::from(&listener).try_clone()?;
         let told = Arc::clone(&stopping);
         let run = move || accept_all(&listener, &status, &told);
         thread::Builder::new().name("admin".to_owned()).spawn(run)?;
-        Ok(Admin { address, stopping })
+        Ok(Admin { address, listener: own, stopping })
+    }
+
+    /// The listener once more, for a successor.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn for_successor(&self) -> io::Result<HandedSocket> {
+        let socket = self.listener.try_clone()?;
+        Ok(HandedSocket { purpose: Purpose::Admin, activated: false, socket })
     }
 
     /// Where it listens, with the port that the kernel chose for port 0.
@@ -174,7 +190,7 @@ mod tests {
 
     fn admin() -> Admin {
         let site = harness::Site::new(harness::policy());
-        let listener = Admin::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = Admin::listen("127.0.0.1:0".parse().unwrap(), &[]).unwrap();
         Admin::start(listener, Arc::new(harness::status(&site))).unwrap()
     }
 
