@@ -1,6 +1,7 @@
 //! Why the tracker could not start, as one line for who starts it.
 //!
-//! Never: a text of more than one line.
+//! Owns: what to do about a port that needs a right. Never: guesses elsewhere what to do, where the
+//! layer below does not say.
 
 use std::fmt;
 use std::io;
@@ -56,5 +57,27 @@ fn low_port(error: &ListenError) -> Option<&'static str> {
 impl From<io::Error> for StartError {
     fn from(error: io::Error) -> StartError {
         StartError::System(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    #[test]
+    fn a_port_that_needs_a_right_is_refused_with_how_to_get_it() {
+        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        for error in
+            [ListenError::Address(address(80), denied()), ListenError::Udp(address(1023), denied())]
+        {
+            let told = StartError::Listen(error).to_string();
+            assert!(told.contains("permission denied; ports below 1024"), "{told}");
+            assert!(told.contains("setcap cap_net_bind_service=+ep"), "{told}");
+        }
+        let other = StartError::Listen(ListenError::Address(address(1024), denied())).to_string();
+        assert!(!other.contains("setcap"), "{other}");
     }
 }
