@@ -2,7 +2,7 @@
 //!
 //! Owns: the order of start-up (sockets, state directory, database, swarms, registry, tracker,
 //! snapshot, frontends, workers) and of shutdown (workers, registry, snapshot), what a reload of
-//! the settings means, and the line of counters. The only room that knows every other.
+//! the settings means, and the line of counters. The only module that knows every other.
 //!
 //! Whatever can fail fails in [`Daemon::start`], with one line that names the address or the thing.
 //!

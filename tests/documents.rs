@@ -12,8 +12,6 @@ const UNDERSCORES_MIN: usize = 3;
 
 /// Names in `docs/ARCHITECTURE.md` that are the standard library's.
 const OF_THE_STANDARD_LIBRARY: [&str; 1] = ["OnceLock"];
-/// Files that `docs/ARCHITECTURE.md` describes and that are still being written.
-const TO_COME: [&str; 1] = ["frontend/udp"];
 
 /// Everything in the Rust files under `directory`.
 fn sources(directory: &Path) -> String {

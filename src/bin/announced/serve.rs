@@ -349,8 +349,7 @@ fn reload(daemon: &mut Daemon, sources: &Sources) {
     let reload = match daemon.reload(newer) {
         Ok(reload) => reload,
         Err(problems) => {
-            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            return refused(&lines);
+            return refused(&sources.lines(&problems));
         }
     };
     LogWriter::set_level(log_level);
