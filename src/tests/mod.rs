@@ -22,6 +22,8 @@ mod corpus;
 #[cfg(test)]
 mod databases;
 #[cfg(test)]
+mod datagram_clients;
+#[cfg(test)]
 mod field_requests;
 #[cfg(test)]
 mod fields;
