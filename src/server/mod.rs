@@ -30,6 +30,10 @@ mod worker;
 pub use connection::{Broken, Buffers, Connection, Progress};
 pub use connections::{Arrival, ConnectionSettings, Connections, Refused};
 pub use conversation::Conversation;
+#[cfg(test)]
+pub(crate) use datagrams::{
+    BatchSocket, Datagrams, ReceiveBatch, Received, SendBatch, is_of_datagram,
+};
 pub use phase::Next;
 pub use slots::{SlotId, Slots, VacantSlot};
 pub use sockets::{ListenError, Sockets, affordable_connections};

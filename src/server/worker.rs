@@ -123,7 +123,7 @@ pub(in crate::server) struct Worker {
     /// next tick.
     exhausted: Vec<usize>,
     connections: Connections<TcpStream>,
-    datagrams: Datagrams,
+    datagrams: Datagrams<DatagramSocket>,
     scratch: Scratch,
     live: LiveReader,
     now: Millis,
@@ -234,7 +234,7 @@ impl Worker {
     }
 
     /// The datagrams, and this round to serve them in.
-    fn lend_datagrams(&mut self) -> (&mut Datagrams, Round<'_>) {
+    fn lend_datagrams(&mut self) -> (&mut Datagrams<DatagramSocket>, Round<'_>) {
         let Worker { datagrams, scratch, live, now, .. } = self;
         (datagrams, Round { now: *now, live: live.seen(), scratch })
     }

@@ -58,6 +58,8 @@ mod replies;
 #[cfg(test)]
 #[path = "../../tests/support/seeds.rs"]
 pub(crate) mod seeds;
+#[cfg(test)]
+mod simulated_datagrams;
 pub mod simulated_stream;
 #[cfg(test)]
 mod simulation;
