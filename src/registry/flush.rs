@@ -113,7 +113,10 @@ impl Flusher {
 
     /// Has everything written, for `grace` at most, and saves what outlives the process. A
     /// database that is known to be away is not waited for.
-    pub(super) fn close(&self, grace: Duration) {
+    ///
+    /// # Errors
+    /// When that could not be saved; one line.
+    pub(super) fn close(&self, grace: Duration) -> Result<(), String> {
         let shared = &*self.0;
         let mut state = shared.state.lock();
         let end = Instant::now() + if state.away { Duration::ZERO } else { grace };
@@ -140,8 +143,15 @@ impl Flusher {
             log::warn!(
                 "{counters} ({in_doubt} in doubt) are saved, to be written at the next start"
             );
-        } else if unwritten > 0 {
-            log::error!("{counters} are lost: they could be neither written nor saved");
+        }
+        match is_saved {
+            true => Ok(()),
+            false if unwritten > 0 => {
+                Err(format!("{counters} are lost: they could be neither written nor saved"))
+            }
+            // Nobody expects it to outlive a process without a state directory.
+            false if shared.state_file.is_none() => Ok(()),
+            false => Err("what is known of torrents could not be saved".to_owned()),
         }
     }
 }
@@ -188,6 +198,7 @@ impl Shared {
     }
 
     fn run(&self, ledger: &mut dyn Ledger) {
+        self.reserve();
         let mut deleted_at = None::<Instant>;
         // A file that still holds batches of the last process says so until it is written anew.
         let mut inherited = !self.state.lock().unwritten.is_empty();
@@ -330,12 +341,23 @@ impl Shared {
         Ok(())
     }
 
-    /// The thread saves when `interval` has passed; not once somebody closes, whose file it would
-    /// put an older one in the place of.
+    /// The thread saves when `interval` has passed, and sees to the room for the next save; not
+    /// once somebody closes, whose file it would put an older one in the place of.
     fn save_when_due(&self, interval: Duration) {
         let mut saved_at = self.saved_at.lock();
-        if saved_at.elapsed() >= interval && self.state.lock().stage != Stage::Closed {
+        if self.state.lock().stage == Stage::Closed {
+            return;
+        }
+        if saved_at.elapsed() >= interval {
             self.save(&mut saved_at);
+        }
+        self.reserve();
+    }
+
+    /// Sees to the room for a save.
+    fn reserve(&self) {
+        if let Some(file) = &self.state_file {
+            file.reserve(self.known.size().1);
         }
     }
 
@@ -430,7 +452,7 @@ mod tests {
         let flusher = start(&file, Duration::ZERO, || Err(DatabaseError::Away("gone".to_owned())));
         wait_until("the batch is saved", || !file.load().batches.is_empty());
         let closing = Instant::now();
-        flusher.close(2 * WAIT_MAX);
+        flusher.close(2 * WAIT_MAX).unwrap();
         assert!(closing.elapsed() < WAIT_MAX);
         assert_eq!(file.load().batches[0].number, 1);
     }
@@ -447,7 +469,7 @@ mod tests {
             answers.lock().recv().unwrap()
         });
         begun.recv_timeout(WAIT_MAX).unwrap();
-        flusher.close(Duration::ZERO);
+        flusher.close(Duration::ZERO).unwrap();
         let path = folder.path().join("announced.state");
         std::fs::remove_file(&path).unwrap();
         answer.send(Ok(())).unwrap();
@@ -464,7 +486,8 @@ mod tests {
         wait_until("the batch is written and the file anew", || path.exists());
         folder.close().unwrap();
         assert!(!flusher.0.save(&mut Instant::now()));
-        flusher.close(WAIT_MAX);
+        let error = flusher.close(WAIT_MAX).unwrap_err();
+        assert_eq!(error, "what is known of torrents could not be saved");
     }
 
     #[test]

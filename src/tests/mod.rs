@@ -63,6 +63,7 @@ mod simulated_datagrams;
 pub mod simulated_stream;
 #[cfg(test)]
 mod simulation;
+pub mod snapshots;
 #[cfg(test)]
 mod story;
 
