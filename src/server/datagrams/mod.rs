@@ -14,4 +14,4 @@ pub(crate) use io::{ReceiveBatch, SendBatch};
 pub(crate) use serving::{Datagrams, is_of_datagram};
 #[cfg(test)]
 pub(crate) use socket::{BatchSocket, Received};
-pub(in crate::server) use socket::{DatagramOptions, DatagramSocket, probe};
+pub(in crate::server) use socket::{DatagramOptions, DatagramSocket, bind, probe};
