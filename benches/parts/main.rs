@@ -4,15 +4,16 @@
 //! all of them roughly. Rows are named by what they model; requests are those of real clients
 //! (`clients`).
 //!
-//! `wire`: bytes to values and back. `swarms`: the store, by the size of a swarm and by how warm it
-//! is. `registry`: verdicts at hand. `threads`: two on one store. `expiry`: what a million peers
-//! that leave at once do to the others.
+//! `wire`: bytes to values and back; `datagrams`: the same over UDP. `swarms`: the store, by the
+//! size of a swarm and by how warm it is. `registry`: verdicts at hand. `threads`: two on one store.
+//! `expiry`: what a million peers that leave at once do to the others.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its figures")]
 
 #[path = "../instructions/away.rs"]
 mod away;
 mod clients;
+mod datagrams;
 mod expiry;
 mod population;
 mod registry;
@@ -31,6 +32,7 @@ fn main() {
         .measurement_time(Duration::from_secs(2))
         .configure_from_args();
     wire::bench(&mut criterion);
+    datagrams::bench(&mut criterion);
     registry::bench(&mut criterion);
     swarms::bench(&mut criterion);
     threads::bench(&mut criterion);

@@ -39,6 +39,10 @@ pub use admin::Admin;
 pub use connection::{Broken, Buffers, Connection, Progress};
 pub use connections::{Arrival, ConnectionSettings, Connections, Refused};
 pub use conversation::Conversation;
+#[cfg(test)]
+pub(crate) use datagrams::{
+    BatchSocket, Datagrams, ReceiveBatch, Received, SendBatch, is_of_datagram,
+};
 pub use inherited::{HandedSocket, Purpose};
 pub use listen_error::ListenError;
 pub use parts::WorkerShared;
