@@ -399,6 +399,7 @@ mod tests {
 
     use super::*;
     use crate::ids::Millis;
+    use crate::listing::Listing;
     use crate::registry::Fingerprint;
     use crate::registry::known_records::CacheSettings;
     use crate::state_directory::StateDirectory;
@@ -481,7 +482,7 @@ mod tests {
         let health = Arc::new(Health::new(Arc::new(|| Millis(0))));
         let shared = Shared::new(&settings, Arc::new(known), health, Vec::new()).unwrap();
         let complete = |peer| {
-            harness::complete_listed(&store, announcement::hash(1), peer);
+            harness::complete_as(Listing::Listed, &store, announcement::hash(1), peer);
         };
         complete(1);
         let batch = shared.make_batch(&mut Walk::default(), Stage::Running).unwrap();

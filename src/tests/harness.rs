@@ -138,10 +138,10 @@ impl Site {
     }
 }
 
-/// A leecher comes to a torrent that the database lists, and completes its download.
+/// A leecher comes to a torrent with this listing, and completes its download.
 #[cfg(test)]
-pub(crate) fn complete_listed(store: &Store, info_hash: InfoHash, peer: u32) {
-    let verdict = Verdict { listing: Listing::Listed, ..Verdict::NO_LIST };
+pub(crate) fn complete_as(listing: Listing, store: &Store, info_hash: InfoHash, peer: u32) {
+    let verdict = Verdict { listing, ..Verdict::NO_LIST };
     for event in [Event::Started, Event::Completed] {
         let seeder = event == Event::Completed;
         let announce = Announcement { info_hash, event, seeder, ..announcement::of(0, peer) };
