@@ -6,7 +6,8 @@
 //!
 //! `wire`: bytes to values and back; `datagrams`: the same over UDP. `swarms`: the store, by the
 //! size of a swarm and by how warm it is. `registry`: verdicts at hand. `threads`: two on one store.
-//! `expiry`: what a million peers that leave at once do to the others.
+//! `expiry`: what a million peers that leave at once do to the others. `snapshot`: millions of peers
+//! saved and loaded.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its figures")]
 
@@ -17,6 +18,7 @@ mod datagrams;
 mod expiry;
 mod population;
 mod registry;
+mod snapshot;
 mod swarms;
 mod threads;
 mod wire;
@@ -36,11 +38,16 @@ fn main() {
     registry::bench(&mut criterion);
     swarms::bench(&mut criterion);
     threads::bench(&mut criterion);
-    // This one has a timer of its own, and so reads the command line itself.
+    // These have timers of their own, and so read the command line themselves.
     let names: Vec<String> =
         env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    if names.is_empty() || names.iter().any(|name| "expiry".contains(name.as_str())) {
+    let is_wanted =
+        |bench: &str| names.is_empty() || names.iter().any(|name| bench.contains(name.as_str()));
+    if is_wanted("expiry") {
         expiry::bench();
+    }
+    if is_wanted("snapshot") {
+        snapshot::bench();
     }
     criterion.final_summary();
 }
