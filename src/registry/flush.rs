@@ -367,14 +367,13 @@ impl Shared {
     fn save(&self, saved_at: &mut Instant) -> bool {
         *saved_at = Instant::now();
         let Some(file) = &self.state_file else { return false };
-        let (own, batches) = {
-            let state = self.state.lock();
-            (state.node, state.unwritten.iter().cloned().collect::<Vec<Arc<Batch>>>())
-        };
+        let state = self.state.lock();
+        let (own, batches) = (state.node, Vec::from_iter(state.unwritten.iter().cloned()));
+        drop(state);
         // What is known of a torrent holds its downloads in an earlier process's batches since
         // the start; the file's records hold what the database has.
-        let earlier = batches.iter().map(Arc::as_ref).filter(|batch| batch.node != own);
-        let earlier = saved::downloads_of(earlier);
+        let of_others = batches.iter().map(Arc::as_ref).filter(|batch| batch.node != own);
+        let earlier = saved::downloads_of(of_others);
         file.save(&batches, |f| {
             self.known.for_each_listed(|hash, record| match earlier.get(hash) {
                 None => f(hash, record),
