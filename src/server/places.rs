@@ -76,7 +76,8 @@ pub(in crate::server) fn udp_places<'h>(
     };
     if groups.iter().any(|group| group.activated) {
         let of_group = |Group { address, activated, sockets, .. }| {
-            let options = options(address, false);
+            // The buffer is what the service manager has made it.
+            let options = DatagramOptions { receive_buffer_bytes: 0, ..options(address, false) };
             Place { options, there: sockets, activated }
         };
         return Ok(groups.into_iter().map(of_group).collect());
