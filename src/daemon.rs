@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Config, Live, LiveSettings, Problem, Reload};
 use crate::counters::Counters;
-#[cfg(feature = "databases")]
-use crate::daemon::parts::open_database;
 use crate::daemon::parts::{clock, open_admin, overloaded, pool_settings};
+#[cfg(feature = "databases")]
+use crate::daemon::parts::{open_database, try_database};
 use crate::frontend::{
     ConnectionIds, FULL_SCRAPES_MAX, FullScrape, Http, Status, StatusSource, Udp,
 };
@@ -94,8 +94,8 @@ impl Daemon {
     #[cfg(feature = "databases")]
     pub fn check(config: &Config, there: &[HandedSocket]) -> Result<(), StartError> {
         Sockets::check(config, there).map_err(StartError::Listen)?;
-        open_database(config, &LiveSettings::new(Live::of(config)))?;
-        Ok(())
+        let databases = open_database(config, &LiveSettings::new(Live::of(config)))?;
+        databases.map_or(Ok(()), |(databases, _)| try_database(databases))
     }
 
     /// Opens everything but the sockets that are `there` already, and starts the workers.

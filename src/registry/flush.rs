@@ -27,11 +27,13 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::config::LiveSettings;
 use crate::ids::InfoHash;
+use crate::listing::Record;
 use crate::mailbox::Clock;
 use crate::registry::database::{BATCH_ROWS_MAX, Batch, Counted, DatabaseError, Ledger, NodeId};
 use crate::registry::databases::Databases;
 use crate::registry::health::{Backoff, Health, Part};
 use crate::registry::known_records::KnownRecords;
+use crate::registry::saved;
 use crate::registry::settings::RegistrySettings;
 use crate::registry::state_file::StateFile;
 use crate::secrets;
@@ -387,8 +389,22 @@ impl Shared {
     fn save(&self, saved_at: &mut Instant) -> bool {
         *saved_at = Instant::now();
         let Some(file) = &self.state_file else { return false };
-        let batches: Vec<Arc<Batch>> = self.state.lock().unwritten.iter().cloned().collect();
-        file.save(&batches, |f| self.known.for_each_listed(f))
+        let state = self.state.lock();
+        let (own, batches) = (state.node, Vec::from_iter(state.unwritten.iter().cloned()));
+        drop(state);
+        // What is known of a torrent holds its downloads in an earlier process's batches since
+        // the start; the file's records hold what the database has.
+        let of_others = batches.iter().map(Arc::as_ref).filter(|batch| batch.node != own);
+        let earlier = saved::downloads_of(of_others);
+        file.save(&batches, |f| {
+            self.known.for_each_listed(|hash, record| match earlier.get(hash) {
+                None => f(hash, record),
+                Some(downloads) => {
+                    let downloaded = record.downloaded.saturating_sub(*downloads);
+                    f(hash, &Record { downloaded, ..record.clone() });
+                }
+            });
+        })
     }
 }
 

@@ -87,15 +87,16 @@ fn socket(options: &DatagramOptions) -> Result<Socket> {
 pub(in crate::server) fn bind(options: &DatagramOptions) -> Result<Socket> {
     let socket = socket(options)?;
     socket.set_reuse_port(true)?;
+    socket.set_recv_buffer_size(options.receive_buffer_bytes)?;
     // Before the first datagram can come.
-    prepare(&socket, options)?;
+    tell(&socket, options)?;
     socket.bind(&options.address.into())?;
     Ok(socket)
 }
 
-fn prepare(socket: &Socket, options: &DatagramOptions) -> Result<()> {
+/// Has the kernel tell what this module wants to know of each datagram, and wait for none.
+fn tell(socket: &Socket, options: &DatagramOptions) -> Result<()> {
     socket.set_nonblocking(true)?;
-    socket.set_recv_buffer_size(options.receive_buffer_bytes)?;
     tell_drops(socket.as_fd())?;
     if options.address.ip().is_unspecified() {
         tell_local_addresses(socket.as_fd(), options.address.is_ipv6())?;
@@ -125,7 +126,11 @@ impl DatagramSocket {
         options: &DatagramOptions,
     ) -> Result<DatagramSocket> {
         let Share { socket, is_counted_elsewhere } = share;
-        prepare(&socket, options)?;
+        tell(&socket, options)?;
+        // The service manager may have given it more than an unprivileged process can ask for.
+        if socket.recv_buffer_size()? / 2 < options.receive_buffer_bytes {
+            socket.set_recv_buffer_size(options.receive_buffer_bytes)?;
+        }
         // The kernel shows twice what it was asked for (socket(7)).
         let receive_buffer_bytes = socket.recv_buffer_size()? / 2;
         // Another process has counted what was dropped before. Old kernels do not tell.
