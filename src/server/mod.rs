@@ -8,7 +8,8 @@
 //!
 //! From the outside in: `worker` (the loop), `listener`, `connections` (all of a worker's),
 //! `batch`, `connection` (one with its stream), `conversation` (its state machine; `phase`,
-//! `unsent`), `slots`, `deadline`; `meter` (what a worker shows of its rounds).
+//! `unsent`), `slots`, `deadline`; `meter` (what a worker shows of its rounds). Apart from them:
+//! `admin`, the status pages' listener.
 
 mod admin;
 mod batch;
