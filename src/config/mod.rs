@@ -11,6 +11,7 @@
 //! Limits: a settings file of [`FILE_BYTES_MAX`] bytes. [`Config::validate`] holds every value to a
 //! stated range, so what comes out of [`Sources::load`] needs no second check further down.
 
+mod admin;
 mod database_url;
 mod duration;
 mod environment;
@@ -24,18 +25,17 @@ mod source;
 mod validate;
 mod value;
 
+pub use admin::AdminConfig;
 pub use database_url::{DatabaseUrl, redact};
 pub use environment::Environment;
 pub use live::{
-    ConnectionTimes, FullScrapePolicy, Live, LiveReader, LiveSettings, Policy, ProxyPolicy,
+    ConnectionTimes, FullScrapePolicy, Index, Live, LiveReader, LiveSettings, Policy, ProxyPolicy,
     PublicAddresses, RegistryPace, SwarmLimits, millis,
 };
 pub use networks::{NETWORKS_FILE_BYTES_MAX, Networks, NetworksSetting};
 pub use reload::Reload;
 pub use render::{KeyManual, SectionManual, default_file, manual};
-pub use sections::{
-    AdminConfig, Config, DatabaseConfig, PORT_DEFAULT, ServerConfig, TrackerConfig, UdpConfig,
-};
+pub use sections::{Config, DatabaseConfig, PORT_DEFAULT, ServerConfig, TrackerConfig, UdpConfig};
 pub use source::{FILE_BYTES_MAX, Flags, Sources, read_settings};
 pub use validate::Problem;
 pub use value::{

@@ -94,9 +94,8 @@ mod tests {
     use documented::DocumentedFields;
 
     use super::*;
-    use crate::config::sections::{
-        AdminConfig, DatabaseConfig, ServerConfig, TrackerConfig, UdpConfig,
-    };
+    use crate::config::admin::AdminConfig;
+    use crate::config::sections::{DatabaseConfig, ServerConfig, TrackerConfig, UdpConfig};
 
     /// The last words of the doc comment of a setting that is taken over at SIGHUP ...
     const LIVE: &str = "Live.";
@@ -108,6 +107,7 @@ mod tests {
         [server]
         listen = ["127.0.0.1:1"]
         public_url = "http://tracker.example/announce"
+        index = "https://tracker.example/"
         trusted_proxies = ["10.0.0.0/8"]
         proxy_header = "X-Real-IP"
         workers = 3

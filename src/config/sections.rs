@@ -13,15 +13,14 @@ use std::time::Duration;
 use documented::{Documented, DocumentedFields};
 use serde::{Deserialize, Serialize};
 
+use crate::config::admin::AdminConfig;
 use crate::config::database_url::DatabaseUrl;
 use crate::config::duration;
 use crate::config::networks::{Networks, NetworksSetting};
-use crate::config::value::{self, FullScrape, Listen, LogLevel, Mode, UdpListen, WrongListen};
+use crate::config::value::{self, FullScrape, Listen, LogLevel, Mode, UdpListen};
 
 /// The port trackers are expected on: opentracker's default.
 pub const PORT_DEFAULT: u16 = 6969;
-/// Where the pages for the operator are.
-const ADMIN_DEFAULT: &str = "127.0.0.1:6970";
 
 /// All settings, by section.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -53,6 +52,11 @@ pub struct ServerConfig {
     /// `http://tracker.example:6969/announce`: printed at the start in place of one made of the
     /// machine's name. Empty, because no machine knows its public name. Needs a restart.
     pub public_url: String,
+
+    /// What a browser is told at `/`: a text, such as who runs the tracker and where to write about
+    /// abuse, or the URL of a page to go to (`https://tracker.example/`). At most 2048 bytes. Empty
+    /// is one line that names the program. Live.
+    pub index: String,
 
     /// Networks of the proxies in front of this tracker, such as ["127.0.0.1/32", "10.0.0.0/8"], or
     /// "file:PATH" with one network on each line. What they say of who is asking is believed:
@@ -134,6 +138,7 @@ impl Default for ServerConfig {
         ServerConfig {
             listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT_DEFAULT)).into()],
             public_url: String::new(),
+            index: String::new(),
             trusted_proxies: NetworksSetting::default(),
             proxy_header: "X-Forwarded-For".to_owned(),
             workers: 0,
@@ -172,45 +177,6 @@ pub struct UdpConfig {
 impl Default for UdpConfig {
     fn default() -> UdpConfig {
         UdpConfig { listen: UdpListen::default(), receive_buffer: 4 << 20 }
-    }
-}
-
-/// Pages for the operator: /metrics for Prometheus, /health, /stats.json, and / for a browser.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, Documented, DocumentedFields)]
-#[serde(deny_unknown_fields, default)]
-pub struct AdminConfig {
-    /// The address of these pages, IP:PORT; "" turns them off. They need no password, so the
-    /// default is for this machine alone, and the tracker starts without them where that address is
-    /// taken. Any other address that is taken is an error. Needs a restart.
-    pub listen: String,
-
-    /// Names under which a browser may ask for them, such as ["stats.example"], beside addresses
-    /// and localhost. Empty, because another site could lead a browser here by a name of its own.
-    /// Needs a restart.
-    pub hosts: Vec<String>,
-}
-
-impl AdminConfig {
-    /// The address; none if the pages are off.
-    ///
-    /// # Errors
-    /// When it is none.
-    pub fn address(&self) -> Result<Option<SocketAddr>, WrongListen> {
-        match self.listen.as_str() {
-            "" => Ok(None),
-            listen => value::listen_address(listen).map(Some),
-        }
-    }
-
-    /// Whether the address is the default: then it may be taken.
-    pub fn is_default(&self) -> bool {
-        self.listen == ADMIN_DEFAULT
-    }
-}
-
-impl Default for AdminConfig {
-    fn default() -> AdminConfig {
-        AdminConfig { listen: ADMIN_DEFAULT.to_owned(), hosts: Vec::new() }
     }
 }
 
