@@ -2,7 +2,7 @@
 //!
 //! Owns: the order of start-up (sockets, state directory, database, swarms, registry, tracker,
 //! snapshot, frontends, workers) and of shutdown (workers, registry, snapshot), what a reload of
-//! the settings means, and the line of counters. The only room that knows every other.
+//! the settings means, and the line of counters. The only module that knows every other.
 //!
 //! Whatever can fail fails in [`Daemon::start`], with one line that names the address or the thing.
 //!
@@ -270,6 +270,11 @@ impl Daemon {
     /// Has the database asked for everything anew: the operator has changed something there.
     pub fn ask_anew(&self) {
         self.tracker.registry().reload();
+    }
+
+    /// Whether every worker has finished a round lately.
+    pub fn is_going_round(&self) -> bool {
+        self.status.is_going_round()
     }
 
     /// The line of counters: what is there, how much is asked, and what has been counted.

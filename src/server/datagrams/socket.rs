@@ -13,6 +13,7 @@ use std::io::Result;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
+use mio::Registry;
 use mio::net::UdpSocket;
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -35,11 +36,31 @@ pub(in crate::server) struct DatagramOptions {
 
 /// What one turn of receiving came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::server) struct Received {
+pub(crate) struct Received {
     /// Datagrams in the batch; as many as it can hold when more may be there.
-    pub(in crate::server) count: usize,
+    pub(crate) count: usize,
     /// Datagrams that the kernel is now known to have dropped, in all since the last such turn.
-    pub(in crate::server) drops: u32,
+    pub(crate) drops: u32,
+}
+
+/// What batches of datagrams come from and go to: a UDP socket, or a simulated one in the tests.
+pub(crate) trait BatchSocket {
+    /// Takes what has arrived into a batch, in place of what was in it.
+    ///
+    /// # Errors
+    /// What the system says: nothing was taken, and no event tells of what is there. Try again
+    /// later.
+    fn receive(&mut self, batch: &mut ReceiveBatch) -> Result<Received>;
+
+    /// Sends a batch and empties it; how many answers were dropped, because the socket would not
+    /// take them.
+    fn send(&self, batch: &mut SendBatch) -> usize;
+
+    /// Has `poll` tell nothing more of it.
+    ///
+    /// # Errors
+    /// When the poll does not know it.
+    fn unwatch(&mut self, poll: &Registry) -> Result<()>;
 }
 
 /// Binds without SO_REUSEPORT and lets go again: fails when anybody else has the port.
@@ -124,13 +145,10 @@ impl DatagramSocket {
         let share = Share { socket: bind(options)?, is_counted_elsewhere: false };
         DatagramSocket::over(share, options)
     }
+}
 
-    /// Takes what has arrived into a batch, in place of what was in it.
-    ///
-    /// # Errors
-    /// What the system says: nothing was taken, and no event tells of what is there. Try again
-    /// later.
-    pub(in crate::server) fn receive(&mut self, batch: &mut ReceiveBatch) -> Result<Received> {
+impl BatchSocket for DatagramSocket {
+    fn receive(&mut self, batch: &mut ReceiveBatch) -> Result<Received> {
         let count = batch.receive(self.socket.as_fd())?;
         let counter = batch.drops().unwrap_or(self.drops);
         let drops = counter.wrapping_sub(self.drops);
@@ -138,10 +156,12 @@ impl DatagramSocket {
         Ok(Received { count, drops: if self.is_counted_elsewhere { 0 } else { drops } })
     }
 
-    /// Sends a batch and empties it; how many answers were dropped, because the socket would not
-    /// take them.
-    pub(in crate::server) fn send(&self, batch: &mut SendBatch) -> usize {
+    fn send(&self, batch: &mut SendBatch) -> usize {
         batch.send(self.socket.as_fd())
+    }
+
+    fn unwatch(&mut self, poll: &Registry) -> Result<()> {
+        poll.deregister(&mut self.socket)
     }
 }
 
