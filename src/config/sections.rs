@@ -1,8 +1,7 @@
 //! The settings: one struct for each section of the settings file, the defaults and their reasons.
 //!
-//! The doc comments of the fields are what `announced config` prints above each key, so they are
-//! written for the operator: the meaning, the unit, why this default, and whether a change counts
-//! at SIGHUP (live) or needs a restart.
+//! The doc comments of the fields are what `announced config` prints above each key, for the
+//! operator: the meaning, the unit, why this default, and whether it is live (SIGHUP) or not.
 //!
 //! Never does: check a value (`validate`), read a file (`source`), act on a setting.
 
@@ -87,9 +86,9 @@ pub struct ServerConfig {
     pub backlog: u16,
 
     /// How long a connection may be silent between requests before it is closed without a word.
-    /// Most clients close by themselves; those that keep a connection come back only at the
-    /// next interval. Above the 60 s for which nginx and Amazon's load balancers keep theirs, so
-    /// that a proxy never sends a request into a connection that is just being closed. Live.
+    /// Most clients close by themselves; those that keep a connection come back only at the next
+    /// interval. Above the 60 s for which nginx and Amazon's load balancers keep theirs, so that a
+    /// proxy never sends a request into a connection that is just being closed. Live.
     #[serde(with = "duration")]
     pub idle_timeout: Duration,
 
@@ -103,9 +102,8 @@ pub struct ServerConfig {
     #[serde(with = "duration")]
     pub send_timeout: Duration,
 
-    /// How long a tracker that stops goes on for connections that clients keep open: the next
-    /// request of each is answered with "Connection: close". It ends sooner when all have come.
-    /// Live.
+    /// How long a tracker that stops waits for the next request of each connection that is kept
+    /// open, to answer it with "Connection: close". Live.
     #[serde(with = "humantime_serde")]
     pub drain: Duration,
 
@@ -169,8 +167,7 @@ pub struct UdpConfig {
 
     /// Bytes of datagrams that wait to be read, for each worker and address; what comes when it is
     /// full is dropped, and counted. The kernel cuts it to net.core.rmem_max (212992 by default),
-    /// and the log says so at the start. A waiting announce takes about 1 KB. A socket of systemd
-    /// has what its ReceiveBuffer= says. Needs a restart.
+    /// and the log says so at the start. A waiting announce takes about 1 KB. Needs a restart.
     pub receive_buffer: u32,
 }
 
