@@ -14,10 +14,13 @@
 //! numbers and the node's name. The next process writes them first, under that name, and takes a
 //! new name for its own batches. So a copied state directory makes no two writers of one name.
 //!
+//! A database that was set back (a restored backup, a replica that was behind) takes no batch under
+//! the old name: it gets it under a new one. A batch of which nobody can say whether it is applied,
+//! since a later one is, goes into a file of its own for the operator.
+//!
 //! Never: takes a batch before the last one is written, but at the end. While the database is away,
 //! the swarms keep what is to be written.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::thread;
@@ -28,12 +31,16 @@ use parking_lot::{Condvar, Mutex};
 use crate::config::LiveSettings;
 use crate::ids::InfoHash;
 use crate::mailbox::Clock;
-use crate::registry::database::{BATCH_ROWS_MAX, Batch, Counted, DatabaseError, Ledger, NodeId};
+use crate::registry::database::{
+    BATCH_ROWS_MAX, Batch, BatchOutcome, Counted, DatabaseError, Ledger, NodeId, RefusedRow,
+};
 use crate::registry::databases::Databases;
 use crate::registry::health::{Backoff, Health, Part};
 use crate::registry::known_records::KnownRecords;
+use crate::registry::refused_rows::RefusedRows;
 use crate::registry::settings::RegistrySettings;
 use crate::registry::state_file::StateFile;
+use crate::registry::unwritten_batches::UnwrittenBatches;
 use crate::secrets;
 use crate::swarm::{Unwritten, Walk};
 
@@ -41,6 +48,8 @@ use crate::swarm::{Unwritten, Walk};
 const SAVE_INTERVAL: Duration = Duration::from_secs(300);
 /// How often torrents past their time are looked for.
 const DELETE_INTERVAL: Duration = Duration::from_secs(60);
+/// Before another try to come by a new name.
+const RENAME_PAUSE: Duration = Duration::from_secs(10);
 
 /// Handle to the thread; dropping it tells it to end.
 pub(super) struct Flusher(Arc<Shared>);
@@ -56,15 +65,13 @@ struct Shared {
     save_interval: Duration,
     /// When the state was last saved; held while it is.
     saved_at: Mutex<Instant>,
+    /// Whose the thread is.
+    refused: Mutex<RefusedRows>,
 }
 
 /// What the thread and whoever closes share.
 struct State {
-    node: NodeId,
-    /// The number of the last batch that was made.
-    number: u64,
-    /// Batches that are not known to be applied, in the order of their numbers.
-    unwritten: VecDeque<Arc<Batch>>,
+    unwritten: UnwrittenBatches,
     /// The last try to write was in vain.
     away: bool,
     stage: Stage,
@@ -165,15 +172,9 @@ impl Shared {
             let counted = batch.rows.iter().filter(|row| row.downloads > 0);
             known.recent.expect(counted.map(|row| row.info_hash));
         }
-        let unwritten = unwritten.into_iter().map(Arc::new).collect();
-        let state = State {
-            // Two trackers with one name would lose each other's counts.
-            node: NodeId(secrets::bytes()?),
-            number: 0,
-            unwritten,
-            away: false,
-            stage: Stage::Running,
-        };
+        // Two trackers with one name would lose each other's counts.
+        let unwritten = UnwrittenBatches::new(NodeId(secrets::bytes()?), unwritten);
+        let state = State { unwritten, away: false, stage: Stage::Running };
         Ok(Shared {
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -184,13 +185,14 @@ impl Shared {
             state_file: settings.state_file.clone(),
             save_interval: SAVE_INTERVAL,
             saved_at: Mutex::new(Instant::now()),
+            refused: Mutex::default(),
         })
     }
 
     fn run(&self, ledger: &mut dyn Ledger) {
         let mut deleted_at = None::<Instant>;
         // A file that still holds batches of the last process says so until it is written anew.
-        let mut inherited = !self.state.lock().unwritten.is_empty();
+        let mut inherited = self.state.lock().unwritten.len() > 0;
         loop {
             let closing = inherited || self.wait_for_round();
             // A walk passes by what changes behind it: at the end there is no next one, so it is
@@ -238,7 +240,7 @@ impl Shared {
     fn flush(&self, ledger: &mut dyn Ledger) -> bool {
         let (mut walk, mut wrote) = (Walk::default(), false);
         loop {
-            let oldest = self.state.lock().unwritten.front().cloned();
+            let oldest = self.state.lock().unwritten.first();
             let Some(batch) = oldest.or_else(|| self.make_batch(&mut walk, Stage::Running)) else {
                 return wrote;
             };
@@ -261,16 +263,11 @@ impl Shared {
         if taken.is_empty() {
             return None;
         }
-        state.number += 1;
-        let mut rows: Vec<Counted> = taken.iter().map(counted).collect();
-        // In one order for every tracker on a database, so that two do not lock each other out.
-        rows.sort_unstable_by_key(|row| row.info_hash);
-        let batch = Arc::new(Batch { node: state.node, number: state.number, rows });
-        state.unwritten.push_back(Arc::clone(&batch));
-        Some(batch)
+        Some(state.unwritten.add(taken.iter().map(counted).collect()))
     }
 
-    /// Writes a batch, however long it takes, and confirms it; false when the process ends before.
+    /// Writes a batch, however long it takes, and does what follows; false when the process ends
+    /// before.
     fn write(&self, batch: &Batch, ledger: &mut dyn Ledger) -> bool {
         let mut backoff = Backoff::default();
         loop {
@@ -278,27 +275,100 @@ impl Shared {
             self.health.note(Part::Writing, outcome.as_ref().map(|_| ()));
             self.state.lock().away = outcome.is_err();
             match outcome {
-                Ok(()) => break self.confirm(batch),
+                Ok(written) => break self.settle(batch, &written),
                 Err(_) if self.pause(backoff.next_pause()) => {}
                 Err(_) => break false,
             }
         }
     }
 
-    /// The batch is applied. False when the process has given it up for the next one to write,
-    /// which finds that out as well.
-    fn confirm(&self, batch: &Batch) -> bool {
+    /// It is known what has become of a batch. False when the process has given it up for the next
+    /// one, which finds that out as well.
+    fn settle(&self, batch: &Batch, written: &BatchOutcome) -> bool {
+        match written {
+            BatchOutcome::Applied { refused } => {
+                if let Some(line) = self.refused.lock().take(batch, refused) {
+                    log::error!("{line}");
+                }
+                self.confirm(batch, refused)
+            }
+            // Its process has gone on after it was saved.
+            BatchOutcome::Overtaken { .. } if !self.state.lock().unwritten.is_own(batch) => {
+                self.confirm(batch, &[])
+            }
+            BatchOutcome::Overtaken { last } => {
+                self.put_aside(batch, *last);
+                self.confirm(batch, &[]) && self.rename(batch.node)
+            }
+            BatchOutcome::SetBack { last } => {
+                log::error!(
+                    "the database has been set back: the last batch of counters that it knows of \
+                     this tracker is {last}, but batch {} was written; what came between is lost \
+                     there, and counting goes on under a new name",
+                    batch.number - 1
+                );
+                self.rename(batch.node)
+            }
+        }
+    }
+
+    /// The batch is applied, but for `refused`, whose downloads stay with their swarms. False when
+    /// the process has given it up.
+    fn confirm(&self, batch: &Batch, refused: &[RefusedRow]) -> bool {
+        let is_refused = |row: &Counted| refused.iter().any(|no| no.info_hash == row.info_hash);
         let written = batch.rows.iter().filter(|row| row.downloads > 0).map(|row| row.info_hash);
-        let is_of_earlier_process = batch.node != self.state.lock().node;
+        let is_of_earlier_process = !self.state.lock().unwritten.is_own(batch);
         // First, so that who reads a count from here on knows that it may have been read too early.
         self.known.recent.note(written.collect(), is_of_earlier_process);
-        batch.rows.iter().for_each(|row| self.known.confirm_written(&row.info_hash, row.downloads));
+        for row in &batch.rows {
+            let downloads = if is_refused(row) { 0 } else { row.downloads };
+            self.known.confirm_written(&row.info_hash, downloads);
+        }
         let mut state = self.state.lock();
         if state.stage == Stage::Closed {
             return false;
         }
-        state.unwritten.pop_front();
+        state.unwritten.take_first();
         true
+    }
+
+    /// Has batches of `node` written under a new name. That is saved first: a process that found
+    /// them under the old one would write them a second time. False when the process has given
+    /// them up.
+    fn rename(&self, node: NodeId) -> bool {
+        let new = match secrets::bytes() {
+            Ok(new) => NodeId(new),
+            Err(error) => {
+                log::error!("no new name for batches of counters: {error}");
+                return self.pause(RENAME_PAUSE);
+            }
+        };
+        let mut state = self.state.lock();
+        if state.stage == Stage::Closed {
+            return false;
+        }
+        state.unwritten.rename(node, new);
+        drop(state);
+        self.save_when_due(Duration::ZERO);
+        true
+    }
+
+    /// Keeps a batch for the operator.
+    fn put_aside(&self, batch: &Batch, last: u64) {
+        let downloads: u64 = batch.rows.iter().map(|row| u64::from(row.downloads)).sum();
+        let torrents = batch.rows.len();
+        let kept = self.state_file.as_ref().map(|file| file.put_aside_batch(batch));
+        let place = match kept {
+            Some(Ok(path)) => format!("it is kept in {}", path.display()),
+            Some(Err(error)) => format!("it is lost, as it cannot be kept: {error}"),
+            None => "it is lost, as there is no state directory".to_owned(),
+        };
+        log::error!(
+            "somebody else writes under this tracker's name: the database knows batch {last}, and \
+             not whose batch {} is; that one, of {downloads} downloads of {torrents} torrents, is \
+             not written: {place}; counting goes on under a new name",
+            batch.number
+        );
     }
 
     /// Between two tries; false at once when the process is given up.
@@ -343,7 +413,7 @@ impl Shared {
     fn save(&self, saved_at: &mut Instant) -> bool {
         *saved_at = Instant::now();
         let Some(file) = &self.state_file else { return false };
-        let batches: Vec<Arc<Batch>> = self.state.lock().unwritten.iter().cloned().collect();
+        let batches = self.state.lock().unwritten.all();
         file.save(&batches, |f| self.known.for_each_listed(f))
     }
 }
@@ -384,7 +454,7 @@ mod tests {
     fn start(
         state_file: &StateFile,
         save_interval: Duration,
-        on_write: impl Fn() -> Result<(), DatabaseError> + Clone + Send + Sync + 'static,
+        on_write: impl Fn() -> Result<BatchOutcome, DatabaseError> + Clone + Send + Sync + 'static,
     ) -> Flusher {
         let mut live = harness::registry_live();
         live.registry.flush_interval = Duration::from_millis(1);
@@ -450,7 +520,7 @@ mod tests {
         flusher.close(Duration::ZERO);
         let path = folder.path().join("announced.state");
         std::fs::remove_file(&path).unwrap();
-        answer.send(Ok(())).unwrap();
+        answer.send(Ok(BatchOutcome::WHOLE)).unwrap();
         wait_until("the thread ends", || Arc::strong_count(&flusher.0) == 1);
         assert!(!path.exists());
     }
@@ -458,7 +528,7 @@ mod tests {
     #[test]
     fn what_cannot_be_saved_is_not_said_to_be() {
         let folder = tempfile::tempdir().unwrap();
-        let flusher = start(&state_file(folder.path()), WAIT_MAX, || Ok(()));
+        let flusher = start(&state_file(folder.path()), WAIT_MAX, || Ok(BatchOutcome::WHOLE));
         // Once the batch is written the thread saves that there is none, and then not for long.
         let path = folder.path().join("announced.state");
         wait_until("the batch is written and the file anew", || path.exists());
@@ -470,7 +540,7 @@ mod tests {
     #[test]
     fn a_shorter_interval_counts_in_the_pause_that_has_begun() {
         let folder = tempfile::tempdir().unwrap();
-        let flusher = start(&state_file(folder.path()), WAIT_MAX, || Ok(()));
+        let flusher = start(&state_file(folder.path()), WAIT_MAX, || Ok(BatchOutcome::WHOLE));
         let shared = &flusher.0;
         let path = folder.path().join("announced.state");
         wait_until("the first batch is written and the file anew", || path.exists());
@@ -482,8 +552,8 @@ mod tests {
         };
         interval(2 * WAIT_MAX);
         let batch = Batch { node: NodeId([7; 16]), number: 2, rows: Vec::new() };
-        shared.state.lock().unwritten.push_back(Arc::new(batch));
+        shared.state.lock().unwritten.push(batch);
         interval(Duration::from_millis(1));
-        wait_until("the next batch is written", || shared.state.lock().unwritten.is_empty());
+        wait_until("the next batch is written", || shared.state.lock().unwritten.len() == 0);
     }
 }

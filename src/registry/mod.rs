@@ -14,7 +14,8 @@
 //! those of an earlier run).
 //!
 //! `known_records` has what is known, in `cache` and with the swarms; `pool` asks, `flush` writes,
-//! `watch` asks for changes; `recent_batches` and `health` keep these three in step; `database` is
+//! `watch` asks for changes; `recent_batches` and `health` keep these three in step;
+//! `unwritten_batches` and `refused_rows` is what `flush` keeps in mind; `database` is
 //! what they ask of MySQL or SQLite, `databases` how they come by a connection; `saved`, in a
 //! `state_file`, is what outlives the process. `registry` is all of it as a worker sees it;
 //! `lookup`, `settings` and `gauges` are the words that come in and go out.
@@ -29,11 +30,14 @@ mod known_records;
 mod lookup;
 mod pool;
 mod recent_batches;
+mod refused_rows;
 #[expect(clippy::module_inception, reason = "the folder is named for it")]
 mod registry;
 mod saved;
 mod settings;
+mod shared_ledger;
 mod state_file;
+mod unwritten_batches;
 mod watch;
 
 pub use self::database::{Backend, Fingerprint};

@@ -26,9 +26,9 @@ use crate::mailbox::Clock;
 use crate::registry::database::{
     Backend, CHANGES_MAX, DatabaseError, LOOKUP_HASHES_MAX, Ledger, ListChange, Row,
 };
-use crate::registry::databases::Databases;
 use crate::registry::health::{Backoff, Health, Part};
 use crate::registry::known_records::KnownRecords;
+use crate::registry::shared_ledger::SharedLedger;
 use crate::swarm::Walk;
 
 /// How often changes are asked for.
@@ -110,7 +110,7 @@ impl Cursor {
 impl Watcher {
     pub(super) fn start(
         clock: Clock,
-        open: &Arc<Databases>,
+        reading: SharedLedger,
         known: Arc<KnownRecords>,
         health: Arc<Health>,
     ) -> io::Result<Watcher> {
@@ -121,10 +121,10 @@ impl Watcher {
             health,
             clock,
         });
-        let (thread, open) = (Arc::clone(&shared), Arc::clone(open));
+        let (thread, mut ledger, mut backend) = (Arc::clone(&shared), reading.clone(), reading);
         thread::Builder::new()
             .name("watch".into())
-            .spawn(move || thread.run((open.ledger)().as_mut(), (open.backend)().as_mut()))?;
+            .spawn(move || thread.run(&mut ledger, &mut backend))?;
         Ok(Watcher(shared))
     }
 

@@ -1,13 +1,15 @@
 //! A list of torrents on paper: a [`Ledger`] for tests of those who write and read one.
 
 use crate::ids::InfoHash;
+use crate::listing::Record;
 use crate::registry::OpenLedger;
 use crate::registry::database::{
-    BATCH_ROWS_MAX, Batch, DatabaseError, Edit, Edited, Ledger, ListChange, Row,
+    BATCH_ROWS_MAX, Backend, Batch, BatchOutcome, DatabaseError, Edit, Edited, Ledger, ListChange,
+    Row,
 };
 
 /// Stands in for the writing of a batch.
-pub(crate) type OnWrite = Box<dyn FnMut(&Batch) -> Result<(), DatabaseError> + Send>;
+pub(crate) type OnWrite = Box<dyn FnMut(&Batch) -> Result<BatchOutcome, DatabaseError> + Send>;
 
 /// Rows in the order of their hashes.
 #[derive(Default)]
@@ -97,6 +99,12 @@ impl PaperLedger {
     }
 }
 
+impl Backend for PaperLedger {
+    fn lookup(&mut self, _: &[InfoHash]) -> Result<Vec<Record>, DatabaseError> {
+        Err(DatabaseError::Away("nothing is looked up on paper".to_owned()))
+    }
+}
+
 impl Ledger for PaperLedger {
     fn page(&mut self, after: Option<&InfoHash>, limit: usize) -> Result<Vec<Row>, DatabaseError> {
         self.call()?;
@@ -116,8 +124,8 @@ impl Ledger for PaperLedger {
         Ok(edits.iter().map(|edit| self.edit_one(edit)).collect())
     }
 
-    fn write(&mut self, batch: &Batch) -> Result<(), DatabaseError> {
-        self.on_write.as_mut().map_or(Ok(()), |on_write| on_write(batch))
+    fn write(&mut self, batch: &Batch) -> Result<BatchOutcome, DatabaseError> {
+        self.on_write.as_mut().map_or(Ok(BatchOutcome::WHOLE), |on_write| on_write(batch))
     }
 
     fn last_change(&mut self) -> Result<u64, DatabaseError> {

@@ -25,16 +25,41 @@ pub const CHANGES_MAX: usize = 1_000;
 /// Why the database could not do something. One line for the operator, without a password.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum DatabaseError {
-    /// It did not answer, or not in time, or refused the connection: it may do so later.
+    /// There is no connection, or no answer in time: it may answer later.
     Away(String),
-    /// It answered that this cannot work as it is set up: a table is missing, a right, the file.
-    /// The text says what to do about it.
+    /// It answers, and refuses what may be granted later by itself: it has too many connections, a
+    /// full disk, or may only be read for now.
+    Refused(String),
+    /// It answers, and refuses until somebody changes the password, a right or the server. The text
+    /// says what to do.
+    Denied(String),
+    /// It answers, but this is not the tracker's database, or its tables are not as they must be.
+    /// The text says what to do.
     Unfit(String),
+}
+
+impl DatabaseError {
+    /// What the log says before the text.
+    pub fn heading(&self) -> &'static str {
+        match self {
+            DatabaseError::Away(_) => "the database does not answer",
+            DatabaseError::Refused(_) | DatabaseError::Denied(_) => "the database refuses",
+            DatabaseError::Unfit(_) => "the database cannot be used as it is",
+        }
+    }
+
+    /// Whether waiting cures nothing: somebody has to act.
+    pub fn lasts(&self) -> bool {
+        matches!(self, DatabaseError::Denied(_) | DatabaseError::Unfit(_))
+    }
 }
 
 impl fmt::Display for DatabaseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (DatabaseError::Away(text) | DatabaseError::Unfit(text)) = self;
+        let (DatabaseError::Away(text)
+        | DatabaseError::Refused(text)
+        | DatabaseError::Denied(text)
+        | DatabaseError::Unfit(text)) = self;
         f.write_str(text)
     }
 }
@@ -71,8 +96,9 @@ pub trait Backend: Send {
     fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, DatabaseError>;
 }
 
-/// Everything else; the thread that writes counters has one, and the `torrent` command.
-pub trait Ledger: Send {
+/// Everything else, on the same connection as its lookups; the thread that writes counters has one,
+/// those who read the list share one, and the `torrent` command has one.
+pub trait Ledger: Backend {
     /// Listed torrents, banned ones included, with hashes above `after`, ascending, `limit` at
     /// most. Fewer than `limit` are the last.
     ///
@@ -81,13 +107,13 @@ pub trait Ledger: Send {
     fn page(&mut self, after: Option<&InfoHash>, limit: usize) -> Result<Vec<Row>, DatabaseError>;
 
     /// Writes a batch in one transaction, unless it has been applied already: asking again after an
-    /// error is always safe. Torrents that are no longer listed are passed over. Ok means that
-    /// the batch is known to be applied, by this call or an earlier one.
+    /// error is always safe. Torrents that are no longer listed are passed over, and so are rows
+    /// that the database refuses by a rule of the site's; the others are written.
     ///
     /// # Errors
     /// When it is not known to be applied: the same batch must be asked for again before any later
     /// one of its node.
-    fn write(&mut self, batch: &Batch) -> Result<(), DatabaseError>;
+    fn write(&mut self, batch: &Batch) -> Result<BatchOutcome, DatabaseError>;
 
     /// The number of the last change there is; changes up to it are of no interest to who starts
     /// now. 0 where there is no table of them.
@@ -184,6 +210,41 @@ pub struct Batch {
     pub number: u64,
     /// Rows in the order of their hashes, each hash once, [`BATCH_ROWS_MAX`] at most.
     pub rows: Vec<Counted>,
+}
+
+/// What became of a batch. Each of these is certain: asking again changes nothing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum BatchOutcome {
+    /// It is applied, by this call or an earlier one, but for the rows that were refused now.
+    Applied {
+        /// Rows that a rule of the site's keeps from being written.
+        refused: Vec<RefusedRow>,
+    },
+    /// It is not applied, and cannot be: the database knows an earlier batch than the one before it
+    /// as its node's last, so what came between is lost there.
+    SetBack {
+        /// The last batch that the database knows.
+        last: u64,
+    },
+    /// The database knows a later batch of its node: whether this one is applied is not known.
+    Overtaken {
+        /// The last batch that the database knows.
+        last: u64,
+    },
+}
+
+impl BatchOutcome {
+    /// Applied as a whole.
+    pub const WHOLE: BatchOutcome = BatchOutcome::Applied { refused: Vec::new() };
+}
+
+/// A row that a CHECK, a trigger or a key of the site's keeps from being written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RefusedRow {
+    /// Which torrent.
+    pub info_hash: InfoHash,
+    /// The database's words.
+    pub why: String,
 }
 
 /// Names one writer of batches: random and new in every process, so that two never share it.

@@ -7,6 +7,7 @@
 mod behaviour;
 mod odd_servers;
 mod outages;
+mod refusals;
 
 use std::fs;
 use std::path::Path;

@@ -31,10 +31,11 @@ use crate::listing::Record;
 use crate::registry::database::columns::{self, ByHash, in_order, record};
 use crate::registry::database::edit::{ListedTorrent, Plan, plan};
 use crate::registry::database::mysql::failure::Fault;
-use crate::registry::database::mysql::reconnecting::{Reconnecting, Session, Stop, Undone};
+use crate::registry::database::mysql::reconnecting::{Pace, Reconnecting, Session, Undone};
 use crate::registry::database::numbered::Numbered;
 use crate::registry::database::traits::{
-    AskLimits, Backend, Batch, DatabaseError, Edit, Edited, Ledger, ListChange, Row,
+    AskLimits, Backend, Batch, BatchOutcome, DatabaseError, Edit, Edited, Ledger, ListChange,
+    RefusedRow, Row,
 };
 
 pub(super) use address::Address;
@@ -75,24 +76,29 @@ impl Backend for Mysql {
 
 impl Ledger for Mysql {
     fn page(&mut self, after: Option<&InfoHash>, limit: usize) -> Result<Vec<Row>, DatabaseError> {
-        self.connection.ask(|session| {
+        self.connection.ask_at(Pace::Unlimited, |session| {
             let sql = statement::page(after, limit, &session.schema);
             session.rows(&sql, row)
         })
     }
 
-    fn write(&mut self, batch: &Batch) -> Result<(), DatabaseError> {
+    fn write(&mut self, batch: &Batch) -> Result<BatchOutcome, DatabaseError> {
         let mut is_numbered = false;
         let written = self.connection.transaction(|session| {
             is_numbered = session.schema.is_numbered();
-            if is_numbered && !move_on(session, batch)? {
-                return Ok(());
+            if is_numbered && let Some(written) = move_on(session, batch)? {
+                return Ok(written);
             }
             let schema = session.schema;
-            let counts: Vec<String> =
-                batch.rows.iter().filter_map(|row| statement::count(row, &schema)).collect();
-            session.change(&counts)?;
-            Ok(())
+            let (hashes, counts): (Vec<InfoHash>, Vec<String>) = batch
+                .rows
+                .iter()
+                .filter_map(|row| Some((row.info_hash, statement::count(row, &schema)?)))
+                .unzip();
+            let refused = session.change_each(&counts)?.refused.into_iter();
+            let refused =
+                refused.map(|(at, why)| RefusedRow { info_hash: hashes[at], why }).collect();
+            Ok(BatchOutcome::Applied { refused })
         });
         match written {
             Err(Undone::Perhaps(error)) if !is_numbered => {
@@ -101,7 +107,7 @@ impl Ledger for Mysql {
                     "{error}: whether {downloads} downloads were written is not known, they are \
                      taken as written"
                 );
-                Ok(())
+                Ok(BatchOutcome::WHOLE)
             }
             written => written.map_err(Undone::into_error),
         }
@@ -143,7 +149,7 @@ impl Ledger for Mysql {
         }
         let deleted = self.connection.transaction(|session| {
             let sql = statement::delete_idle(hashes, idle_s, &session.schema);
-            Ok(session.change(&[sql])?)
+            session.change(&[sql])
         });
         deleted.map_err(Undone::into_error)
     }
@@ -183,24 +189,27 @@ fn row(row: &Cells) -> Option<Row> {
     })
 }
 
-/// Moves the batch's node on to it; false when it has been applied already. The usual case is one
-/// round trip.
-fn move_on(session: &mut Session, batch: &Batch) -> Result<bool, Stop> {
+/// Moves the batch's node on to it, unless it is known already what has become of the batch. The
+/// usual case is one round trip.
+fn move_on(session: &mut Session, batch: &Batch) -> Result<Option<BatchOutcome>, Fault> {
     if session.change(&[statement::next_number(batch)])? == 1 {
-        return Ok(true);
+        return Ok(None);
     }
     let applied = session
         .rows(&statement::last_number(batch), |row| Some(cell::number(row, 0)))?
         .first()
         .copied();
-    match Numbered::of(batch.number, applied).map_err(Stop::Unfit)? {
-        Numbered::Applied => Ok(false),
+    match Numbered::of(batch.number, applied) {
+        Numbered::Decided(written) => Ok(Some(written)),
         // Moved on by a lost connection's transaction since the UPDATE, which then waits for it
         // now.
-        Numbered::Next => Ok(session.change(&[statement::next_number(batch)])? == 1),
+        Numbered::Next => {
+            Ok((session.change(&[statement::next_number(batch)])? != 1)
+                .then_some(BatchOutcome::WHOLE))
+        }
         Numbered::First => {
             session.change(&[statement::first_number(batch), statement::forget_nodes()])?;
-            Ok(true)
+            Ok(None)
         }
     }
 }

@@ -60,12 +60,12 @@ pub(super) const ENGINE: &str = "SHOW TABLE STATUS LIKE 'torrents'";
 pub(super) const TABLES: &str = "SHOW TABLES";
 
 /// What every connection starts with. Without strict mode a value too large for a site's narrower
-/// column is cut, not refused; and the server gives up waiting for a lock before this end gives up
-/// waiting for the server.
+/// column is cut, not refused; and the server gives up waiting for a lock, of a row or of a table,
+/// before this end gives up waiting for the server.
 pub(super) fn session(lock_wait_s: u64) -> String {
     format!(
         "SET NAMES utf8mb4, SESSION sql_mode = '', SESSION innodb_lock_wait_timeout = \
-         {lock_wait_s}, SESSION autocommit = 1"
+         {lock_wait_s}, SESSION lock_wait_timeout = {lock_wait_s}, SESSION autocommit = 1"
     )
 }
 
@@ -120,7 +120,8 @@ pub(super) fn forget_nodes() -> String {
 pub(super) fn count(row: &Counted, schema: &Schema) -> Option<String> {
     let mut set = String::new();
     if row.downloads > 0 {
-        let _ = write!(set, "downloaded = LEAST(downloaded + {}, {}), ", row.downloads, u32::MAX);
+        // Cut by the column itself, which a site may have made wider.
+        let _ = write!(set, "downloaded = COALESCE(downloaded, 0) + {}, ", row.downloads);
     }
     if schema.counts {
         let _ = write!(set, "complete = {}, incomplete = {}, ", row.complete, row.incomplete);

@@ -30,8 +30,8 @@ use crate::registry::database::edit::{
 use crate::registry::database::numbered::{FLUSH_DAYS_KEPT, Numbered};
 use crate::registry::database::sqlite::file::SqliteFile;
 use crate::registry::database::traits::{
-    AskLimits, BATCH_ROWS_MAX, Backend, Batch, CHANGES_MAX, DatabaseError, Edit, Edited, Ledger,
-    ListChange, Row,
+    AskLimits, BATCH_ROWS_MAX, Backend, Batch, BatchOutcome, CHANGES_MAX, DatabaseError, Edit,
+    Edited, Ledger, ListChange, RefusedRow, Row,
 };
 
 /// What to do about a file whose tables are not these.
@@ -51,7 +51,10 @@ pub(super) struct Sqlite {
 /// Why a question was not answered.
 enum Failure {
     Sqlite(Error),
-    Unfit(DatabaseError),
+    /// The file, as it is found before it is opened, is not the one; what is wrong with it.
+    File(String),
+    /// A trigger has undone the whole transaction (`RAISE(ROLLBACK)`).
+    RolledBack,
 }
 
 impl From<Error> for Failure {
@@ -99,29 +102,29 @@ impl Sqlite {
         behavior: TransactionBehavior,
         steps: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
     ) -> Result<T, DatabaseError> {
+        self.try_transaction(behavior, steps).map_err(|failure| self.explain_failure(failure))
+    }
+
+    fn try_transaction<T>(
+        &mut self,
+        behavior: TransactionBehavior,
+        steps: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let lock_wait = (self.limits)().answer;
         let kept = self.kept.take().filter(|_| lock_wait == self.lock_wait);
         self.lock_wait = lock_wait;
-        let found = self.file.look().map_err(|problem| self.unfit(&problem))?;
+        let found = self.file.look().map_err(Failure::File)?;
         let connected = match kept {
             Some(kept) if found.is_same => Ok(kept),
             _ => self.open(OpenFlags::empty()),
         };
-        let done = connected.map_err(Failure::from).and_then(|mut connection| {
-            let transaction = connection.transaction_with_behavior(behavior)?;
-            let done = steps(&transaction)?;
-            transaction.commit()?;
-            Ok((connection, done))
-        });
-        match done {
-            Ok((connection, done)) => {
-                self.kept = Some(connection);
-                self.file.note_open(found);
-                Ok(done)
-            }
-            Err(Failure::Sqlite(error)) => Err(self.explain(&error)),
-            Err(Failure::Unfit(error)) => Err(error),
-        }
+        let mut connection = connected?;
+        let transaction = connection.transaction_with_behavior(behavior)?;
+        let done = steps(&transaction)?;
+        transaction.commit()?;
+        self.kept = Some(connection);
+        self.file.note_open(found);
+        Ok(done)
     }
 
     fn unfit(&self, problem: &str) -> DatabaseError {
@@ -144,6 +147,14 @@ impl Sqlite {
         Ok(connection)
     }
 
+    fn explain_failure(&self, failure: Failure) -> DatabaseError {
+        match failure {
+            Failure::Sqlite(error) => self.explain(&error),
+            Failure::File(problem) => self.unfit(&problem),
+            Failure::RolledBack => self.unfit("a trigger undoes what is written"),
+        }
+    }
+
     /// What to tell the operator.
     fn explain(&self, error: &Error) -> DatabaseError {
         match error.sqlite_error_code() {
@@ -163,16 +174,16 @@ impl Sqlite {
                 "cannot be opened or made; does its directory exist, and may the tracker write \
                  there?",
             ),
-            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
-                self.unfit("may not be written to; it and its directory must be the tracker's")
-            }
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => DatabaseError::Denied(
+                self.about("may not be written to; it and its directory must be the tracker's"),
+            ),
             Some(ErrorCode::Unknown | ErrorCode::ConstraintViolation) => {
                 self.unfit(&format!("{error}; {OTHER_TABLES}"))
             }
             _ => match error {
                 // Its own text quotes all of the SQL.
                 Error::SqlInputError { msg, .. } => self.unfit(&format!("{msg}; {OTHER_TABLES}")),
-                _ => DatabaseError::Away(self.about(&error.to_string())),
+                _ => DatabaseError::Refused(self.about(&error.to_string())),
             },
         }
     }
@@ -211,42 +222,22 @@ impl Ledger for Sqlite {
         })
     }
 
-    fn write(&mut self, batch: &Batch) -> Result<(), DatabaseError> {
-        self.write(|transaction| {
-            let now = now(transaction)?;
-            let applied = transaction
-                .prepare(statement::LAST_NUMBER)?
-                .query_row([batch.node.0], |row| cell::number(row, 0))
-                .optional()?;
-            match Numbered::of(batch.number, applied).map_err(Failure::Unfit)? {
-                Numbered::Applied => return Ok(()),
-                Numbered::First => {
-                    transaction.execute(
-                        statement::FORGET_NODES,
-                        [now - i64::from(FLUSH_DAYS_KEPT) * DAY_S],
-                    )?;
-                }
-                Numbered::Next => {}
+    fn write(&mut self, batch: &Batch) -> Result<BatchOutcome, DatabaseError> {
+        let mut refused = Vec::new();
+        loop {
+            let known = refused.len();
+            let behavior = TransactionBehavior::Immediate;
+            let written = self.try_transaction(behavior, |transaction| {
+                write_batch(transaction, batch, &mut refused)
+            });
+            match written {
+                // Once more without the row for which that was done.
+                Err(Failure::RolledBack) if refused.len() > known => {}
+                Err(failure) => return Err(self.explain_failure(failure)),
+                Ok(Some(written)) => return Ok(written),
+                Ok(None) => return Ok(BatchOutcome::Applied { refused }),
             }
-            let number = i64::try_from(batch.number).unwrap_or(i64::MAX);
-            transaction.prepare(statement::SET_NUMBER)?.execute(params![
-                batch.node.0,
-                number,
-                now
-            ])?;
-            let mut count = transaction.prepare(statement::COUNT)?;
-            for row in &batch.rows {
-                count.execute(params![
-                    row.info_hash.0,
-                    row.downloads,
-                    row.complete,
-                    row.incomplete,
-                    row.active,
-                    now
-                ])?;
-            }
-            Ok(())
-        })
+        }
     }
 
     fn last_change(&mut self) -> Result<u64, DatabaseError> {
@@ -312,6 +303,61 @@ impl Ledger for Sqlite {
             Ok(edited)
         })
     }
+}
+
+/// Writes what is not written yet of a batch, but for the rows that are known to be `refused`; a row
+/// that is refused now is added to those.
+fn write_batch(
+    transaction: &Transaction<'_>,
+    batch: &Batch,
+    refused: &mut Vec<RefusedRow>,
+) -> Result<Option<BatchOutcome>, Failure> {
+    let now = now(transaction)?;
+    let applied = transaction
+        .prepare(statement::LAST_NUMBER)?
+        .query_row([batch.node.0], |row| cell::number(row, 0))
+        .optional()?;
+    match Numbered::of(batch.number, applied) {
+        Numbered::Decided(written) => return Ok(Some(written)),
+        Numbered::First => {
+            let until = now - i64::from(FLUSH_DAYS_KEPT) * DAY_S;
+            transaction.execute(statement::FORGET_NODES, [until])?;
+        }
+        Numbered::Next => {}
+    }
+    let number = cell::signed(batch.number);
+    transaction.prepare(statement::SET_NUMBER)?.execute(params![batch.node.0, number, now])?;
+    let mut count = transaction.prepare(statement::COUNT)?;
+    let known: Vec<InfoHash> = refused.iter().map(|row| row.info_hash).collect();
+    for row in batch.rows.iter().filter(|row| !known.contains(&row.info_hash)) {
+        let counted = count.execute(params![
+            row.info_hash.0,
+            row.downloads,
+            row.complete,
+            row.incomplete,
+            row.active,
+            now
+        ]);
+        let Err(error) = counted else { continue };
+        if !is_row_refusal(&error) {
+            return Err(error.into());
+        }
+        refused.push(RefusedRow { info_hash: row.info_hash, why: error.to_string() });
+        if transaction.is_autocommit() {
+            return Err(Failure::RolledBack);
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a CHECK, a trigger or a key of the site's stands against one row. Whatever fails in a
+/// trigger fails while the statement runs; what is wrong with the tables, when it is prepared.
+fn is_row_refusal(error: &Error) -> bool {
+    matches!(error, Error::SqliteFailure(..))
+        && matches!(
+            error.sqlite_error_code(),
+            Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::Unknown)
+        )
 }
 
 /// The time, which is the system's: one answer for a whole transaction.

@@ -13,7 +13,8 @@ pub(super) const PAGE: &str = "\
     SELECT infohash, name, downloaded, banned, ban_reason, complete, incomplete, added, updated \
     FROM torrents WHERE infohash > ?1 ORDER BY infohash LIMIT ?2";
 pub(super) const COUNT: &str = "\
-    UPDATE torrents SET downloaded = MIN(downloaded + ?2, 4294967295), complete = ?3, \
+    UPDATE torrents SET downloaded = \
+    CAST(MIN(COALESCE(downloaded, 0) + ?2, 9223372036854775807) AS INTEGER), complete = ?3, \
     incomplete = ?4, updated = CASE WHEN ?5 THEN ?6 ELSE updated END WHERE infohash = ?1";
 pub(super) const LAST_NUMBER: &str = "SELECT number FROM flushes WHERE node = ?1";
 pub(super) const SET_NUMBER: &str = "\

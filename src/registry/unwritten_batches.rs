@@ -1,0 +1,110 @@
+//! Batches that are not known to be applied, with the names and numbers that they have.
+//!
+//! Owns: the tracker's own name and the number of its last batch, and the batches that an earlier
+//! process has left under its name. A batch keeps name and number until it is applied, but for one
+//! case: a database that was set back cannot take it under them, and gets it under a new name.
+//!
+//! Never: writes one, or says what has become of it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::registry::database::{Batch, Counted, NodeId};
+
+/// See the module.
+pub(super) struct UnwrittenBatches {
+    node: NodeId,
+    /// The number of the last batch that was made under that name.
+    number: u64,
+    /// In the order in which they are to be written.
+    queue: VecDeque<Arc<Batch>>,
+}
+
+impl UnwrittenBatches {
+    /// A tracker that is called `node`, and what an earlier process has left.
+    pub(super) fn new(node: NodeId, left: Vec<Batch>) -> UnwrittenBatches {
+        UnwrittenBatches { node, number: 0, queue: left.into_iter().map(Arc::new).collect() }
+    }
+
+    /// Makes a batch, to be written after all others. Rows are put in one order for every tracker
+    /// on a database, so that two do not lock each other out.
+    pub(super) fn add(&mut self, mut rows: Vec<Counted>) -> Arc<Batch> {
+        rows.sort_unstable_by_key(|row| row.info_hash);
+        self.number += 1;
+        let batch = Arc::new(Batch { node: self.node, number: self.number, rows });
+        self.queue.push_back(Arc::clone(&batch));
+        batch
+    }
+
+    /// Puts back one of an earlier process.
+    #[cfg(test)]
+    pub(super) fn push(&mut self, batch: Batch) {
+        self.queue.push_back(Arc::new(batch));
+    }
+
+    /// The next one to be written.
+    pub(super) fn first(&self) -> Option<Arc<Batch>> {
+        self.queue.front().cloned()
+    }
+
+    /// Forgets that one.
+    pub(super) fn take_first(&mut self) {
+        self.queue.pop_front();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// All, in order.
+    pub(super) fn all(&self) -> Vec<Arc<Batch>> {
+        self.queue.iter().cloned().collect()
+    }
+
+    /// Whether a batch has the tracker's own name, and not an earlier process's.
+    pub(super) fn is_own(&self, batch: &Batch) -> bool {
+        batch.node == self.node
+    }
+
+    /// Gives the batches of `node` a new name, and numbers from 1 on; the tracker itself too, when
+    /// it is called so.
+    pub(super) fn rename(&mut self, node: NodeId, new: NodeId) {
+        let mut number = 0;
+        for batch in self.queue.iter_mut().filter(|batch| batch.node == node) {
+            number += 1;
+            *batch = Arc::new(Batch { node: new, number, rows: batch.rows.clone() });
+        }
+        if self.node == node {
+            (self.node, self.number) = (new, number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: NodeId = NodeId([1; 16]);
+    const LEFT: NodeId = NodeId([2; 16]);
+    const NEW: NodeId = NodeId([3; 16]);
+
+    fn names(batches: &UnwrittenBatches) -> Vec<(NodeId, u64)> {
+        batches.all().iter().map(|batch| (batch.node, batch.number)).collect()
+    }
+
+    #[test]
+    fn a_new_name_begins_with_number_one_and_leaves_others_alone() {
+        let left = [7, 8].map(|number| Batch { node: LEFT, number, rows: Vec::new() });
+        let mut batches = UnwrittenBatches::new(OWN, left.to_vec());
+        batches.add(Vec::new());
+        batches.rename(LEFT, NEW);
+        assert_eq!(names(&batches), [(NEW, 1), (NEW, 2), (OWN, 1)], "those that were left");
+        batches.rename(OWN, LEFT);
+        batches.add(Vec::new());
+        assert_eq!(names(&batches), [(NEW, 1), (NEW, 2), (LEFT, 1), (LEFT, 2)], "its own");
+        assert!(batches.is_own(&batches.all()[3]), "the tracker has the new name");
+        batches.queue.clear();
+        batches.rename(LEFT, OWN);
+        assert_eq!(batches.add(Vec::new()).number, 1, "without a batch to be written");
+    }
+}
