@@ -114,6 +114,20 @@ fuzz_all() {
     done
 }
 
+# Its tools take minutes to install, so it runs where they are.
+package() {
+    local missing=() program
+    for program in cargo-deb lintian mmdebstrap systemd-analyze; do
+        command -v "$program" >/dev/null || missing+=("$program")
+    done
+    [[ $EUID -eq 0 ]] || missing+=("root")
+    if [[ ${#missing[@]} -eq 0 ]]; then
+        step "Debian package" tests/package.sh
+    else
+        left_out+=("the Debian package, tests/package.sh (without ${missing[*]})")
+    fi
+}
+
 unchanged_tree() {
     [[ $(git status --porcelain 2>/dev/null) == "$tree_before" ]] && return
     say "the run has changed the tree, see git status"
@@ -139,6 +153,7 @@ step "documentation" document
 step "benches" cargo bench --locked --no-run
 step "instructions" cargo bench --locked --bench instructions
 fuzz_all
+package
 step "a clean tree" unchanged_tree
 
 echo "==> tests"

@@ -27,7 +27,7 @@ pub use live::{
 };
 pub use networks::{NETWORKS_FILE_BYTES_MAX, Networks, NetworksSetting};
 pub use reload::Reload;
-pub use render::default_file;
+pub use render::{KeyManual, SectionManual, default_file, manual};
 pub use sections::{Config, DatabaseConfig, PORT_DEFAULT, ServerConfig, TrackerConfig, UdpConfig};
 pub use source::{FILE_BYTES_MAX, Flags, Sources};
 pub use validate::Problem;

@@ -1,6 +1,7 @@
-//! The settings file with every key at its default, which `announced config` prints.
+//! The settings with their meaning, out of the doc comments of their types: as the settings file
+//! with every key at its default, which `announced config` prints, and as values for the manual.
 //!
-//! Owns: turning the doc comments of the settings into `# ` comments above each `key = value`.
+//! Owns: turning the doc comments into `# ` comments above each `key = value`.
 //!
 //! Never does: print a running tracker's own settings; what it writes holds no secret.
 
@@ -11,6 +12,36 @@ use crate::config::sections::{DatabaseConfig, ServerConfig, TrackerConfig, UdpCo
 
 const COLUMNS_MAX: usize = 100;
 
+/// A section of the settings file.
+pub struct SectionManual {
+    /// Without brackets.
+    pub name: &'static str,
+    /// What the section is about.
+    pub meaning: &'static str,
+    /// Its keys in the order of the printed file.
+    pub keys: Vec<KeyManual>,
+}
+
+/// A setting.
+pub struct KeyManual {
+    /// Without its section.
+    pub name: &'static str,
+    /// Meaning, unit and reason.
+    pub meaning: &'static str,
+    /// As it is written in the file.
+    pub default: String,
+}
+
+/// All settings.
+pub fn manual() -> Vec<SectionManual> {
+    vec![
+        section("server", &ServerConfig::default()),
+        section("udp", &UdpConfig::default()),
+        section("tracker", &TrackerConfig::default()),
+        section("database", &DatabaseConfig::default()),
+    ]
+}
+
 /// A settings file that says what the defaults say, with the meaning, unit and reason of each above
 /// it.
 pub fn default_file() -> String {
@@ -20,30 +51,30 @@ pub fn default_file() -> String {
         &mut file,
     );
     comment("Durations have a unit: \"30s\", \"15m\", \"1h 30m\".", &mut file);
-    section("server", &ServerConfig::default(), &mut file);
-    section("udp", &UdpConfig::default(), &mut file);
-    section("tracker", &TrackerConfig::default(), &mut file);
-    section("database", &DatabaseConfig::default(), &mut file);
+    for SectionManual { name, meaning, keys } in manual() {
+        file.push('\n');
+        comment(meaning, &mut file);
+        file.push_str(&format!("[{name}]\n"));
+        for KeyManual { name, meaning, default } in keys {
+            file.push('\n');
+            comment(meaning, &mut file);
+            file.push_str(&format!("{name} = {default}\n"));
+        }
+    }
     file
 }
 
 fn section<S: Documented + DocumentedFields + Serialize>(
-    name: &str,
+    name: &'static str,
     settings: &S,
-    file: &mut String,
-) {
-    file.push('\n');
-    comment(S::DOCS, file);
-    file.push_str(&format!("[{name}]\n"));
+) -> SectionManual {
     // Only a type that TOML cannot express fails here, and the tests would see its keys missing.
     let values = toml::Table::try_from(settings).unwrap_or_default();
-    for (key, meaning) in S::FIELD_NAMES.iter().zip(S::FIELD_DOCS) {
-        if let Some(value) = values.get(*key) {
-            file.push('\n');
-            comment(meaning, file);
-            file.push_str(&format!("{key} = {value}\n"));
-        }
-    }
+    let keys = S::FIELD_NAMES.iter().zip(S::FIELD_DOCS).filter_map(|(name, meaning)| {
+        let default = values.get(*name)?.to_string();
+        Some(KeyManual { name, meaning, default })
+    });
+    SectionManual { name, meaning: S::DOCS, keys: keys.collect() }
 }
 
 /// Writes `text` as comment lines of at most [`COLUMNS_MAX`] columns; its own line breaks count as

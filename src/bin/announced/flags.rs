@@ -11,9 +11,12 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 use announced::config::{DatabaseUrl, Mode, listen_address};
 use announced::metainfo::NAME_CHARS_MAX;
+
+use crate::manual::Page;
 
 /// A BitTorrent tracker. Without a command it starts and runs until it is told to stop (SIGTERM,
 /// Ctrl-C).
@@ -52,6 +55,17 @@ pub(crate) enum Command {
     /// List torrents in the database, ban them, take them off the list; running trackers see it
     /// within a second
     Torrent(Torrent),
+    /// Print a manual page, as man reads it: announced man | man -l -
+    Man {
+        /// The page: of the program, or of its settings
+        #[arg(default_value = "announced")]
+        page: Page,
+    },
+    /// Print the completions of the command line for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
 }
 
 #[derive(Args)]

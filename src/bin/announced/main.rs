@@ -1,13 +1,15 @@
 //! The `announced` program: command line in, exit code out.
 //!
 //! Beside it: the flags and subcommands (`flags`), the tracker that runs until it is told to stop
-//! (`serve`), `announced torrent` (`torrent`), and what is said on the terminal (`terminal`).
+//! (`serve`), `announced torrent` (`torrent`), the manual pages (`manual`), and what is said on the
+//! terminal (`terminal`).
 //!
 //! A wrong setting, an address in use or a thread that died is exit code 1 and one line on stderr
 //! for each problem; a misused command line is clap's exit code 2. A doubtful setting is a line on
 //! stderr and no more.
 
 mod flags;
+mod manual;
 mod serve;
 mod terminal;
 mod torrent;
@@ -31,6 +33,10 @@ fn main() -> ExitCode {
         Ok(CommandLine { command: Some(Command::Config), .. }) => print(&config::default_file()),
         Ok(CommandLine { command: Some(Command::Check { file }), .. }) => check(file),
         Ok(CommandLine { command: Some(Command::Torrent(torrent)), .. }) => torrent::run(torrent),
+        Ok(CommandLine { command: Some(Command::Man { page }), .. }) => manual::man(page),
+        Ok(CommandLine { command: Some(Command::Completions { shell }), .. }) => {
+            manual::completions(shell)
+        }
         Err(error) if error.kind() == ErrorKind::ValueValidation => Err(vec![wrong_value(&error)]),
         Err(error) if error.use_stderr() => return misused(&error),
         Err(help_or_version) => print(&help_or_version.to_string()),
