@@ -278,11 +278,23 @@ impl Default for TrackerConfig {
 pub struct DatabaseConfig {
     /// The database: sqlite:PATH, a file that is made when it is missing and needs no server;
     /// mysql://USER:PASSWORD@HOST:PORT/NAME, MySQL or MariaDB, with ?socket=PATH for a Unix
-    /// socket; or memory, none at all: nothing is registered or banned, and nothing outlives the
+    /// socket, or ?ssl_mode=disabled, required, verify-ca or verify-identity and ?ssl_ca=PATH for
+    /// TLS; or memory, none at all: nothing is registered or banned, and nothing outlives the
     /// process. --database wins over the environment variable ANNOUNCED_DATABASE, and that over
     /// this file; a command line can be read by every user of the machine, so a password
     /// belongs in one of the others. Needs a restart.
     pub url: DatabaseUrl,
+
+    /// A file that holds the URL, in place of url: a secret of Docker's, or one of systemd's
+    /// LoadCredential (/run/credentials/announced.service/NAME). Empty: there is none.
+    /// Needs a restart.
+    pub url_file: PathBuf,
+
+    /// Start also when the database refuses the tracker: by a wrong password, for lack of a right,
+    /// without the tables. Otherwise that ends the start, as waiting cures nothing; a database
+    /// that does not answer is always waited for. For containers beside a database that is still
+    /// being made. Needs a restart.
+    pub wait_at_start: bool,
 
     /// Threads that wait for the database, so that no event loop does. Needs a restart.
     pub lookup_threads: u16,
@@ -322,6 +334,8 @@ impl Default for DatabaseConfig {
     fn default() -> DatabaseConfig {
         DatabaseConfig {
             url: DatabaseUrl::default(),
+            url_file: PathBuf::new(),
+            wait_at_start: false,
             lookup_threads: 4,
             lookup_timeout: seconds(2),
             lookup_queue_max: 10_000,

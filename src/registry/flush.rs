@@ -2,9 +2,9 @@
 //!
 //! Owns: the thread `flush`. Every interval it walks the swarms for what is to be written, makes a
 //! batch of it, writes the batch, and tells the swarms once the database is known to have applied
-//! it; then the next batch, until nothing is left. Between two rounds the thread deletes torrents
-//! that are past their time, where the settings say so. Every few minutes, during an outage too, it
-//! saves the known records and the batch under way.
+//! it; then the next batch, until nothing is left. Between two rounds the thread tidies up
+//! (`cleaning`). Every few minutes, during an outage too, it saves the known records and the batch
+//! under way.
 //!
 //! A batch is numbered and never changes. When the acknowledgement of its commit is lost, the same
 //! batch is written again under the same number, and the database says whether it has it already.
@@ -29,10 +29,10 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use crate::config::LiveSettings;
-use crate::ids::InfoHash;
 use crate::mailbox::Clock;
+use crate::registry::cleaning::{Cleaning, CleaningPace, Tidied};
 use crate::registry::database::{
-    BATCH_ROWS_MAX, Batch, BatchOutcome, Counted, DatabaseError, Ledger, NodeId, RefusedRow,
+    BATCH_ROWS_MAX, Batch, BatchOutcome, Counted, Ledger, NodeId, RefusedRow,
 };
 use crate::registry::databases::Databases;
 use crate::registry::health::{Backoff, Health, Part};
@@ -46,8 +46,6 @@ use crate::swarm::{Unwritten, Walk};
 
 /// How often the known records are saved.
 const SAVE_INTERVAL: Duration = Duration::from_secs(300);
-/// How often torrents past their time are looked for.
-const DELETE_INTERVAL: Duration = Duration::from_secs(60);
 /// Before another try to come by a new name.
 const RENAME_PAUSE: Duration = Duration::from_secs(10);
 
@@ -190,7 +188,7 @@ impl Shared {
     }
 
     fn run(&self, ledger: &mut dyn Ledger) {
-        let mut deleted_at = None::<Instant>;
+        let mut cleaning = Cleaning::new(CleaningPace::default());
         // A file that still holds batches of the last process says so until it is written anew.
         let mut inherited = self.state.lock().unwritten.len() > 0;
         loop {
@@ -203,12 +201,11 @@ impl Shared {
             }
             self.save_when_due(if inherited { Duration::ZERO } else { self.save_interval });
             inherited = false;
-            let torrent_ttl = self.live.latest().registry.torrent_ttl;
-            if !torrent_ttl.is_zero() && deleted_at.is_none_or(|at| at.elapsed() >= DELETE_INTERVAL)
-            {
-                let outcome = self.delete_idle(torrent_ttl, ledger);
+            let live = self.live.latest();
+            let own = self.state.lock().unwritten.node();
+            let tidied = Tidied { store: &self.known.store, live: &live, own };
+            if let Some(outcome) = cleaning.round(tidied, ledger) {
                 self.health.note(Part::Writing, outcome.as_ref().map(|_| ()));
-                deleted_at = Some(Instant::now());
             }
             let mut state = self.state.lock();
             if closing && state.stage == Stage::Closing {
@@ -382,24 +379,6 @@ impl Shared {
         state.stage != Stage::Closed
     }
 
-    /// Deletes torrents that are past their time, but none that is in memory: it has peers, or
-    /// something to be written.
-    fn delete_idle(
-        &self,
-        torrent_ttl: Duration,
-        ledger: &mut dyn Ledger,
-    ) -> Result<(), DatabaseError> {
-        let idle_s = torrent_ttl.as_secs();
-        let idle: Vec<InfoHash> = ledger.idle(idle_s)?;
-        let idle: Vec<InfoHash> =
-            idle.into_iter().filter(|hash| !self.known.store.holds(hash)).collect();
-        if !idle.is_empty() {
-            let deleted = ledger.delete_idle(&idle, idle_s)?;
-            log::info!("{deleted} torrents without peers for {idle_s} s are deleted");
-        }
-        Ok(())
-    }
-
     /// The thread saves when `interval` has passed; not once somebody closes, whose file it would
     /// put an older one in the place of.
     fn save_when_due(&self, interval: Duration) {
@@ -435,8 +414,9 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::ids::Millis;
+    use crate::ids::{InfoHash, Millis};
     use crate::registry::Fingerprint;
+    use crate::registry::database::DatabaseError;
     use crate::registry::known_records::CacheSettings;
     use crate::state_directory::StateDirectory;
     use crate::tests::harness;
@@ -454,7 +434,7 @@ mod tests {
     fn start(
         state_file: &StateFile,
         save_interval: Duration,
-        on_write: impl Fn() -> Result<BatchOutcome, DatabaseError> + Clone + Send + Sync + 'static,
+        on_write: impl Fn(&Batch) -> Result<BatchOutcome, DatabaseError> + Clone + Send + Sync + 'static,
     ) -> Flusher {
         let mut live = harness::registry_live();
         live.registry.flush_interval = Duration::from_millis(1);
@@ -472,10 +452,8 @@ mod tests {
         let shared = Shared { save_interval, ..shared };
         let ledger = move || {
             let on_write = on_write.clone();
-            Box::new(PaperLedger {
-                on_write: Some(Box::new(move |_| on_write())),
-                ..PaperLedger::default()
-            }) as Box<dyn Ledger>
+            Box::new(PaperLedger { on_write: Some(Box::new(on_write)), ..PaperLedger::default() })
+                as Box<dyn Ledger>
         };
         let databases = Databases {
             backend: Box::new(|| panic!("nothing is looked up")),
@@ -497,7 +475,7 @@ mod tests {
     fn during_an_outage_the_state_is_saved_and_its_end_is_not_waited_for() {
         let folder = tempfile::tempdir().unwrap();
         let file = state_file(folder.path());
-        let flusher = start(&file, Duration::ZERO, || Err(DatabaseError::Away("gone".to_owned())));
+        let flusher = start(&file, Duration::ZERO, |_| Err(DatabaseError::Away("gone".to_owned())));
         wait_until("the batch is saved", || !file.load().batches.is_empty());
         let closing = Instant::now();
         flusher.close(2 * WAIT_MAX);
@@ -512,7 +490,7 @@ mod tests {
         let (begin, begun) = mpsc::channel();
         let (answer, answers) = mpsc::channel();
         let answers = Arc::new(Mutex::new(answers));
-        let flusher = start(&file, WAIT_MAX, move || {
+        let flusher = start(&file, WAIT_MAX, move |_| {
             begin.send(()).unwrap();
             answers.lock().recv().unwrap()
         });
@@ -528,7 +506,7 @@ mod tests {
     #[test]
     fn what_cannot_be_saved_is_not_said_to_be() {
         let folder = tempfile::tempdir().unwrap();
-        let flusher = start(&state_file(folder.path()), WAIT_MAX, || Ok(BatchOutcome::WHOLE));
+        let flusher = start(&state_file(folder.path()), WAIT_MAX, |_| Ok(BatchOutcome::WHOLE));
         // Once the batch is written the thread saves that there is none, and then not for long.
         let path = folder.path().join("announced.state");
         wait_until("the batch is written and the file anew", || path.exists());
@@ -540,7 +518,7 @@ mod tests {
     #[test]
     fn a_shorter_interval_counts_in_the_pause_that_has_begun() {
         let folder = tempfile::tempdir().unwrap();
-        let flusher = start(&state_file(folder.path()), WAIT_MAX, || Ok(BatchOutcome::WHOLE));
+        let flusher = start(&state_file(folder.path()), WAIT_MAX, |_| Ok(BatchOutcome::WHOLE));
         let shared = &flusher.0;
         let path = folder.path().join("announced.state");
         wait_until("the first batch is written and the file anew", || path.exists());
@@ -555,5 +533,63 @@ mod tests {
         shared.state.lock().unwritten.push(batch);
         interval(Duration::from_millis(1));
         wait_until("the next batch is written", || shared.state.lock().unwritten.len() == 0);
+    }
+
+    fn row(n: u8) -> Counted {
+        let info_hash = InfoHash([n; 20]);
+        Counted { info_hash, downloads: 2, complete: 3, incomplete: 4, active: true }
+    }
+
+    #[test]
+    fn a_database_that_was_set_back_gets_the_batch_under_a_new_name_that_is_saved_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = state_file(folder.path());
+        let (told, tries) = mpsc::channel();
+        let saved = file.clone();
+        let flusher = start(&file, WAIT_MAX, move |batch| {
+            let is_old = batch.node == NodeId([7; 16]);
+            let saved = if is_old { None } else { saved.load().batches.first().cloned() };
+            told.send((batch.clone(), saved)).unwrap();
+            Ok(if is_old { BatchOutcome::SetBack { last: 3 } } else { BatchOutcome::WHOLE })
+        });
+        let (refused, _) = tries.recv_timeout(WAIT_MAX).unwrap();
+        let (written, saved) = tries.recv_timeout(WAIT_MAX).unwrap();
+        assert_ne!(written.node, refused.node, "the name");
+        assert_eq!(written.number, 1, "the number");
+        assert_eq!(written.rows, refused.rows, "what is written");
+        assert_eq!(saved, Some(written), "what the next process would find meanwhile");
+        wait_until("the batch is settled", || flusher.unwritten() == 0);
+    }
+
+    #[test]
+    fn a_later_batch_says_that_one_is_applied_only_if_an_earlier_process_left_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (told, tries) = mpsc::channel();
+        let flusher = start(&state_file(folder.path()), WAIT_MAX, move |batch| {
+            told.send((batch.node, batch.number)).unwrap();
+            Ok(match batch.rows.first() {
+                Some(row) if row.info_hash.0[0] == 2 => BatchOutcome::WHOLE,
+                _ => BatchOutcome::Overtaken { last: 9 },
+            })
+        });
+        let kept = || {
+            let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap());
+            let is_kept = |name: &str| name.starts_with("announced.batch-");
+            names.filter(|entry| is_kept(entry.file_name().to_str().unwrap())).next()
+        };
+        assert_eq!(tries.recv_timeout(WAIT_MAX), Ok((NodeId([7; 16]), 1)), "the one that was left");
+        wait_until("it counts as applied", || flusher.unwritten() == 0);
+        assert!(kept().is_none(), "nothing is in doubt");
+        let shared = &flusher.0;
+        shared.state.lock().unwritten.add(vec![row(1)]);
+        let (own, number) = tries.recv_timeout(WAIT_MAX).unwrap();
+        assert_eq!(number, 1, "its own first batch");
+        wait_until("it is put aside", || flusher.unwritten() == 0);
+        let text = std::fs::read_to_string(kept().expect("a file").path()).unwrap();
+        assert!(text.contains(&format!("{} 2 3 4", InfoHash([1; 20]))), "{text}");
+        shared.state.lock().unwritten.add(vec![row(2)]);
+        let (new, number) = tries.recv_timeout(WAIT_MAX).unwrap();
+        assert_eq!(number, 1, "the first under a new name");
+        assert_ne!(own, new, "the name");
     }
 }

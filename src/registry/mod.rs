@@ -15,12 +15,13 @@
 //!
 //! `known_records` has what is known, in `cache` and with the swarms; `pool` asks, `flush` writes,
 //! `watch` asks for changes; `recent_batches` and `health` keep these three in step;
-//! `unwritten_batches` and `refused_rows` is what `flush` keeps in mind; `database` is
+//! `unwritten_batches`, `refused_rows` and `cleaning` is what `flush` keeps in mind; `database` is
 //! what they ask of MySQL or SQLite, `databases` how they come by a connection; `saved`, in a
 //! `state_file`, is what outlives the process. `registry` is all of it as a worker sees it;
 //! `lookup`, `settings` and `gauges` are the words that come in and go out.
 
 mod cache;
+mod cleaning;
 pub mod database;
 mod databases;
 mod flush;
@@ -29,6 +30,7 @@ mod health;
 mod known_records;
 mod lookup;
 mod pool;
+mod read_list;
 mod recent_batches;
 mod refused_rows;
 #[expect(clippy::module_inception, reason = "the folder is named for it")]

@@ -17,10 +17,11 @@ use crate::registry::health::Health;
 use crate::registry::known_records::{CacheSettings, KnownRecords, verdict};
 use crate::registry::lookup::{Completion, LookupError};
 use crate::registry::pool::Pool;
+use crate::registry::read_list;
 use crate::registry::settings::RegistrySettings;
 use crate::registry::shared_ledger::SharedLedger;
 use crate::registry::state_file::StateFile;
-use crate::registry::watch::{self, Watcher};
+use crate::registry::watch::Watcher;
 use crate::swarm::Store;
 
 /// The records at hand and the way to those that are not.
@@ -181,7 +182,7 @@ impl Registry {
     /// answer, for those that are at hand. Blocks: not for a worker.
     pub fn for_each_listed(&self, mut f: impl FnMut(&InfoHash, &Record)) {
         let Some(parts) = &self.0 else { return };
-        if watch::read_all(&mut parts.reading.clone(), &mut f).is_err() {
+        if read_list::read_all(&mut parts.reading.clone(), &mut f).is_err() {
             parts.known.for_each_listed(f);
         }
     }

@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 use crate::ids::InfoHash;
 use crate::listing::Record;
 use crate::registry::database::{
-    Backend, Batch, BatchOutcome, DatabaseError, Edit, Edited, Ledger, ListChange, Row,
+    Backend, Batch, BatchOutcome, DatabaseError, Deleted, Edit, Edited, Ledger, ListChange,
+    ListPage, ListPosition, NodeId,
 };
 
 /// See the module. Clones share the connection.
@@ -30,8 +31,8 @@ impl Backend for SharedLedger {
 }
 
 impl Ledger for SharedLedger {
-    fn page(&mut self, after: Option<&InfoHash>, limit: usize) -> Result<Vec<Row>, DatabaseError> {
-        self.0.lock().page(after, limit)
+    fn read_list(&mut self, from: &ListPosition, limit: usize) -> Result<ListPage, DatabaseError> {
+        self.0.lock().read_list(from, limit)
     }
 
     fn write(&mut self, batch: &Batch) -> Result<BatchOutcome, DatabaseError> {
@@ -46,12 +47,20 @@ impl Ledger for SharedLedger {
         self.0.lock().changes(after, also)
     }
 
-    fn idle(&mut self, idle_s: u64) -> Result<Vec<InfoHash>, DatabaseError> {
-        self.0.lock().idle(idle_s)
+    fn idle(&mut self, idle_s: u64, limit: usize) -> Result<Vec<InfoHash>, DatabaseError> {
+        self.0.lock().idle(idle_s, limit)
     }
 
-    fn delete_idle(&mut self, hashes: &[InfoHash], idle_s: u64) -> Result<u64, DatabaseError> {
+    fn delete_idle(&mut self, hashes: &[InfoHash], idle_s: u64) -> Result<Deleted, DatabaseError> {
         self.0.lock().delete_idle(hashes, idle_s)
+    }
+
+    fn others_write(&mut self, own: NodeId, within_s: u64) -> Result<bool, DatabaseError> {
+        self.0.lock().others_write(own, within_s)
+    }
+
+    fn zero_counts(&mut self, hashes: &[InfoHash], idle_s: u64) -> Result<(), DatabaseError> {
+        self.0.lock().zero_counts(hashes, idle_s)
     }
 
     fn edit(&mut self, edits: &[Edit]) -> Result<Vec<Edited>, DatabaseError> {

@@ -26,6 +26,11 @@ impl UnwrittenBatches {
         UnwrittenBatches { node, number: 0, queue: left.into_iter().map(Arc::new).collect() }
     }
 
+    /// What the tracker calls itself.
+    pub(super) fn node(&self) -> NodeId {
+        self.node
+    }
+
     /// Makes a batch, to be written after all others. Rows are put in one order for every tracker
     /// on a database, so that two do not lock each other out.
     pub(super) fn add(&mut self, mut rows: Vec<Counted>) -> Arc<Batch> {

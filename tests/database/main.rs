@@ -48,6 +48,7 @@ mod mariadb;
 mod peer;
 mod php;
 mod proxy;
+mod refused;
 mod registration;
 mod site;
 #[path = "../support/mod.rs"]

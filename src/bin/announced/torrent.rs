@@ -121,7 +121,7 @@ impl List {
 
 /// A connection to `database`; an SQLite file is made if there is none.
 fn open_or_make(database: &Source) -> Result<Box<dyn Ledger>, Vec<String>> {
-    database.prepare().map_err(|error| vec![error.to_string()])?;
+    database.make().map_err(|error| vec![error.to_string()])?;
     Ok(database.ledger(LIMITS))
 }
 

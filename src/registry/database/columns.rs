@@ -10,12 +10,18 @@ use std::sync::Arc;
 #[cfg(feature = "databases")]
 use ahash::RandomState;
 #[cfg(feature = "databases")]
+use data_encoding::HEXLOWER;
+#[cfg(feature = "databases")]
 use hashbrown::HashMap;
 
 use crate::bounds::TEXT_BYTES_MAX;
 #[cfg(feature = "databases")]
 use crate::ids::InfoHash;
 use crate::listing::{Listing, Record};
+
+/// Bytes of an odd value that a message shows.
+#[cfg(feature = "databases")]
+const SHOWN_BYTES_MAX: usize = 24;
 
 /// Rows by their hash.
 #[cfg(feature = "databases")]
@@ -42,6 +48,13 @@ pub(super) fn in_order(hashes: &[InfoHash], found: &ByHash<Record>) -> Vec<Recor
 /// A text as it stands in a column: an old database may hold one that is not UTF-8.
 pub(super) fn readable(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// What stands in place of a hash, for a message.
+#[cfg(feature = "databases")]
+pub(super) fn shown(bytes: &[u8]) -> String {
+    let shown = &bytes[..bytes.len().min(SHOWN_BYTES_MAX)];
+    format!("x'{}'{}", HEXLOWER.encode(shown), if shown.len() < bytes.len() { "…" } else { "" })
 }
 
 /// A count as columns hold it: a site may have made them wider than ours.

@@ -25,5 +25,6 @@ pub use self::mysql::panic_is_fenced;
 pub use self::source::Source;
 pub use self::traits::{
     AskLimits, BATCH_ROWS_MAX, Backend, Batch, BatchOutcome, CHANGES_MAX, Counted, DatabaseError,
-    Edit, Edited, LOOKUP_HASHES_MAX, Ledger, ListChange, NodeId, RefusedRow, Row, TimeLimits,
+    Deleted, Edit, Edited, LOOKUP_HASHES_MAX, Ledger, ListChange, ListPage, ListPosition, NodeId,
+    RefusedRow, Row, TimeLimits,
 };

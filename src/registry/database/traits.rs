@@ -99,12 +99,11 @@ pub trait Backend: Send {
 /// Everything else, on the same connection as its lookups; the thread that writes counters has one,
 /// those who read the list share one, and the `torrent` command has one.
 pub trait Ledger: Backend {
-    /// Listed torrents, banned ones included, with hashes above `after`, ascending, `limit` at
-    /// most. Fewer than `limit` are the last.
+    /// Reads the list on from a position, banned torrents included: `limit` rows at most.
     ///
     /// # Errors
     /// When the database could not be asked.
-    fn page(&mut self, after: Option<&InfoHash>, limit: usize) -> Result<Vec<Row>, DatabaseError>;
+    fn read_list(&mut self, from: &ListPosition, limit: usize) -> Result<ListPage, DatabaseError>;
 
     /// Writes a batch in one transaction, unless it has been applied already: asking again after an
     /// error is always safe. Torrents that are no longer listed are passed over, and so are rows
@@ -130,20 +129,33 @@ pub trait Ledger: Backend {
     /// When the database could not be asked.
     fn changes(&mut self, after: u64, also: &[u64]) -> Result<Vec<ListChange>, DatabaseError>;
 
-    /// Torrents, [`BATCH_ROWS_MAX`] at most, that may be deleted for being old: not banned, no
-    /// peers by the last count written, and nothing written for `idle_s` seconds by the
-    /// database's clock.
+    /// Torrents, `limit` at most, that may be deleted for being old: not banned, no peers by the
+    /// last count written, and nothing written for `idle_s` seconds by the database's clock.
     ///
     /// # Errors
     /// When the database could not be asked.
-    fn idle(&mut self, idle_s: u64) -> Result<Vec<InfoHash>, DatabaseError>;
+    fn idle(&mut self, idle_s: u64, limit: usize) -> Result<Vec<InfoHash>, DatabaseError>;
 
     /// Deletes those of `hashes` for which what [`Ledger::idle`] asks still holds (the condition is
-    /// in the DELETE itself); how many.
+    /// in the DELETE itself), but for those that a rule of the site's keeps.
     ///
     /// # Errors
     /// When the database could not be asked; some may have been deleted.
-    fn delete_idle(&mut self, hashes: &[InfoHash], idle_s: u64) -> Result<u64, DatabaseError>;
+    fn delete_idle(&mut self, hashes: &[InfoHash], idle_s: u64) -> Result<Deleted, DatabaseError>;
+
+    /// Whether a tracker other than `own` has written a batch within so many seconds, by the
+    /// database's clock. True also where that cannot be known.
+    ///
+    /// # Errors
+    /// When the database could not be asked.
+    fn others_write(&mut self, own: NodeId, within_s: u64) -> Result<bool, DatabaseError>;
+
+    /// Sets seeders and leechers of `hashes` to 0, of those for which nothing has been written for
+    /// `idle_s` seconds; that counts as no activity.
+    ///
+    /// # Errors
+    /// When the database could not be asked.
+    fn zero_counts(&mut self, hashes: &[InfoHash], idle_s: u64) -> Result<(), DatabaseError>;
 
     /// Makes changes that running trackers see within a second, in one transaction: all or none. At
     /// most [`BATCH_ROWS_MAX`]; what became of each, in their order.
@@ -151,6 +163,39 @@ pub trait Ledger: Backend {
     /// # Errors
     /// When the database could not be asked, or has no table of torrents.
     fn edit(&mut self, edits: &[Edit]) -> Result<Vec<Edited>, DatabaseError>;
+}
+
+/// Where reading the list goes on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ListPosition {
+    /// Nothing is read yet; in the order that is quickest to read.
+    Begin,
+    /// Nothing is read yet; in the order of the hashes.
+    BeginByHash,
+    /// Behind the row with this key.
+    Key(i128),
+    /// Behind the row with this in the column of its hash, whatever that is.
+    Hash(Vec<u8>),
+}
+
+/// A piece of the list.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListPage {
+    /// What it holds.
+    pub rows: Vec<Row>,
+    /// Where the next one begins; none after the last.
+    pub next: Option<ListPosition>,
+    /// Rows that are passed over because they have no hash of 20 bytes, each by what names it.
+    pub passed_over: Vec<String>,
+}
+
+/// What came of a deletion.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Deleted {
+    /// How many torrents are deleted.
+    pub count: u64,
+    /// Those that a rule of the site's keeps, such as a foreign key.
+    pub refused: Vec<RefusedRow>,
 }
 
 /// A torrent as the database lists it.

@@ -5,6 +5,7 @@
 //! `odd_servers` about those that were none of MySQL's in the first place.
 
 mod behaviour;
+mod locked_tables;
 mod odd_servers;
 mod outages;
 mod refusals;
@@ -22,7 +23,8 @@ use crate::config::DatabaseUrl;
 use crate::ids::InfoHash;
 use crate::registry::Source;
 use crate::registry::database::{
-    AskLimits, Backend, Batch, Counted, Ledger, NodeId, Row, TimeLimits,
+    AskLimits, Backend, Batch, Counted, DatabaseError, Ledger, ListPosition, NodeId, Row,
+    TimeLimits,
 };
 
 const LIMITS: TimeLimits =
@@ -79,7 +81,7 @@ impl Site {
             }
         };
         let site = Site { kind, source: source(&url), database, home };
-        site.source.prepare().unwrap();
+        site.source.make().unwrap();
         if kind != Kind::Sqlite {
             site.sql("DELETE FROM torrents");
         }
@@ -131,6 +133,21 @@ impl Site {
 
     fn downloaded(&self, hash: InfoHash) -> u32 {
         self.row(hash).unwrap().downloaded
+    }
+}
+
+/// The list in the order of its hashes, as most tests look at it.
+trait Pages {
+    /// Rows with hashes above `after`, `limit` at most.
+    fn page(&mut self, after: Option<&InfoHash>, limit: usize) -> Result<Vec<Row>, DatabaseError>;
+}
+
+impl Pages for dyn Ledger {
+    fn page(&mut self, after: Option<&InfoHash>, limit: usize) -> Result<Vec<Row>, DatabaseError> {
+        let from = after.map(|hash| ListPosition::Hash(hash.0.to_vec()));
+        let page = self.read_list(&from.unwrap_or(ListPosition::BeginByHash), limit)?;
+        assert_eq!(page.passed_over, [""; 0], "rows that are no torrents");
+        Ok(page.rows)
     }
 }
 

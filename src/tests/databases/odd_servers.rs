@@ -10,7 +10,6 @@ use std::thread::{self, JoinHandle};
 
 use super::*;
 use crate::listing::Record;
-use crate::registry::database::DatabaseError;
 use crate::registry::panic_is_fenced;
 use crate::tests::seeds::seed;
 
@@ -157,6 +156,8 @@ fn conversation() -> Vec<Packet> {
     packets.extend(row(&[b"infohash"]));
     packets.extend(row(&[b"torrents", b"InnoDB"]));
     packets.extend(row(&[b"torrents"]));
+    // How long a statement may take: that it can be set, and what it is.
+    packets.extend([ok(1), ok(1)]);
     packets.extend(row(&[&hash(1).0, b"Demo", b"7", b"0", b""]));
     packets
 }
@@ -180,8 +181,23 @@ fn what_the_driver_does_not_speak_is_named_and_what_it_cannot_read_is_borne() {
         ]
     };
     let rows = [
-        ("ed25519", vec![greeting(), switch_to("client_ed25519")], Some("plugin ed25519")),
-        ("parsec", vec![greeting(), switch_to("parsec"), parsec_salt], Some("plugin parsec")),
+        ("ed25519 and then nothing", vec![greeting(), switch_to("client_ed25519")], None),
+        ("parsec and then nothing", vec![greeting(), switch_to("parsec")], None),
+        (
+            "parsec whose salt is half of one",
+            vec![greeting(), switch_to("parsec"), Packet(4, b"\x01P\x00half".to_vec())],
+            None,
+        ),
+        (
+            "parsec with an endless task",
+            vec![
+                greeting(),
+                switch_to("parsec"),
+                Packet(4, [&b"\x01P\xff"[..], &[b's'; 18]].concat()),
+            ],
+            None,
+        ),
+        ("parsec", vec![greeting(), switch_to("parsec"), parsec_salt, Packet(6, vec![0xff])], None),
         ("a plugin nobody knows", vec![greeting(), switch_to("dialog2")], Some("dialog2")),
         ("nothing", vec![], None),
         ("an empty greeting", vec![Packet(0, vec![])], None),
@@ -201,7 +217,7 @@ fn what_the_driver_does_not_speak_is_named_and_what_it_cannot_read_is_borne() {
         let error = fake.fails(what, &script(&packets));
         match plugin {
             Some(plugin) => assert!(
-                matches!(&error, DatabaseError::Unfit(text) if text.contains(plugin)),
+                matches!(&error, DatabaseError::Denied(text) if text.contains(plugin)),
                 "{what}: somebody has to act: {error:?}"
             ),
             None => assert!(matches!(error, DatabaseError::Away(_)), "{what}: {error:?}"),

@@ -12,7 +12,6 @@ use rustix::process::Signal;
 
 use super::*;
 use crate::listing::{Listing, Record};
-use crate::registry::database::DatabaseError;
 
 /// For questions that get no answer in time. A healthy server may miss it too, on a busy machine.
 const SHORT: TimeLimits =
@@ -341,7 +340,7 @@ fn a_file_locked_for_long_keeps_nobody_from_starting_or_reading() {
     site.list(hash(1), "one");
     let holder = rusqlite::Connection::open(site.file()).unwrap();
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
-    assert_eq!(site.source.prepare(), Ok(()));
+    assert_eq!(site.source.make(), Ok(()));
     assert_eq!(site.source.ledger(SHORT).page(None, 10).unwrap().len(), 1);
     let error = site.source.ledger(SHORT).write(&batch(1, Vec::new())).unwrap_err();
     assert!(

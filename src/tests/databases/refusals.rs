@@ -1,7 +1,7 @@
 //! What a site's own rules refuse: one row is left out of a batch, and nothing else.
 
 use super::*;
-use crate::registry::database::{BATCH_ROWS_MAX, BatchOutcome, DatabaseError};
+use crate::registry::database::{BATCH_ROWS_MAX, BatchOutcome};
 
 /// The torrent that a rule stands against, by its place in a batch.
 const BAD: u8 = 2;

@@ -116,7 +116,6 @@ fn gist(sql: &str) -> String {
         sql.split(|c: char| c.is_whitespace() || c == '(').filter(|word| !word.is_empty());
     let verb = words.next().unwrap_or_default();
     let table = match verb {
-        "UPDATE" => words.next(),
         "SELECT" | "INSERT" | "DELETE" => {
             words.find(|word| matches!(*word, "FROM" | "INTO")).and_then(|_| words.next())
         }
@@ -218,12 +217,20 @@ impl NamedDatabase {
             ) => DatabaseError::Denied(about(&format!(
                 "{error}; give the tracker's user a plain password"
             ))),
+            Error::DriverError(DriverError::TlsNotSupported) => DatabaseError::Denied(about(
+                "the server offers no TLS; write ?ssl_mode=disabled, or set it up there",
+            )),
+            Error::TlsError(_) => DatabaseError::Denied(about(&not_trusted(&error.to_string()))),
             Error::DriverError(DriverError::CouldNotConnect(Some((_, reason, _)))) => {
                 DatabaseError::Away(about(reason))
             }
-            _ => DatabaseError::Away(about(
-                &io_error(error).map_or_else(|| error.to_string(), IoError::to_string),
-            )),
+            _ => {
+                let text = io_error(error).map_or_else(|| error.to_string(), IoError::to_string);
+                match text.contains("certificate") {
+                    true => DatabaseError::Denied(about(&not_trusted(&text))),
+                    false => DatabaseError::Away(about(&text)),
+                }
+            }
         }
     }
 
@@ -267,6 +274,14 @@ impl NamedDatabase {
     }
 }
 
+/// What to do about a certificate.
+fn not_trusted(text: &str) -> String {
+    format!(
+        "TLS: {text}; name the authority of the server's certificate by ?ssl_ca=PATH, and the host as the \
+         certificate does"
+    )
+}
+
 /// The plugin that the driver says it was built without.
 fn unknown_plugin(panic: &str) -> Option<&str> {
     let (before, _) = panic.split_once("` authentication plugin")?;
@@ -275,4 +290,64 @@ fn unknown_plugin(panic: &str) -> Option<&str> {
 
 fn seconds(limit: Duration) -> String {
     format!("{} s", limit.as_secs_f32())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_is_named_without_its_values() {
+        let rows = [
+            ("UPDATE torrents SET downloaded = 1", "UPDATE torrents"),
+            ("SELECT infohash, name FROM torrents WHERE 1", "SELECT torrents"),
+            ("INSERT INTO flushes (node) VALUES (x'00')", "INSERT flushes"),
+            ("DELETE FROM torrents WHERE infohash IN (x'00')", "DELETE torrents"),
+            ("SHOW COLUMNS FROM torrents", "SHOW COLUMNS"),
+            ("COMMIT", "COMMIT"),
+            ("", ""),
+        ];
+        for (sql, named) in rows {
+            assert_eq!(gist(sql), named, "{sql:?}");
+        }
+    }
+
+    fn told(code: u16, state: &str, message: &str) -> Fault {
+        let (state, message) = (state.to_owned(), message.to_owned());
+        Fault::from(Error::MySqlError(MySqlError { state, message, code }))
+    }
+
+    #[test]
+    fn what_stands_against_a_row_is_told_from_what_stands_against_the_tracker() {
+        let rows = [
+            (1644, "45000", "by a SIGNAL", true),
+            (1644, "23505", "by a SIGNAL of another state", true),
+            (3819, "HY000", "Check constraint 'few' is violated.", true),
+            (4025, "23000", "CONSTRAINT `few` failed for `d`.`torrents`", true),
+            (1451, "23000", "Cannot delete or update a parent row", true),
+            (1452, "23000", "Cannot add or update a child row", true),
+            (1062, "23000", "Duplicate entry '1' for key 'PRIMARY'", true),
+            (1146, "42S02", "Table 'd.log' doesn't exist", true),
+            (1146, "42S02", "Table 'd.torrents' doesn't exist", false),
+            (1142, "42000", "INSERT command denied to user 'u'@'h' for table `d`.`log`", true),
+            (
+                1142,
+                "42000",
+                "UPDATE command denied to user 'u'@'h' for table `d`.`torrents`",
+                false,
+            ),
+            (1054, "42S22", "Unknown column 'points' in 'NEW'", true),
+            (1054, "42S22", "Unknown column 'updated' in 'field list'", false),
+            (1205, "HY000", "Lock wait timeout exceeded", false),
+            (1213, "40001", "Deadlock found", false),
+            (1290, "HY000", "The server is running with the --read-only option", false),
+            (1114, "HY000", "The table 'torrents' is full", false),
+            (1969, "70100", "Query execution was interrupted", false),
+            (1927, "70100", "Connection was killed", false),
+        ];
+        for (code, state, message, is_of_row) in rows {
+            let refusal = told(code, state, message).row_refusal().is_some();
+            assert_eq!(refusal, is_of_row, "{code}: {message}");
+        }
+    }
 }

@@ -13,7 +13,7 @@
 //! latter not for reading the list, nor for the look at the tables.
 //!
 //! Limits: [`ADDRESSES_MAX`] addresses of a host name are tried, all within the one time limit for
-//! connecting. Resolving the name takes as long as the system's resolver takes, and connecting to a
+//! connecting; of one whose certificate is checked for it, the first alone. Resolving the name takes as long as the system's resolver takes, and connecting to a
 //! Unix socket as long as its queue is full.
 
 use std::io::{Error as IoError, ErrorKind};
@@ -21,25 +21,18 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mysql::prelude::Queryable;
-use mysql::{Error, Opts, OptsBuilder, Row};
+use mysql::{Error, Opts, OptsBuilder};
 
 use crate::registry::database::mysql::address::Address;
 use crate::registry::database::mysql::failure::{Fault, NamedDatabase};
 use crate::registry::database::mysql::fence::Driver;
-use crate::registry::database::mysql::schema::Schema;
-use crate::registry::database::mysql::{cell, statement};
+use crate::registry::database::mysql::session::Session;
 use crate::registry::database::traits::{AskLimits, DatabaseError, TimeLimits};
 
 /// Addresses tried of one host name.
 const ADDRESSES_MAX: usize = 8;
 /// Before each new beginning of a transaction that has met another one.
 const COLLISION_PAUSES_MS: [u64; 4] = [10, 40, 160, 640];
-/// After this long, a connection to a database that lacks something is made anew, to see what an
-/// upgrade has added.
-const SCHEMA_LOOK_EVERY: Duration = Duration::from_secs(60);
-/// The least that a server can be told a statement may take.
-const STATEMENT_LIMIT_MIN: Duration = Duration::from_millis(1);
 /// What the driver would ask the server for at every connection; more than anything here needs,
 /// either way.
 const PACKET_BYTES_MAX: usize = 4 << 20;
@@ -48,49 +41,11 @@ const PACKET_BYTES_MAX: usize = 4 << 20;
 pub(super) struct Reconnecting {
     opts: Opts,
     database: NamedDatabase,
+    verifies_host: bool,
     ask_limits: AskLimits,
     /// Those of the connection that is kept, or was tried last.
     limits: TimeLimits,
     kept: Option<Session>,
-}
-
-/// A connection that works, as far as is known.
-pub(super) struct Session {
-    conn: Driver,
-    since: Instant,
-    /// How the server is told how long a statement may take; none where it cannot be.
-    limiter: Option<Limiter>,
-    /// How long one may take now; none: for ever.
-    statement_limit: Option<Duration>,
-    /// Whether [`Session::change`] has, or may have, changed something in this transaction.
-    changed: bool,
-    /// What the database has.
-    pub(super) schema: Schema,
-}
-
-/// The variable that says how long a statement may take.
-#[derive(Clone, Copy)]
-enum Limiter {
-    /// MariaDB's, in seconds, for any statement.
-    MaxStatementTime,
-    /// MySQL's, in milliseconds, for a SELECT.
-    MaxExecutionTime,
-}
-
-impl Limiter {
-    const ALL: [Limiter; 2] = [Limiter::MaxStatementTime, Limiter::MaxExecutionTime];
-
-    fn statement(self, limit: Option<Duration>) -> String {
-        let limit = limit.unwrap_or_default();
-        match self {
-            Limiter::MaxStatementTime => {
-                format!("SET SESSION max_statement_time = {}", limit.as_secs_f32())
-            }
-            Limiter::MaxExecutionTime => {
-                format!("SET SESSION max_execution_time = {}", limit.as_millis())
-            }
-        }
-    }
 }
 
 /// Whether a question may take longer than others.
@@ -100,12 +55,6 @@ pub(super) enum Pace {
     Limited,
     /// It takes as long as the table is large; what comes of it comes piece by piece.
     Unlimited,
-}
-
-/// A change of which each statement stands for itself: what came of it.
-pub(super) struct Changed {
-    /// The places of statements that were refused by a rule of the site's, and its words.
-    pub(super) refused: Vec<(usize, String)>,
 }
 
 /// What is known of a transaction that did not end well.
@@ -131,6 +80,7 @@ impl Reconnecting {
         Reconnecting {
             opts: opts.into(),
             database: address.database.clone(),
+            verifies_host: address.verifies_host,
             limits: ask_limits(),
             ask_limits,
             kept: None,
@@ -246,22 +196,8 @@ impl Reconnecting {
     }
 
     fn connect(&self) -> Result<Session, Fault> {
-        let mut session = Session {
-            conn: self.dial()?,
-            since: Instant::now(),
-            limiter: None,
-            statement_limit: None,
-            changed: false,
-            schema: Schema::default(),
-        };
-        // Half of what is waited here, so that the server's word comes first.
-        session.run(&statement::session((self.limits.answer.as_secs() / 2).max(1)))?;
-        let columns = session.rows(statement::COLUMNS, |row| Some(cell::text(row, 0)))?;
-        let engines = session.rows(statement::ENGINE, |row| Some(cell::text(row, 1)))?;
-        let tables = session.rows(statement::TABLES, |row| Some(cell::text(row, 0)))?;
-        session.schema = Schema::of(&columns, &engines.concat(), &tables);
+        let session = Session::begin(self.dial()?, self.limits.answer)?;
         session.schema.say_what_is_missing(&self.database.server);
-        session.find_limiter()?;
         Ok(session)
     }
 
@@ -293,122 +229,21 @@ impl Reconnecting {
     }
 
     fn dial_address(&self, address: SocketAddr, limit: Duration) -> Result<Driver, Fault> {
+        let opts = self.timed_opts().tcp_connect_timeout(Some(limit));
+        // The driver looks for the name in the certificate that it connects to, so it has to find
+        // the address by itself.
+        if self.verifies_host {
+            return Driver::connect(opts.into());
+        }
         let host = match address {
             SocketAddr::V4(address) => address.ip().to_string(),
             SocketAddr::V6(address) => format!("[{}]", address.ip()),
         };
-        let opts = self.timed_opts().ip_or_hostname(Some(host)).tcp_connect_timeout(Some(limit));
-        Driver::connect(opts.into())
+        Driver::connect(opts.ip_or_hostname(Some(host)).into())
     }
 
     fn timed_opts(&self) -> OptsBuilder {
         let answer = Some(self.limits.answer);
         OptsBuilder::from_opts(self.opts.clone()).read_timeout(answer).write_timeout(answer)
-    }
-}
-
-impl Session {
-    fn is_outdated(&self) -> bool {
-        !self.schema.is_whole() && self.since.elapsed() > SCHEMA_LOOK_EVERY
-    }
-
-    /// Finds out whether the server answers.
-    pub(super) fn ping(&mut self) -> Result<(), Fault> {
-        self.conn.call(|conn| conn.ping())
-    }
-
-    /// Finds out by which variable this server can be told how long a statement may take: not by
-    /// its version, since what stands between may name any.
-    fn find_limiter(&mut self) -> Result<(), Fault> {
-        for limiter in Limiter::ALL {
-            match self.run(&limiter.statement(None)) {
-                Ok(()) => {
-                    self.limiter = Some(limiter);
-                    return Ok(());
-                }
-                Err(fault) if fault.is_unknown_variable() => {}
-                Err(fault) => return Err(fault),
-            }
-        }
-        Ok(())
-    }
-
-    /// Has the server give up what takes longer.
-    fn limit_statements(&mut self, limit: Option<Duration>) -> Result<(), Fault> {
-        let Some(limiter) = self.limiter.filter(|_| limit != self.statement_limit) else {
-            return Ok(());
-        };
-        self.run(&limiter.statement(limit.map(|limit| limit.max(STATEMENT_LIMIT_MIN))))?;
-        self.statement_limit = limit;
-        Ok(())
-    }
-
-    /// Runs one statement without rows.
-    pub(super) fn run(&mut self, sql: &str) -> Result<(), Fault> {
-        self.conn.call(|conn| conn.query_drop(sql)).map_err(|fault| fault.at(sql))
-    }
-
-    /// What `read` makes of each row; rows of which it makes nothing are passed over.
-    pub(super) fn rows<T>(
-        &mut self,
-        sql: &str,
-        read: impl Fn(&Row) -> Option<T>,
-    ) -> Result<Vec<T>, Fault> {
-        let rows = self.conn.call(|conn| conn.query_iter(sql)?.collect::<Result<Vec<Row>, _>>());
-        Ok(rows.map_err(|fault| fault.at(sql))?.iter().filter_map(read).collect())
-    }
-
-    /// Runs statements that change something, many in a packet; how many rows they have changed. An
-    /// error ends with the statement that caused it: the server runs none after it.
-    pub(super) fn change(&mut self, statements: &[String]) -> Result<u64, Fault> {
-        let mut rows_changed = 0;
-        for packet in statements.chunks(statement::PACKET_STATEMENTS_MAX) {
-            let (_, changed) = self.packet(packet);
-            rows_changed += changed?;
-        }
-        Ok(rows_changed)
-    }
-
-    /// Runs statements that stand each for itself: one that is refused by a rule of the site's is
-    /// left out, and the others are run. The server undoes that one statement alone.
-    pub(super) fn change_each(&mut self, statements: &[String]) -> Result<Changed, Fault> {
-        let (mut at, mut refused) = (0, Vec::new());
-        while at < statements.len() {
-            let end = statements.len().min(at + statement::PACKET_STATEMENTS_MAX);
-            let (done, changed) = self.packet(&statements[at..end]);
-            at = match changed {
-                Ok(_) => end,
-                Err(fault) => {
-                    let Some(why) = fault.row_refusal() else { return Err(fault) };
-                    refused.push((at + done, why.to_owned()));
-                    at + done + 1
-                }
-            };
-        }
-        Ok(Changed { refused })
-    }
-
-    /// Runs the statements of one packet; how many were run before one failed, and how many rows
-    /// they have changed.
-    fn packet(&mut self, statements: &[String]) -> (usize, Result<u64, Fault>) {
-        let packet = statements.join(";");
-        let mut done = 0;
-        let mut is_refused = false;
-        let changed = self.conn.call(|conn| {
-            let answers = conn.query_iter(packet);
-            is_refused = matches!(answers, Err(Error::MySqlError(_)));
-            let (mut answers, mut rows_changed) = (answers?, 0);
-            while let Some(mut answer) = answers.iter() {
-                rows_changed += answer.affected_rows();
-                if let Some(row) = answer.next() {
-                    row?;
-                }
-                done += 1;
-            }
-            Ok(rows_changed)
-        });
-        self.changed |= !is_refused;
-        let at = statements.get(done).map_or("", String::as_str);
-        (done, changed.map_err(|fault| fault.at(at)))
     }
 }

@@ -10,34 +10,34 @@
 //! cut to what records hold.
 
 mod cell;
+mod clock;
+mod counts;
+mod failure;
 mod file;
+mod list;
 mod statement;
 
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{
-    Connection, Error, ErrorCode, OpenFlags, OptionalExtension, Row as Cells, Statement,
-    Transaction, TransactionBehavior, params,
+    Connection, Error, OpenFlags, OptionalExtension, Row as Cells, Statement, Transaction,
+    TransactionBehavior, params,
 };
 
 use crate::ids::InfoHash;
 use crate::listing::Record;
-use crate::registry::database::columns::{self, ByHash, in_order, record};
+use crate::registry::database::columns::{ByHash, in_order, record};
 use crate::registry::database::edit::{
     CHANGE_HOURS_KEPT, CHANGES_DELETED_MAX, ListedTorrent, Plan, Write, Written, plan,
 };
-use crate::registry::database::numbered::{FLUSH_DAYS_KEPT, Numbered};
+use crate::registry::database::sqlite::clock::{HOUR_S, now};
+use crate::registry::database::sqlite::failure::Failure;
 use crate::registry::database::sqlite::file::SqliteFile;
 use crate::registry::database::traits::{
-    AskLimits, BATCH_ROWS_MAX, Backend, Batch, BatchOutcome, CHANGES_MAX, DatabaseError, Edit,
-    Edited, Ledger, ListChange, RefusedRow, Row,
+    AskLimits, Backend, Batch, BatchOutcome, CHANGES_MAX, DatabaseError, Deleted, Edit, Edited,
+    Ledger, ListChange, ListPage, ListPosition, NodeId,
 };
-
-/// What to do about a file whose tables are not these.
-const OTHER_TABLES: &str = "the tables must be as in schema/sqlite.sql; name another file";
-const DAY_S: i64 = 86_400;
-const HOUR_S: i64 = 3_600;
 
 /// An SQLite file.
 pub(super) struct Sqlite {
@@ -46,21 +46,6 @@ pub(super) struct Sqlite {
     /// How long a lock is waited for on the connection that is kept, or was tried last.
     lock_wait: Duration,
     kept: Option<Connection>,
-}
-
-/// Why a question was not answered.
-enum Failure {
-    Sqlite(Error),
-    /// The file, as it is found before it is opened, is not the one; what is wrong with it.
-    File(String),
-    /// A trigger has undone the whole transaction (`RAISE(ROLLBACK)`).
-    RolledBack,
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Failure {
-        Failure::Sqlite(error)
-    }
 }
 
 impl Sqlite {
@@ -74,7 +59,7 @@ impl Sqlite {
     /// # Errors
     /// When that cannot be done, or the file cannot be written to; the text names it.
     pub(super) fn prepare(&mut self) -> Result<(), DatabaseError> {
-        drop(self.open(OpenFlags::SQLITE_OPEN_CREATE).map_err(|error| self.explain(&error))?);
+        drop(self.open(OpenFlags::SQLITE_OPEN_CREATE).map_err(|error| self.explain(error.into()))?);
         self.write(|transaction| Ok(transaction.execute_batch(statement::SCHEMA)?))
     }
 
@@ -102,7 +87,7 @@ impl Sqlite {
         behavior: TransactionBehavior,
         steps: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
     ) -> Result<T, DatabaseError> {
-        self.try_transaction(behavior, steps).map_err(|failure| self.explain_failure(failure))
+        self.try_transaction(behavior, steps).map_err(|failure| self.explain(failure))
     }
 
     fn try_transaction<T>(
@@ -127,12 +112,8 @@ impl Sqlite {
         Ok(done)
     }
 
-    fn unfit(&self, problem: &str) -> DatabaseError {
-        DatabaseError::Unfit(self.about(problem))
-    }
-
-    fn about(&self, text: &str) -> String {
-        format!("SQLite file {}: {text}", self.file.path().display())
+    fn explain(&self, failure: Failure) -> DatabaseError {
+        failure.explain(self.file.path(), self.lock_wait)
     }
 
     /// Once the tracker runs nothing is made: a file that is missing may come back, and an empty
@@ -145,47 +126,6 @@ impl Sqlite {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         Ok(connection)
-    }
-
-    fn explain_failure(&self, failure: Failure) -> DatabaseError {
-        match failure {
-            Failure::Sqlite(error) => self.explain(&error),
-            Failure::File(problem) => self.unfit(&problem),
-            Failure::RolledBack => self.unfit("a trigger undoes what is written"),
-        }
-    }
-
-    /// What to tell the operator.
-    fn explain(&self, error: &Error) -> DatabaseError {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                let waited_s = self.lock_wait.as_secs_f32();
-                DatabaseError::Away(
-                    self.about(&format!("another process has kept it locked for {waited_s} s")),
-                )
-            }
-            Some(ErrorCode::NotADatabase) => {
-                self.unfit("this is no SQLite database; name another file")
-            }
-            Some(ErrorCode::DatabaseCorrupt) => {
-                self.unfit("damaged; restore it, or see sqlite3's .recover")
-            }
-            Some(ErrorCode::CannotOpen) => self.unfit(
-                "cannot be opened or made; does its directory exist, and may the tracker write \
-                 there?",
-            ),
-            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => DatabaseError::Denied(
-                self.about("may not be written to; it and its directory must be the tracker's"),
-            ),
-            Some(ErrorCode::Unknown | ErrorCode::ConstraintViolation) => {
-                self.unfit(&format!("{error}; {OTHER_TABLES}"))
-            }
-            _ => match error {
-                // Its own text quotes all of the SQL.
-                Error::SqlInputError { msg, .. } => self.unfit(&format!("{msg}; {OTHER_TABLES}")),
-                _ => DatabaseError::Refused(self.about(&error.to_string())),
-            },
-        }
     }
 }
 
@@ -211,15 +151,8 @@ impl Backend for Sqlite {
 }
 
 impl Ledger for Sqlite {
-    fn page(&mut self, after: Option<&InfoHash>, limit: usize) -> Result<Vec<Row>, DatabaseError> {
-        // Nothing is below the empty blob.
-        let after = after.map_or(&[][..], |hash| &hash.0);
-        self.ask(|transaction| {
-            let mut statement = transaction.prepare(statement::PAGE)?;
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let rows = statement.query_map(params![after, limit], row)?;
-            Ok(rows.collect::<Result<_, _>>()?)
-        })
+    fn read_list(&mut self, from: &ListPosition, limit: usize) -> Result<ListPage, DatabaseError> {
+        self.ask(|transaction| Ok(list::read(transaction, from, limit)?))
     }
 
     fn write(&mut self, batch: &Batch) -> Result<BatchOutcome, DatabaseError> {
@@ -228,12 +161,12 @@ impl Ledger for Sqlite {
             let known = refused.len();
             let behavior = TransactionBehavior::Immediate;
             let written = self.try_transaction(behavior, |transaction| {
-                write_batch(transaction, batch, &mut refused)
+                counts::write(transaction, batch, &mut refused)
             });
             match written {
                 // Once more without the row for which that was done.
                 Err(Failure::RolledBack) if refused.len() > known => {}
-                Err(failure) => return Err(self.explain_failure(failure)),
+                Err(failure) => return Err(self.explain(failure)),
                 Ok(Some(written)) => return Ok(written),
                 Ok(None) => return Ok(BatchOutcome::Applied { refused }),
             }
@@ -263,25 +196,34 @@ impl Ledger for Sqlite {
         })
     }
 
-    fn idle(&mut self, idle_s: u64) -> Result<Vec<InfoHash>, DatabaseError> {
+    fn idle(&mut self, idle_s: u64, limit: usize) -> Result<Vec<InfoHash>, DatabaseError> {
         self.ask(|transaction| {
             let until = now(transaction)?.saturating_sub(cell::signed(idle_s));
             let mut statement = transaction.prepare(statement::IDLE)?;
-            let limit = i64::try_from(BATCH_ROWS_MAX).unwrap_or(i64::MAX);
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             let hashes = statement.query_map([until, limit], |row| cell::info_hash(row, 0))?;
-            Ok(hashes.collect::<Result<_, _>>()?)
+            Ok(hashes.filter_map(Result::transpose).collect::<Result<_, _>>()?)
         })
     }
 
-    fn delete_idle(&mut self, hashes: &[InfoHash], idle_s: u64) -> Result<u64, DatabaseError> {
+    fn delete_idle(&mut self, hashes: &[InfoHash], idle_s: u64) -> Result<Deleted, DatabaseError> {
         self.write(|transaction| {
             let until = now(transaction)?.saturating_sub(cell::signed(idle_s));
-            let mut statement = transaction.prepare(statement::DELETE_IDLE)?;
-            let mut deleted = 0;
-            for hash in hashes {
-                deleted += u64::try_from(statement.execute(params![until, hash.0])?).unwrap_or(0);
-            }
-            Ok(deleted)
+            Ok(counts::delete_idle(transaction, hashes, until)?)
+        })
+    }
+
+    fn others_write(&mut self, own: NodeId, within_s: u64) -> Result<bool, DatabaseError> {
+        self.ask(|transaction| {
+            let since = now(transaction)?.saturating_sub(cell::signed(within_s));
+            Ok(transaction.prepare(statement::OTHERS)?.exists(params![own.0, since])?)
+        })
+    }
+
+    fn zero_counts(&mut self, hashes: &[InfoHash], idle_s: u64) -> Result<(), DatabaseError> {
+        self.write(|transaction| {
+            let until = now(transaction)?.saturating_sub(cell::signed(idle_s));
+            Ok(counts::zero(transaction, hashes, until)?)
         })
     }
 
@@ -303,66 +245,6 @@ impl Ledger for Sqlite {
             Ok(edited)
         })
     }
-}
-
-/// Writes what is not written yet of a batch, but for the rows that are known to be `refused`; a row
-/// that is refused now is added to those.
-fn write_batch(
-    transaction: &Transaction<'_>,
-    batch: &Batch,
-    refused: &mut Vec<RefusedRow>,
-) -> Result<Option<BatchOutcome>, Failure> {
-    let now = now(transaction)?;
-    let applied = transaction
-        .prepare(statement::LAST_NUMBER)?
-        .query_row([batch.node.0], |row| cell::number(row, 0))
-        .optional()?;
-    match Numbered::of(batch.number, applied) {
-        Numbered::Decided(written) => return Ok(Some(written)),
-        Numbered::First => {
-            let until = now - i64::from(FLUSH_DAYS_KEPT) * DAY_S;
-            transaction.execute(statement::FORGET_NODES, [until])?;
-        }
-        Numbered::Next => {}
-    }
-    let number = cell::signed(batch.number);
-    transaction.prepare(statement::SET_NUMBER)?.execute(params![batch.node.0, number, now])?;
-    let mut count = transaction.prepare(statement::COUNT)?;
-    let known: Vec<InfoHash> = refused.iter().map(|row| row.info_hash).collect();
-    for row in batch.rows.iter().filter(|row| !known.contains(&row.info_hash)) {
-        let counted = count.execute(params![
-            row.info_hash.0,
-            row.downloads,
-            row.complete,
-            row.incomplete,
-            row.active,
-            now
-        ]);
-        let Err(error) = counted else { continue };
-        if !is_row_refusal(&error) {
-            return Err(error.into());
-        }
-        refused.push(RefusedRow { info_hash: row.info_hash, why: error.to_string() });
-        if transaction.is_autocommit() {
-            return Err(Failure::RolledBack);
-        }
-    }
-    Ok(None)
-}
-
-/// Whether a CHECK, a trigger or a key of the site's stands against one row. Whatever fails in a
-/// trigger fails while the statement runs; what is wrong with the tables, when it is prepared.
-fn is_row_refusal(error: &Error) -> bool {
-    matches!(error, Error::SqliteFailure(..))
-        && matches!(
-            error.sqlite_error_code(),
-            Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::Unknown)
-        )
-}
-
-/// The time, which is the system's: one answer for a whole transaction.
-fn now(transaction: &Transaction<'_>) -> Result<i64, Error> {
-    transaction.query_row(statement::NOW, [], |row| row.get(0))
 }
 
 /// What is listed of the torrents that are to be edited.
@@ -398,27 +280,13 @@ fn apply(transaction: &Transaction<'_>, write: &Write, now: i64) -> Result<(), E
     written.map(drop)
 }
 
-/// A row of [`statement::PAGE`].
-fn row(row: &Cells<'_>) -> Result<Row, Error> {
-    Ok(Row {
-        info_hash: cell::info_hash(row, 0)?,
-        name: cell::text(row, 1)?,
-        downloaded: columns::count(cell::number(row, 2)?),
-        banned: cell::number(row, 3)? != 0,
-        ban_reason: Some(cell::text(row, 4)?).filter(|reason| !reason.is_empty()),
-        complete: columns::count(cell::number(row, 5)?),
-        incomplete: columns::count(cell::number(row, 6)?),
-        added_unix_s: cell::signed(cell::number(row, 7)?),
-        updated_unix_s: cell::signed(cell::number(row, 8)?),
-    })
-}
-
 fn change_rows(
     statement: &mut Statement<'_>,
     parameters: impl rusqlite::Params,
 ) -> Result<Vec<ListChange>, Error> {
     let read = |row: &Cells<'_>| {
-        Ok(ListChange { number: cell::number(row, 0)?, info_hash: cell::info_hash(row, 1)? })
+        let number = cell::number(row, 0)?;
+        Ok(cell::info_hash(row, 1)?.map(|info_hash| ListChange { number, info_hash }))
     };
-    statement.query_map(parameters, read)?.collect()
+    statement.query_map(parameters, read)?.filter_map(Result::transpose).collect()
 }

@@ -1,0 +1,145 @@
+//! What a database refuses at the start of the tracker, and what it says while the tracker runs.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::mariadb::Mariadb;
+use crate::peer::{LEECHES, announce, wait_accepted};
+use crate::site::{SECRET, Schema, Site, hash, project_file, settings, stop};
+use crate::support::process::{command, program};
+use crate::support::{PATIENCE, wait_until};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_announced");
+
+fn starting(program: &Path, home: &Path, url: &str) -> Command {
+    let mut command = command(program, home);
+    command.env("ANNOUNCED_DATABASE", url);
+    command
+}
+
+/// A start that must end by itself: with exit code 1, and one line.
+#[track_caller]
+fn refused(what: &str, mut start: Command) -> String {
+    let Output { status, stderr, stdout } = start.output().expect("the program can be run");
+    let stderr = String::from_utf8_lossy(&stderr).into_owned();
+    assert_eq!(status.code(), Some(1), "{what}: {stderr}");
+    assert_eq!(stdout, b"", "{what}: something is said of a tracker that runs");
+    assert_eq!(stderr.lines().count(), 1, "{what}: {stderr}");
+    assert!(!stderr.contains(SECRET), "{what}: the password is shown: {stderr}");
+    stderr
+}
+
+#[test]
+fn what_no_waiting_cures_ends_the_start_with_what_to_do() {
+    let reading = Schema::create();
+    reading
+        .run(&format!("REVOKE INSERT, UPDATE, DELETE ON {0}.* FROM {0}@'127.0.0.1'", reading.name));
+    let locked_out = Schema::create();
+    locked_out.change_password(false);
+    let without_tables = Schema::with_tables("");
+    let unknown = Schema::create();
+    unknown.run(&format!("GRANT SELECT ON *.* TO {}@'127.0.0.1'", unknown.name));
+    let old = Schema::with_tables("CREATE TABLE torrents (id INT)");
+    let rows = [
+        ("a wrong password", locked_out.url(), "check the user and the password"),
+        ("no tables", without_tables.url(), "schema/mysql.sql"),
+        ("other tables", old.url(), "schema/from-php-tracker.sql"),
+        ("no right to write", reading.url(), "UPDATE torrents: UPDATE command denied"),
+        ("an unknown database", unknown.url() + "_gone", "run: mysqladmin create"),
+        ("SQLite as others write it", "sqlite://x.db".to_owned(), "is written sqlite:x.db"),
+    ];
+    for (what, url, advice) in rows {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let line = refused(what, starting(Path::new(PROGRAM), home.path(), &url));
+        assert!(line.contains(advice), "{what}: {line}");
+    }
+}
+
+#[test]
+fn a_tracker_that_is_told_to_wait_starts_and_serves_once_it_may() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let site = Schema::with_tables("");
+    let settings = settings("registered", "cache_ttl = \"1s\"\nwait_at_start = true");
+    let tracker = site.tracker(home.path(), &settings);
+    tracker.wait_log("the database cannot be used as it is: ");
+    let unknown = announce(tracker.address, &hash(1), 1, LEECHES);
+    assert!(unknown.is_temporary(), "{unknown:?}");
+    site.feed(&project_file("schema/mysql.sql"));
+    site.list(&[(hash(1), "Demo")]);
+    wait_accepted(&tracker, &hash(1), 1);
+    stop(tracker);
+}
+
+/// As a service does that somebody has started once as root.
+#[test]
+fn a_file_of_somebody_else_is_told_at_the_start() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let file = home.path().join("announced.db");
+    rusqlite::Connection::open(&file)
+        .and_then(|file| file.execute_batch(&project_file("schema/sqlite.sql")))
+        .expect("the file can be made");
+    let is_root = rustix::process::geteuid().is_root();
+    let copy = home.path().join("announced");
+    fs::copy(PROGRAM, &copy).expect("the program can be copied");
+    let mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("one's own files");
+    };
+    mode(&file, 0o444);
+    mode(home.path(), 0o555);
+    let mut start = match is_root {
+        false => starting(&copy, home.path(), "sqlite:announced.db"),
+        true => {
+            let mut start =
+                starting(&program("setpriv", "util-linux"), home.path(), "sqlite:announced.db");
+            start.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&copy);
+            start
+        }
+    };
+    start.args(["--listen", "127.0.0.1:0"]);
+    let line = refused("a file of somebody else", start);
+    mode(home.path(), 0o755);
+    assert!(line.contains("may not be written to"), "{line}");
+}
+
+#[test]
+fn a_running_tracker_says_whether_its_database_is_away_or_refuses() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let mut server = Mariadb::start();
+    let site = Schema::create_in(&server, &project_file("schema/mysql.sql"));
+    site.list(&[(hash(1), "Demo")]);
+    let tracker = site.tracker(home.path(), &settings("registered", "cache_ttl = \"1s\""));
+    wait_accepted(&tracker, &hash(1), 1);
+    server.client("SET GLOBAL max_connections = 10");
+    let user = format!("{}@'127.0.0.1'", site.name);
+    let cases = [
+        (
+            format!("ALTER USER {user} ACCOUNT LOCK"),
+            format!("ALTER USER {user} ACCOUNT UNLOCK"),
+            "the database refuses: ",
+        ),
+        (
+            "SET GLOBAL read_only = 1".to_owned(),
+            "SET GLOBAL read_only = 0".to_owned(),
+            "may only be read for now",
+        ),
+    ];
+    for (peer, (begin, end, line)) in (2..).zip(cases) {
+        let before = tracker.transcript().matches("the database answers again").count();
+        server.client(&begin);
+        site.kill_connections();
+        announce(tracker.address, &hash(1), peer, LEECHES).accepted();
+        tracker.wait_log(line);
+        server.client(&end);
+        wait_until(PATIENCE, "the database answers again", || {
+            tracker.transcript().matches("the database answers again").count() > before
+        });
+    }
+    server.kill();
+    tracker.wait_log("the database does not answer: ");
+    server.restart();
+    wait_accepted(&tracker, &hash(1), 1);
+    let printed = stop(tracker);
+    assert!(!printed.contains("does not answer: MySQL at 127.0.0.1: UPDATE"), "{printed}");
+}
