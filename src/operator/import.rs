@@ -29,6 +29,8 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 pub struct Imported {
     /// Info hashes that are listed now and were not before, or that have another name now.
     pub added: u64,
+    /// Those of them whose name has a ? for what its column cannot hold.
+    pub question_marks: u64,
     /// Info hashes that were listed already.
     pub already: u64,
     /// Lines that could not be read.
@@ -37,7 +39,16 @@ pub struct Imported {
 
 impl fmt::Display for Imported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "added {}, already listed {}, wrong {}", self.added, self.already, self.wrong)
+        write!(f, "added {}, already listed {}, wrong {}", self.added, self.already, self.wrong)?;
+        if self.question_marks > 0 {
+            write!(
+                f,
+                "; {} names have ? for what their column cannot hold: see \
+                 schema/from-php-tracker.sql",
+                self.question_marks
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -97,6 +108,10 @@ impl Import<'_> {
         for edited in self.ledger.edit(&self.pending)? {
             match edited {
                 Edited::Already => self.imported.already += 1,
+                Edited::DoneWithQuestionMarks => {
+                    self.imported.added += 1;
+                    self.imported.question_marks += 1;
+                }
                 _ => self.imported.added += 1,
             }
         }

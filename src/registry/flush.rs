@@ -40,9 +40,9 @@ use crate::registry::known_records::KnownRecords;
 use crate::registry::refused_rows::RefusedRows;
 use crate::registry::settings::RegistrySettings;
 use crate::registry::state_file::StateFile;
-use crate::registry::unwritten_batches::UnwrittenBatches;
+use crate::registry::unwritten_batches::{UnwrittenBatches, counted};
 use crate::secrets;
-use crate::swarm::{Unwritten, Walk};
+use crate::swarm::Walk;
 
 /// How often the known records are saved.
 const SAVE_INTERVAL: Duration = Duration::from_secs(300);
@@ -394,17 +394,6 @@ impl Shared {
         let Some(file) = &self.state_file else { return false };
         let batches = self.state.lock().unwritten.all();
         file.save(&batches, |f| self.known.for_each_listed(f))
-    }
-}
-
-fn counted(torrent: &Unwritten) -> Counted {
-    let Unwritten { info_hash, downloads, counts, active } = *torrent;
-    Counted {
-        info_hash,
-        downloads,
-        complete: counts.complete,
-        incomplete: counts.incomplete,
-        active,
     }
 }
 

@@ -1,5 +1,5 @@
-//! One connection for all who read the list: the thread `watch` and the full scrapes. A database has
-//! few connections to give, and a site has others that need them.
+//! One connection for all who read the list: the thread `watch` and the full scrapes. A database
+//! has few connections to give, and a site has others that need them.
 //!
 //! Owns: the turns; each question is one. Never: a thread that workers wait for.
 

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::registry::database::{Batch, Counted, NodeId};
+use crate::swarm::Unwritten;
 
 /// See the module.
 pub(super) struct UnwrittenBatches {
@@ -82,6 +83,18 @@ impl UnwrittenBatches {
         if self.node == node {
             (self.node, self.number) = (new, number);
         }
+    }
+}
+
+/// What is to be written of a torrent.
+pub(super) fn counted(torrent: &Unwritten) -> Counted {
+    let Unwritten { info_hash, downloads, counts, active } = *torrent;
+    Counted {
+        info_hash,
+        downloads,
+        complete: counts.complete,
+        incomplete: counts.incomplete,
+        active,
     }
 }
 

@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use tempfile::TempDir;
+
 use crate::mariadb::Mariadb;
 use crate::peer::{LEECHES, announce, wait_accepted};
 use crate::site::{SECRET, Schema, Site, hash, project_file, settings, stop};
@@ -72,35 +74,67 @@ fn a_tracker_that_is_told_to_wait_starts_and_serves_once_it_may() {
     stop(tracker);
 }
 
-/// As a service does that somebody has started once as root.
-#[test]
-fn a_file_of_somebody_else_is_told_at_the_start() {
-    let home = tempfile::tempdir().expect("a temporary directory");
-    let file = home.path().join("announced.db");
-    rusqlite::Connection::open(&file)
-        .and_then(|file| file.execute_batch(&project_file("schema/sqlite.sql")))
-        .expect("the file can be made");
-    let is_root = rustix::process::geteuid().is_root();
-    let copy = home.path().join("announced");
-    fs::copy(PROGRAM, &copy).expect("the program can be copied");
-    let mode = |path: &Path, mode| {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("one's own files");
-    };
-    mode(&file, 0o444);
-    mode(home.path(), 0o555);
-    let mut start = match is_root {
-        false => starting(&copy, home.path(), "sqlite:announced.db"),
-        true => {
-            let mut start =
-                starting(&program("setpriv", "util-linux"), home.path(), "sqlite:announced.db");
-            start.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&copy);
-            start
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("one's own files");
+}
+
+/// A file that may only be read, in such a directory, and the program beside it, to be run by
+/// somebody whose they are not.
+struct Foreign(TempDir);
+
+impl Foreign {
+    fn make(journal_mode: &str) -> Foreign {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let file = home.path().join("announced.db");
+        let sql = format!(
+            "PRAGMA journal_mode = {journal_mode}; {}; INSERT INTO torrents (infohash, name) \
+             VALUES (x'{}', 'Demo')",
+            project_file("schema/sqlite.sql"),
+            "ab".repeat(20)
+        );
+        rusqlite::Connection::open(&file)
+            .and_then(|file| file.execute_batch(&sql))
+            .expect("the file can be made");
+        fs::copy(PROGRAM, home.path().join("announced")).expect("the program can be copied");
+        set_mode(&file, 0o444);
+        set_mode(home.path(), 0o555);
+        Foreign(home)
+    }
+
+    /// The program, as a user who has no right to write there.
+    fn program(&self) -> Command {
+        let (home, url) = (self.0.path(), "sqlite:announced.db");
+        let copy = home.join("announced");
+        if !rustix::process::geteuid().is_root() {
+            return starting(&copy, home, url);
         }
-    };
-    start.args(["--listen", "127.0.0.1:0"]);
-    let line = refused("a file of somebody else", start);
-    mode(home.path(), 0o755);
-    assert!(line.contains("may not be written to"), "{line}");
+        let mut start = starting(&program("setpriv", "util-linux"), home, url);
+        start.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&copy);
+        start
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        set_mode(self.0.path(), 0o755);
+    }
+}
+
+/// As a service finds it that somebody has started once as root.
+#[test]
+fn a_file_of_somebody_else_is_told_at_the_start_and_can_be_listed() {
+    for journal_mode in ["DELETE", "WAL"] {
+        let foreign = Foreign::make(journal_mode);
+        let mut start = foreign.program();
+        start.args(["--listen", "127.0.0.1:0"]);
+        let line = refused(journal_mode, start);
+        assert!(line.contains("may not be written to"), "{journal_mode}: {line}");
+        let mut list = foreign.program();
+        let output = list.args(["torrent", "list"]).output().expect("the program can be run");
+        let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(listed.contains("Demo"), "{journal_mode}: {output:?}");
+        assert!(output.status.success(), "{journal_mode}: {output:?}");
+    }
 }
 
 #[test]

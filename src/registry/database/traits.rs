@@ -354,6 +354,9 @@ pub enum Edited {
     Done,
     /// It is done, but the table has no column for the reason of the ban.
     DoneWithoutReason,
+    /// It is done, but the column of the name or the reason cannot hold all its characters: those
+    /// that it cannot hold are question marks.
+    DoneWithQuestionMarks,
     /// There was nothing to do: listed already, banned already for that reason, not banned.
     Already,
     /// There is no such torrent to unban or remove.

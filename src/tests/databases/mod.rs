@@ -7,8 +7,10 @@
 mod behaviour;
 mod locked_tables;
 mod odd_servers;
+mod odd_tables;
 mod outages;
 mod refusals;
+mod seeded_server;
 
 use std::fs;
 use std::path::Path;

@@ -348,3 +348,24 @@ fn a_file_locked_for_long_keeps_nobody_from_starting_or_reading() {
         "{error}"
     );
 }
+
+#[test]
+fn a_file_with_a_rollback_journal_is_used_as_it_is_while_somebody_reads_it() {
+    let site = Site::new(Kind::Sqlite);
+    site.list(hash(1), "one");
+    let reader = rusqlite::Connection::open(site.file()).unwrap();
+    let mode: String =
+        reader.pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get(0)).unwrap();
+    assert_eq!(mode, "delete", "nobody else has the file open");
+    reader.execute_batch("BEGIN; SELECT COUNT(*) FROM torrents").unwrap();
+    let limits = TimeLimits::both(Duration::from_secs(2));
+    let records = site.source.backend(always(limits)).lookup(&[hash(1)]).unwrap();
+    assert_eq!(records[0].listing, Listing::Listed, "it is read all the same");
+    assert_eq!(site.source.make(), Ok(()), "a tracker starts on it");
+    reader.execute_batch("COMMIT").unwrap();
+    let mut ledger = site.source.ledger(limits);
+    ledger.write(&batch(1, vec![counted(hash(1), 1)])).unwrap();
+    assert_eq!(site.downloaded(hash(1)), 1, "what is written");
+    let mode: String = reader.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+    assert_eq!(mode, "wal", "once nobody reads it");
+}

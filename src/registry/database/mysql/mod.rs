@@ -24,6 +24,7 @@ mod reconnecting;
 mod schema;
 mod session;
 mod statement;
+mod text;
 mod tls;
 
 use mysql::Row as Cells;
@@ -206,14 +207,16 @@ impl Ledger for Mysql {
         }
         let edited = self.connection.transaction(|session| {
             let schema = session.schema.clone();
-            let Plan { edited, writes } = plan(edits, held(session, edits)?, schema.ban_reason);
+            let fitted = text::fit(session, edits)?;
+            let listed = held(session, edits)?;
+            let Plan { edited, writes } = plan(&fitted.edits, listed, schema.ban_reason);
             let mut statements: Vec<String> =
                 writes.iter().map(|write| statement::edit(write, &schema)).collect();
             if schema.changes && !writes.is_empty() {
                 statements.extend([statement::tell(&writes), statement::forget_changes()]);
             }
             session.change(&statements)?;
-            Ok(edited)
+            Ok(fitted.tell(edited))
         });
         edited.map_err(Undone::into_error)
     }

@@ -19,6 +19,9 @@ pub(super) struct Schema {
     pub(super) flushes: bool,
     /// The table `changes`.
     pub(super) changes: bool,
+    /// What the columns `name` and `ban_reason` can hold, if they are there.
+    pub(super) name: Option<TextColumn>,
+    pub(super) reason: Option<TextColumn>,
     /// Whether what a transaction has written is undone with it: not with MyISAM or Aria.
     pub(super) undoes: bool,
 }
@@ -29,11 +32,35 @@ pub(super) struct Column {
     pub(super) name: String,
     /// Its type, such as `int(10) unsigned`.
     pub(super) kind: String,
+    /// How its texts are compared, such as `utf8mb4_general_ci`; empty, or NULL, for others.
+    pub(super) collation: String,
     /// `PRI` in each column of the primary key.
     pub(super) key: String,
 }
 
+/// What a column of texts can hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct TextColumn {
+    /// Its character set, if that lacks some characters.
+    pub(super) narrow_charset: Option<Arc<str>>,
+    /// How many characters, if that is said.
+    pub(super) chars_max: Option<usize>,
+}
+
 impl Column {
+    fn text_of(columns: &[Column], name: &str) -> Option<TextColumn> {
+        let column = columns.iter().find(|column| column.name.eq_ignore_ascii_case(name))?;
+        let charset = column.collation.split('_').next().unwrap_or_default();
+        let is_narrow = !charset.is_empty()
+            && charset.chars().all(|c| c.is_ascii_alphanumeric())
+            && !["utf8mb4", "binary", "NULL"].iter().any(|wide| charset.eq_ignore_ascii_case(wide));
+        let width = column.kind.split_once("char(").and_then(|(_, rest)| rest.split_once(')'));
+        Some(TextColumn {
+            narrow_charset: is_narrow.then(|| charset.into()),
+            chars_max: width.and_then(|(width, _)| width.parse().ok()),
+        })
+    }
+
     fn key_of(columns: &[Column]) -> Option<Arc<str>> {
         let mut of_key = columns.iter().filter(|column| column.key.eq_ignore_ascii_case("PRI"));
         let (Some(column), None) = (of_key.next(), of_key.next()) else { return None };
@@ -56,6 +83,8 @@ impl Schema {
         let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
         Schema {
             key: Column::key_of(columns),
+            name: Column::text_of(columns, "name"),
+            reason: Column::text_of(columns, "ban_reason"),
             counts: among(&names, "complete") && among(&names, "incomplete"),
             ban_reason: among(&names, "ban_reason"),
             flushes: among(tables, "flushes"),
@@ -75,7 +104,7 @@ impl Schema {
     }
 
     /// The column of the reason in a SELECT.
-    pub(super) fn reason(&self) -> &'static str {
+    pub(super) fn reason_column(&self) -> &'static str {
         if self.ban_reason { "ban_reason" } else { "NULL" }
     }
 
@@ -116,6 +145,7 @@ mod tests {
         let column = |name: &str| Column {
             name: name.to_owned(),
             kind: "int(10) unsigned".to_owned(),
+            collation: String::new(),
             key: String::new(),
         };
         names.split(' ').map(column).collect()
@@ -138,6 +168,7 @@ mod tests {
                 .map(|(name, kind, key)| Column {
                     name: (*name).to_owned(),
                     kind: (*kind).to_owned(),
+                    collation: String::new(),
                     key: (*key).to_owned(),
                 })
                 .collect();
@@ -146,10 +177,32 @@ mod tests {
     }
 
     #[test]
+    fn what_a_column_can_hold_is_read_from_its_type_and_collation() {
+        let rows = [
+            ("varchar(255)", "utf8mb4_general_ci", None, Some(255)),
+            ("varchar(255)", "utf8mb4_uca1400_ai_ci", None, Some(255)),
+            ("varchar(100)", "utf8mb3_general_ci", Some("utf8mb3"), Some(100)),
+            ("char(40)", "latin1_swedish_ci", Some("latin1"), Some(40)),
+            ("text", "utf8_bin", Some("utf8"), None),
+            ("blob", "", None, None),
+            ("text", "odd'name_ci", None, None),
+        ];
+        for (kind, collation, charset, chars_max) in rows {
+            let [kind, collation] = [kind, collation].map(str::to_owned);
+            let what = format!("{kind} {collation}");
+            let column = Column { name: "NAME".to_owned(), kind, collation, key: String::new() };
+            let held = Column::text_of(&[column], "name").unwrap();
+            assert_eq!(held.narrow_charset.as_deref(), charset, "{what}: character set");
+            assert_eq!(held.chars_max, chars_max, "{what}: characters");
+        }
+        assert_eq!(Column::text_of(&[], "name"), None, "there is none");
+    }
+
+    #[test]
     fn schemas_are_told_apart() {
         let old = "tid infohash name downloaded banned added updated";
         let read = Schema::of(&columns(old), "MyISAM", &names("peers torrents"));
-        assert_eq!(read, Schema::default());
+        assert!(!read.counts && !read.is_numbered() && read.key.is_none(), "{read:?}");
         let upgraded = columns(&format!("{old} complete INCOMPLETE ban_reason"));
         assert!(Schema::of(&upgraded, "InnoDB", &names("Changes flushes torrents")).is_whole());
         let half = Schema::of(&upgraded, "Aria", &names("flushes torrents"));

@@ -81,8 +81,8 @@ impl Session {
         // Half of what is waited here, so that the server's word comes first.
         session.run(&statement::session((answer.as_secs() / 2).max(1)))?;
         let columns = session.rows(statement::COLUMNS, |row| {
-            let [name, kind, key] = [0, 1, 3].map(|column| cell::text(row, column));
-            Some(Column { name, kind, key })
+            let [name, kind, collation, key] = [0, 1, 2, 4].map(|at| cell::text(row, at));
+            Some(Column { name, kind, collation, key })
         })?;
         let engines = session.rows(statement::ENGINE, |row| Some(cell::text(row, 1)))?;
         let tables = session.rows(statement::TABLES, |row| Some(cell::text(row, 0)))?;

@@ -52,7 +52,7 @@ fn list<'h>(hashes: impl Iterator<Item = &'h InfoHash>) -> String {
 
 /// First column: the names of the columns. Fails in the server's own words when the table cannot be
 /// read at all.
-pub(super) const COLUMNS: &str = "SHOW COLUMNS FROM torrents";
+pub(super) const COLUMNS: &str = "SHOW FULL COLUMNS FROM torrents";
 /// Second column: the storage engine. Not from `information_schema`, which may look at every table
 /// of a server for it.
 pub(super) const ENGINE: &str = "SHOW TABLE STATUS LIKE 'torrents'";
@@ -85,7 +85,7 @@ pub(super) fn of_no_row(schema: &Schema) -> Vec<String> {
 pub(super) fn lookup(hashes: &[InfoHash], schema: &Schema) -> String {
     format!(
         "SELECT infohash, name, downloaded, banned+0, {} FROM torrents WHERE infohash IN ({})",
-        schema.reason(),
+        schema.reason_column(),
         list(hashes.iter())
     )
 }
@@ -107,7 +107,7 @@ pub(super) fn list_page(from: &ListPosition, limit: usize, schema: &Schema) -> S
     format!(
         "SELECT infohash, name, downloaded, banned+0, {}, {counts}, UNIX_TIMESTAMP(added), \
          UNIX_TIMESTAMP(updated), {} FROM torrents {above} ORDER BY `{order}` LIMIT {limit}",
-        schema.reason(),
+        schema.reason_column(),
         key.map_or("NULL".to_owned(), |key| format!("`{key}`"))
     )
 }
@@ -225,9 +225,16 @@ pub(super) fn zero_counts(hashes: &[InfoHash], idle_s: u64) -> String {
 pub(super) fn held<'h>(hashes: impl Iterator<Item = &'h InfoHash>, schema: &Schema) -> String {
     format!(
         "SELECT infohash, name, banned+0, {} FROM torrents WHERE infohash IN ({}) FOR UPDATE",
-        schema.reason(),
+        schema.reason_column(),
         list(hashes)
     )
+}
+
+/// One row: each text as a column of `charset` holds it.
+pub(super) fn converted<'t>(texts: impl Iterator<Item = &'t str>, charset: &str) -> String {
+    let held = texts
+        .map(|wished| format!("CONVERT(CONVERT({} USING {charset}) USING utf8mb4)", text(wished)));
+    format!("SELECT {}", held.collect::<Vec<_>>().join(","))
 }
 
 /// Writes a planned change.

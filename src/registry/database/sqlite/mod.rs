@@ -2,8 +2,9 @@
 //!
 //! Owns: the registry's questions to one file, which is made with its tables when it is not there.
 //! Write-ahead logging, so readers and the one writer do not wait for each other; `synchronous =
-//! NORMAL`, so a power cut may take the last batches, but never half of one. A file that another
-//! process has locked is waited for, up to the time limit. One that was replaced is opened anew, by
+//! NORMAL`, so a power cut may take the last batches, but never half of one. Where that mode cannot
+//! be set, as while somebody reads a file with a rollback journal, the file's own is kept. A file
+//! that another process has locked is waited for, up to the time limit. One that was replaced is opened anew, by
 //! every connection before its next transaction (`file`).
 //!
 //! Never: SQL from outside; everything is a parameter. Numbers past the ends of their columns are
@@ -21,8 +22,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{
-    Connection, Error, OpenFlags, OptionalExtension, Row as Cells, Statement, Transaction,
-    TransactionBehavior, params,
+    Connection, Error, ErrorCode, OpenFlags, OptionalExtension, Row as Cells, Statement,
+    Transaction, TransactionBehavior, params,
 };
 
 use crate::ids::InfoHash;
@@ -66,9 +67,18 @@ impl Sqlite {
     /// Asks in a transaction that only reads.
     fn ask<T>(
         &mut self,
-        question: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
+        question: impl Fn(&Transaction<'_>) -> Result<T, Failure>,
     ) -> Result<T, DatabaseError> {
-        self.transaction(TransactionBehavior::Deferred, question)
+        match self.try_transaction(TransactionBehavior::Deferred, &question) {
+            Err(Failure::Sqlite(error)) if may_only_be_read(&error) && !self.file.has_log() => {
+                let asked = self.open_to_read().map_err(Failure::from).and_then(|mut file| {
+                    question(&file.transaction_with_behavior(TransactionBehavior::Deferred)?)
+                });
+                // What stands in the way of writing says more than what does of that.
+                asked.map_err(|_| self.explain(error.into()))
+            }
+            asked => asked.map_err(|failure| self.explain(failure)),
+        }
     }
 
     /// Takes `steps` in a transaction that holds the file's one lock for writing from its
@@ -123,10 +133,40 @@ impl Sqlite {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
         let connection = Connection::open_with_flags(self.file.path(), flags)?;
         connection.busy_timeout(self.lock_wait)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        if !is_wal(&connection)? {
+            // Not possible while somebody reads the file, or where it may only be read: then the
+            // mode that it has must do.
+            connection.busy_timeout(Duration::ZERO)?;
+            let _ = connection.pragma_update(None, "journal_mode", "WAL");
+            connection.busy_timeout(self.lock_wait)?;
+        }
+        let synchronous = if is_wal(&connection)? { "NORMAL" } else { "FULL" };
+        connection.pragma_update(None, "synchronous", synchronous)?;
         Ok(connection)
     }
+
+    /// Opens a file in a directory that may only be read. In the write-ahead mode SQLite wants to
+    /// make a file beside it even to read: without a log there, nobody writes, and it can be read
+    /// as it stands.
+    fn open_to_read(&self) -> Result<Connection, Error> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_URI;
+        Connection::open_with_flags(self.file.uri_as_it_stands(), flags)
+    }
+}
+
+fn is_wal(connection: &Connection) -> Result<bool, Error> {
+    connection.pragma_query_value(None, "journal_mode", |row| {
+        Ok(row.get_ref(0)?.as_str().is_ok_and(|mode| mode.eq_ignore_ascii_case("wal")))
+    })
+}
+
+fn may_only_be_read(error: &Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied)
+    )
 }
 
 impl Backend for Sqlite {
