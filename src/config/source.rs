@@ -293,8 +293,8 @@ mod tests {
             (
                 "\n[database]\nurll = 1",
                 "line 3: unknown key 'urll' in [database]; known are url, url_file, \
-                 wait_at_start, lookup_threads, lookup_timeout, lookup_queue_max, cache_ttl, cache_bytes_max, flush_interval, \
-                 torrent_ttl",
+                 wait_at_start, lookup_threads, lookup_timeout, lookup_queue_max, cache_ttl, \
+                 cache_bytes_max, flush_interval, torrent_ttl",
             ),
             (
                 "[trackers]",

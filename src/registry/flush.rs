@@ -413,6 +413,17 @@ mod tests {
 
     const WAIT_MAX: Duration = Duration::from_secs(30);
 
+    /// What comes of writing a batch.
+    trait OnBatch:
+        Fn(&Batch) -> Result<BatchOutcome, DatabaseError> + Clone + Send + Sync + 'static
+    {
+    }
+
+    impl<F> OnBatch for F where
+        F: Fn(&Batch) -> Result<BatchOutcome, DatabaseError> + Clone + Send + Sync + 'static
+    {
+    }
+
     fn state_file(folder: &Path) -> StateFile {
         let directory = StateDirectory::open(folder).unwrap().unwrap();
         StateFile::new(directory, Fingerprint::of("test", b""))
@@ -420,11 +431,7 @@ mod tests {
 
     /// A thread that has one batch to write at first, and a database that takes it as `on_write`
     /// says.
-    fn start(
-        state_file: &StateFile,
-        save_interval: Duration,
-        on_write: impl Fn(&Batch) -> Result<BatchOutcome, DatabaseError> + Clone + Send + Sync + 'static,
-    ) -> Flusher {
+    fn start(state_file: &StateFile, save_interval: Duration, on_write: impl OnBatch) -> Flusher {
         let mut live = harness::registry_live();
         live.registry.flush_interval = Duration::from_millis(1);
         let live = LiveSettings::new(live);

@@ -1,15 +1,13 @@
 //! Accounts that log in by MariaDB's ed25519, and connections by TLS.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use tempfile::TempDir;
-
+use crate::certificates::Certificates;
 use crate::mariadb::Mariadb;
 use crate::peer::{COMPLETES, LEECHES, announce, wait_accepted};
 use crate::site::{Schema, Site, hash, project_file, settings, stop};
-use crate::support::process::{command, program};
+use crate::support::process::command;
 use crate::support::{PATIENCE, wait_until};
 
 #[test]
@@ -27,52 +25,11 @@ fn an_account_by_ed25519_is_as_good_as_any() {
     assert!(site.torrent(&["list"]).contains("Demo"), "the command logs in as well");
 }
 
-/// An authority, and a certificate of its for `localhost`; another authority beside.
-struct Certificates(TempDir);
-
-impl Certificates {
-    fn make() -> Certificates {
-        let made = Certificates(tempfile::tempdir().expect("a temporary directory"));
-        for name in ["ca", "other"] {
-            made.openssl(&format!(
-                "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={name} -keyout {name}.key \
-                 -out {name}.pem -addext basicConstraints=critical,CA:TRUE"
-            ));
-        }
-        made.openssl(
-            "req -newkey rsa:2048 -nodes -subj /CN=server -keyout server.key -out server.csr",
-        );
-        fs::write(made.0.path().join("names"), "subjectAltName=DNS:localhost\n")
-            .expect("a temporary directory can be written to");
-        made.openssl(
-            "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile \
-             names -out server.pem",
-        );
-        made
-    }
-
-    fn openssl(&self, arguments: &str) {
-        let output = Command::new(program("openssl", "openssl"))
-            .args(arguments.split_whitespace())
-            .current_dir(self.0.path())
-            .output()
-            .expect("openssl can be run");
-        assert!(output.status.success(), "openssl {arguments}: {output:?}");
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-}
-
 #[test]
 fn a_connection_is_encrypted_as_the_url_says() {
     let certificates = Certificates::make();
     let path = |name: &str| certificates.path(name).display().to_string();
-    let server = Mariadb::start_with(&[
-        format!("--ssl-cert={}", path("server.pem")),
-        format!("--ssl-key={}", path("server.key")),
-    ]);
+    let server = Mariadb::start_with(&certificates.arguments());
     let site = Schema::create_in(&server, &project_file("schema/mysql.sql"));
     server.client(&format!("ALTER USER {}@'127.0.0.1' REQUIRE SSL", site.name));
     let (ca, other) = (path("ca.pem"), path("other.pem"));

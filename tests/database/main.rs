@@ -35,6 +35,7 @@ macro_rules! on_both {
 }
 
 mod away;
+mod certificates;
 mod cleaning;
 mod counts;
 mod crowd;

@@ -100,7 +100,10 @@ impl Fault {
         let by_rule = ["45", "22", "23", "44"].iter().any(|class| word.state.starts_with(class))
             // SIGNAL, CHECK (MySQL), a trigger on its own table, of a user who is gone, with a
             // missing procedure or without a right, a value that a column does not take.
-            || matches!(word.code, 1643 | 1644 | 3819 | 4025 | 1442 | 1449 | 1305 | 1370 | 1366 | 1364);
+            || matches!(
+                word.code,
+                1305 | 1364 | 1366 | 1370 | 1442 | 1449 | 1643 | 1644 | 3819 | 4025
+            );
         let by_its_trigger = match word.code {
             1142 | 1143 | 1146 => !word.message.contains("torrents"),
             1054 => !OUR_COLUMNS.iter().any(|ours| word.message.contains(&format!("'{ours}'"))),
@@ -178,8 +181,8 @@ impl NamedDatabase {
         format!("MySQL at {}: {}", self.server, redact(text))
     }
 
-    /// The driver panics where a server asks for what it was not built to speak; anything else comes
-    /// of packets that are no MySQL.
+    /// The driver panics where a server asks for what it was not built to speak; anything else
+    /// comes of packets that are no MySQL.
     fn explain_panic(&self, text: &str) -> DatabaseError {
         if let Some(plugin) = unknown_plugin(text) {
             return DatabaseError::Denied(self.about(&format!(
@@ -277,8 +280,8 @@ impl NamedDatabase {
 /// What to do about a certificate.
 fn not_trusted(text: &str) -> String {
     format!(
-        "TLS: {text}; name the authority of the server's certificate by ?ssl_ca=PATH, and the host as the \
-         certificate does"
+        "TLS: {text}; name the authority of the server's certificate by ?ssl_ca=PATH, and the host \
+         as the certificate does"
     )
 }
 

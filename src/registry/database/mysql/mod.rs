@@ -2,19 +2,18 @@
 //!
 //! Owns: the registry's questions in SQL (`statement`), on one connection (`session`, which
 //! `reconnecting` makes anew when it breaks) to a database that may be ours or the PHP tracker's
-//! (`schema`). Only the text protocol: one round
-//! trip for a lookup, none to prepare it.
+//! (`schema`). Only the text protocol: one round trip for a lookup, none to prepare it.
 //!
 //! Exactly once: a batch moves its node's number on in its own transaction, so that asking for it
 //! again finds out whether it was applied. A database without the table `flushes`, or whose tables
 //! know no transactions, cannot be asked. There, a batch whose acknowledgement was lost is taken as
 //! applied: it may be lost, and is never counted twice.
 //!
-//! The driver panics at what it cannot read: every call into it is fenced (`fence`). Connections are
-//! encrypted where the URL says so (`tls`).
+//! The driver panics at what it cannot read: every call into it is fenced (`fence`). Connections
+//! are encrypted where the URL says so (`tls`).
 //!
-//! Never: a Unix socket, unless the URL names one (`?socket=PATH`) or asks to prefer it; the driver's authentication by the system's
-//! user (`unix_socket`), which it does not speak.
+//! Never: a Unix socket, unless the URL names one (`?socket=PATH`) or asks to prefer it; the
+//! driver's authentication by the system's user (`unix_socket`), which it does not speak.
 
 mod address;
 mod cell;

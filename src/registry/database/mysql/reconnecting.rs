@@ -13,8 +13,9 @@
 //! latter not for reading the list, nor for the look at the tables.
 //!
 //! Limits: [`ADDRESSES_MAX`] addresses of a host name are tried, all within the one time limit for
-//! connecting; of one whose certificate is checked for it, the first alone. Resolving the name takes as long as the system's resolver takes, and connecting to a
-//! Unix socket as long as its queue is full.
+//! connecting; of one whose certificate is checked for it, the first alone. Resolving the name
+//! takes as long as the system's resolver takes, and connecting to a Unix socket as long as its
+//! queue is full.
 
 use std::io::{Error as IoError, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};

@@ -13,8 +13,8 @@ use crate::registry::database::sqlite::failure::Failure;
 use crate::registry::database::sqlite::{cell, statement};
 use crate::registry::database::traits::{Batch, BatchOutcome, Deleted, RefusedRow};
 
-/// Writes what is not written yet of a batch, but for the rows that are known to be `refused`; a row
-/// that is refused now is added to those.
+/// Writes what is not written yet of a batch, but for the rows that are known to be `refused`; a
+/// row that is refused now is added to those.
 pub(super) fn write(
     transaction: &Transaction<'_>,
     batch: &Batch,

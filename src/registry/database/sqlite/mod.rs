@@ -4,8 +4,8 @@
 //! Write-ahead logging, so readers and the one writer do not wait for each other; `synchronous =
 //! NORMAL`, so a power cut may take the last batches, but never half of one. Where that mode cannot
 //! be set, as while somebody reads a file with a rollback journal, the file's own is kept. A file
-//! that another process has locked is waited for, up to the time limit. One that was replaced is opened anew, by
-//! every connection before its next transaction (`file`).
+//! that another process has locked is waited for, up to the time limit. One that was replaced is
+//! opened anew, by every connection before its next transaction (`file`).
 //!
 //! Never: SQL from outside; everything is a parameter. Numbers past the ends of their columns are
 //! cut to what records hold.
