@@ -24,7 +24,7 @@ use crate::registry::Fingerprint;
 use crate::registry::{Databases, PoolSettings, Registry, RegistrySettings, StateFile};
 use crate::secrets::{self, Secret};
 use crate::server::{ListenError, Server, Sockets, WorkerShared, affordable_connections};
-use crate::state_directory::{InUse, StateDirectory};
+use crate::state_directory::{StateDirectory, Unfit};
 use crate::swarm::{Store, StoreSettings};
 use crate::tracker::Tracker;
 use crate::wire::http::fault::HttpFault;
@@ -41,8 +41,8 @@ pub enum StartError {
     Listen(ListenError),
     /// The database cannot be used. One that is away is no reason not to start.
     Database(String),
-    /// Another tracker has the state directory.
-    State(InUse),
+    /// The state directory cannot be had.
+    State(Unfit),
     /// Threads could not be made, or the system has no randomness.
     System(io::Error),
 }
@@ -93,6 +93,21 @@ struct Reported {
 }
 
 impl Daemon {
+    /// What would keep a tracker with these settings from starting, as far as can be seen without
+    /// trying: directories that are not there.
+    #[cfg(feature = "databases")]
+    pub fn foresee(config: &Config) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if let Err(unfit) = StateDirectory::look(&config.server.state_directory) {
+            problems.push(Problem {
+                key: "server.state_directory",
+                value: format!("{:?}", config.server.state_directory),
+                rule: unfit.rule(),
+            });
+        }
+        problems
+    }
+
     /// Opens everything and starts the workers. `worker_ended` is called with the index of each
     /// worker that ends, in order or by panic.
     ///
@@ -105,9 +120,10 @@ impl Daemon {
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Daemon, StartError> {
         let live = LiveSettings::new(Live::of(config));
-        let (databases, fingerprint) = open_database(config, &live)?.unzip();
+        // First: where there is none, no database is made either.
         let directory = StateDirectory::open(&config.server.state_directory);
         let directory = directory.map_err(StartError::State)?;
+        let (databases, fingerprint) = open_database(config, &live)?.unzip();
         let state_file = directory.clone().zip(fingerprint);
         let state_file = state_file.map(|(directory, of)| StateFile::new(directory, of));
         let secret = directory.as_ref().map_or_else(Secret::random, Secret::kept_in)?;
@@ -275,13 +291,13 @@ impl Daemon {
     /// a second.
     ///
     /// # Errors
-    /// The first worker's that ended badly.
+    /// The first worker's that ended badly; or what outlives the process could not be saved.
     pub fn stop_and_join(self, grace: Duration) -> io::Result<()> {
         let end = Instant::now() + grace;
         let stopped = self.server.stop_and_join(grace);
         let left = end.saturating_duration_since(Instant::now());
-        self.tracker.registry().close(left.max(CLOSE_GRACE_MIN));
-        stopped
+        let closed = self.tracker.registry().close(left.max(CLOSE_GRACE_MIN));
+        stopped.and(closed.map_err(io::Error::other))
     }
 }
 

@@ -4,8 +4,10 @@
 //! Owns: the lock, as two trackers that save into one directory would lose each other's counters;
 //! how a file is replaced: whole, written beside it and brought to the disk before it takes its
 //! place, so that there is never half of it; where a damaged file goes, so that nothing is lost
-//! that somebody could still read; and checksums behind records, so that a flipped bit is found
-//! ([`RecordWriter`], [`RecordReader`]).
+//! that somebody could still read; room on the disk that is kept for a file's next form
+//! ([`StateDirectory::reserve`]), so that a disk that has become full does not keep it from being
+//! written; and checksums behind records, so that a flipped bit is found ([`RecordWriter`],
+//! [`RecordReader`]).
 //!
 //! Never: the form or the meaning of a file, which is whose the file is.
 //!
@@ -13,12 +15,14 @@
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
+use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crc32fast::Hasher;
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
 
 const LOCK: &str = "announced.state.lock";
 /// Kept of each name; past it, a damaged file stays where it is.
@@ -34,24 +38,90 @@ struct Locked {
     _lock: File,
 }
 
-/// Another process has the lock.
+/// Why a directory cannot be a tracker's.
 #[derive(Debug)]
-pub struct InUse(PathBuf);
+pub enum Unfit {
+    /// Another process has the lock.
+    InUse(PathBuf),
+    /// It is not there.
+    Missing(PathBuf),
+    /// It is something else than a directory.
+    NoDirectory(PathBuf),
+    /// The tracker's user may not write into it.
+    Denied(PathBuf),
+}
 
-impl fmt::Display for InUse {
+impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "another tracker uses server.state_directory {:?}; give each its own", self.0)
+        match self {
+            Unfit::InUse(path) => {
+                write!(f, "another tracker uses server.state_directory {path:?}; give each its own")
+            }
+            Unfit::Missing(path) | Unfit::NoDirectory(path) | Unfit::Denied(path) => {
+                write!(f, "server.state_directory = {path:?}: {}", self.rule())
+            }
+        }
     }
 }
 
-impl std::error::Error for InUse {}
+impl std::error::Error for Unfit {}
+
+impl Unfit {
+    /// What is wrong with the directory, and what to do.
+    pub fn rule(&self) -> String {
+        match self {
+            Unfit::InUse(_) => "another tracker uses it; give each its own".to_owned(),
+            Unfit::Missing(path) => {
+                format!("there is no such directory; make it: mkdir -p {}", in_shell(path))
+            }
+            Unfit::NoDirectory(_) => "is no directory".to_owned(),
+            Unfit::Denied(path) => format!(
+                "this user may not write there; as root: chown USER {}, with the user that the \
+                 tracker runs as",
+                in_shell(path)
+            ),
+        }
+    }
+
+    fn of(path: &Path, error: &io::Error) -> Option<Unfit> {
+        match error.kind() {
+            ErrorKind::NotFound => Some(Unfit::Missing(path.to_owned())),
+            ErrorKind::NotADirectory => Some(Unfit::NoDirectory(path.to_owned())),
+            ErrorKind::PermissionDenied => Some(Unfit::Denied(path.to_owned())),
+            _ => None,
+        }
+    }
+}
+
+/// A path as it is written in a shell.
+fn in_shell(path: &Path) -> String {
+    let path = path.display().to_string();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+,:@".contains(&byte);
+    match path.bytes().all(plain) {
+        true => path,
+        false => format!("'{}'", path.replace('\'', "'\\''")),
+    }
+}
 
 impl StateDirectory {
-    /// Takes the directory at `path`. None, with a warning, where no file can be made.
+    /// What is wrong with the directory at `path`, as far as can be seen without touching it.
     ///
     /// # Errors
-    /// When another tracker has it.
-    pub fn open(path: &Path) -> Result<Option<StateDirectory>, InUse> {
+    /// When it is not there, or no directory.
+    pub fn look(path: &Path) -> Result<(), Unfit> {
+        match fs::metadata(path) {
+            Ok(metadata) if !metadata.is_dir() => Err(Unfit::NoDirectory(path.to_owned())),
+            Err(error) => Unfit::of(path, &error).map_or(Ok(()), Err),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// Takes the directory at `path`. None, with a warning, where no file can be made though it may
+    /// be: the disk is full, or can only be read.
+    ///
+    /// # Errors
+    /// When another tracker has it, it is missing, or it may not be written to.
+    pub fn open(path: &Path) -> Result<Option<StateDirectory>, Unfit> {
         let lock = path.join(LOCK);
         let file = File::options()
             .create(true)
@@ -64,9 +134,12 @@ impl StateDirectory {
                 Ok(Some(StateDirectory(Arc::new(Locked { path: path.to_owned(), _lock: file }))))
             }
             Err(TryLockError::WouldBlock) => {
-                Err(InUse(path.canonicalize().unwrap_or_else(|_| path.to_owned())))
+                Err(Unfit::InUse(path.canonicalize().unwrap_or_else(|_| path.to_owned())))
             }
             Err(TryLockError::Error(error)) => {
+                if let Some(unfit) = Unfit::of(path, &error) {
+                    return Err(unfit);
+                }
                 log::warn!(
                     "{}: {error}; what is known of torrents will not outlive the process",
                     lock.display()
@@ -93,6 +166,25 @@ impl StateDirectory {
         }
     }
 
+    /// Keeps room on the disk for the next form of a file, so that [`StateDirectory::replace`]
+    /// needs none when the disk has become full: `bytes` of it. The room lies where that writes.
+    ///
+    /// # Errors
+    /// When there is no room. A file system that cannot keep any is no error.
+    pub fn reserve(&self, name: &str, bytes: u64) -> io::Result<()> {
+        let path = self.path_of(&beside(name));
+        let file = File::options().create(true).write(true).truncate(false).open(&path)?;
+        match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            Err(error) => {
+                if file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
+                    let _ = fs::remove_file(&path);
+                }
+                Err(error.into())
+            }
+        }
+    }
+
     /// Puts what `write` writes in the place of a file. When this returns without an error, it
     /// outlives a power cut.
     ///
@@ -103,7 +195,7 @@ impl StateDirectory {
         name: &str,
         write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
     ) -> io::Result<()> {
-        self.replace_by(name, File::options().create(true).truncate(true), write)
+        self.replace_by(name, File::options().create(true), write)
     }
 
     /// As [`StateDirectory::replace`], for a file that only the tracker's own user may read.
@@ -127,15 +219,21 @@ impl StateDirectory {
         write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
     ) -> io::Result<()> {
         let beside = beside(name);
+        let has_room = self.path_of(&beside).exists();
         let written = options.write(true).open(self.path_of(&beside)).and_then(|file| {
             let mut file = BufWriter::new(file);
             write(&mut file)?;
             file.flush()?;
+            // What is behind it is room that was kept, or half a file that a power cut has left.
+            let length = file.stream_position()?;
+            file.get_ref().set_len(length)?;
             file.get_ref().sync_all()
         });
         if let Err(error) = written {
-            // A disk that is full is not made fuller by it.
-            let _ = fs::remove_file(self.path_of(&beside));
+            // A disk that is full is not made fuller by it; room that was kept stays.
+            if !has_room {
+                let _ = fs::remove_file(self.path_of(&beside));
+            }
             return Err(error);
         }
         self.rename(&beside, name)
@@ -294,8 +392,64 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_is_missing_or_goes_is_borne() {
-        assert!(StateDirectory::open(Path::new("/nowhere")).unwrap().is_none());
+    fn a_directory_that_is_missing_or_none_is_refused_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("file"), "").unwrap();
+        for (name, rule) in [
+            (
+                "new",
+                format!(
+                    "there is no such directory; make it: mkdir -p {}",
+                    folder.path().join("new").display()
+                ),
+            ),
+            (
+                "it's new",
+                format!(
+                    "there is no such directory; make it: mkdir -p '{}/it'\\''s new'",
+                    folder.path().display()
+                ),
+            ),
+            ("file", "is no directory".to_owned()),
+        ] {
+            let expected = format!("server.state_directory = {:?}: {rule}", path(name));
+            let looked = StateDirectory::look(&path(name)).unwrap_err();
+            assert_eq!(looked.to_string(), expected, "a look at {name:?}");
+            let opened = StateDirectory::open(&path(name)).err().expect("it is unfit");
+            assert_eq!(opened.to_string(), expected, "the start in {name:?}");
+        }
+        StateDirectory::look(folder.path()).unwrap();
+    }
+
+    /// Blocks that a file has on the disk, in bytes, and which file it is.
+    fn room(path: &Path) -> (u64, u64) {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = fs::metadata(path).unwrap();
+        (512 * metadata.blocks(), metadata.ino())
+    }
+
+    #[test]
+    fn what_is_written_takes_the_room_that_was_kept_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = open(folder.path());
+        let kept = folder.path().join("a-new");
+        for (round, text_of_round) in ["one", "three", "two"].into_iter().enumerate() {
+            directory.reserve("a", 100_000).unwrap();
+            let (bytes, file) = room(&kept);
+            assert!(bytes >= 100_000, "round {round}: {bytes} bytes are kept");
+            let failed = directory.replace("a", |_| Err(io::Error::other("no more")));
+            assert!(failed.is_err(), "round {round}: the error is the caller's");
+            assert_eq!(room(&kept), (bytes, file), "round {round}: the room stays");
+            put(&directory, text_of_round).unwrap();
+            assert_eq!(text(&directory).as_deref(), Some(text_of_round), "round {round}");
+            assert_eq!(room(&folder.path().join("a")).1, file, "round {round}: the file written");
+            assert!(!kept.exists(), "round {round}: what is not needed is given back");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_goes_is_borne() {
         let folder = tempfile::tempdir().unwrap();
         let directory = open(folder.path());
         folder.close().unwrap();

@@ -72,11 +72,16 @@ impl Sources {
         }
     }
 
+    /// A line for each problem that was found with the loaded settings later, saying where it is.
+    pub fn lines(&self, problems: &[Problem]) -> Vec<String> {
+        let text = self.file.as_deref().and_then(|path| read_text(path).ok()).unwrap_or_default();
+        let line = |problem| one_line(&format!("{}{problem}", self.place(problem, &text)));
+        problems.iter().map(line).collect()
+    }
+
     /// What the settings allow and is hardly meant so: one line for each, saying where it is.
     pub fn warnings(&self, config: &Config) -> Vec<String> {
-        let text = self.file.as_deref().and_then(|path| read_text(path).ok()).unwrap_or_default();
-        let line = |warning| one_line(&format!("{}{warning}", self.place(&warning, &text)));
-        config.warnings().into_iter().map(line).collect()
+        self.lines(&config.warnings())
     }
 
     /// Keys that the settings file sets and that do not count, each with what overrides it.

@@ -40,7 +40,7 @@ use crate::registry::known_records::KnownRecords;
 use crate::registry::refused_rows::RefusedRows;
 use crate::registry::settings::RegistrySettings;
 use crate::registry::state_file::StateFile;
-use crate::registry::unwritten_batches::{UnwrittenBatches, counted};
+use crate::registry::unwritten_batches::{UnwrittenBatches, counted, put_aside, say_set_back};
 use crate::secrets;
 use crate::swarm::Walk;
 
@@ -118,7 +118,10 @@ impl Flusher {
 
     /// Has everything written, for `grace` at most, and saves what outlives the process. A
     /// database that is known to be away is not waited for.
-    pub(super) fn close(&self, grace: Duration) {
+    ///
+    /// # Errors
+    /// When that could not be saved; one line.
+    pub(super) fn close(&self, grace: Duration) -> Result<(), String> {
         let shared = &*self.0;
         let mut state = shared.state.lock();
         let end = Instant::now() + if state.away { Duration::ZERO } else { grace };
@@ -145,8 +148,15 @@ impl Flusher {
             log::warn!(
                 "{counters} ({in_doubt} in doubt) are saved, to be written at the next start"
             );
-        } else if unwritten > 0 {
-            log::error!("{counters} are lost: they could be neither written nor saved");
+        }
+        match is_saved {
+            true => Ok(()),
+            false if unwritten > 0 => {
+                Err(format!("{counters} are lost: they could be neither written nor saved"))
+            }
+            // Nobody expects it to outlive a process without a state directory.
+            false if shared.state_file.is_none() => Ok(()),
+            false => Err("what is known of torrents could not be saved".to_owned()),
         }
     }
 }
@@ -188,6 +198,7 @@ impl Shared {
     }
 
     fn run(&self, ledger: &mut dyn Ledger) {
+        self.reserve();
         let mut cleaning = Cleaning::new(CleaningPace::default());
         // A file that still holds batches of the last process says so until it is written anew.
         let mut inherited = self.state.lock().unwritten.len() > 0;
@@ -294,16 +305,11 @@ impl Shared {
                 self.confirm(batch, &[])
             }
             BatchOutcome::Overtaken { last } => {
-                self.put_aside(batch, *last);
+                put_aside(batch, *last, self.state_file.as_ref());
                 self.confirm(batch, &[]) && self.rename(batch.node)
             }
             BatchOutcome::SetBack { last } => {
-                log::error!(
-                    "the database has been set back: the last batch of counters that it knows of \
-                     this tracker is {last}, but batch {} was written; what came between is lost \
-                     there, and counting goes on under a new name",
-                    batch.number - 1
-                );
+                say_set_back(batch, *last);
                 self.rename(batch.node)
             }
         }
@@ -350,24 +356,6 @@ impl Shared {
         true
     }
 
-    /// Keeps a batch for the operator.
-    fn put_aside(&self, batch: &Batch, last: u64) {
-        let downloads: u64 = batch.rows.iter().map(|row| u64::from(row.downloads)).sum();
-        let torrents = batch.rows.len();
-        let kept = self.state_file.as_ref().map(|file| file.put_aside_batch(batch));
-        let place = match kept {
-            Some(Ok(path)) => format!("it is kept in {}", path.display()),
-            Some(Err(error)) => format!("it is lost, as it cannot be kept: {error}"),
-            None => "it is lost, as there is no state directory".to_owned(),
-        };
-        log::error!(
-            "somebody else writes under this tracker's name: the database knows batch {last}, and \
-             not whose batch {} is; that one, of {downloads} downloads of {torrents} torrents, is \
-             not written: {place}; counting goes on under a new name",
-            batch.number
-        );
-    }
-
     /// Between two tries; false at once when the process is given up.
     fn pause(&self, pause: Duration) -> bool {
         self.save_when_due(self.save_interval);
@@ -379,12 +367,23 @@ impl Shared {
         state.stage != Stage::Closed
     }
 
-    /// The thread saves when `interval` has passed; not once somebody closes, whose file it would
-    /// put an older one in the place of.
+    /// The thread saves when `interval` has passed, and sees to the room for the next save; not
+    /// once somebody closes, whose file it would put an older one in the place of.
     fn save_when_due(&self, interval: Duration) {
         let mut saved_at = self.saved_at.lock();
-        if saved_at.elapsed() >= interval && self.state.lock().stage != Stage::Closed {
+        if self.state.lock().stage == Stage::Closed {
+            return;
+        }
+        if saved_at.elapsed() >= interval {
             self.save(&mut saved_at);
+        }
+        self.reserve();
+    }
+
+    /// Sees to the room for a save.
+    fn reserve(&self) {
+        if let Some(file) = &self.state_file {
+            file.reserve(self.known.size().1);
         }
     }
 
@@ -474,7 +473,7 @@ mod tests {
         let flusher = start(&file, Duration::ZERO, |_| Err(DatabaseError::Away("gone".to_owned())));
         wait_until("the batch is saved", || !file.load().batches.is_empty());
         let closing = Instant::now();
-        flusher.close(2 * WAIT_MAX);
+        flusher.close(2 * WAIT_MAX).unwrap();
         assert!(closing.elapsed() < WAIT_MAX);
         assert_eq!(file.load().batches[0].number, 1);
     }
@@ -491,7 +490,7 @@ mod tests {
             answers.lock().recv().unwrap()
         });
         begun.recv_timeout(WAIT_MAX).unwrap();
-        flusher.close(Duration::ZERO);
+        flusher.close(Duration::ZERO).unwrap();
         let path = folder.path().join("announced.state");
         std::fs::remove_file(&path).unwrap();
         answer.send(Ok(BatchOutcome::WHOLE)).unwrap();
@@ -508,7 +507,8 @@ mod tests {
         wait_until("the batch is written and the file anew", || path.exists());
         folder.close().unwrap();
         assert!(!flusher.0.save(&mut Instant::now()));
-        flusher.close(WAIT_MAX);
+        let error = flusher.close(WAIT_MAX).unwrap_err();
+        assert_eq!(error, "what is known of torrents could not be saved");
     }
 
     #[test]

@@ -189,10 +189,11 @@ impl Registry {
 
     /// Writes what is to be written, for `grace` at most, and saves what outlives the process,
     /// with what could not be written.
-    pub fn close(&self, grace: Duration) {
-        if let Some(parts) = &self.0 {
-            parts.flusher.close(grace);
-        }
+    ///
+    /// # Errors
+    /// When it could not be saved; one line.
+    pub fn close(&self, grace: Duration) -> Result<(), String> {
+        self.0.as_ref().map_or(Ok(()), |parts| parts.flusher.close(grace))
     }
 }
 

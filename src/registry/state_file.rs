@@ -3,14 +3,15 @@
 //! Owns: whose database the file is of. One that is of another database says nothing about this
 //! one's torrents: if it holds counters that could not be written it is kept under another name,
 //! and found again when the tracker runs on that database again. One that cannot be read is as good
-//! as none, is said so, and is kept beside.
+//! as none, is said so, and is kept beside; where even that cannot be done it stays, and nothing is
+//! saved in its place.
 //!
 //! Never: the form of the file, which is `saved`'s; how it is written, which is the directory's.
 
 use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use data_encoding::HEXLOWER;
 
@@ -23,6 +24,10 @@ use crate::state_directory::StateDirectory;
 const NAME: &str = "announced.state";
 /// Bytes of its fingerprint by which a file of another database is named.
 const NAMING_BYTES: usize = 8;
+/// What a record and the counter of its torrent take in the file, with a name of usual length.
+const RECORD_BYTES: u64 = 35 + 60 + 33;
+/// In which the room for it grows.
+const RESERVE_STEP: u64 = 1 << 20;
 
 /// See the module. Clones share the directory's lock.
 #[derive(Clone)]
@@ -33,12 +38,25 @@ struct Shared {
     database: Fingerprint,
     /// It could not be written when that was last tried.
     failing: AtomicBool,
+    /// What is there has not been read, and could not be put aside.
+    in_the_way: AtomicBool,
+    /// Bytes on the disk that are kept for the next form of it.
+    reserved: AtomicU64,
+    /// There was no room for it when that was last tried.
+    without_room: AtomicBool,
 }
 
 impl StateFile {
     /// The file in `directory` for a tracker on `database`.
     pub fn new(directory: StateDirectory, database: Fingerprint) -> StateFile {
-        StateFile(Arc::new(Shared { directory, database, failing: AtomicBool::new(false) }))
+        StateFile(Arc::new(Shared {
+            directory,
+            database,
+            failing: AtomicBool::default(),
+            in_the_way: AtomicBool::default(),
+            reserved: AtomicU64::default(),
+            without_room: AtomicBool::default(),
+        }))
     }
 
     /// What the last run on this database has left.
@@ -52,8 +70,10 @@ impl StateFile {
             found => found,
         };
         // What was put aside is older than what is in its place, but that is not this database's.
-        let own = own
-            .or_else(|| directory.rename(&name_of(database), NAME).ok().and_then(|()| self.read()));
+        let own = own.or_else(|| match self.0.in_the_way.load(Ordering::Relaxed) {
+            true => None,
+            false => directory.rename(&name_of(database), NAME).ok().and_then(|()| self.read()),
+        });
         let mut saved = own.map(|(_, saved)| saved).unwrap_or_default();
         saved.count_unwritten();
         saved
@@ -71,14 +91,24 @@ impl StateFile {
             Err(error) => error,
         };
         let path = directory.path_of(NAME);
-        let is_damaged = matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof);
-        match is_damaged.then(|| directory.set_aside(NAME)) {
-            Some(Ok(kept)) => log::warn!(
+        let error = match error.kind() {
+            ErrorKind::UnexpectedEof => "is cut off".to_owned(),
+            _ => error.to_string(),
+        };
+        match directory.set_aside(NAME) {
+            Ok(kept) => log::warn!(
                 "{}: {error}; kept as {}, starting without what it holds",
                 path.display(),
                 kept.display()
             ),
-            _ => log::warn!("{}: {error}; starting without what it holds", path.display()),
+            Err(trouble) => {
+                self.0.in_the_way.store(true, Ordering::Relaxed);
+                log::error!(
+                    "{}: {error}; starting without what it holds, and it cannot be put aside \
+                     ({trouble}): nothing is saved until it is gone",
+                    path.display()
+                );
+            }
         }
         None
     }
@@ -100,10 +130,36 @@ impl StateFile {
                  there: kept as {}, until the tracker runs on that database again",
                 kept.display()
             ),
-            Err(error) => log::error!(
-                "{path}: is of another database, and cannot be kept as {}: {error}",
-                kept.display()
-            ),
+            Err(error) => {
+                self.0.in_the_way.store(true, Ordering::Relaxed);
+                log::error!(
+                    "{path}: is of another database, and cannot be kept as {}: {error}; nothing \
+                     is saved until it is gone",
+                    kept.display()
+                );
+            }
+        }
+    }
+
+    /// Keeps room on the disk for a file of `records` records and as many counters. That there is
+    /// none is said once.
+    pub(super) fn reserve(&self, records: usize) {
+        let Shared { directory, reserved, without_room, .. } = &*self.0;
+        let bytes = (records as u64 * RECORD_BYTES).next_multiple_of(RESERVE_STEP) + RESERVE_STEP;
+        if reserved.load(Ordering::Relaxed) >= bytes {
+            return;
+        }
+        let outcome = directory.reserve(NAME, bytes);
+        if outcome.is_ok() {
+            reserved.store(bytes, Ordering::Relaxed);
+        }
+        let was_without = without_room.swap(outcome.is_err(), Ordering::Relaxed);
+        if let (Err(error), false) = (outcome, was_without) {
+            log::warn!(
+                "{}: no room for {bytes} bytes can be kept: {error}; what is known of torrents \
+                 may not outlive the process",
+                directory.path_of(NAME).display()
+            );
         }
     }
 
@@ -123,9 +179,18 @@ impl StateFile {
         batches: &[Arc<Batch>],
         records: impl FnOnce(&mut dyn FnMut(&InfoHash, &Record)),
     ) -> bool {
-        let Shared { directory, database, failing } = &*self.0;
-        let outcome =
-            directory.replace(NAME, |file| saved::write(file, database, batches, records));
+        let Shared { directory, database, failing, in_the_way, reserved, .. } = &*self.0;
+        let outcome = match in_the_way.load(Ordering::Relaxed) {
+            true => directory.set_aside(NAME).map(drop),
+            false => Ok(()),
+        };
+        let outcome = outcome.and_then(|()| {
+            in_the_way.store(false, Ordering::Relaxed);
+            directory.replace(NAME, |file| saved::write(file, database, batches, records))
+        });
+        if outcome.is_ok() {
+            reserved.store(0, Ordering::Relaxed);
+        }
         let was_failing = failing.swap(outcome.is_err(), Ordering::Relaxed);
         if let (Err(error), false) = (&outcome, was_failing) {
             log::warn!(
@@ -165,6 +230,7 @@ mod tests {
     use super::*;
     use crate::listing::Listing;
     use crate::registry::database::NodeId;
+    use crate::state_directory::DAMAGED_FILES_MAX;
 
     fn of(name: &str) -> Fingerprint {
         Fingerprint::of("test", name.as_bytes())
@@ -232,19 +298,66 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "the file and its lock");
     }
 
+    type Damage = (&'static str, fn(&mut Vec<u8>));
+
+    /// What may have become of a file's bytes.
+    const DAMAGES: [Damage; 4] = [
+        ("a flipped bit", |bytes| bytes[60] ^= 1),
+        ("cut", |bytes| bytes.truncate(70)),
+        ("empty", Vec::clear),
+        ("newer", |bytes| bytes[17] = b'9'),
+    ];
+
     #[test]
     fn a_damaged_file_is_kept_beside() {
+        for (what, damage) in DAMAGES {
+            let folder = tempfile::tempdir().unwrap();
+            let file = open(folder.path(), "a");
+            assert!(save(&file, Some(1)), "{what}");
+            let path = folder.path().join(NAME);
+            let mut bytes = fs::read(&path).unwrap();
+            damage(&mut bytes);
+            fs::write(&path, &bytes).unwrap();
+            assert!(file.load().batches.is_empty(), "{what}: it is not believed");
+            assert!(save(&file, Some(2)), "{what}");
+            assert_eq!(numbers(&file.load()), [2], "{what}");
+            let kept = folder.path().join(format!("{NAME}.damaged-1"));
+            assert_eq!(fs::read(kept).unwrap(), bytes, "{what}: it is still there");
+        }
+    }
+
+    #[test]
+    fn a_file_that_can_be_neither_read_nor_put_aside_is_not_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(NAME);
+        fs::write(&path, "no state").unwrap();
+        let aside = |number| folder.path().join(format!("{NAME}.damaged-{number}"));
+        for number in 1..=DAMAGED_FILES_MAX {
+            fs::write(aside(number), "").unwrap();
+        }
+        let file = open(folder.path(), "a");
+        assert!(file.load().records.is_empty(), "there is nothing to believe");
+        assert!(!save(&file, Some(1)), "nothing is saved in its place");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "no state");
+        fs::remove_file(aside(7)).unwrap();
+        assert!(save(&file, Some(2)), "there is a name for it now");
+        assert_eq!(fs::read_to_string(aside(7)).unwrap(), "no state");
+        assert_eq!(numbers(&file.load()), [2]);
+    }
+
+    #[test]
+    fn room_is_kept_for_what_is_known() {
         let folder = tempfile::tempdir().unwrap();
         let file = open(folder.path(), "a");
+        let kept = folder.path().join(format!("{NAME}-new"));
+        let bytes = || fs::metadata(&kept).unwrap().len();
+        file.reserve(0);
+        assert_eq!(bytes(), RESERVE_STEP, "at the start");
+        file.reserve(100_000);
+        assert!(bytes() > 100_000 * RECORD_BYTES, "{} bytes for 100 000 records", bytes());
         assert!(save(&file, Some(1)));
-        let path = folder.path().join(NAME);
-        let mut bytes = fs::read(&path).unwrap();
-        bytes[60] ^= 1;
-        fs::write(&path, &bytes).unwrap();
-        assert!(file.load().batches.is_empty(), "what is damaged is not believed");
-        assert!(save(&file, Some(2)));
-        assert_eq!(numbers(&file.load()), [2]);
-        let kept = folder.path().join(format!("{NAME}.damaged-1"));
-        assert_eq!(fs::read(kept).unwrap(), bytes, "what was damaged is still there");
+        assert!(!kept.exists(), "the last save leaves nothing");
+        file.reserve(0);
+        assert_eq!(bytes(), RESERVE_STEP, "and the next one has room again");
     }
 }

@@ -4,12 +4,13 @@
 //! process has left under its name. A batch keeps name and number until it is applied, but for one
 //! case: a database that was set back cannot take it under them, and gets it under a new name.
 //!
-//! Never: writes one, or says what has become of it.
+//! Never: writes one to the database, or says what has become of it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::registry::database::{Batch, Counted, NodeId};
+use crate::registry::state_file::StateFile;
 use crate::swarm::Unwritten;
 
 /// See the module.
@@ -84,6 +85,35 @@ impl UnwrittenBatches {
             (self.node, self.number) = (new, number);
         }
     }
+}
+
+/// A batch cannot be written under its name.
+pub(super) fn say_set_back(batch: &Batch, last: u64) {
+    log::error!(
+        "the database has been set back: the last batch of counters that it knows of this tracker \
+         is {last}, but batch {} was written; what came between is lost there, and counting goes \
+         on under a new name",
+        batch.number.saturating_sub(1)
+    );
+}
+
+/// Keeps a batch in a file for the operator: the database knows batch `last` of the same name, so
+/// that nobody can say whether it is applied.
+pub(super) fn put_aside(batch: &Batch, last: u64, state_file: Option<&StateFile>) {
+    let downloads: u64 = batch.rows.iter().map(|row| u64::from(row.downloads)).sum();
+    let torrents = batch.rows.len();
+    let kept = state_file.map(|file| file.put_aside_batch(batch));
+    let place = match kept {
+        Some(Ok(path)) => format!("it is kept in {}", path.display()),
+        Some(Err(error)) => format!("it is lost, as it cannot be kept: {error}"),
+        None => "it is lost, as there is no state directory".to_owned(),
+    };
+    log::error!(
+        "somebody else writes under this tracker's name: the database knows batch {last}, and \
+         not whose batch {} is; that one, of {downloads} downloads of {torrents} torrents, is \
+         not written: {place}; counting goes on under a new name",
+        batch.number
+    );
 }
 
 /// What is to be written of a torrent.

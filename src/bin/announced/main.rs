@@ -1,14 +1,15 @@
 //! The `announced` program: command line in, exit code out.
 //!
 //! Beside it: the flags and subcommands (`flags`), the tracker that runs until it is told to stop
-//! (`serve`), `announced torrent` (`torrent`), the manual pages (`manual`), and what is said on the
-//! terminal (`terminal`).
+//! (`serve`) and its log (`log_writer`), `announced torrent` (`torrent`), the manual pages
+//! (`manual`), and what is said on the terminal (`terminal`).
 //!
 //! A wrong setting, an address in use or a thread that died is exit code 1 and one line on stderr
 //! for each problem; a misused command line is clap's exit code 2. A doubtful setting is a line on
 //! stderr and no more.
 
 mod flags;
+mod log_writer;
 mod manual;
 mod serve;
 mod terminal;
@@ -21,6 +22,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ErrorKind};
 
 use announced::config::{self, Flags, Sources, redact};
+use announced::daemon::Daemon;
 use announced::registry::panic_is_fenced;
 
 use flags::{Command, CommandLine, environment_database};
@@ -81,7 +83,10 @@ fn check(file: PathBuf) -> Result<(), Vec<String>> {
     };
     let config = sources.load()?;
     warn_of(&sources.warnings(&config));
-    print(&ok)
+    match sources.lines(&Daemon::foresee(&config)) {
+        problems if problems.is_empty() => print(&ok),
+        problems => Err(problems),
+    }
 }
 
 /// A panic that the library catches is told of as an error of what panicked.

@@ -1,9 +1,10 @@
 //! A tracker that runs until it is told to stop.
 //!
-//! Owns: the first lines on stdout, the log's set-up, and what each signal means.
+//! Owns: the first lines on stdout, which are logged as well, and what each signal means.
 //!
-//! - SIGTERM and SIGINT stop the tracker in good order: exit code 0. A second one ends it at once:
-//!   128 + signal, as shells count.
+//! - SIGTERM and SIGINT stop the tracker in good order: exit code 0, or 1 when what outlives the
+//!   process could not be saved. Another one ends it at once, 128 + signal, as shells count; but
+//!   not within a second, in which one order to stop may come as two.
 //! - SIGHUP reads the settings file again and takes it over, whole or not at all, and has the
 //!   database asked for everything anew.
 //! - SIGUSR1 writes the line of counters into the log.
@@ -11,64 +12,73 @@
 //! Never does: anything with a socket or a database. Nothing here runs while announces are
 //! answered.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
-use std::panic;
+use std::panic::{self, PanicHookInfo};
 use std::process;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use log::{LevelFilter, error, info, warn};
+use log::{Level, error, info, warn};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
-use announced::config::{Flags, LogLevel, Sources};
+use announced::config::{Config, Flags, Sources};
 use announced::daemon::Daemon;
 use announced::registry::panic_is_fenced;
 
 use crate::flags::{Start, environment_database};
-use crate::terminal::warn_of;
+use crate::log_writer::LogWriter;
 
 /// How long answers may still go out, and counters be written, after a signal asked for the end; a
 /// second more at the worst. Supervisors kill after 10 s (Docker) to 90 s (systemd).
 const STOP_GRACE: Duration = Duration::from_secs(5);
+/// For how long another signal to stop belongs to the first: `timeout` of coreutils signals the
+/// process and its group, and so does supervisord with `stopasgroup`.
+const ONE_ORDER_MAX: Duration = Duration::from_secs(1);
 /// Exit code of a process ended by a signal, less the signal's number, as shells report it.
 const EXIT_SIGNAL_BASE: i32 = 128;
-/// Overrides the setting `server.log_level`.
-const LOG_VARIABLE: &str = "RUST_LOG";
+/// How long stdout may take the first lines, before the tracker goes on without it.
+const STDOUT_MAX: Duration = Duration::from_secs(1);
 
 /// Starts a tracker and stays until it ends. The errors are lines.
 pub(crate) fn run(start: Start) -> Result<(), Vec<String>> {
     let Start { config: file, listen, workers, mode, database, wait_for_database } = start;
     let flags = Flags { listen, workers, mode, database, wait_for_database };
     let sources = Sources { file, environment_database: environment_database()?, flags };
-    serve(&sources)
+    let config = sources.load()?;
+    let log = LogWriter::start().map_err(|error| vec![format!("cannot start the log: {error}")])?;
+    LogWriter::set_level(config.server.log_level);
+    for warning in sources.warnings(&config) {
+        log.say(Level::Warn, &format!("warning: {warning}"));
+    }
+    let outcome = serve(&sources, &config, &log);
+    for problem in outcome.as_ref().err().into_iter().flatten() {
+        log.say(Level::Error, problem);
+    }
+    log.flush();
+    // Everything is said.
+    outcome.map_err(|_| Vec::new())
 }
 
-fn serve(sources: &Sources) -> Result<(), Vec<String>> {
-    let config = sources.load()?;
-    warn_of(&sources.warnings(&config));
-    log_to_stderr();
-    set_log_level(config.server.log_level);
+fn serve(sources: &Sources, config: &Config, log: &LogWriter) -> Result<(), Vec<String>> {
     let (events, inbox) = mpsc::channel();
     watch_signals(events.clone())
         .map_err(|error| vec![format!("cannot watch for signals: {error}")])?;
     watch_panics(events.clone());
     let worker_ended = move |worker| drop(events.send(Event::WorkerEnded(worker)));
     let mut daemon =
-        Daemon::start(&config, worker_ended).map_err(|error| vec![error.to_string()])?;
+        Daemon::start(config, worker_ended).map_err(|error| vec![error.to_string()])?;
     let site = format!(
         "{} tracker, {}, database {}",
         config.tracker.mode,
         count(daemon.workers(), "worker"),
         config.database.url
     );
-    // Nobody need read them: a daemon whose stdout is closed still serves.
-    let _ = io::stdout().write_all(
-        start_up_lines(&site, &Addresses::of(&daemon), &config.server.public_url).as_bytes(),
-    );
+    tell(start_up_lines(&site, &Addresses::of(&daemon), &config.server.public_url), log);
     let outcome = wait(&mut daemon, sources, &inbox);
     let stopped = daemon.stop_and_join(STOP_GRACE).map_err(|error| error.to_string());
     outcome.and(stopped).map_err(|problem| vec![problem])
@@ -89,19 +99,29 @@ enum Event {
 }
 
 /// Turns panics into events, whichever thread it is: without the one that writes counters, say, the
-/// tracker would go on serving, and count for nothing. One that the library catches is none.
+/// tracker would go on serving, and count for nothing. One that the library catches is none. What
+/// is said of it goes by the log, as nobody may read stderr.
 fn watch_panics(events: Sender<Event>) {
-    let print = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         if panic_is_fenced() {
             return;
         }
-        print(panic);
         let thread = thread::current().name().unwrap_or("without a name").to_owned();
-        log::error!("the thread {thread} panicked: the tracker cannot go on");
+        error!("the thread {thread} panicked: the tracker cannot go on: {}", describe(panic));
         // Nobody listens any more when the end has begun.
         let _ = events.send(Event::Panicked(thread));
     }));
+}
+
+/// What a panic says and where, on one line; behind it how it came there, if RUST_BACKTRACE asks.
+fn describe(panic: &PanicHookInfo<'_>) -> String {
+    let said = panic.payload_as_str().unwrap_or("no text").replace(char::is_control, " ");
+    let place = panic.location().map(|place| format!(" ({place})")).unwrap_or_default();
+    let trace = Backtrace::capture();
+    match trace.status() {
+        BacktraceStatus::Captured => format!("{said}{place}\n{trace}"),
+        _ => format!("{said}{place}"),
+    }
 }
 
 /// Turns signals into events on a thread of its own. They are caught from here on, so that none is
@@ -109,15 +129,19 @@ fn watch_panics(events: Sender<Event>) {
 fn watch_signals(events: Sender<Event>) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
     let watch = move || {
-        let mut stopping = false;
+        let mut stopping = None::<Instant>;
         for signal in signals.forever() {
             let event = match signal {
                 SIGHUP => Event::Hangup,
                 SIGUSR1 => Event::Stats,
-                _ if stopping => process::exit(EXIT_SIGNAL_BASE + signal),
+                _ if stopping.is_some_and(|since| since.elapsed() >= ONE_ORDER_MAX) => {
+                    process::exit(EXIT_SIGNAL_BASE + signal)
+                }
                 _ => Event::Stop(signal),
             };
-            stopping |= matches!(event, Event::Stop(_));
+            if matches!(event, Event::Stop(_)) && stopping.is_none() {
+                stopping = Some(Instant::now());
+            }
             // Main no longer listens once it is stopping; a second signal must still be heard here.
             let _ = events.send(event);
         }
@@ -175,7 +199,7 @@ fn reload(daemon: &mut Daemon, sources: &Sources) {
             return refused(&lines);
         }
     };
-    set_log_level(log_level);
+    LogWriter::set_level(log_level);
     if !reload.taken.is_empty() {
         info!("changed settings: {}", reload.taken.join(", "));
     }
@@ -184,6 +208,26 @@ fn reload(daemon: &mut Daemon, sources: &Sources) {
     }
     for (key, by) in sources.overridden() {
         warn!("{key} in the settings file does not count: {by} overrides it");
+    }
+}
+
+/// Tells of the start on stdout and in the log, but once where one terminal or the journal has
+/// both. Nobody need read stdout: a tracker whose stdout is closed, or a pipe that is full, still
+/// serves.
+fn tell(lines: String, log: &LogWriter) {
+    if !(io::stdout().is_terminal() && io::stderr().is_terminal()) {
+        lines.lines().for_each(|line| info!("{line}"));
+    }
+    if log.has_stdout {
+        return;
+    }
+    let (done, written) = mpsc::channel();
+    let write = move || {
+        let _ = io::stdout().write_all(lines.as_bytes());
+        let _ = done.send(());
+    };
+    if thread::Builder::new().name("stdout".to_owned()).spawn(write).is_ok() {
+        let _ = written.recv_timeout(STDOUT_MAX);
     }
 }
 
@@ -247,22 +291,6 @@ fn hostname() -> String {
 
 fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-}
-
-/// Log lines go to stderr with a timestamp. RUST_LOG overrides the setting.
-fn log_to_stderr() {
-    env_logger::Builder::new().filter_level(LevelFilter::Debug).parse_env(LOG_VARIABLE).init();
-}
-
-fn set_log_level(level: LogLevel) {
-    if std::env::var_os(LOG_VARIABLE).is_none_or(|filter| filter.is_empty()) {
-        log::set_max_level(match level {
-            LogLevel::Error => LevelFilter::Error,
-            LogLevel::Warn => LevelFilter::Warn,
-            LogLevel::Info => LevelFilter::Info,
-            LogLevel::Debug => LevelFilter::Debug,
-        });
-    }
 }
 
 #[cfg(test)]

@@ -366,6 +366,7 @@ fn a_file_with_a_rollback_journal_is_used_as_it_is_while_somebody_reads_it() {
     let mut ledger = site.source.ledger(limits);
     ledger.write(&batch(1, vec![counted(hash(1), 1)])).unwrap();
     assert_eq!(site.downloaded(hash(1)), 1, "what is written");
-    let mode: String = reader.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+    let fresh = rusqlite::Connection::open(site.file()).unwrap();
+    let mode: String = fresh.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
     assert_eq!(mode, "wal", "once nobody reads it");
 }

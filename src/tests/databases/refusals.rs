@@ -52,7 +52,7 @@ fn mysql_rules() -> Vec<Rule> {
         ),
         rule(
             "a trigger's SIGNAL (1644)",
-            mysql_trigger("SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not this one'"),
+            mysql_trigger("SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not\\nthis one'"),
             "not this one",
         ),
         rule(

@@ -12,6 +12,7 @@ use std::time::Duration;
 use mysql::{DriverError, Error, MySqlError};
 
 use crate::config::redact;
+use crate::registry::database::columns;
 use crate::registry::database::traits::{DatabaseError, TimeLimits};
 
 /// Characters of a panic's text that a message quotes.
@@ -95,7 +96,7 @@ impl Fault {
 
     /// In whose words the server refuses the one row that an UPDATE is about: a CHECK, a trigger
     /// (which may fail by anything that it does) or a key stands against it, and will not pass.
-    pub(super) fn row_refusal(&self) -> Option<&str> {
+    pub(super) fn row_refusal(&self) -> Option<String> {
         let word = self.word()?;
         let by_rule = ["45", "22", "23", "44"].iter().any(|class| word.state.starts_with(class))
             // SIGNAL, CHECK (MySQL), a trigger on its own table, of a user who is gone, with a
@@ -109,7 +110,7 @@ impl Fault {
             1054 => !OUR_COLUMNS.iter().any(|ours| word.message.contains(&format!("'{ours}'"))),
             _ => false,
         };
-        (by_rule || by_its_trigger).then_some(word.message.as_str())
+        (by_rule || by_its_trigger).then(|| columns::one_line(&word.message))
     }
 }
 
@@ -181,6 +182,11 @@ impl NamedDatabase {
         format!("MySQL at {}: {}", self.server, redact(text))
     }
 
+    /// The server's words in a line.
+    fn said(word: &MySqlError) -> String {
+        columns::one_line(&word.message)
+    }
+
     /// The driver panics where a server asks for what it was not built to speak; anything else
     /// comes of packets that are no MySQL.
     fn explain_panic(&self, text: &str) -> DatabaseError {
@@ -229,6 +235,7 @@ impl NamedDatabase {
             }
             _ => {
                 let text = io_error(error).map_or_else(|| error.to_string(), IoError::to_string);
+                let text = columns::one_line(&text);
                 match text.contains("certificate") {
                     true => DatabaseError::Denied(about(&not_trusted(&text))),
                     false => DatabaseError::Away(about(&text)),
@@ -241,8 +248,8 @@ impl NamedDatabase {
     fn explain_word(&self, word: &MySqlError, asked: Option<&str>) -> DatabaseError {
         let name = &self.name;
         let said = match asked {
-            Some(asked) => format!("{asked}: {}", word.message),
-            None => word.message.clone(),
+            Some(asked) => format!("{asked}: {}", NamedDatabase::said(word)),
+            None => NamedDatabase::said(word),
         };
         let with = |advice: &str| self.about(&format!("{said}; {advice}"));
         match word.code {
@@ -271,7 +278,7 @@ impl NamedDatabase {
             1290 | 1792 | 1836 => {
                 DatabaseError::Refused(with("it is a replica, or may only be read for now"))
             }
-            _ if is_cut_word(word) => DatabaseError::Away(self.about(&word.message)),
+            _ if is_cut_word(word) => DatabaseError::Away(self.about(&said)),
             _ => DatabaseError::Refused(self.about(&said)),
         }
     }

@@ -166,7 +166,7 @@ impl Session {
                 Ok(()) => end,
                 Err(fault) => {
                     let Some(why) = fault.row_refusal() else { return Err(fault) };
-                    changed.refused.push((at + ran.done, why.to_owned()));
+                    changed.refused.push((at + ran.done, why));
                     at + ran.done + 1
                 }
             };

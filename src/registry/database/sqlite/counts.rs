@@ -7,6 +7,7 @@
 use rusqlite::{Error, ErrorCode, OptionalExtension, Transaction, params};
 
 use crate::ids::InfoHash;
+use crate::registry::database::columns::one_line;
 use crate::registry::database::numbered::{FLUSH_DAYS_KEPT, Numbered};
 use crate::registry::database::sqlite::clock::{DAY_S, now};
 use crate::registry::database::sqlite::failure::Failure;
@@ -50,7 +51,7 @@ pub(super) fn write(
         if !is_row_refusal(&error) {
             return Err(error.into());
         }
-        refused.push(RefusedRow { info_hash: row.info_hash, why: error.to_string() });
+        refused.push(RefusedRow { info_hash: row.info_hash, why: one_line(&error.to_string()) });
         if transaction.is_autocommit() {
             return Err(Failure::RolledBack);
         }
@@ -80,7 +81,9 @@ pub(super) fn delete_idle(
         match statement.execute(params![until, hash.0]) {
             Ok(rows) => deleted.count += u64::try_from(rows).unwrap_or(0),
             Err(error) if is_row_refusal(&error) && !transaction.is_autocommit() => {
-                deleted.refused.push(RefusedRow { info_hash: *hash, why: error.to_string() });
+                deleted
+                    .refused
+                    .push(RefusedRow { info_hash: *hash, why: one_line(&error.to_string()) });
             }
             Err(error) => return Err(error),
         }

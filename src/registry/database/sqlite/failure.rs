@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Error, ErrorCode};
 
+use crate::registry::database::columns;
 use crate::registry::database::traits::DatabaseError;
 
 /// What to do about a file whose tables are not these.
@@ -30,7 +31,8 @@ impl From<Error> for Failure {
 impl Failure {
     /// What to tell the operator of the file at `path`, whose lock was waited for so long.
     pub(super) fn explain(self, path: &Path, lock_wait: Duration) -> DatabaseError {
-        let about = |text: &str| format!("SQLite file {}: {text}", path.display());
+        let about =
+            |text: &str| format!("SQLite file {}: {}", path.display(), columns::one_line(text));
         let unfit = |text: &str| DatabaseError::Unfit(about(text));
         let error = match self {
             Failure::Sqlite(error) => error,
