@@ -75,6 +75,10 @@ counted! {
         Parked = "parked",
         /// One that waited in vain.
         GivenUp = "given up",
+        /// A snapshot of the swarms was written.
+        Snapshot = "snapshots",
+        /// One could not be written.
+        SnapshotFailed = "snapshots failed",
     }
 }
 

@@ -1,8 +1,8 @@
 //! The composition root: settings in, a running tracker out.
 //!
 //! Owns: the order of start-up (sockets, state directory, database, swarms, registry, tracker,
-//! frontends, workers) and of shutdown, what a reload of the settings means, and the line of
-//! counters. The only room that knows every other.
+//! snapshot, frontends, workers) and of shutdown (workers, registry, snapshot), what a reload of
+//! the settings means, and the line of counters. The only room that knows every other.
 //!
 //! Whatever can fail fails in [`Daemon::start`], with one line that names the address or the thing.
 //!
@@ -19,13 +19,14 @@ use crate::counters::{Counter, Counters, Gauge};
 use crate::frontend::{ConnectionIds, FULL_SCRAPES_MAX, FullScrape, Http, Udp};
 use crate::ids::Millis;
 use crate::mailbox::{Clock, Mailboxes};
-#[cfg(feature = "databases")]
-use crate::registry::Fingerprint;
-use crate::registry::{Databases, PoolSettings, Registry, RegistrySettings, StateFile};
+use crate::registry::{
+    Databases, Fingerprint, PoolSettings, Registry, RegistrySettings, StateFile,
+};
 use crate::secrets::{self, Secret};
 use crate::server::{ListenError, Server, Sockets, WorkerShared, affordable_connections};
+use crate::snapshots::{SnapshotSettings, Snapshots};
 use crate::state_directory::{StateDirectory, Unfit};
-use crate::swarm::{Store, StoreSettings};
+use crate::swarm::{SOURCE_BYTES, Store, StoreSettings};
 use crate::tracker::Tracker;
 use crate::wire::http::fault::HttpFault;
 use crate::wire::http::response::{self, Framing, LINE_BYTES_MAX};
@@ -33,6 +34,9 @@ use crate::wire::http::response::{self, Framing, LINE_BYTES_MAX};
 /// The registry gets what the workers have left of the time for stopping, but so long at least:
 /// usually it needs a moment.
 const CLOSE_GRACE_MIN: Duration = Duration::from_secs(1);
+/// The workers start when the last snapshot is taken in, but after so long at the latest: the rest
+/// is taken in while they serve. Connections wait for them meanwhile.
+const LOAD_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Why the tracker could not start; one clear line.
 #[derive(Debug)]
@@ -76,14 +80,33 @@ pub struct Daemon {
     started: Config,
     current: Config,
     reported: Reported,
+    /// None where there is no state directory.
+    snapshots: Option<Snapshots>,
     /// Whose lock is held for as long as the tracker runs.
     _state_directory: Option<StateDirectory>,
 }
 
 /// What comes from the state directory, or ends with the process.
 struct Kept {
-    state_file: Option<StateFile>,
+    directory: Option<StateDirectory>,
+    /// Which database the state is of; none for `memory`.
+    fingerprint: Option<Fingerprint>,
     secret: Secret,
+}
+
+impl Kept {
+    fn state_file(&self) -> Option<StateFile> {
+        let (directory, of) = self.directory.clone().zip(self.fingerprint)?;
+        Some(StateFile::new(directory, of))
+    }
+}
+
+/// What is opened before anything is made.
+struct Opened {
+    live: LiveSettings,
+    sockets: Sockets,
+    databases: Option<Databases>,
+    kept: Kept,
 }
 
 /// What the last line of counters said.
@@ -120,16 +143,16 @@ impl Daemon {
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Daemon, StartError> {
         let live = LiveSettings::new(Live::of(config));
-        // First: where there is none, no database is made either.
+        // First, so that connections queue from here on.
+        let sockets = Sockets::open(config).map_err(StartError::Listen)?;
+        // Before the database: where there is none, no database is made either.
         let directory = StateDirectory::open(&config.server.state_directory);
         let directory = directory.map_err(StartError::State)?;
         let (databases, fingerprint) = open_database(config, &live)?.unzip();
-        let state_file = directory.clone().zip(fingerprint);
-        let state_file = state_file.map(|(directory, of)| StateFile::new(directory, of));
         let secret = directory.as_ref().map_or_else(Secret::random, Secret::kept_in)?;
-        let kept = Kept { state_file, secret };
-        let daemon = Daemon::launch(config, live, databases, kept, worker_ended)?;
-        Ok(Daemon { _state_directory: directory, ..daemon })
+        let kept = Kept { directory, fingerprint, secret };
+        let opened = Opened { live, sockets, databases, kept };
+        Daemon::launch(config, opened, worker_ended)
     }
 
     /// Like [`Daemon::start`], with a database of the caller's behind the registry, or none;
@@ -143,19 +166,19 @@ impl Daemon {
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Daemon, StartError> {
         let live = LiveSettings::new(Live::of(config));
-        let kept = Kept { state_file: None, secret: Secret::random()? };
-        Daemon::launch(config, live, databases, kept, worker_ended)
+        let sockets = Sockets::open(config).map_err(StartError::Listen)?;
+        let kept = Kept { directory: None, fingerprint: None, secret: Secret::random()? };
+        let opened = Opened { live, sockets, databases, kept };
+        Daemon::launch(config, opened, worker_ended)
     }
 
     fn launch(
         config: &Config,
-        live: LiveSettings,
-        databases: Option<Databases>,
-        kept: Kept,
+        opened: Opened,
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Daemon, StartError> {
+        let Opened { live, sockets, databases, kept } = opened;
         let epoch = Instant::now();
-        let sockets = Sockets::open(config).map_err(StartError::Listen)?;
         let settings = StoreSettings { peer_ids: config.tracker.peer_ids };
         let store = Arc::new(Store::new(settings, secrets::key()?));
         let wakes = || sockets.wakes().iter().cloned();
@@ -170,19 +193,20 @@ impl Daemon {
                         .unwrap_or(usize::MAX),
                     pool,
                     seed: secrets::key()?,
-                    state_file: kept.state_file,
+                    state_file: kept.state_file(),
                     clock: clock(epoch),
                 };
                 Registry::start(&settings, databases, Arc::clone(&store), lookups.clone())?
             }
         };
         let tracker = Arc::new(Tracker::new(store, Arc::new(registry)));
+        let counters = Counters::default();
+        let snapshots = start_snapshots(&kept, &tracker, &live, &counters, epoch)?;
         let mail = Mailboxes::new(wakes(), FULL_SCRAPES_MAX);
         let full_scrape = FullScrape::start(&tracker, live.clone(), mail)?;
         let request_bytes_max = config.server.request_bytes_max as usize;
         let http = Arc::new(Http::new(Arc::clone(&tracker), full_scrape, request_bytes_max));
         let udp = Arc::new(Udp::new(Arc::clone(&tracker), ConnectionIds::of(&kept.secret)));
-        let counters = Counters::default();
         let shared = WorkerShared {
             http,
             udp,
@@ -194,6 +218,9 @@ impl Daemon {
             epoch,
             overloaded: overloaded(),
         };
+        if let Some(snapshots) = &snapshots {
+            snapshots.wait_until_loaded(LOAD_WAIT_MAX);
+        }
         let server = Server::start(sockets, &shared, worker_ended)?;
         Ok(Daemon {
             server,
@@ -203,7 +230,8 @@ impl Daemon {
             started: config.clone(),
             current: config.clone(),
             reported: Reported { at: Instant::now(), requests: 0 },
-            _state_directory: None,
+            snapshots,
+            _state_directory: kept.directory,
         })
     }
 
@@ -246,6 +274,9 @@ impl Daemon {
         let reload = Reload::of(&self.started, &self.current, &newer)?;
         self.live.replace(reload.live.clone());
         self.tracker.registry().look_at_settings();
+        if let Some(snapshots) = &self.snapshots {
+            snapshots.look_at_settings();
+        }
         self.current = newer;
         Ok(reload)
     }
@@ -288,7 +319,7 @@ impl Daemon {
 
     /// Stops accepting, lets what is being answered be answered, for `grace` at most, and waits for
     /// the workers; then has the registry write what was counted, in what is left of `grace`, or in
-    /// a second.
+    /// a second. The last is the snapshot of the swarms, which takes as long as it takes.
     ///
     /// # Errors
     /// The first worker's that ended badly; or what outlives the process could not be saved.
@@ -297,8 +328,29 @@ impl Daemon {
         let stopped = self.server.stop_and_join(grace);
         let left = end.saturating_duration_since(Instant::now());
         let closed = self.tracker.registry().close(left.max(CLOSE_GRACE_MIN));
-        stopped.and(closed.map_err(io::Error::other))
+        let saved = self.snapshots.map_or(Ok(()), Snapshots::close);
+        stopped.and(closed.map_err(io::Error::other)).and(saved.map_err(io::Error::other))
     }
+}
+
+fn start_snapshots(
+    kept: &Kept,
+    tracker: &Arc<Tracker>,
+    live: &LiveSettings,
+    counters: &Counters,
+    epoch: Instant,
+) -> io::Result<Option<Snapshots>> {
+    let Some(directory) = &kept.directory else { return Ok(None) };
+    let no_list = [0; SOURCE_BYTES];
+    Snapshots::start(SnapshotSettings {
+        directory: directory.clone(),
+        source: kept.fingerprint.map_or(no_list, |fingerprint| fingerprint.short()),
+        tracker: Arc::clone(tracker),
+        live: live.clone(),
+        clock: clock(epoch),
+        counters: counters.local(),
+    })
+    .map(Some)
 }
 
 fn pool_settings(database: &DatabaseConfig) -> PoolSettings {

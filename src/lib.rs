@@ -20,6 +20,7 @@
 //! | [`swarm`] | who is in which torrent | reads a clock, draws its own randomness |
 //! | [`registry`] | registration, bans, names, counts | decides who is served |
 //! | [`tracker`] | the announce story, the site's policy, in values | does I/O, knows a protocol |
+//! | [`snapshots`] | saving the swarms, and taking them in at the start | decides who is let in |
 //! | [`frontend`] | the ways in, one for each protocol | owns a socket, decides |
 //! | [`server`] | sockets and threads | knows what an announce is |
 //! | `daemon` | settings to a running tracker | reads a file or a signal |
@@ -52,6 +53,8 @@ pub mod swarm;
 pub mod registry;
 
 pub mod tracker;
+
+pub mod snapshots;
 
 pub mod frontend;
 

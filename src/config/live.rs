@@ -38,6 +38,8 @@ pub struct Live {
     pub full_scrape: FullScrapePolicy,
     /// How the registry paces its work.
     pub registry: RegistryPace,
+    /// How often the swarms are saved; zero is only at the end.
+    pub snapshot_interval: Duration,
     /// How often a line of counters is logged; zero is never.
     pub stats_interval: Duration,
     /// What is logged.
@@ -219,6 +221,7 @@ impl Live {
                 flush_interval: database.flush_interval,
                 torrent_ttl: database.torrent_ttl,
             },
+            snapshot_interval: server.snapshot_interval,
             stats_interval: server.stats_interval,
             log_level: server.log_level,
         }

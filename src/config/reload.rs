@@ -118,6 +118,7 @@ mod tests {
         send_timeout = "7s"
         request_bytes_max = 7000
         state_directory = "/7"
+        snapshot_interval = "7s"
         stats_interval = "7s"
         log_level = "debug"
         [udp]

@@ -107,6 +107,9 @@ impl Problems {
                 "must name a directory; \".\" is the working directory",
             );
         }
+        if !server.snapshot_interval.is_zero() {
+            self.duration("server.snapshot_interval", server.snapshot_interval, SECOND..=DAY);
+        }
         if !server.stats_interval.is_zero() {
             self.duration("server.stats_interval", server.stats_interval, SECOND..=DAY);
         }
@@ -424,6 +427,7 @@ mod tests {
         let any_port = "127.0.0.1:0".parse().unwrap();
         let fit = problems(|c| {
             c.server.listen = vec![any_port, any_port];
+            c.server.snapshot_interval = Duration::ZERO;
             c.server.stats_interval = Duration::ZERO;
             c.tracker.numwant_default = 0;
             c.tracker.full_scrape_bytes_per_s = 0;

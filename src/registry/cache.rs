@@ -106,7 +106,12 @@ impl Cache {
 
     /// What was last said of a torrent, however long ago.
     pub(super) fn last_known(&mut self, hash: &InfoHash) -> Option<&Record> {
-        self.find(hash).map(|entry| &entry.record)
+        self.last_known_until(hash).map(|(record, _)| record)
+    }
+
+    /// The same with the end of its time, which may be past.
+    pub(super) fn last_known_until(&mut self, hash: &InfoHash) -> Option<(&Record, Millis)> {
+        self.find(hash).map(|entry| (&entry.record, entry.stale_at))
     }
 
     pub(super) fn contains(&self, hash: &InfoHash) -> bool {

@@ -117,6 +117,11 @@ impl KnownRecords {
         self.shard(hash).last_known(hash).cloned()
     }
 
+    /// The same as a swarm is to know it.
+    pub(super) fn last_verdict(&self, hash: &InfoHash) -> Option<Verdict> {
+        self.shard(hash).last_known_until(hash).map(|(record, until)| verdict(record, until))
+    }
+
     /// What a swarm is to know that begins while nobody can be asked: to be asked for as soon as
     /// somebody can.
     pub(super) fn unasked(&self, now: Millis) -> Verdict {

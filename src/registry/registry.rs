@@ -134,6 +134,35 @@ impl Registry {
         self.0.as_ref().map_or(Verdict::NO_LIST, |parts| parts.known.unasked(now))
     }
 
+    /// What a swarm is to know that an earlier process has left: what is known of its torrent here,
+    /// else what that process knew of this database, which counts as past its time. `downloaded`
+    /// is the database's count then, if the torrent is listed.
+    pub fn verdict_on_saved(
+        &self,
+        hash: &InfoHash,
+        listing: Option<Listing>,
+        downloaded: u32,
+        now: Millis,
+    ) -> Verdict {
+        let Some(Parts { known, .. }) = &self.0 else { return Verdict::NO_LIST };
+        match (known.last_verdict(hash), listing) {
+            (Some(verdict), _) => verdict,
+            (None, None | Some(Listing::NoList | Listing::Unasked)) => known.unasked(now),
+            (None, Some(listing)) => {
+                let downloaded = if listing == Listing::Listed { downloaded } else { 0 };
+                Verdict { listing, downloaded, fresh_until: now }
+            }
+        }
+    }
+
+    /// Swarms have come back from an earlier process: has those looked up of which the list does
+    /// not say that they are still listed.
+    pub fn look_at_restored(&self) {
+        if let Some(parts) = &self.0 {
+            parts.watcher.look_at_restored();
+        }
+    }
+
     /// Asks the database for a torrent; a [`Completion`] with this ticket follows. A hash that is
     /// being asked for is not asked twice.
     ///

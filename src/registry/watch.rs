@@ -59,6 +59,7 @@ struct Shared {
 #[derive(Default)]
 struct Commands {
     reload: bool,
+    restored: bool,
     stopping: bool,
 }
 
@@ -69,6 +70,8 @@ struct Progress {
     cursor: Option<Cursor>,
     /// The list is to be read again.
     reload: bool,
+    /// Swarms have come back that may no longer be listed.
+    restored: bool,
     /// Torrents that have changed, to be looked up at once.
     changed: Vec<InfoHash>,
     /// Torrents that have been looked up, to be looked up once more at this time.
@@ -126,6 +129,12 @@ impl Watcher {
         Ok(Watcher(shared))
     }
 
+    /// Has those torrents looked up, once the list has been read, that it did not hold though their
+    /// swarms were listed when they were saved.
+    pub(super) fn look_at_restored(&self) {
+        self.0.commands.lock().restored = true;
+    }
+
     /// Has everything read anew.
     pub(super) fn reload(&self) {
         self.0.commands.lock().reload = true;
@@ -157,7 +166,9 @@ impl Shared {
             if !self.wait(pause) {
                 return;
             }
-            progress.reload |= std::mem::take(&mut self.commands.lock().reload);
+            let mut commands = self.commands.lock();
+            progress.reload |= std::mem::take(&mut commands.reload);
+            progress.restored |= std::mem::take(&mut commands.restored);
         }
     }
 
@@ -191,6 +202,13 @@ impl Shared {
             progress.cursor = Some(Cursor { last, missing: Vec::new() });
             return Ok(true);
         };
+        if progress.restored {
+            let now = (self.clock)();
+            self.ask_for_all(backend, |walk, found| {
+                self.known.store.find_stale_listed(walk, now, LOOKUP_HASHES_MAX, found);
+            })?;
+            progress.restored = false;
+        }
         let mut more = false;
         if progress.changed.is_empty() {
             let changes = ledger.changes(cursor.last, &cursor.missing())?;

@@ -17,10 +17,12 @@
 //! line), `peers` (one family: few or many), `table` (many: linear hashing), `run` (few: dense
 //! bytes), `state` (two bytes a peer); `select` and `chosen` (the answer); `sweep` (expiry), `walk`
 //! (over all torrents); `registration` (what the database says of a torrent and is to be told) and
-//! `unwritten` (telling it).
+//! `unwritten` (telling it); `snapshot` (what outlives the process) and `early` (who leaves before
+//! having been taken in from it).
 
 mod announcement;
 mod chosen;
+mod early;
 mod peers;
 mod population;
 mod registration;
@@ -29,6 +31,7 @@ mod rules;
 mod run;
 mod select;
 mod shard;
+mod snapshot;
 mod state;
 mod store;
 mod sweep;
@@ -40,6 +43,10 @@ mod walk;
 pub use self::announcement::{Announced, Announcement, Counts, Moment, Newcomer};
 pub use self::chosen::Chosen;
 pub use self::population::Totals;
+pub use self::snapshot::{
+    BLOCK_BYTES, BlockFault, Readmission, Restored, SOURCE_BYTES, SavedPeer, SavedTorrent,
+    SnapshotBlock, SnapshotHead, SnapshotSaver, SnapshotTotals,
+};
 pub use self::store::{Store, StoreSettings};
 pub use self::sweep::Sweep;
 pub use self::unwritten::Unwritten;

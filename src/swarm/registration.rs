@@ -58,6 +58,16 @@ pub(super) struct Taken {
     pub(super) active: bool,
 }
 
+/// What a later process is to know of a torrent's registration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct SavedCounts {
+    pub(super) listing: Listing,
+    /// Downloads that the database has, or a batch that outlives the process.
+    pub(super) base: u32,
+    /// Downloads that nobody else knows of.
+    pub(super) own: u32,
+}
+
 impl Registration {
     /// The registration of a torrent whose first peer comes now.
     pub(super) fn new(verdict: Verdict) -> Registration {
@@ -74,6 +84,27 @@ impl Registration {
     /// Downloads by the database's count.
     pub(super) fn written(&self) -> u32 {
         self.written
+    }
+
+    /// What is saved with the swarm.
+    pub(super) fn saved_counts(&self) -> SavedCounts {
+        let (base, own) = match self.marks & TAKEN != 0 {
+            true => (self.downloaded(), 0),
+            false => (self.written, self.unwritten),
+        };
+        SavedCounts { listing: self.listing(), base, own }
+    }
+
+    /// Takes over what an earlier process has counted. Where the database has a count, `base` is
+    /// not needed; it may be given twice. `own` is written as what is counted here.
+    pub(super) fn restore(&mut self, base: u32, own: u32) {
+        if !matches!(self.listing(), Listing::Listed | Listing::Banned) {
+            self.written = self.written.max(base);
+        }
+        if own > 0 {
+            self.unwritten = self.unwritten.saturating_add(own);
+            self.marks |= DIRTY | ACTIVE;
+        }
     }
 
     /// Takes over what the database says; its count only when that is known to hold what has been

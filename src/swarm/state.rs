@@ -23,9 +23,13 @@ const HISTORY_MASK: u16 = COUNTED | HAS_LEECHED;
 
 /// A unit of age is `1 << UNIT_MS_SHIFT` milliseconds.
 const UNIT_MS_SHIFT: u32 = 14;
+/// A unit of age, milliseconds.
+pub(super) const UNIT_MS: u64 = 1 << UNIT_MS_SHIFT;
 /// The longest lifetime in units.
 const UNITS_MAX: u64 = LIFETIME_MS_MAX.div_ceil(1 << UNIT_MS_SHIFT);
-const _: () = assert!(UNITS_MAX * (2 * 64 + 3) / 64 + 2 < 1 << STAMP_BITS);
+/// Ages from here on are of peers that were heard of by a clock that was read a little later.
+const LATER_MIN: u16 = STAMP_MASK - 64;
+const _: () = assert!(UNITS_MAX * (2 * 64 + 3) / 64 + 2 < LATER_MIN as u64);
 
 /// A point in time in units of age, modulo 4096.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +40,16 @@ impl Stamp {
     #[expect(clippy::cast_possible_truncation, reason = "the mask leaves twelve bits")]
     pub(super) fn of(now: Millis) -> Stamp {
         Stamp((now.0 >> UNIT_MS_SHIFT) as u16 & STAMP_MASK)
+    }
+
+    /// The stamp of a peer that was heard of at most `age_ms` ago, by this process or an earlier
+    /// one: up to a unit too late, never too early.
+    #[expect(clippy::cast_possible_truncation, reason = "the mask leaves twelve bits")]
+    pub(super) fn of_earlier(now: Millis, age_ms: u64) -> Stamp {
+        let heard_ms = now.0.cast_signed().wrapping_sub_unsigned(age_ms);
+        let units = heard_ms.wrapping_add_unsigned(UNIT_MS - 1) >> UNIT_MS_SHIFT;
+        let latest = (now.0 >> UNIT_MS_SHIFT).cast_signed();
+        Stamp(units.min(latest) as u16 & STAMP_MASK)
     }
 }
 
@@ -70,6 +84,27 @@ impl History {
     pub(super) const NONE: History = History(0);
     /// A leecher, whose completion has not been counted.
     pub(super) const LEECHED: History = History(HAS_LEECHED);
+
+    /// That of a peer which is known to have been a leecher, to have had its completion counted.
+    pub(super) fn of(has_leeched: bool, is_counted: bool) -> History {
+        let leeched = if has_leeched { HAS_LEECHED } else { 0 };
+        History(leeched | if is_counted { COUNTED } else { 0 })
+    }
+
+    /// Whether the peer has been a leecher.
+    pub(super) fn has_leeched(self) -> bool {
+        self.0 & HAS_LEECHED != 0
+    }
+
+    /// Whether its completion has been counted.
+    pub(super) fn is_counted(self) -> bool {
+        self.0 & COUNTED != 0
+    }
+
+    /// What the peer has been by two reports together.
+    pub(super) fn and(self, other: History) -> History {
+        History(self.0 | other.0)
+    }
 
     /// Whether a completion of the peer would be counted now.
     pub(super) fn may_complete(self) -> bool {
@@ -117,6 +152,17 @@ impl State {
         History(self.0 & HISTORY_MASK)
     }
 
+    /// The same with another history.
+    pub(super) fn with_history(self, history: History) -> State {
+        State(self.0 & !HISTORY_MASK | history.0)
+    }
+
+    /// How long ago the peer was last heard of, in units of age.
+    pub(super) fn age_units(self, now: Stamp) -> u16 {
+        let units = now.0.wrapping_sub(self.0) & STAMP_MASK;
+        if units >= LATER_MIN { 0 } else { units }
+    }
+
     /// Whether the peer takes encrypted connections.
     pub(super) fn supports_crypto(self) -> bool {
         self.0 & SUPPORTS_CRYPTO != 0
@@ -131,8 +177,6 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const UNIT_MS: u64 = 1 << UNIT_MS_SHIFT;
 
     fn is_over(lifetime_ms: u64, heard_ms: u64, now_ms: u64) -> bool {
         let state =

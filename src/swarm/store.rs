@@ -4,15 +4,18 @@
 //! population is counted with every change. A torrent without peers is forgotten when nothing is
 //! to be written of it.
 //!
-//! Never: takes a second lock under one, but for what the closure given to [`Store::learn`] takes;
-//! or frees under a lock what a large swarm owned.
+//! Never: takes a second lock under one, but for what the closure given to [`Store::learn`] takes,
+//! and that of the notes while a snapshot is taken in (`early`); or frees under a lock what a large
+//! swarm owned.
 
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::ids::{Event, InfoHash};
 use crate::listing::{Listing, Verdict};
+use crate::secrets;
 use crate::swarm::announcement::{Announced, Announcement, Counts, Moment, Newcomer};
 use crate::swarm::chosen::Chosen;
+use crate::swarm::early::Early;
 use crate::swarm::peers::Place;
 use crate::swarm::population::{Kind, PeerCounts, Population, Totals};
 use crate::swarm::rules::Rules;
@@ -60,16 +63,19 @@ pub struct Store {
     pub(super) shards: Box<[Line]>,
     pub(super) rules: Rules,
     pub(super) population: Population,
+    pub(super) early: Early,
 }
 
 impl Store {
     /// An empty store. The keys of its hashes derive from `seed`, which strangers must not be able
     /// to guess.
     pub fn new(settings: StoreSettings, seed: u64) -> Store {
+        let [early_keys] = secrets::table_keys(seed.rotate_left(32));
         Store {
             shards: (0..SHARDS).map(|_| Line::default()).collect(),
             rules: Rules::new(settings.peer_ids, seed),
             population: Population::default(),
+            early: Early::new(early_keys),
         }
     }
 
@@ -192,6 +198,11 @@ impl Store {
         self.population.totals()
     }
 
+    /// Whether it keeps peer ids.
+    pub fn keeps_ids(&self) -> bool {
+        self.rules.ids
+    }
+
     /// Announces so far that were answered, but whose peer was not stored: it does not listen, or a
     /// cap was reached.
     pub fn not_stored(&self) -> u64 {
@@ -235,6 +246,7 @@ impl Store {
         let Newcomer { announce, verdict } = *newcomer;
         let nobody = Counts { downloaded: verdict.downloaded, ..Counts::default() };
         if announce.event == Event::Stopped {
+            self.early.note(announce);
             return nobody;
         }
         if !announce.listening
@@ -272,6 +284,7 @@ impl Store {
     #[inline(never)]
     fn add(&self, torrent: &mut Torrent, asker: &Asker<'_>) -> Option<Place> {
         let Asker { announce, moment } = *asker;
+        self.early.note(announce);
         let kind = Kind { family: announce.peer.family(), class: Class::of(announce.seeder) };
         if !announce.listening || !self.population.admit_peer(kind, moment.limits.peers_max) {
             self.population.count_not_stored();
@@ -291,8 +304,11 @@ impl Store {
         let torrent = shard.torrent_mut(at);
         let left = torrent.leave(&announce.peer, Class::of(announce.seeder), &self.rules);
         let counts = torrent.counts();
-        if let Some(class) = left {
-            self.population.release_peer(Kind { family: announce.peer.family(), class });
+        match left {
+            Some(class) => {
+                self.population.release_peer(Kind { family: announce.peer.family(), class });
+            }
+            None => self.early.note(announce),
         }
         self.forget_if_disposable(shard, at);
         counts

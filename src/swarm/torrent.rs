@@ -14,7 +14,7 @@
 
 use std::mem;
 
-use crate::ids::{Event, Family, INFO_HASH_BYTES, InfoHash, PeerAddr};
+use crate::ids::{Event, Family, INFO_HASH_BYTES, InfoHash, PEER_ID_BYTES, PeerAddr};
 use crate::listing::Verdict;
 use crate::swarm::announcement::{Announcement, Counts};
 use crate::swarm::chosen::Chosen;
@@ -26,6 +26,9 @@ use crate::swarm::run::{Class, Peer, SLOT_V4, SLOT_V6, slot};
 use crate::swarm::select::{self, Want};
 use crate::swarm::state::{Expiry, History, Stamp, State};
 
+/// The id of a peer that was saved by a process that kept no ids: not one that a client has.
+pub(super) const UNKNOWN_ID: [u8; PEER_ID_BYTES] = *b"\0announced: unknown\0";
+
 /// See the module.
 #[repr(align(64))]
 pub(super) struct Torrent {
@@ -33,8 +36,8 @@ pub(super) struct Torrent {
     pub(super) info_hash: InfoHash,
     /// What the database says of it, and is to be told.
     pub(super) registration: Registration,
-    v4: Peers<SLOT_V4>,
-    v6: Option<Box<Peers<SLOT_V6>>>,
+    pub(super) v4: Peers<SLOT_V4>,
+    pub(super) v6: Option<Box<Peers<SLOT_V6>>>,
 }
 
 const _: () = assert!(size_of::<Torrent>() == 64 && align_of::<Torrent>() == 64);
@@ -233,13 +236,15 @@ impl Torrent {
         rest.map(|progress| Rest { family: Family::V4, progress })
     }
 
-    fn fit(&mut self) {
+    /// Gives back what no IPv6 peer needs.
+    pub(super) fn fit(&mut self) {
         if self.v6.as_ref().is_some_and(|peers| peers.len() == 0) {
             self.v6 = None;
         }
     }
 
-    fn check_after_change(&self, rules: &Rules) {
+    /// Looks after a change, in a debug build, whether everything is where it would be looked for.
+    pub(super) fn check_after_change(&self, rules: &Rules) {
         if cfg!(debug_assertions) {
             self.check_invariants(rules, false);
         }
@@ -332,8 +337,9 @@ impl News<'_> {
         } else {
             history != History::LEECHED
         };
-        let id = &self.announce.peer_id.0;
-        if matters && peers.id(place, self.rules).is_some_and(|known| known != id) {
+        let is_another =
+            |known: &[u8; PEER_ID_BYTES]| *known != self.announce.peer_id.0 && *known != UNKNOWN_ID;
+        if matters && peers.id(place, self.rules).is_some_and(is_another) {
             return History::NONE;
         }
         history
@@ -352,7 +358,7 @@ fn leave<const SLOT: usize>(
 }
 
 /// A wire address followed by the zeros of an empty state.
-fn padded<const SLOT: usize>(wire: &[u8]) -> [u8; SLOT] {
+pub(super) fn padded<const SLOT: usize>(wire: &[u8]) -> [u8; SLOT] {
     let mut key = [0; SLOT];
     key[..wire.len()].copy_from_slice(wire);
     key

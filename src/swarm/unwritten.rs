@@ -59,6 +59,19 @@ impl Store {
         self.find(walk, room, found, |registration| registration.is_stale(now));
     }
 
+    /// Those of them that are listed.
+    pub fn find_stale_listed(
+        &self,
+        walk: &mut Walk,
+        now: Millis,
+        room: usize,
+        found: &mut Vec<InfoHash>,
+    ) {
+        self.find(walk, room, found, |registration| {
+            registration.listing() == Listing::Listed && registration.is_stale(now)
+        });
+    }
+
     /// Torrents, up to `room`, that were served while nobody could be asked about them. Goes on
     /// with a walk as [`Store::take_unwritten`] does.
     pub fn find_unasked(&self, walk: &mut Walk, room: usize, found: &mut Vec<InfoHash>) {

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules from the bottom up: a file may name its own and those before it.
-const LAYERS: [&str; 17] = [
+const LAYERS: [&str; 18] = [
     "ids",
     "bounds",
     "mailbox",
@@ -19,6 +19,7 @@ const LAYERS: [&str; 17] = [
     "swarm",
     "registry",
     "tracker",
+    "snapshots",
     "frontend",
     "server",
     "daemon",

@@ -59,6 +59,7 @@ pub(crate) mod seeds;
 pub mod simulated_stream;
 #[cfg(test)]
 mod simulation;
+pub mod snapshots;
 #[cfg(test)]
 mod story;
 

@@ -20,6 +20,7 @@ use crate::swarm::{
     Announcement, Chosen, Counts, Moment, Newcomer, Store, StoreSettings, Sweep, Totals, Walk,
 };
 use crate::tests::announcement::{self, open_at};
+use crate::tests::snapshots;
 
 /// Its 8th part is four units of age.
 const LIFETIME_MS: u64 = 32 << 14;
@@ -272,6 +273,7 @@ impl Run {
             252 if flags < 64 => self.ban(&info_hash),
             253 if flags < 4 => self.store.check_invariants(),
             254 if flags < 64 => self.compare_peers(info_hash),
+            255 if flags >= 248 => self.restart(),
             _ if flags < 16 => self.compare_torrents(),
             _ => {}
         }
@@ -346,6 +348,15 @@ impl Run {
         self.now = self.now.plus(ms);
         self.store.sweep(&mut Sweep::new(0, 1), self.now, &self.model.limits);
         self.model.expire(self.now);
+        self.compare_torrents();
+    }
+
+    /// Another process goes on with what this one leaves: it has other keys and another clock.
+    fn restart(&mut self) {
+        let snapshot = snapshots::save(&self.store, self.now, 0);
+        let settings = StoreSettings { peer_ids: self.model.peer_ids };
+        self.store = Store::new(settings, self.rng.u64(..));
+        snapshots::load(&self.store, &snapshot, self.now, 0, &self.model.limits);
         self.compare_torrents();
     }
 

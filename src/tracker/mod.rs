@@ -10,18 +10,20 @@
 //! answered yet becomes a value that its frontend keeps.
 //!
 //! `announce` and `scrape` are the two stories, `address` says whose address a peer is stored
-//! under, `recent_announcers` where announces come from, `round` and `outcome` are the values that
-//! come in and go out.
+//! under, `recent_announcers` where announces come from, `readmission` which swarms of an earlier
+//! process come back, `round` and `outcome` are the values that come in and go out.
 
 mod address;
 mod announce;
 mod outcome;
+mod readmission;
 mod recent_announcers;
 mod round;
 mod scrape;
 
 pub use announce::Tracker;
 pub use outcome::{Outcome, ServedAnnounce, Waiting};
+pub use readmission::SavedBy;
 pub use recent_announcers::RecentAnnouncers;
 pub use round::{Client, Round, Scratch};
 pub use scrape::{Scraped, Torrents, WaitingScrape};

@@ -64,9 +64,22 @@ impl Tracker {
         settings: &str,
         complete: impl FnOnce(&mut Command),
     ) -> Tracker {
+        let command = command(Path::new(env!("CARGO_BIN_EXE_announced")), home);
+        Tracker::start_by(command, home, ip, settings, complete)
+    }
+
+    /// The same by a command of the caller's, which ends in the tracker with the arguments that
+    /// follow.
+    #[track_caller]
+    pub(crate) fn start_by(
+        mut command: Command,
+        home: &Path,
+        ip: IpAddr,
+        settings: &str,
+        complete: impl FnOnce(&mut Command),
+    ) -> Tracker {
         let file = home.join("announced.toml");
         fs::write(&file, settings).expect("a temporary directory can be written to");
-        let mut command = command(Path::new(env!("CARGO_BIN_EXE_announced")), home);
         command.arg("--listen").arg(SocketAddr::new(ip, 0).to_string()).arg("--config").arg(&file);
         complete(&mut command);
         let running = Running::start(command);
@@ -186,6 +199,22 @@ impl Tracker {
     pub(crate) fn stop(self) -> String {
         self.running.signal(Signal::TERM);
         self.wait_stopped()
+    }
+
+    /// Ends the tracker as a service manager does; the exit code, and all that it has printed.
+    #[track_caller]
+    pub(crate) fn stop_anyhow(mut self) -> (Option<i32>, String) {
+        self.running.signal(Signal::TERM);
+        let status = self.running.wait_exit(PATIENCE);
+        (status.code(), self.running.transcript())
+    }
+
+    /// Kills the tracker, which has no time for anything then.
+    #[track_caller]
+    pub(crate) fn kill(mut self) {
+        self.running.signal(Signal::KILL);
+        let status = self.running.wait_exit(PATIENCE);
+        assert!(!status.success(), "the tracker ended in order before it was killed");
     }
 
     /// Waits for the orderly end of a tracker that was told to end; all that it has printed.

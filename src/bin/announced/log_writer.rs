@@ -138,8 +138,8 @@ enum Form {
 }
 
 impl Form {
-    /// The form for a stderr that is the file `stream`, by device and inode. The variable says which
-    /// one the journal reads: whoever has sent stderr elsewhere inherits it all the same.
+    /// The form for a stderr that is the file `stream`, by device and inode. The variable says
+    /// which one the journal reads: whoever has sent stderr elsewhere inherits it all the same.
     fn of(journal: Option<&str>, stream: Option<(u64, u64)>) -> Form {
         let named = journal.and_then(|words| {
             let (device, inode) = words.split_once(':')?;

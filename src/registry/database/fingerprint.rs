@@ -9,6 +9,13 @@ use sha2::{Digest, Sha256};
 pub struct Fingerprint(pub(in crate::registry) [u8; 32]);
 
 impl Fingerprint {
+    /// The first bytes of it: enough to tell the databases of one tracker from each other.
+    pub fn short<const N: usize>(&self) -> [u8; N] {
+        let mut short = [0; N];
+        short.iter_mut().zip(self.0).for_each(|(short, byte)| *short = byte);
+        short
+    }
+
     /// Of the database at `place`, which names neither a user nor a password.
     pub fn of(kind: &str, place: &[u8]) -> Fingerprint {
         Fingerprint(
