@@ -212,7 +212,7 @@ impl Problems {
 
     fn database(&mut self, database: &DatabaseConfig) {
         if let Some(right) = database.url.sqlite_without_slashes() {
-            self.add("database.url", quoted(&database.url), &format!("is written {right}"));
+            self.add("database.url", quoted(&database.url), format!("is written {right}"));
         } else if !database.url.is_known() {
             let rule = "must be sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/NAME or memory";
             self.add("database.url", quoted(&database.url), rule);

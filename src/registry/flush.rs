@@ -569,9 +569,9 @@ mod tests {
             })
         });
         let kept = || {
-            let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap());
+            let mut names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap());
             let is_kept = |name: &str| name.starts_with("announced.batch-");
-            names.filter(|entry| is_kept(entry.file_name().to_str().unwrap())).next()
+            names.find(|entry| is_kept(entry.file_name().to_str().unwrap()))
         };
         assert_eq!(tries.recv_timeout(WAIT_MAX), Ok((NodeId([7; 16]), 1)), "the one that was left");
         wait_until("it counts as applied", || flusher.unwritten() == 0);

@@ -200,10 +200,10 @@ fn all_that_a_site_does_to_its_database_in_one_run() {
     let refused = hash(REFUSED);
     site.list(&[(refused, "refused")]);
     under_load("all in one run", &site, |tracker, load| {
-        site.run(&format!(
+        site.run(
             "ALTER TABLE torrents ADD CONSTRAINT not_this_one CHECK (name <> 'refused' OR \
-             downloaded + complete + incomplete = 0)"
-        ));
+             downloaded + complete + incomplete = 0)",
+        );
         wait_accepted(tracker, &refused, 1);
         announce(tracker.address, &refused, 1, COMPLETES).accepted();
         tracker.wait_log("the database refuses the counts of torrent ");

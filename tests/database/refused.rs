@@ -21,16 +21,17 @@ fn starting(program: &Path, home: &Path, url: &str) -> Command {
     command
 }
 
-/// A start that must end by itself: with exit code 1, and one line.
+/// A start that must end by itself: with exit code 1, and one line beside what is logged.
 #[track_caller]
 fn refused(what: &str, mut start: Command) -> String {
     let Output { status, stderr, stdout } = start.output().expect("the program can be run");
     let stderr = String::from_utf8_lossy(&stderr).into_owned();
     assert_eq!(status.code(), Some(1), "{what}: {stderr}");
     assert_eq!(stdout, b"", "{what}: something is said of a tracker that runs");
-    assert_eq!(stderr.lines().count(), 1, "{what}: {stderr}");
     assert!(!stderr.contains(SECRET), "{what}: the password is shown: {stderr}");
-    stderr
+    let lines: Vec<&str> = stderr.lines().filter(|line| line.starts_with("announced: ")).collect();
+    assert_eq!(lines.len(), 1, "{what}: {stderr}");
+    lines[0].to_owned()
 }
 
 #[test]
@@ -80,7 +81,11 @@ fn set_mode(path: &Path, mode: u32) {
 
 /// A file that may only be read, in such a directory, and the program beside it, to be run by
 /// somebody whose they are not.
-struct Foreign(TempDir);
+struct Foreign {
+    home: TempDir,
+    /// Where that user may write.
+    state: TempDir,
+}
 
 impl Foreign {
     fn make(journal_mode: &str) -> Foreign {
@@ -96,14 +101,19 @@ impl Foreign {
             .and_then(|file| file.execute_batch(&sql))
             .expect("the file can be made");
         fs::copy(PROGRAM, home.path().join("announced")).expect("the program can be copied");
+        let state = tempfile::tempdir().expect("a temporary directory");
+        set_mode(state.path(), 0o777);
+        let settings = format!("[server]\nstate_directory = {:?}\n", state.path());
+        fs::write(home.path().join("announced.toml"), settings)
+            .expect("a temporary directory can be written to");
         set_mode(&file, 0o444);
         set_mode(home.path(), 0o555);
-        Foreign(home)
+        Foreign { home, state }
     }
 
     /// The program, as a user who has no right to write there.
     fn program(&self) -> Command {
-        let (home, url) = (self.0.path(), "sqlite:announced.db");
+        let (home, url) = (self.home.path(), "sqlite:announced.db");
         let copy = home.join("announced");
         if !rustix::process::geteuid().is_root() {
             return starting(&copy, home, url);
@@ -116,7 +126,8 @@ impl Foreign {
 
 impl Drop for Foreign {
     fn drop(&mut self) {
-        set_mode(self.0.path(), 0o755);
+        set_mode(self.home.path(), 0o755);
+        set_mode(self.state.path(), 0o755);
     }
 }
 
@@ -126,7 +137,7 @@ fn a_file_of_somebody_else_is_told_at_the_start_and_can_be_listed() {
     for journal_mode in ["DELETE", "WAL"] {
         let foreign = Foreign::make(journal_mode);
         let mut start = foreign.program();
-        start.args(["--listen", "127.0.0.1:0"]);
+        start.args(["--config", "announced.toml", "--listen", "127.0.0.1:0"]);
         let line = refused(journal_mode, start);
         assert!(line.contains("may not be written to"), "{journal_mode}: {line}");
         let mut list = foreign.program();
