@@ -51,6 +51,7 @@ mod php;
 mod proxy;
 mod refused;
 mod registration;
+mod rules;
 mod site;
 #[path = "../support/mod.rs"]
 mod support;

@@ -65,6 +65,8 @@ impl Kind {
 /// A database with an empty table of torrents.
 struct Site {
     kind: Kind,
+    /// Where it is, unless it is a file.
+    server: &'static Mariadb,
     source: Source,
     database: String,
     home: TempDir,
@@ -72,17 +74,21 @@ struct Site {
 
 impl Site {
     fn new(kind: Kind) -> Site {
+        Site::new_in(server(), kind)
+    }
+
+    fn new_in(server: &'static Mariadb, kind: Kind) -> Site {
         static SITES: AtomicU32 = AtomicU32::new(0);
         let database = format!("site_{}", SITES.fetch_add(1, Ordering::Relaxed));
         let home = tempfile::tempdir().unwrap();
         let url = match kind {
             Kind::Sqlite => format!("sqlite:{}", home.path().join("announced.db").display()),
             _ => {
-                create(server(), &database, kind);
-                server().url(&database)
+                create(server, &database, kind);
+                server.url(&database)
             }
         };
-        let site = Site { kind, source: source(&url), database, home };
+        let site = Site { kind, server, source: source(&url), database, home };
         site.source.make().unwrap();
         if kind != Kind::Sqlite {
             site.sql("DELETE FROM torrents");
@@ -96,7 +102,7 @@ impl Site {
             Kind::Sqlite => {
                 rusqlite::Connection::open(self.file()).unwrap().execute_batch(sql).unwrap();
             }
-            _ => drop(server().client_in(&self.database, sql)),
+            _ => drop(self.server.client_in(&self.database, sql)),
         }
     }
 
