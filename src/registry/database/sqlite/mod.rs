@@ -61,7 +61,13 @@ impl Sqlite {
     /// When that cannot be done, or the file cannot be written to; the text names it.
     pub(super) fn prepare(&mut self) -> Result<(), DatabaseError> {
         drop(self.open(OpenFlags::SQLITE_OPEN_CREATE).map_err(|error| self.explain(error.into()))?);
-        self.write(|transaction| Ok(transaction.execute_batch(statement::SCHEMA)?))
+        self.write(|transaction| {
+            transaction.execute_batch(statement::SCHEMA)?;
+            // Where there are tables, that writes nothing; this finds out whether anything can be.
+            let version: i64 =
+                transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            Ok(transaction.pragma_update(None, "user_version", version)?)
+        })
     }
 
     /// Asks in a transaction that only reads.
