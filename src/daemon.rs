@@ -8,28 +8,32 @@
 //!
 //! Never: reads a file of settings or a signal; the program does, and tells.
 
-use std::fmt;
+mod parts;
+mod start_error;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, DatabaseConfig, Live, LiveSettings, Problem, Reload, millis};
+use crate::config::{Config, Live, LiveSettings, Problem, Reload, millis};
 use crate::counters::{Counter, Counters, Gauge};
+#[cfg(feature = "databases")]
+use crate::daemon::parts::open_database;
+use crate::daemon::parts::{clock, overloaded, pool_settings};
 use crate::frontend::{ConnectionIds, FULL_SCRAPES_MAX, FullScrape, Http, Udp};
-use crate::ids::Millis;
-use crate::mailbox::{Clock, Mailboxes};
-use crate::registry::{
-    Databases, Fingerprint, PoolSettings, Registry, RegistrySettings, StateFile,
-};
+use crate::mailbox::Mailboxes;
+use crate::registry::{Databases, Fingerprint, Registry, RegistrySettings, StateFile};
 use crate::secrets::{self, Secret};
-use crate::server::{ListenError, Server, Sockets, WorkerShared, affordable_connections};
+use crate::server::{
+    HandedSocket, Server, Sockets, StopOptions, WorkerShared, affordable_connections,
+};
 use crate::snapshots::{SnapshotSettings, Snapshots};
-use crate::state_directory::{StateDirectory, Unfit};
+use crate::state_directory::StateDirectory;
 use crate::swarm::{SOURCE_BYTES, Store, StoreSettings};
 use crate::tracker::Tracker;
-use crate::wire::http::fault::HttpFault;
-use crate::wire::http::response::{self, Framing, LINE_BYTES_MAX};
+
+pub use start_error::StartError;
 
 /// The registry gets what the workers have left of the time for stopping, but so long at least:
 /// usually it needs a moment.
@@ -37,38 +41,6 @@ const CLOSE_GRACE_MIN: Duration = Duration::from_secs(1);
 /// The workers start when the last snapshot is taken in, but after so long at the latest: the rest
 /// is taken in while they serve. Connections wait for them meanwhile.
 const LOAD_WAIT_MAX: Duration = Duration::from_secs(1);
-
-/// Why the tracker could not start; one clear line.
-#[derive(Debug)]
-pub enum StartError {
-    /// A socket could not be opened.
-    Listen(ListenError),
-    /// The database cannot be used. One that is away is no reason not to start.
-    Database(String),
-    /// The state directory cannot be had.
-    State(Unfit),
-    /// Threads could not be made, or the system has no randomness.
-    System(io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StartError::Listen(error) => error.fmt(f),
-            StartError::Database(error) => write!(f, "cannot use the database: {error}"),
-            StartError::State(error) => error.fmt(f),
-            StartError::System(error) => write!(f, "cannot start: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
-impl From<io::Error> for StartError {
-    fn from(error: io::Error) -> StartError {
-        StartError::System(error)
-    }
-}
 
 /// A running tracker; dropping it without [`Daemon::stop_and_join`] leaves its workers running.
 pub struct Daemon {
@@ -83,7 +55,7 @@ pub struct Daemon {
     /// None where there is no state directory.
     snapshots: Option<Snapshots>,
     /// Whose lock is held for as long as the tracker runs.
-    _state_directory: Option<StateDirectory>,
+    state_directory: Option<StateDirectory>,
 }
 
 /// What comes from the state directory, or ends with the process.
@@ -131,8 +103,20 @@ impl Daemon {
         problems
     }
 
-    /// Opens everything and starts the workers. `worker_ended` is called with the index of each
-    /// worker that ends, in order or by panic.
+    /// Finds out whether [`Daemon::start`] would succeed, without taking anything from a tracker
+    /// that runs.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    #[cfg(feature = "databases")]
+    pub fn check(config: &Config, there: &[HandedSocket]) -> Result<(), StartError> {
+        Sockets::check(config, there).map_err(StartError::Listen)?;
+        open_database(config, &LiveSettings::new(Live::of(config)))?;
+        Ok(())
+    }
+
+    /// Opens everything but the sockets that are `there` already, and starts the workers.
+    /// `worker_ended` is called with the index of each worker that ends, in order or by panic.
     ///
     /// # Errors
     /// When an address is taken or bad, the database cannot be used, or the system is out of
@@ -140,11 +124,12 @@ impl Daemon {
     #[cfg(feature = "databases")]
     pub fn start(
         config: &Config,
+        there: &[HandedSocket],
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Daemon, StartError> {
         let live = LiveSettings::new(Live::of(config));
         // First, so that connections queue from here on.
-        let sockets = Sockets::open(config).map_err(StartError::Listen)?;
+        let sockets = Sockets::open(config, there).map_err(StartError::Listen)?;
         // Before the database: where there is none, no database is made either.
         let directory = StateDirectory::open(&config.server.state_directory);
         let directory = directory.map_err(StartError::State)?;
@@ -166,7 +151,7 @@ impl Daemon {
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Daemon, StartError> {
         let live = LiveSettings::new(Live::of(config));
-        let sockets = Sockets::open(config).map_err(StartError::Listen)?;
+        let sockets = Sockets::open(config, &[]).map_err(StartError::Listen)?;
         let kept = Kept { directory: None, fingerprint: None, secret: Secret::random()? };
         let opened = Opened { live, sockets, databases, kept };
         Daemon::launch(config, opened, worker_ended)
@@ -231,7 +216,7 @@ impl Daemon {
             current: config.clone(),
             reported: Reported { at: Instant::now(), requests: 0 },
             snapshots,
-            _state_directory: kept.directory,
+            state_directory: kept.directory,
         })
     }
 
@@ -317,18 +302,48 @@ impl Daemon {
         line
     }
 
-    /// Stops accepting, lets what is being answered be answered, for `grace` at most, and waits for
-    /// the workers; then has the registry write what was counted, in what is left of `grace`, or in
-    /// a second. The last is the snapshot of the swarms, which takes as long as it takes.
+    /// Each listening and datagram socket once more, to be handed to a successor.
+    ///
+    /// # Errors
+    /// When there are no descriptors left.
+    pub fn sockets(&self) -> io::Result<Vec<HandedSocket>> {
+        self.server.sockets()
+    }
+
+    /// Lets kept-alive connections come for a last answer (`server.drain`), stops accepting, lets
+    /// what is being answered be answered, all within `grace`, and waits for the workers; then has
+    /// the registry write what was counted, in what is left of `grace`, or in a second. The last is
+    /// the snapshot of the swarms, which takes as long as it takes. Another process may have the
+    /// state directory when this returns.
     ///
     /// # Errors
     /// The first worker's that ended badly; or what outlives the process could not be saved.
     pub fn stop_and_join(self, grace: Duration) -> io::Result<()> {
+        self.stop(grace, false)
+    }
+
+    /// The same while a successor has the sockets: who is queued in them is left for it.
+    ///
+    /// # Errors
+    /// As [`Daemon::stop_and_join`].
+    pub fn hand_over(self, grace: Duration) -> io::Result<()> {
+        self.stop(grace, true)
+    }
+
+    fn stop(self, grace: Duration, has_successor: bool) -> io::Result<()> {
         let end = Instant::now() + grace;
-        let stopped = self.server.stop_and_join(grace);
-        let left = end.saturating_duration_since(Instant::now());
-        let closed = self.tracker.registry().close(left.max(CLOSE_GRACE_MIN));
+        let drain = Duration::from_millis(self.live().connection_times.drain_ms);
+        let stopped = self.server.stop_and_join(StopOptions { drain, grace, has_successor });
+        // A successor's clients wait: what is not written soon goes over to it unwritten.
+        let left = match has_successor {
+            true => CLOSE_GRACE_MIN,
+            false => end.saturating_duration_since(Instant::now()).max(CLOSE_GRACE_MIN),
+        };
+        let closed = self.tracker.registry().close(left);
         let saved = self.snapshots.map_or(Ok(()), Snapshots::close);
+        if let Some(directory) = &self.state_directory {
+            directory.let_go();
+        }
         stopped.and(closed.map_err(io::Error::other)).and(saved.map_err(io::Error::other))
     }
 }
@@ -351,44 +366,4 @@ fn start_snapshots(
         counters: counters.local(),
     })
     .map(Some)
-}
-
-fn pool_settings(database: &DatabaseConfig) -> PoolSettings {
-    PoolSettings {
-        threads: usize::from(database.lookup_threads),
-        queue_max: database.lookup_queue_max as usize,
-    }
-}
-
-/// How the registry comes by its connections, and which database they lead to; none for `memory`.
-#[cfg(feature = "databases")]
-fn open_database(
-    config: &Config,
-    live: &LiveSettings,
-) -> Result<Option<(Databases, Fingerprint)>, StartError> {
-    use crate::registry::Source;
-    let source = Source::parse(&config.database.url).map_err(StartError::Database)?;
-    let Some(source) = source else { return Ok(None) };
-    match source.prepare() {
-        Err(error) if error.lasts() && !config.database.wait_at_start => {
-            return Err(StartError::Database(error.to_string()));
-        }
-        // The registry's threads find it out again, and say when it is over.
-        Ok(()) | Err(_) => {}
-    }
-    let fingerprint = source.fingerprint();
-    let databases = Databases::of(&source, live);
-    Ok(Some((databases, fingerprint)))
-}
-
-/// What is sent to a connection that is turned away.
-fn overloaded() -> Arc<[u8]> {
-    let mut answer = [0; LINE_BYTES_MAX];
-    let bytes = response::fault(HttpFault::Overloaded, Framing::LAST, &mut answer).unwrap_or(0);
-    answer[..bytes].into()
-}
-
-/// The time by the workers' clock.
-fn clock(epoch: Instant) -> Clock {
-    Arc::new(move || Millis(millis(epoch.elapsed())))
 }

@@ -73,7 +73,12 @@ impl Site {
     pub(crate) fn receive(&mut self, input: &[u8]) -> usize {
         let Site { http, live, scratch, output, conversation, .. } = self;
         let mut out = Output::new(output);
-        conversation.receive(input, http, &mut Round { now: NOW, live, scratch }, &mut out);
+        conversation.receive(
+            input,
+            http,
+            &mut Round { now: NOW, live, closing: false, scratch },
+            &mut out,
+        );
         out.filled().len()
     }
 
@@ -84,7 +89,7 @@ impl Site {
         let Site { http, live, scratch, output, conversation, lookups } = self;
         while let Some(completion) = lookups.take(0) {
             let mut out = Output::new(output);
-            let mut round = Round { now: NOW, live, scratch };
+            let mut round = Round { now: NOW, live, closing: false, scratch };
             conversation.complete(LateAnswer::Lookup(completion), http, &mut round, &mut out);
         }
     }

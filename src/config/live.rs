@@ -133,6 +133,8 @@ impl PublicAddresses {
 pub struct ConnectionTimes {
     /// A kept-alive connection without a request is closed after this.
     pub idle_ms: u64,
+    /// A worker that stops waits so long for the next request of each kept-alive connection.
+    pub drain_ms: u64,
     /// From the first byte of a request to its last.
     pub request_ms: u64,
     /// From one byte of an answer taken by the peer to the next.
@@ -205,6 +207,7 @@ impl Live {
             },
             connection_times: ConnectionTimes {
                 idle_ms: millis(server.idle_timeout),
+                drain_ms: millis(server.drain),
                 request_ms: millis(server.request_timeout),
                 send_ms: millis(server.send_timeout),
                 lookup_ms: millis(database.lookup_timeout),

@@ -116,6 +116,7 @@ mod tests {
         idle_timeout = "7s"
         request_timeout = "7s"
         send_timeout = "7s"
+        drain = "7s"
         request_bytes_max = 7000
         state_directory = "/7"
         snapshot_interval = "7s"

@@ -93,6 +93,12 @@ pub struct ServerConfig {
     #[serde(with = "humantime_serde")]
     pub send_timeout: Duration,
 
+    /// How long a tracker that stops goes on for connections that clients keep open: the next
+    /// request of each is answered with "Connection: close". It ends sooner when all have come.
+    /// Live.
+    #[serde(with = "humantime_serde")]
+    pub drain: Duration,
+
     /// Bytes of one request, head and target together; past it 414 or 431. Transmission's scrape
     /// of 60 torrents is 4.3 KB, and cookies from CDNs add 2 KB. Needs a restart.
     pub request_bytes_max: u32,
@@ -131,6 +137,7 @@ impl Default for ServerConfig {
             idle_timeout: seconds(75),
             request_timeout: seconds(10),
             send_timeout: seconds(15),
+            drain: seconds(2),
             request_bytes_max: 8192,
             state_directory: PathBuf::from("."),
             snapshot_interval: minutes(15),

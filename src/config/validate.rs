@@ -99,6 +99,7 @@ impl Problems {
         self.duration("server.idle_timeout", server.idle_timeout, MILLISECOND..=DAY);
         self.duration("server.request_timeout", server.request_timeout, MILLISECOND..=HOUR);
         self.duration("server.send_timeout", server.send_timeout, MILLISECOND..=HOUR);
+        self.duration("server.drain", server.drain, Duration::ZERO..=MINUTE);
         self.number("server.request_bytes_max", server.request_bytes_max.into(), 1024..=65536);
         if server.state_directory.as_os_str().is_empty() {
             self.add(

@@ -32,8 +32,13 @@ pub const SEED: u64 = 7;
 pub const REQUEST_BYTES_MAX: usize = 8_192;
 
 /// The times of the default settings, but for idle connections.
-pub const TIMES: ConnectionTimes =
-    ConnectionTimes { idle_ms: 60_000, request_ms: 10_000, send_ms: 15_000, lookup_ms: 2_000 };
+pub const TIMES: ConnectionTimes = ConnectionTimes {
+    idle_ms: 60_000,
+    drain_ms: 2_000,
+    request_ms: 10_000,
+    send_ms: 15_000,
+    lookup_ms: 2_000,
+};
 
 /// The default policy in registered mode.
 pub fn policy() -> Policy {
@@ -134,7 +139,7 @@ impl Site {
 
     /// A worker's round.
     pub fn round<'r>(&'r self, now: Millis, scratch: &'r mut Scratch) -> Round<'r> {
-        Round { now, live: &self.live, scratch }
+        Round { now, live: &self.live, closing: false, scratch }
     }
 }
 

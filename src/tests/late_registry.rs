@@ -72,6 +72,7 @@ fn start_with(
     let mut config = Config::default();
     config.server.listen = vec!["127.0.0.1:0".parse().unwrap()];
     config.server.workers = 1;
+    config.server.drain = Duration::ZERO;
     config.tracker.mode = mode;
     config.database.url = DatabaseUrl::memory();
     config.database.lookup_threads = 1;

@@ -50,6 +50,8 @@ pub struct Round<'r> {
     pub now: Millis,
     /// The settings of this round.
     pub live: &'r Live,
+    /// The worker is about to stop: kept-alive connections close with their next answer.
+    pub closing: bool,
     /// The worker's own.
     pub scratch: &'r mut Scratch,
 }

@@ -1,19 +1,24 @@
 //! The `announced` program: command line in, exit code out.
 //!
 //! Beside it: the flags and subcommands (`flags`), the tracker that runs until it is told to stop
-//! (`serve`) and its log (`log_writer`), `announced torrent` (`torrent`), the manual pages
-//! (`manual`), and what is said on the terminal (`terminal`).
+//! (`serve`) and its log (`log_writer`), what it is given by another process (`inherited`) and how
+//! it is succeeded (`upgrade`), what the service manager is told (`notify`), `announced torrent`
+//! (`torrent`), the manual pages (`manual`), and what is said on the terminal (`terminal`).
 //!
 //! A wrong setting, an address in use or a thread that died is exit code 1 and one line on stderr
 //! for each problem; a misused command line is clap's exit code 2. A doubtful setting is a line on
 //! stderr and no more.
 
 mod flags;
+mod inherited;
 mod log_writer;
 mod manual;
+mod notify;
 mod serve;
+mod start_up;
 mod terminal;
 mod torrent;
+mod upgrade;
 
 use std::panic;
 use std::path::PathBuf;
@@ -29,9 +34,12 @@ use flags::{Command, CommandLine, environment_database};
 use terminal::{complain, print, warn_of};
 
 fn main() -> ExitCode {
+    let claimed = inherited::claim();
     print_no_fenced_panic();
     let outcome = match CommandLine::read() {
-        Ok(CommandLine { command: None, start }) => serve::run(start),
+        Ok(CommandLine { command: None, start }) => {
+            claimed.map_err(|problem| vec![problem]).and_then(|()| serve::run(start))
+        }
         Ok(CommandLine { command: Some(Command::Config), .. }) => print(&config::default_file()),
         Ok(CommandLine { command: Some(Command::Check { file }), .. }) => check(file),
         Ok(CommandLine { command: Some(Command::Torrent(torrent)), .. }) => torrent::run(torrent),

@@ -8,14 +8,13 @@
 //! - SIGHUP reads the settings file again and takes it over, whole or not at all, and has the
 //!   database asked for everything anew.
 //! - SIGUSR1 writes the line of counters into the log.
+//! - SIGUSR2 starts the program anew, and hands over to it (`upgrade`).
 //!
 //! Never does: anything with a socket or a database. Nothing here runs while announces are
 //! answered.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::net::SocketAddr;
 use std::panic::{self, PanicHookInfo};
 use std::process;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -23,7 +22,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use log::{Level, error, info, warn};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use announced::config::{Config, Flags, Sources};
@@ -31,7 +30,11 @@ use announced::daemon::Daemon;
 use announced::registry::panic_is_fenced;
 
 use crate::flags::{Start, environment_database};
+use crate::inherited::Inherited;
 use crate::log_writer::LogWriter;
+use crate::notify;
+use crate::start_up::announcement;
+use crate::upgrade::{Heard, Predecessor, Program, Successor};
 
 /// How long answers may still go out, and counters be written, after a signal asked for the end; a
 /// second more at the worst. Supervisors kill after 10 s (Docker) to 90 s (systemd).
@@ -65,23 +68,80 @@ pub(crate) fn run(start: Start) -> Result<(), Vec<String>> {
 }
 
 fn serve(sources: &Sources, config: &Config, log: &LogWriter) -> Result<(), Vec<String>> {
+    let program = Program::of_this_process();
     let (events, inbox) = mpsc::channel();
     watch_signals(events.clone())
         .map_err(|error| vec![format!("cannot watch for signals: {error}")])?;
     watch_panics(events.clone());
-    let worker_ended = move |worker| drop(events.send(Event::WorkerEnded(worker)));
+    let Inherited { sockets, predecessor } = Inherited::take().map_err(|problem| vec![problem])?;
+    if let Some(channel) = predecessor {
+        Daemon::check(config, &sockets).map_err(|error| vec![error.to_string()])?;
+        let turn = wait_turn(Predecessor::new(channel), &events, &inbox);
+        if !turn.map_err(|problem| vec![problem])? {
+            return Ok(());
+        }
+    }
+    let ends = events.clone();
+    let worker_ended = move |worker| drop(ends.send(Event::WorkerEnded(worker)));
     let mut daemon =
-        Daemon::start(config, worker_ended).map_err(|error| vec![error.to_string()])?;
-    let site = format!(
-        "{} tracker, {}, database {}",
-        config.tracker.mode,
-        count(daemon.workers(), "worker"),
-        config.database.url
-    );
-    tell(start_up_lines(&site, &Addresses::of(&daemon), &config.server.public_url), log);
-    let outcome = wait(&mut daemon, sources, &inbox);
-    let stopped = daemon.stop_and_join(STOP_GRACE).map_err(|error| error.to_string());
-    outcome.and(stopped).map_err(|problem| vec![problem])
+        Daemon::start(config, &sockets, worker_ended).map_err(|error| vec![error.to_string()])?;
+    // The daemon has what it took of them; the others are closed.
+    drop(sockets);
+    tell(announcement(&daemon, config), log);
+    let mut upgrade = Upgrade { program, events, successor: None };
+    let outcome = wait(&mut daemon, sources, &inbox, &mut upgrade);
+    let stopped = match upgrade.successor.filter(|_| matches!(outcome, Ok(End::HandOver))) {
+        Some(successor) => hand_over(daemon, successor, &inbox),
+        None => daemon.stop_and_join(STOP_GRACE).map_err(|error| error.to_string()),
+    };
+    outcome.map(|_| ()).and(stopped).map_err(|problem| vec![problem])
+}
+
+/// This process could take its predecessor's place: says so, and waits until it is to. False when
+/// it is to end instead.
+fn wait_turn(
+    mut predecessor: Predecessor,
+    events: &Sender<Event>,
+    inbox: &Receiver<Event>,
+) -> Result<bool, String> {
+    let turn = events.clone();
+    predecessor.say_ready();
+    thread::Builder::new()
+        .name("predecessor".to_owned())
+        .spawn(move || {
+            predecessor.wait_go();
+            // Nobody listens when the end was asked for meanwhile.
+            let _ = turn.send(Event::Turn);
+        })
+        .map_err(|error| format!("cannot wait for the process before: {error}"))?;
+    let mut has_missed = false;
+    loop {
+        match inbox.recv() {
+            Ok(Event::Turn) => break,
+            Ok(Event::Hangup) => has_missed = true,
+            Ok(Event::Panicked(thread)) => return Err(format!("the thread {thread} panicked")),
+            Ok(Event::Stop(_)) | Err(_) => return Ok(false),
+            Ok(_) => {}
+        }
+    }
+    if has_missed {
+        // The settings were read before; the sender is this function's caller, who listens.
+        let _ = events.send(Event::Hangup);
+    }
+    Ok(true)
+}
+
+/// Ends this process's work, and lets the successor begin.
+fn hand_over(daemon: Daemon, successor: Successor, inbox: &Receiver<Event>) -> Result<(), String> {
+    info!("process {} takes over", successor.id());
+    let stopped = daemon.hand_over(STOP_GRACE).map_err(|error| error.to_string());
+    if inbox.try_iter().any(|event| matches!(event, Event::Stop(_))) {
+        info!("stopping: the successor is told to end as well");
+        return stopped;
+    }
+    notify::main_process(successor.id());
+    successor.go()?;
+    stopped
 }
 
 /// What can happen to a tracker that runs.
@@ -92,6 +152,12 @@ enum Event {
     Hangup,
     /// SIGUSR1.
     Stats,
+    /// SIGUSR2.
+    Upgrade,
+    /// What the successor has said.
+    Successor(Heard),
+    /// The predecessor has made room.
+    Turn,
     /// The worker of this index ended though nobody asked it to.
     WorkerEnded(usize),
     /// The thread of this name panicked.
@@ -127,13 +193,14 @@ fn describe(panic: &PanicHookInfo<'_>) -> String {
 /// Turns signals into events on a thread of its own. They are caught from here on, so that none is
 /// lost while the server starts.
 fn watch_signals(events: Sender<Event>) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2])?;
     let watch = move || {
         let mut stopping = None::<Instant>;
         for signal in signals.forever() {
             let event = match signal {
                 SIGHUP => Event::Hangup,
                 SIGUSR1 => Event::Stats,
+                SIGUSR2 => Event::Upgrade,
                 _ if stopping.is_some_and(|since| since.elapsed() >= ONE_ORDER_MAX) => {
                     process::exit(EXIT_SIGNAL_BASE + signal)
                 }
@@ -150,19 +217,37 @@ fn watch_signals(events: Sender<Event>) -> io::Result<()> {
     Ok(())
 }
 
+/// How a tracker's work ends.
+enum End {
+    Stop,
+    HandOver,
+}
+
 /// Attends to events until one of them is the end: asked for, or an error. The counters are logged
 /// every `stats_interval`, unless it is 0.
-fn wait(daemon: &mut Daemon, sources: &Sources, inbox: &Receiver<Event>) -> Result<(), String> {
+fn wait(
+    daemon: &mut Daemon,
+    sources: &Sources,
+    inbox: &Receiver<Event>,
+    upgrade: &mut Upgrade,
+) -> Result<End, String> {
     loop {
         let interval = daemon.live().stats_interval;
         let longest = if interval.is_zero() { Duration::MAX } else { interval };
         match inbox.recv_timeout(longest) {
             Ok(Event::Stop(signal)) => {
                 info!("stopping on {}", if signal == SIGINT { "SIGINT" } else { "SIGTERM" });
-                return Ok(());
+                return Ok(End::Stop);
             }
             Ok(Event::Hangup) => reload(daemon, sources),
             Ok(Event::Stats) | Err(RecvTimeoutError::Timeout) => info!("{}", daemon.report()),
+            Ok(Event::Upgrade) => upgrade.begin(daemon),
+            Ok(Event::Successor(heard)) => {
+                if upgrade.is_ready(heard) {
+                    return Ok(End::HandOver);
+                }
+            }
+            Ok(Event::Turn) => {}
             Ok(Event::WorkerEnded(worker)) => {
                 return Err(format!("worker {worker} ended unexpectedly"));
             }
@@ -171,6 +256,64 @@ fn wait(daemon: &mut Daemon, sources: &Sources, inbox: &Receiver<Event>) -> Resu
                 return Err("the signal thread ended unexpectedly".to_owned());
             }
         }
+    }
+}
+
+/// What is there for an upgrade, and the successor while it is not ready.
+struct Upgrade {
+    program: Program,
+    events: Sender<Event>,
+    successor: Option<Successor>,
+}
+
+impl Upgrade {
+    /// SIGUSR2: starts a successor, and has it waited for.
+    fn begin(&mut self, daemon: &Daemon) {
+        match self.start(daemon) {
+            Ok(id) => info!("SIGUSR2: process {id} is to take over"),
+            Err(problem) => error!("SIGUSR2: this process goes on: {problem}"),
+        }
+    }
+
+    fn start(&mut self, daemon: &Daemon) -> Result<u32, String> {
+        if process::id() == 1 {
+            return Err("it is a container's process 1, which nobody can succeed; start the new \
+                        container in its place"
+                .to_owned());
+        }
+        if notify::cannot_hear() {
+            return Err("systemd would end the successor with it; the service needs \
+                        NotifyAccess=main"
+                .to_owned());
+        }
+        if let Some(successor) = &self.successor {
+            return Err(format!("process {} has been started already", successor.id()));
+        }
+        let sockets = daemon.sockets().map_err(|error| error.to_string())?;
+        let successor = Successor::start(&self.program, sockets)?;
+        let (readiness, events) = (successor.readiness()?, self.events.clone());
+        thread::Builder::new()
+            .name("successor".to_owned())
+            .spawn(move || {
+                // Nobody listens any more when the end has begun.
+                let _ = events.send(Event::Successor(readiness.wait()));
+            })
+            .map_err(|error| error.to_string())?;
+        let id = successor.id();
+        self.successor = Some(successor);
+        Ok(id)
+    }
+
+    /// Whether the successor could start. One that could not is ended.
+    fn is_ready(&mut self, heard: Heard) -> bool {
+        if heard == Heard::Word {
+            return true;
+        }
+        if let Some(mut successor) = self.successor.take() {
+            let (id, failure) = (successor.id(), successor.failure(heard));
+            error!("the upgrade has failed, and this process goes on: process {id}: {failure}");
+        }
+        false
     }
 }
 
@@ -231,85 +374,9 @@ fn tell(lines: String, log: &LogWriter) {
     }
 }
 
-/// Where the tracker listens.
-struct Addresses<'d> {
-    http: &'d [SocketAddr],
-    udp: &'d [SocketAddr],
-}
-
-impl Addresses<'_> {
-    fn of(daemon: &Daemon) -> Addresses<'_> {
-        Addresses { http: daemon.addresses(), udp: daemon.udp_addresses() }
-    }
-}
-
-/// The lines on stdout that say the tracker serves, and under which URLs.
-fn start_up_lines(site: &str, listening: &Addresses<'_>, public_url: &str) -> String {
-    let Addresses { http, udp } = *listening;
-    let mut lines = format!("announced {}: {site}\n", env!("CARGO_PKG_VERSION"));
-    lines.extend(http.iter().map(|address| format!("listening on {address}\n")));
-    lines.extend(udp.iter().map(|address| format!("listening on {address} for UDP\n")));
-    let host = host_of(public_url).map_or_else(hostname, str::to_owned);
-    let url = |scheme, address: &SocketAddr| {
-        format!("announce URL {}\n", announce_url(scheme, *address, &host))
-    };
-    if public_url.is_empty() {
-        lines.extend(http.iter().map(|address| url("http", address)));
-    } else {
-        lines.push_str(&format!("announce URL {public_url}\n"));
-    }
-    if !public_url.starts_with("udp://") {
-        lines.extend(udp.iter().map(|address| url("udp", address)));
-    }
-    lines
-}
-
-/// The host of the public URL: others reach UDP under it as well.
-fn host_of(url: &str) -> Option<&str> {
-    let (_, rest) = url.split_once("://")?;
-    let authority = rest.split('/').next()?;
-    let port_at = authority.rfind(':').filter(|at| !authority[*at..].contains(']'));
-    Some(&authority[..port_at.unwrap_or(authority.len())])
-}
-
-/// What to put into a torrent. An unspecified address is reached under the machine's name.
-fn announce_url(scheme: &str, address: SocketAddr, hostname: &str) -> String {
-    match address.ip().is_unspecified() {
-        true => format!("{scheme}://{hostname}:{}/announce", address.port()),
-        false => format!("{scheme}://{address}/announce"),
-    }
-}
-
-/// The machine's name as the kernel has it; `localhost` where that is nothing to put into a URL.
-fn hostname() -> String {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
-    let usable = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
-        && !name.is_empty();
-    if usable { name } else { "localhost" }.to_owned()
-}
-
-fn count(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_announce_url_names_a_host_that_can_be_reached() {
-        let rows = [
-            ("http", "[::]:6969", "http://tracker.example:6969/announce"),
-            ("udp", "[::]:6969", "udp://tracker.example:6969/announce"),
-            ("http", "0.0.0.0:80", "http://tracker.example:80/announce"),
-            ("http", "127.0.0.1:6969", "http://127.0.0.1:6969/announce"),
-            ("udp", "[2001:db8::1]:6969", "udp://[2001:db8::1]:6969/announce"),
-        ];
-        for (scheme, address, url) in rows {
-            assert_eq!(announce_url(scheme, address.parse().unwrap(), "tracker.example"), url);
-        }
-    }
 
     #[test]
     fn a_panic_in_any_thread_is_heard_of() {
@@ -319,55 +386,5 @@ mod tests {
             thread::Builder::new().name("flush".to_owned()).spawn(|| panic!("on purpose")).unwrap();
         assert!(thread.join().is_err());
         assert!(matches!(inbox.try_recv(), Ok(Event::Panicked(thread)) if thread == "flush"));
-    }
-
-    #[test]
-    fn the_start_up_lines_list_every_address() {
-        let addresses = ["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()];
-        let udp = ["[::]:2".parse().unwrap(), "127.0.0.1:3".parse().unwrap()];
-        let listening = Addresses { http: &addresses, udp: &udp };
-        let begin = format!(
-            "announced {}: open tracker\nlistening on 127.0.0.1:1\nlistening on [::1]:2\n\
-             listening on [::]:2 for UDP\nlistening on 127.0.0.1:3 for UDP\n",
-            env!("CARGO_PKG_VERSION")
-        );
-        let http =
-            "announce URL http://127.0.0.1:1/announce\nannounce URL http://[::1]:2/announce\n";
-        let udp = |host: &str| {
-            format!(
-                "announce URL udp://{host}:2/announce\nannounce URL udp://127.0.0.1:3/announce\n"
-            )
-        };
-        for (public, urls) in [
-            ("", format!("{http}{}", udp(&hostname()))),
-            (
-                "https://tracker.example/announce",
-                format!(
-                    "announce URL https://tracker.example/announce\n{}",
-                    udp("tracker.example")
-                ),
-            ),
-            (
-                "udp://tracker.example:80/announce",
-                "announce URL udp://tracker.example:80/announce\n".to_owned(),
-            ),
-        ] {
-            let lines = start_up_lines("open tracker", &listening, public);
-            assert_eq!(lines, format!("{begin}{urls}"), "the public URL is {public:?}");
-        }
-    }
-
-    #[test]
-    fn the_host_of_a_url_is_what_stands_before_port_and_path() {
-        for (url, host) in [
-            ("", None),
-            ("http://tracker.example:6969/announce", Some("tracker.example")),
-            ("https://tracker.example/announce", Some("tracker.example")),
-            ("http://[2001:db8::1]:80/announce", Some("[2001:db8::1]")),
-            ("http://[2001:db8::1]/announce", Some("[2001:db8::1]")),
-            ("http://tracker.example", Some("tracker.example")),
-        ] {
-            assert_eq!(host_of(url), host, "{url:?}");
-        }
     }
 }

@@ -14,8 +14,10 @@ use crate::registry::database::mysql::{Address, Mysql};
 use crate::registry::database::sqlite::Sqlite;
 use crate::registry::database::traits::{AskLimits, Backend, DatabaseError, Ledger, TimeLimits};
 
-/// For a server's word, or a file's lock, at the start.
-const PREPARE_LIMIT: Duration = Duration::from_secs(5);
+/// For a file's lock at the start.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// For a server's word at the start, which does not depend on it.
+const WORD_WAIT: Duration = Duration::from_secs(2);
 
 /// A database that can be asked for connections, each for one thread.
 #[derive(Clone)]
@@ -89,7 +91,7 @@ impl Source {
     pub fn make(&self) -> Result<(), DatabaseError> {
         let Kind::Sqlite(path) = &self.0 else { return Ok(()) };
         let was_there = path.exists();
-        match Sqlite::new(path, limits_at_start()).prepare() {
+        match Sqlite::new(path, limits_at_start(LOCK_WAIT)).prepare() {
             Err(DatabaseError::Away(_)) if was_there => Ok(()),
             made => made,
         }
@@ -110,13 +112,13 @@ impl Source {
                 }
                 error => error,
             }),
-            Kind::Mysql(address) => Mysql::new(address, limits_at_start()).try_rights(),
+            Kind::Mysql(address) => Mysql::new(address, limits_at_start(WORD_WAIT)).try_rights(),
         }
     }
 }
 
-fn limits_at_start() -> AskLimits {
-    Arc::new(|| TimeLimits::both(PREPARE_LIMIT))
+fn limits_at_start(limit: Duration) -> AskLimits {
+    Arc::new(move || TimeLimits::both(limit))
 }
 
 /// The path as every process names it, as far as it leads anywhere.

@@ -8,11 +8,11 @@
 //! Never: a datagram's meaning, a wait, or an allocation after the start. What the socket does not
 //! take is dropped and counted.
 //!
-//! With sockopt.rs the only file with `unsafe`. Invariant: every call passes a descriptor borrowed
-//! for the call, and headers made for that call, whose pointers are to buffers that the same
-//! function has borrowed and whose lengths are those of these buffers; the kernel keeps none of
-//! them. Nothing but integers is read from what it has written. Miri runs everything but the calls:
-//! a test writes through the pointers what the kernel would.
+//! With sockopt.rs and bin/announced/inherited.rs the only file with `unsafe`. Invariant: every
+//! call passes a descriptor borrowed for the call, and headers made for that call, whose pointers
+//! are to buffers that the same function has borrowed and whose lengths are those of these buffers;
+//! the kernel keeps none of them. Nothing but integers is read from what it has written. Miri runs
+//! everything but the calls: a test writes through the pointers what the kernel would.
 #![allow(unsafe_code)]
 #![allow(
     clippy::cast_possible_truncation,
@@ -64,6 +64,27 @@ pub(in crate::server) fn tell_drops(socket: BorrowedFd<'_>) -> io::Result<()> {
     enable(socket, libc::SOL_SOCKET, libc::SO_RXQ_OVFL)
 }
 
+/// How many datagrams the kernel has dropped so far for want of room in the socket's buffer.
+///
+/// # Errors
+/// What getsockopt says.
+pub(in crate::server) fn drops(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut info = [0_u32; MEMINFO_DROPS + 1];
+    let mut length = libc::socklen_t::try_from(size_of_val(&info)).map_err(io::Error::other)?;
+    // SAFETY: `info` and `length` live across the call, and `length` is the size of `info`;
+    // getsockopt writes no more than that, whole numbers of any value.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            (&raw mut info).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { Ok(info[MEMINFO_DROPS]) } else { Err(io::Error::last_os_error()) }
+}
+
 fn enable(socket: BorrowedFd<'_>, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
     let on: libc::c_int = 1;
     let length = libc::socklen_t::try_from(size_of_val(&on)).map_err(io::Error::other)?;
@@ -73,6 +94,9 @@ fn enable(socket: BorrowedFd<'_>, level: libc::c_int, option: libc::c_int) -> io
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+/// Where the drops stand in what `SO_MEMINFO` says (linux/sock_diag.h, `SK_MEMINFO_DROPS`).
+const MEMINFO_DROPS: usize = 8;
 
 /// What the kernel said of a datagram: the bytes of each part that it has written.
 #[derive(Clone, Copy, Default)]

@@ -10,4 +10,4 @@ mod serving;
 mod socket;
 
 pub(in crate::server) use serving::{Datagrams, is_of_datagram};
-pub(in crate::server) use socket::{DatagramOptions, DatagramSocket, probe};
+pub(in crate::server) use socket::{DatagramOptions, DatagramSocket, bind, probe};

@@ -240,19 +240,17 @@ impl Datagrams {
         self.outbox.send(&self.sockets, round);
     }
 
-    /// Answers what has been received already, but for a flood that does not end; nothing is
-    /// received after that. What waits for the registry goes on waiting.
-    pub(in crate::server) fn finish(
-        &mut self,
-        poll: &Registry,
-        unix_s: u64,
-        round: &mut Round<'_>,
-    ) {
+    /// Answers what has been received already, but for a flood that does not end.
+    pub(in crate::server) fn receive_rest(&mut self, unix_s: u64, round: &mut Round<'_>) {
         self.failing.clear();
         self.ready = (0..self.sockets.len()).collect();
         for _ in 0..LAST_ROUNDS_MAX {
             self.serve(unix_s, round);
         }
+    }
+
+    /// Receives nothing from now on. What waits for the registry goes on waiting.
+    pub(in crate::server) fn leave_sockets(&mut self, poll: &Registry) {
         self.ready.clear();
         self.failing.clear();
         for socket in &mut self.sockets {
@@ -350,7 +348,7 @@ mod tests {
             });
             let socket = socket.unwrap();
             let client = UdpSocket::bind("127.0.0.1:0").unwrap();
-            client.connect(socket.address().unwrap()).unwrap();
+            client.connect(socket.socket.local_addr().unwrap()).unwrap();
             client.set_read_timeout(Some(WAIT)).unwrap();
             let counters = Counters::default();
             let scratch = Scratch::new(harness::SEED, counters.local());

@@ -16,7 +16,10 @@ use std::os::fd::AsFd;
 use mio::net::UdpSocket;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::server::datagrams::io::{ReceiveBatch, SendBatch, tell_drops, tell_local_addresses};
+use crate::server::datagrams::io::{
+    ReceiveBatch, SendBatch, drops, tell_drops, tell_local_addresses,
+};
+use crate::server::spread::Share;
 
 /// How a datagram socket is to be opened.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +59,29 @@ fn socket(options: &DatagramOptions) -> Result<Socket> {
     Ok(socket)
 }
 
+/// A socket that shares its port with the other workers' ones.
+///
+/// # Errors
+/// What the system says.
+pub(in crate::server) fn bind(options: &DatagramOptions) -> Result<Socket> {
+    let socket = socket(options)?;
+    socket.set_reuse_port(true)?;
+    // Before the first datagram can come.
+    prepare(&socket, options)?;
+    socket.bind(&options.address.into())?;
+    Ok(socket)
+}
+
+fn prepare(socket: &Socket, options: &DatagramOptions) -> Result<()> {
+    socket.set_nonblocking(true)?;
+    socket.set_recv_buffer_size(options.receive_buffer_bytes)?;
+    tell_drops(socket.as_fd())?;
+    if options.address.ip().is_unspecified() {
+        tell_local_addresses(socket.as_fd(), options.address.is_ipv6())?;
+    }
+    Ok(())
+}
+
 /// One datagram socket of one worker.
 pub(in crate::server) struct DatagramSocket {
     /// For the poll's registry.
@@ -64,35 +90,34 @@ pub(in crate::server) struct DatagramSocket {
     pub(in crate::server) receive_buffer_bytes: usize,
     /// The kernel's drop counter as last seen.
     drops: u32,
+    /// Another worker has the same socket, and counts the drops.
+    is_counted_elsewhere: bool,
 }
 
 impl DatagramSocket {
-    /// Opens a socket that shares its port with the other workers' ones.
+    /// Receives on a socket from [`bind`], or on another process's.
     ///
     /// # Errors
     /// What the system says.
-    pub(in crate::server) fn open(options: &DatagramOptions) -> Result<DatagramSocket> {
-        let socket = socket(options)?;
-        socket.set_reuse_port(true)?;
-        socket.set_nonblocking(true)?;
-        socket.set_recv_buffer_size(options.receive_buffer_bytes)?;
-        tell_drops(socket.as_fd())?;
-        if options.address.ip().is_unspecified() {
-            tell_local_addresses(socket.as_fd(), options.address.is_ipv6())?;
-        }
-        socket.bind(&options.address.into())?;
+    pub(in crate::server) fn over(
+        share: Share,
+        options: &DatagramOptions,
+    ) -> Result<DatagramSocket> {
+        let Share { socket, is_counted_elsewhere } = share;
+        prepare(&socket, options)?;
         // The kernel shows twice what it was asked for (socket(7)).
         let receive_buffer_bytes = socket.recv_buffer_size()? / 2;
+        // Another process has counted what was dropped before. Old kernels do not tell.
+        let drops = drops(socket.as_fd()).unwrap_or(0);
         let socket = UdpSocket::from_std(socket.into());
-        Ok(DatagramSocket { socket, receive_buffer_bytes, drops: 0 })
+        Ok(DatagramSocket { socket, receive_buffer_bytes, drops, is_counted_elsewhere })
     }
 
-    /// The address with the port the kernel chose.
-    ///
-    /// # Errors
-    /// What getsockname says.
-    pub(in crate::server) fn address(&self) -> Result<SocketAddr> {
-        self.socket.local_addr()
+    /// One that nobody else has.
+    #[cfg(test)]
+    pub(in crate::server) fn open(options: &DatagramOptions) -> Result<DatagramSocket> {
+        let share = Share { socket: bind(options)?, is_counted_elsewhere: false };
+        DatagramSocket::over(share, options)
     }
 
     /// Takes what has arrived into a batch, in place of what was in it.
@@ -105,7 +130,7 @@ impl DatagramSocket {
         let counter = batch.drops().unwrap_or(self.drops);
         let drops = counter.wrapping_sub(self.drops);
         self.drops = counter;
-        Ok(Received { count, drops })
+        Ok(Received { count, drops: if self.is_counted_elsewhere { 0 } else { drops } })
     }
 
     /// Sends a batch and empties it; how many answers were dropped, because the socket would not
@@ -141,7 +166,7 @@ mod tests {
 
     fn open(address: &str) -> (DatagramSocket, u16) {
         let socket = DatagramSocket::open(&options(address)).unwrap();
-        let port = socket.address().unwrap().port();
+        let port = socket.socket.local_addr().unwrap().port();
         (socket, port)
     }
 
@@ -340,7 +365,7 @@ mod tests {
     fn what_the_kernel_drops_is_counted() {
         let small = DatagramOptions { receive_buffer_bytes: 4_096, ..options("127.0.0.1:0") };
         let mut socket = DatagramSocket::open(&small).unwrap();
-        let client = local_client(socket.address().unwrap().port());
+        let client = local_client(socket.socket.local_addr().unwrap().port());
         let (mut sent, mut taken, mut drops) = (0, 0, 0);
         let mut batch = ReceiveBatch::new();
         for flood in [300, 1, 200, 1] {

@@ -1,0 +1,59 @@
+//! Parts of a tracker that are made of the settings alone.
+//!
+//! Never: starts a thread, or decides in which order things are made.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+#[cfg(feature = "databases")]
+use crate::config::{Config, LiveSettings};
+use crate::config::{DatabaseConfig, millis};
+#[cfg(feature = "databases")]
+use crate::daemon::start_error::StartError;
+use crate::ids::Millis;
+use crate::mailbox::Clock;
+use crate::registry::PoolSettings;
+#[cfg(feature = "databases")]
+use crate::registry::{Databases, Fingerprint};
+use crate::wire::http::fault::HttpFault;
+use crate::wire::http::response::{self, Framing, LINE_BYTES_MAX};
+
+pub(super) fn pool_settings(database: &DatabaseConfig) -> PoolSettings {
+    PoolSettings {
+        threads: usize::from(database.lookup_threads),
+        queue_max: database.lookup_queue_max as usize,
+    }
+}
+
+/// How the registry comes by its connections, and which database they lead to; none for `memory`.
+#[cfg(feature = "databases")]
+pub(super) fn open_database(
+    config: &Config,
+    live: &LiveSettings,
+) -> Result<Option<(Databases, Fingerprint)>, StartError> {
+    use crate::registry::Source;
+    let source = Source::parse(&config.database.url).map_err(StartError::Database)?;
+    let Some(source) = source else { return Ok(None) };
+    match source.prepare() {
+        Err(error) if error.lasts() && !config.database.wait_at_start => {
+            return Err(StartError::Database(error.to_string()));
+        }
+        // The registry's threads find it out again, and say when it is over.
+        Ok(()) | Err(_) => {}
+    }
+    let fingerprint = source.fingerprint();
+    let databases = Databases::of(&source, live);
+    Ok(Some((databases, fingerprint)))
+}
+
+/// What is sent to a connection that is turned away.
+pub(super) fn overloaded() -> Arc<[u8]> {
+    let mut answer = [0; LINE_BYTES_MAX];
+    let bytes = response::fault(HttpFault::Overloaded, Framing::LAST, &mut answer).unwrap_or(0);
+    answer[..bytes].into()
+}
+
+/// The time by the workers' clock.
+pub(super) fn clock(epoch: Instant) -> Clock {
+    Arc::new(move || Millis(millis(epoch.elapsed())))
+}
