@@ -60,6 +60,9 @@ pub mod frontend;
 
 pub mod server;
 
+#[cfg(feature = "databases")]
+pub mod foresight;
+
 pub mod daemon;
 
 pub mod metainfo;

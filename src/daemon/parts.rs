@@ -2,19 +2,21 @@
 //!
 //! Never: starts a thread, or decides in which order things are made.
 
+use std::io;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::config::{AdminConfig, DatabaseConfig, millis};
 #[cfg(feature = "databases")]
 use crate::config::{Config, LiveSettings};
-use crate::config::{DatabaseConfig, millis};
-#[cfg(feature = "databases")]
 use crate::daemon::start_error::StartError;
 use crate::ids::Millis;
 use crate::mailbox::Clock;
 use crate::registry::PoolSettings;
 #[cfg(feature = "databases")]
 use crate::registry::{Databases, Fingerprint};
+use crate::server::{Admin, HandedSocket};
 use crate::wire::http::fault::HttpFault;
 use crate::wire::http::response::{self, Framing, LINE_BYTES_MAX};
 
@@ -56,4 +58,23 @@ pub(super) fn overloaded() -> Arc<[u8]> {
 /// The time by the workers' clock.
 pub(super) fn clock(epoch: Instant) -> Clock {
     Arc::new(move || Millis(millis(epoch.elapsed())))
+}
+
+/// The listener of the status pages, one that is `there` already or a new one. Where the default
+/// address is taken, there are none.
+pub(super) fn open_admin(
+    admin: &AdminConfig,
+    there: &[HandedSocket],
+) -> Result<Option<TcpListener>, StartError> {
+    let error = |error| StartError::Admin(admin.listen.clone(), error);
+    let address = admin.address().map_err(|wrong| error(io::Error::other(wrong.to_string())))?;
+    let Some(address) = address else { return Ok(None) };
+    match Admin::listen(address, there) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(why) if admin.is_default() => {
+            log::warn!("no status pages: {}, the default of admin.listen: {why}", admin.listen);
+            Ok(None)
+        }
+        Err(why) => Err(error(why)),
+    }
 }

@@ -8,8 +8,9 @@
 //!
 //! From the outside in: `worker` (the loop), `listener`, `connections` (all of a worker's),
 //! `batch`, `connection` (one with its stream), `conversation` (its state machine; `phase`,
-//! `unsent`), `slots`, `deadline`.
+//! `unsent`), `slots`, `deadline`; `meter` (what a worker shows of its rounds).
 
+mod admin;
 mod batch;
 mod connection;
 mod connections;
@@ -19,6 +20,7 @@ mod deadline;
 mod inherited;
 mod listen_error;
 mod listener;
+mod meter;
 mod parts;
 mod per_address;
 mod phase;
@@ -33,6 +35,7 @@ mod threads;
 mod unsent;
 mod worker;
 
+pub use admin::Admin;
 pub use connection::{Broken, Buffers, Connection, Progress};
 pub use connections::{Arrival, ConnectionSettings, Connections, Refused};
 pub use conversation::Conversation;

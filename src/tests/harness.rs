@@ -6,10 +6,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+#[cfg(test)]
+use std::time::Instant;
 
 use crate::config::{ConnectionTimes, FullScrape as WhoMayAsk, Live, LiveSettings, Mode, Policy};
 use crate::counters::Counters;
 use crate::frontend::{ConnectionIds, FullScrape, Http, Udp};
+#[cfg(test)]
+use crate::frontend::{Status, StatusSource};
 #[cfg(test)]
 use crate::ids::InfoHash;
 use crate::ids::{Millis, Ticket};
@@ -155,4 +159,17 @@ pub(crate) fn begin_unasked(store: &Store, info_hash: InfoHash) {
         &mut fastrand::Rng::with_seed(SEED),
         &mut Chosen::new(),
     );
+}
+
+/// The status pages of a site without workers, which also answer as `stats.example`.
+#[cfg(test)]
+pub fn status(site: &Site) -> Status {
+    let source = StatusSource {
+        tracker: Arc::clone(&site.tracker),
+        counters: Counters::default(),
+        workers: 0,
+        live: LiveSettings::new(site.live.clone()),
+        epoch: Instant::now(),
+    };
+    Status::new(source, vec!["stats.example".to_owned()])
 }

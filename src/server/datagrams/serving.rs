@@ -150,6 +150,7 @@ impl Datagrams {
     fn answer_batch(&mut self, position: usize, unix_s: u64, round: &mut Round<'_>) {
         let Datagrams { udp, worker, sockets, requests, outbox, waiting, deadlines, .. } = self;
         for datagram in requests.datagrams() {
+            round.scratch.counters.add(Counter::BytesReceivedUdp, datagram.bytes.len());
             let vacant = waiting.vacant();
             // Without a vacant slot a late answer finds nobody.
             let (slot, generation) = match &vacant {
@@ -178,7 +179,7 @@ impl Datagrams {
                         scheduled,
                     });
                 }
-                (reply, _) => outbox.push(&reply, &datagram.origin),
+                (reply, _) => outbox.push(&reply, &datagram.origin, round),
             }
         }
         outbox.send(sockets, round);
@@ -199,7 +200,7 @@ impl Datagrams {
             // What goes on waiting keeps its slot, and so its ticket.
             Reply::Wait { pending, .. } => found.pending = Some(pending),
             reply => {
-                outbox.push(&reply, &to);
+                outbox.push(&reply, &to, round);
                 waiting.remove(id);
                 round.scratch.counters.lower(Gauge::WaitingRequests);
             }
@@ -232,7 +233,7 @@ impl Datagrams {
         round.scratch.counters.lower(Gauge::WaitingRequests);
         let room = outbox.room(socket, sockets, round);
         let reply = udp.give_up(*pending, round, room);
-        outbox.push(&reply, &origin);
+        outbox.push(&reply, &origin, round);
     }
 
     /// Sends what has been answered.
@@ -277,8 +278,9 @@ impl Outbox {
     }
 
     /// Adds the answer that stands in the room, if there is one.
-    fn push(&mut self, reply: &Reply, to: &Origin) {
+    fn push(&mut self, reply: &Reply, to: &Origin, round: &mut Round<'_>) {
         if let Reply::Ready(bytes) = *reply {
+            round.scratch.counters.add(Counter::BytesSentUdp, bytes);
             self.batch.push(bytes, to);
         }
     }
@@ -355,7 +357,7 @@ mod tests {
             let datagrams = Datagrams::new(0, Arc::clone(&site.udp), vec![socket]);
             let mut fixture = Fixture { site, datagrams, scratch, counters, client, id: [0; 8] };
             fixture.send(&[&[0, 0, 4, 0x17, 0x27, 0x10, 0x19, 0x80][..], &[0; 8]].concat());
-            fixture.serve_until(Counter::Connect, 1);
+            fixture.serve_until(Counter::ConnectV4, 1);
             let answer = fixture.receive();
             fixture.id.copy_from_slice(&answer[8..16]);
             fixture
