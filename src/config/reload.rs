@@ -96,9 +96,8 @@ mod tests {
     use documented::DocumentedFields;
 
     use super::*;
-    use crate::config::sections::{
-        AdminConfig, DatabaseConfig, ServerConfig, TrackerConfig, UdpConfig,
-    };
+    use crate::config::database::DatabaseConfig;
+    use crate::config::sections::{AdminConfig, ServerConfig, TrackerConfig, UdpConfig};
 
     /// The last words of the doc comment of a setting that is taken over at SIGHUP ...
     const LIVE: &str = "Live.";

@@ -8,9 +8,8 @@
 use documented::{Documented, DocumentedFields};
 use serde::Serialize;
 
-use crate::config::sections::{
-    AdminConfig, DatabaseConfig, ServerConfig, TrackerConfig, UdpConfig,
-};
+use crate::config::database::DatabaseConfig;
+use crate::config::sections::{AdminConfig, ServerConfig, TrackerConfig, UdpConfig};
 
 const COLUMNS_MAX: usize = 100;
 

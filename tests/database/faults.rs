@@ -188,9 +188,9 @@ fn mariadb_refuses_the_password_for_a_while() {
     });
 }
 
-/// What a site's rules, administrators and backups do, one after the other: a log-in by ed25519 over
-/// TLS, a row that is refused, a table that is locked, numbers that are set back, a password that is
-/// wrong for a while, and a server that may only be read.
+/// What a site's rules, administrators and backups do, one after the other: a log-in by ed25519
+/// over TLS, a row that is refused, a table that is locked, numbers that are set back, a password
+/// that is wrong for a while, and a server that may only be read.
 #[test]
 fn all_that_a_site_does_to_its_database_in_one_run() {
     let certificates = Certificates::make();
