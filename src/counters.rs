@@ -1,4 +1,4 @@
-//! What any room counts: plain adds of a thread's own, summed only when somebody reads them.
+//! What any module counts: plain adds of a thread's own, summed only when somebody reads them.
 //!
 //! Owns: the list of everything that is counted, with the names it goes by in the log. A thread has
 //! [`LocalCounters`], which nobody else writes, and publishes them when it suits: a worker once a

@@ -2,7 +2,7 @@
 //!
 //! Owns: the order of start-up (sockets, state directory, database, swarms, registry, tracker,
 //! snapshot, frontends, workers) and of shutdown (workers, registry, snapshot), what a reload of
-//! the settings means, and the line of counters. The only room that knows every other.
+//! the settings means, and the line of counters. The only module that knows every other.
 //!
 //! Whatever can fail fails in [`Daemon::start`], with one line that names the address or the thing.
 //!
@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Config, Live, LiveSettings, Problem, Reload};
 use crate::counters::Counters;
-#[cfg(feature = "databases")]
-use crate::daemon::parts::open_database;
 use crate::daemon::parts::{clock, open_admin, overloaded, pool_settings};
+#[cfg(feature = "databases")]
+use crate::daemon::parts::{open_database, try_database};
 use crate::frontend::{
     ConnectionIds, FULL_SCRAPES_MAX, FullScrape, Http, Status, StatusSource, Udp,
 };
@@ -94,8 +94,8 @@ impl Daemon {
     #[cfg(feature = "databases")]
     pub fn check(config: &Config, there: &[HandedSocket]) -> Result<(), StartError> {
         Sockets::check(config, there).map_err(StartError::Listen)?;
-        open_database(config, &LiveSettings::new(Live::of(config)))?;
-        Ok(())
+        let databases = open_database(config, &LiveSettings::new(Live::of(config)))?;
+        databases.map_or(Ok(()), |(databases, _)| try_database(databases))
     }
 
     /// Opens everything but the sockets that are `there` already, and starts the workers.
@@ -270,6 +270,11 @@ impl Daemon {
     /// Has the database asked for everything anew: the operator has changed something there.
     pub fn ask_anew(&self) {
         self.tracker.registry().reload();
+    }
+
+    /// Whether every worker has finished a round lately.
+    pub fn is_going_round(&self) -> bool {
+        self.status.is_going_round()
     }
 
     /// The line of counters: what is there, how much is asked, and what has been counted.

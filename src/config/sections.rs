@@ -164,7 +164,8 @@ pub struct UdpConfig {
 
     /// Bytes of datagrams that wait to be read, for each worker and address; what comes when it is
     /// full is dropped, and counted. The kernel cuts it to net.core.rmem_max (212992 by default),
-    /// and the log says so at the start. A waiting announce takes about 1 KB. Needs a restart.
+    /// and the log says so at the start. A waiting announce takes about 1 KB. A socket of systemd
+    /// has what its ReceiveBuffer= says. Needs a restart.
     pub receive_buffer: u32,
 }
 

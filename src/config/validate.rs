@@ -131,7 +131,7 @@ impl Problems {
 
     fn admin(&mut self, admin: &AdminConfig) {
         if let Err(wrong) = admin.address() {
-            self.add("admin.listen", quoted(&admin.listen), &wrong.to_string());
+            self.add("admin.listen", quoted(&admin.listen), wrong.to_string());
         }
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
         for name in admin.hosts.iter().filter(|name| !name.bytes().all(is_name)) {

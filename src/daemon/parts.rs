@@ -1,24 +1,37 @@
 //! Parts of a tracker that are made of the settings alone.
 //!
-//! Never: starts a thread, or decides in which order things are made.
+//! Never: starts a thread that stays, or decides in which order things are made.
 
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
+#[cfg(feature = "databases")]
+use std::sync::mpsc;
+#[cfg(feature = "databases")]
+use std::thread;
+#[cfg(feature = "databases")]
+use std::time::Duration;
 use std::time::Instant;
 
 use crate::config::{AdminConfig, DatabaseConfig, millis};
 #[cfg(feature = "databases")]
 use crate::config::{Config, LiveSettings};
 use crate::daemon::start_error::StartError;
+#[cfg(feature = "databases")]
+use crate::ids::InfoHash;
 use crate::ids::Millis;
 use crate::mailbox::Clock;
 use crate::registry::PoolSettings;
 #[cfg(feature = "databases")]
-use crate::registry::{Databases, Fingerprint};
+use crate::registry::{DatabaseError, Databases, Fingerprint};
 use crate::server::{Admin, HandedSocket};
 use crate::wire::http::fault::HttpFault;
 use crate::wire::http::response::{self, Framing, LINE_BYTES_MAX};
+
+/// How long the database may take to say that this cannot work: an upgrade waits for it, and the
+/// process before waits for no more than 10 s in all.
+#[cfg(feature = "databases")]
+const TRY_MAX: Duration = Duration::from_secs(3);
 
 pub(super) fn pool_settings(database: &DatabaseConfig) -> PoolSettings {
     PoolSettings {
@@ -46,6 +59,22 @@ pub(super) fn open_database(
     let fingerprint = source.fingerprint();
     let databases = Databases::of(&source, live);
     Ok(Some((databases, fingerprint)))
+}
+
+/// Asks the database for a torrent, and whether it says that this cannot work. One that does not
+/// say anything in time is away, which is no reason not to start.
+#[cfg(feature = "databases")]
+pub(super) fn try_database(databases: Databases) -> Result<(), StartError> {
+    let (said, heard) = mpsc::channel();
+    thread::Builder::new().name("try-database".to_owned()).spawn(move || {
+        let outcome = (databases.backend)().lookup(&[InfoHash([0; 20])]);
+        // Nobody listens when it took too long.
+        let _ = said.send(outcome.map(|_| ()));
+    })?;
+    match heard.recv_timeout(TRY_MAX) {
+        Ok(Err(DatabaseError::Unfit(text))) => Err(StartError::Database(text)),
+        _ => Ok(()),
+    }
 }
 
 /// What is sent to a connection that is turned away.

@@ -165,7 +165,7 @@ impl Http {
     ) -> Answer {
         let Asked { client, framing } = asked;
         let announces = round.count(Counter::announce(Protocol::Http, client.family()));
-        if let Some(ip) = round.scratch.recent_announcers.note(client.ip, announces) {
+        if let Some(ip) = round.scratch.recent_announcers.note(client, announces) {
             self.hints.note_one_private_address(ip);
         }
         match &Announce::parse(query) {

@@ -14,9 +14,8 @@
 //! numbers and the node's name. The next process writes them first, under that name, and takes a
 //! new name for its own batches. So a copied state directory makes no two writers of one name.
 //!
-//! A database that was set back (a restored backup, a replica that was behind) takes no batch under
-//! the old name: it gets it under a new one. A batch of which nobody can say whether it is applied,
-//! since a later one is, goes into a file of its own for the operator.
+//! A database that was set back (a restored backup) gets a batch under a new name. One that may be
+//! applied or not, since somebody has written a later one, goes into a file for the operator.
 //!
 //! Never: takes a batch before the last one is written, but at the end. While the database is away,
 //! the swarms keep what is to be written.
@@ -40,14 +39,12 @@ use crate::registry::known_records::KnownRecords;
 use crate::registry::refused_rows::RefusedRows;
 use crate::registry::settings::RegistrySettings;
 use crate::registry::state_file::StateFile;
-use crate::registry::unwritten_batches::{UnwrittenBatches, counted, put_aside, say_set_back};
+use crate::registry::unwritten_batches::{UnwrittenBatches, put_aside, say_set_back};
 use crate::secrets;
-use crate::swarm::Walk;
+use crate::swarm::{Unwritten, Walk};
 
 /// How often the known records are saved.
 const SAVE_INTERVAL: Duration = Duration::from_secs(300);
-/// Before another try to come by a new name.
-const RENAME_PAUSE: Duration = Duration::from_secs(10);
 
 /// Handle to the thread; dropping it tells it to end.
 pub(super) struct Flusher(Arc<Shared>);
@@ -135,7 +132,8 @@ impl Flusher {
         let in_doubt = state.unwritten.len();
         drop(state);
         // What the thread could not take or write is made into batches of its own, to be written by
-        // the next process.
+        // the next process; and what was counted behind a batch that is in doubt.
+        shared.make_rest();
         let mut walk = Walk::default();
         while shared.make_batch(&mut walk, Stage::Closed).is_some() {}
         let unwritten = shared.state.lock().unwritten.len();
@@ -212,8 +210,7 @@ impl Shared {
             }
             self.save_when_due(if inherited { Duration::ZERO } else { self.save_interval });
             inherited = false;
-            let live = self.live.latest();
-            let own = self.state.lock().unwritten.node();
+            let (live, own) = (self.live.latest(), self.state.lock().unwritten.node());
             let tidied = Tidied { store: &self.known.store, live: &live, own };
             if let Some(outcome) = cleaning.round(tidied, ledger) {
                 self.health.note(Part::Writing, outcome.as_ref().map(|_| ()));
@@ -268,10 +265,17 @@ impl Shared {
         }
         let mut taken = Vec::new();
         self.known.store.take_unwritten(walk, (self.clock)(), BATCH_ROWS_MAX, &mut taken);
-        if taken.is_empty() {
-            return None;
-        }
-        Some(state.unwritten.add(taken.iter().map(counted).collect()))
+        state.unwritten.add(&taken)
+    }
+
+    /// Makes a batch of what has been counted of the torrents in batches that are in doubt since
+    /// those were made. Once nobody confirms a batch any more.
+    fn make_rest(&self) {
+        let (mut state, now) = (self.state.lock(), (self.clock)());
+        let rows = state.unwritten.own_rows();
+        let rest = |row: &Counted| self.known.store.take_rest(&row.info_hash, row.downloads, now);
+        let taken: Vec<Unwritten> = rows.iter().filter_map(rest).collect();
+        state.unwritten.add(&taken);
     }
 
     /// Writes a batch, however long it takes, and does what follows; false when the process ends
@@ -295,9 +299,7 @@ impl Shared {
     fn settle(&self, batch: &Batch, written: &BatchOutcome) -> bool {
         match written {
             BatchOutcome::Applied { refused } => {
-                if let Some(line) = self.refused.lock().take(batch, refused) {
-                    log::error!("{line}");
-                }
+                self.refused.lock().tell(batch, refused);
                 self.confirm(batch, refused)
             }
             // Its process has gone on after it was saved.
@@ -318,18 +320,18 @@ impl Shared {
     /// The batch is applied, but for `refused`, whose downloads stay with their swarms. False when
     /// the process has given it up.
     fn confirm(&self, batch: &Batch, refused: &[RefusedRow]) -> bool {
-        let is_refused = |row: &Counted| refused.iter().any(|no| no.info_hash == row.info_hash);
-        let written = batch.rows.iter().filter(|row| row.downloads > 0).map(|row| row.info_hash);
-        let is_of_earlier_process = !self.state.lock().unwritten.is_own(batch);
-        // First, so that who reads a count from here on knows that it may have been read too early.
-        self.known.recent.note(written.collect(), is_of_earlier_process);
-        for row in &batch.rows {
-            let downloads = if is_refused(row) { 0 } else { row.downloads };
-            self.known.confirm_written(&row.info_hash, downloads);
-        }
+        // Held to the end: whoever closes finds the swarms either told of it or not.
         let mut state = self.state.lock();
         if state.stage == Stage::Closed {
             return false;
+        }
+        let is_refused = |row: &Counted| refused.iter().any(|no| no.info_hash == row.info_hash);
+        let written = batch.rows.iter().filter(|row| row.downloads > 0).map(|row| row.info_hash);
+        // First, so that who reads a count from here on knows that it may have been read too early.
+        self.known.recent.note(written.collect(), !state.unwritten.is_own(batch));
+        for row in &batch.rows {
+            let downloads = if is_refused(row) { 0 } else { row.downloads };
+            self.known.confirm_written(&row.info_hash, downloads);
         }
         state.unwritten.take_first();
         true
@@ -339,13 +341,8 @@ impl Shared {
     /// them under the old one would write them a second time. False when the process has given
     /// them up.
     fn rename(&self, node: NodeId) -> bool {
-        let new = match secrets::bytes() {
-            Ok(new) => NodeId(new),
-            Err(error) => {
-                log::error!("no new name for batches of counters: {error}");
-                return self.pause(RENAME_PAUSE);
-            }
-        };
+        // Without randomness there is no new name yet.
+        let Ok(new) = secrets::bytes().map(NodeId) else { return self.pause(SAVE_INTERVAL) };
         let mut state = self.state.lock();
         if state.stage == Stage::Closed {
             return false;
@@ -391,8 +388,12 @@ impl Shared {
     fn save(&self, saved_at: &mut Instant) -> bool {
         *saved_at = Instant::now();
         let Some(file) = &self.state_file else { return false };
-        let batches = self.state.lock().unwritten.all();
-        file.save(&batches, |f| self.known.for_each_listed(f))
+        let state = self.state.lock();
+        let (batches, earlier) = (state.unwritten.all(), state.unwritten.earlier_downloads());
+        drop(state);
+        file.save(&batches, |f| {
+            self.known.for_each_listed(|hash, record| f(hash, &earlier.taken_from(hash, record)));
+        })
     }
 }
 
@@ -403,10 +404,12 @@ mod tests {
 
     use super::*;
     use crate::ids::{InfoHash, Millis};
+    use crate::listing::Listing;
     use crate::registry::Fingerprint;
     use crate::registry::database::DatabaseError;
     use crate::registry::known_records::CacheSettings;
     use crate::state_directory::StateDirectory;
+    use crate::tests::announcement;
     use crate::tests::harness;
     use crate::tests::paper_ledger::PaperLedger;
 
@@ -476,6 +479,33 @@ mod tests {
         flusher.close(2 * WAIT_MAX).unwrap();
         assert!(closing.elapsed() < WAIT_MAX);
         assert_eq!(file.load().batches[0].number, 1);
+    }
+
+    #[test]
+    fn what_was_counted_behind_a_batch_in_doubt_is_saved_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = state_file(folder.path());
+        let settings =
+            RegistrySettings { state_file: Some(file.clone()), ..harness::registry_settings() };
+        let store = harness::store(&harness::policy(), 7);
+        let cache = CacheSettings { bytes_max: 1 << 20, seed: 7 };
+        let known = KnownRecords::new(cache, settings.live.clone(), Arc::clone(&store));
+        let health = Arc::new(Health::new(Arc::new(|| Millis(0))));
+        let shared = Shared::new(&settings, Arc::new(known), health, Vec::new()).unwrap();
+        let complete = |peer| {
+            harness::complete_as(Listing::Listed, &store, announcement::hash(1), peer);
+        };
+        complete(1);
+        let batch = shared.make_batch(&mut Walk::default(), Stage::Running).unwrap();
+        (2..4).for_each(complete);
+        let flusher = Flusher(Arc::new(shared));
+        flusher.close(Duration::ZERO).unwrap();
+        assert!(!flusher.0.confirm(&batch, &[]), "a batch is confirmed after the end");
+        let batches = file.load().batches;
+        let downloads: Vec<u32> = batches.iter().map(|batch| batch.rows[0].downloads).collect();
+        assert_eq!(downloads, [1, 2], "downloads in each batch");
+        let seeders = batches.last().map(|batch| batch.rows[0].complete);
+        assert_eq!(seeders, Some(3), "seeders in the last");
     }
 
     #[test]
@@ -577,13 +607,13 @@ mod tests {
         wait_until("it counts as applied", || flusher.unwritten() == 0);
         assert!(kept().is_none(), "nothing is in doubt");
         let shared = &flusher.0;
-        shared.state.lock().unwritten.add(vec![row(1)]);
+        shared.state.lock().unwritten.add_rows(vec![row(1)]);
         let (own, number) = tries.recv_timeout(WAIT_MAX).unwrap();
         assert_eq!(number, 1, "its own first batch");
         wait_until("it is put aside", || flusher.unwritten() == 0);
         let text = std::fs::read_to_string(kept().expect("a file").path()).unwrap();
         assert!(text.contains(&format!("{} 2 3 4", InfoHash([1; 20]))), "{text}");
-        shared.state.lock().unwritten.add(vec![row(2)]);
+        shared.state.lock().unwritten.add_rows(vec![row(2)]);
         let (new, number) = tries.recv_timeout(WAIT_MAX).unwrap();
         assert_eq!(number, 1, "the first under a new name");
         assert_ne!(own, new, "the name");

@@ -42,7 +42,7 @@ mod state_file;
 mod unwritten_batches;
 mod watch;
 
-pub use self::database::{Backend, Fingerprint};
+pub use self::database::{Backend, DatabaseError, Fingerprint};
 #[cfg(feature = "databases")]
 pub use self::database::{Source, panic_is_fenced};
 pub use self::databases::{Databases, OpenBackend, OpenLedger};

@@ -20,8 +20,15 @@ pub(super) struct RefusedRows {
 }
 
 impl RefusedRows {
+    /// A batch is applied without these rows; logs it, unless that has been said.
+    pub(super) fn tell(&mut self, batch: &Batch, refused: &[RefusedRow]) {
+        if let Some(line) = self.take(batch, refused) {
+            log::error!("{line}");
+        }
+    }
+
     /// A batch is applied without these rows; the line that names those that are new, if any is.
-    pub(super) fn take(&mut self, batch: &Batch, refused: &[RefusedRow]) -> Option<String> {
+    fn take(&mut self, batch: &Batch, refused: &[RefusedRow]) -> Option<String> {
         if self.named.is_empty() && refused.is_empty() {
             return None;
         }

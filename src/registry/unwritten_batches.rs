@@ -6,10 +6,13 @@
 //!
 //! Never: writes one to the database, or says what has become of it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use crate::ids::InfoHash;
+use crate::listing::Record;
 use crate::registry::database::{Batch, Counted, NodeId};
+use crate::registry::saved;
 use crate::registry::state_file::StateFile;
 use crate::swarm::Unwritten;
 
@@ -33,14 +36,31 @@ impl UnwrittenBatches {
         self.node
     }
 
-    /// Makes a batch, to be written after all others. Rows are put in one order for every tracker
-    /// on a database, so that two do not lock each other out.
-    pub(super) fn add(&mut self, mut rows: Vec<Counted>) -> Arc<Batch> {
+    /// Makes a batch of what was taken, to be written after all others; none of nothing.
+    pub(super) fn add(&mut self, taken: &[Unwritten]) -> Option<Arc<Batch>> {
+        (!taken.is_empty()).then(|| self.add_rows(taken.iter().map(Counted::of).collect()))
+    }
+
+    /// Makes a batch. Rows are put in one order for every tracker on a database, so that two do not
+    /// lock each other out.
+    pub(super) fn add_rows(&mut self, mut rows: Vec<Counted>) -> Arc<Batch> {
         rows.sort_unstable_by_key(|row| row.info_hash);
         self.number += 1;
         let batch = Arc::new(Batch { node: self.node, number: self.number, rows });
         self.queue.push_back(Arc::clone(&batch));
         batch
+    }
+
+    /// What is in the tracker's own batches.
+    pub(super) fn own_rows(&self) -> Vec<Counted> {
+        let own = self.queue.iter().filter(|batch| self.is_own(batch));
+        own.flat_map(|batch| batch.rows.iter().copied()).collect()
+    }
+
+    /// Downloads in batches of an earlier process.
+    pub(super) fn earlier_downloads(&self) -> EarlierDownloads {
+        let of_others = self.queue.iter().map(Arc::as_ref).filter(|batch| !self.is_own(batch));
+        EarlierDownloads(saved::downloads_of(of_others))
     }
 
     /// Puts back one of an earlier process.
@@ -87,6 +107,18 @@ impl UnwrittenBatches {
     }
 }
 
+/// What is known of a torrent holds its downloads in an earlier process's batches since the start;
+/// the state file's records hold what the database has.
+pub(super) struct EarlierDownloads(HashMap<InfoHash, u32>);
+
+impl EarlierDownloads {
+    /// The record as the database has it.
+    pub(super) fn taken_from(&self, hash: &InfoHash, record: &Record) -> Record {
+        let earlier = self.0.get(hash).copied().unwrap_or(0);
+        Record { downloaded: record.downloaded.saturating_sub(earlier), ..record.clone() }
+    }
+}
+
 /// A batch cannot be written under its name.
 pub(super) fn say_set_back(batch: &Batch, last: u64) {
     log::error!(
@@ -116,18 +148,6 @@ pub(super) fn put_aside(batch: &Batch, last: u64, state_file: Option<&StateFile>
     );
 }
 
-/// What is to be written of a torrent.
-pub(super) fn counted(torrent: &Unwritten) -> Counted {
-    let Unwritten { info_hash, downloads, counts, active } = *torrent;
-    Counted {
-        info_hash,
-        downloads,
-        complete: counts.complete,
-        incomplete: counts.incomplete,
-        active,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,15 +164,15 @@ mod tests {
     fn a_new_name_begins_with_number_one_and_leaves_others_alone() {
         let left = [7, 8].map(|number| Batch { node: LEFT, number, rows: Vec::new() });
         let mut batches = UnwrittenBatches::new(OWN, left.to_vec());
-        batches.add(Vec::new());
+        batches.add_rows(Vec::new());
         batches.rename(LEFT, NEW);
         assert_eq!(names(&batches), [(NEW, 1), (NEW, 2), (OWN, 1)], "those that were left");
         batches.rename(OWN, LEFT);
-        batches.add(Vec::new());
+        batches.add_rows(Vec::new());
         assert_eq!(names(&batches), [(NEW, 1), (NEW, 2), (LEFT, 1), (LEFT, 2)], "its own");
         assert!(batches.is_own(&batches.all()[3]), "the tracker has the new name");
         batches.queue.clear();
         batches.rename(LEFT, OWN);
-        assert_eq!(batches.add(Vec::new()).number, 1, "without a batch to be written");
+        assert_eq!(batches.add_rows(Vec::new()).number, 1, "without a batch to be written");
     }
 }

@@ -8,7 +8,8 @@
 //!
 //! From the outside in: `worker` (the loop), `listener`, `connections` (all of a worker's),
 //! `batch`, `connection` (one with its stream), `conversation` (its state machine; `phase`,
-//! `unsent`), `slots`, `deadline`; `meter` (what a worker shows of its rounds).
+//! `unsent`), `slots`, `deadline`; `meter` (what a worker shows of its rounds). Apart from them:
+//! `admin`, the status pages' listener.
 
 mod admin;
 mod batch;
@@ -39,6 +40,10 @@ pub use admin::Admin;
 pub use connection::{Broken, Buffers, Connection, Progress};
 pub use connections::{Arrival, ConnectionSettings, Connections, Refused};
 pub use conversation::Conversation;
+#[cfg(test)]
+pub(crate) use datagrams::{
+    BatchSocket, Datagrams, ReceiveBatch, Received, SendBatch, is_of_datagram,
+};
 pub use inherited::{HandedSocket, Purpose};
 pub use listen_error::ListenError;
 pub use parts::WorkerShared;

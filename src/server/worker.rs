@@ -23,7 +23,7 @@ use crate::counters::{Counter, Gauge};
 use crate::frontend::LateAnswer;
 use crate::ids::{Millis, canonical};
 use crate::server::connections::{Arrival, ConnectionSettings, Connections, Refused};
-use crate::server::datagrams::{Datagrams, is_of_datagram};
+use crate::server::datagrams::{DatagramSocket, Datagrams, is_of_datagram};
 use crate::server::deadline::TICK_MS;
 use crate::server::listener::{Accepted, Listener, turn_away};
 use crate::server::meter::Meter;
@@ -77,7 +77,7 @@ pub(in crate::server) struct Worker {
     /// next tick.
     exhausted: Vec<usize>,
     connections: Connections<TcpStream>,
-    datagrams: Datagrams,
+    datagrams: Datagrams<DatagramSocket>,
     scratch: Scratch,
     live: LiveReader,
     now: Millis,
@@ -193,7 +193,7 @@ impl Worker {
     }
 
     /// The datagrams, and this round to serve them in.
-    fn lend_datagrams(&mut self) -> (&mut Datagrams, Round<'_>) {
+    fn lend_datagrams(&mut self) -> (&mut Datagrams<DatagramSocket>, Round<'_>) {
         let Worker { datagrams, scratch, live, now, closing, .. } = self;
         (datagrams, Round { now: *now, live: live.seen(), closing: *closing, scratch })
     }

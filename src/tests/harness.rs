@@ -15,7 +15,7 @@ use crate::frontend::{ConnectionIds, FullScrape, Http, Udp};
 #[cfg(test)]
 use crate::frontend::{Status, StatusSource};
 #[cfg(test)]
-use crate::ids::InfoHash;
+use crate::ids::{Event, InfoHash};
 use crate::ids::{Millis, Ticket};
 #[cfg(test)]
 use crate::listing::{Listing, Verdict};
@@ -144,6 +144,19 @@ impl Site {
     /// A worker's round.
     pub fn round<'r>(&'r self, now: Millis, scratch: &'r mut Scratch) -> Round<'r> {
         Round { now, live: &self.live, closing: false, scratch }
+    }
+}
+
+/// A leecher comes to a torrent with this listing, and completes its download.
+#[cfg(test)]
+pub(crate) fn complete_as(listing: Listing, store: &Store, info_hash: InfoHash, peer: u32) {
+    let verdict = Verdict { listing, ..Verdict::NO_LIST };
+    for event in [Event::Started, Event::Completed] {
+        let seeder = event == Event::Completed;
+        let announce = Announcement { info_hash, event, seeder, ..announcement::of(0, peer) };
+        let newcomer = Newcomer { announce: &announce, verdict };
+        let mut rng = fastrand::Rng::with_seed(SEED);
+        store.enter(&newcomer, open_at(Millis(0)), &mut rng, &mut Chosen::new());
     }
 }
 

@@ -39,6 +39,7 @@ mod certificates;
 mod cleaning;
 mod counts;
 mod crowd;
+mod datagrams;
 mod downloads;
 mod faults;
 mod flood;

@@ -1,7 +1,7 @@
 //! The `announced` program: command line in, exit code out.
 //!
 //! Beside it: the flags and subcommands (`flags`), the tracker that runs until it is told to stop
-//! (`serve`) and its log (`log_writer`), what it is given by another process (`inherited`) and how
+//! (`serve`, `timers`) and its log (`log_writer`), what it is given by another process (`inherited`) and how
 //! it is succeeded (`upgrade`), what the service manager is told (`notify`), `announced torrent`
 //! (`torrent`), the manual pages (`manual`), and what is said on the terminal (`terminal`).
 //!
@@ -18,6 +18,7 @@ mod notify;
 mod serve;
 mod start_up;
 mod terminal;
+mod timers;
 mod torrent;
 mod upgrade;
 

@@ -21,7 +21,7 @@ use crate::ids::{Millis, Ticket, canonical};
 use crate::registry::Completion;
 use crate::server::datagrams::address::Origin;
 use crate::server::datagrams::io::{BATCH_MAX, ReceiveBatch, SendBatch};
-use crate::server::datagrams::socket::DatagramSocket;
+use crate::server::datagrams::socket::BatchSocket;
 use crate::server::deadline::{Deadlines, Scheduled};
 use crate::server::slots::{OCCUPIED_MAX, SlotId, Slots};
 use crate::tracker::{Client, Round};
@@ -52,10 +52,10 @@ struct WaitingDatagram {
 }
 
 /// See the module.
-pub(in crate::server) struct Datagrams {
+pub(crate) struct Datagrams<S> {
     udp: Arc<Udp>,
     worker: u16,
-    sockets: Vec<DatagramSocket>,
+    sockets: Vec<S>,
     /// Sockets that may have more to receive, by position.
     ready: Vec<usize>,
     /// The list that `ready` is exchanged for, so that no round allocates.
@@ -76,17 +76,13 @@ struct Outbox {
 }
 
 /// Whether an answer of the registry is for a datagram, not for a connection.
-pub(in crate::server) fn is_of_datagram(completion: &Completion) -> bool {
+pub(crate) fn is_of_datagram(completion: &Completion) -> bool {
     completion.ticket.slot >= TICKET_BASE
 }
 
-impl Datagrams {
+impl<S: BatchSocket> Datagrams<S> {
     /// Serves `sockets`, as the worker of this index.
-    pub(in crate::server) fn new(
-        worker: u16,
-        udp: Arc<Udp>,
-        sockets: Vec<DatagramSocket>,
-    ) -> Datagrams {
+    pub(crate) fn new(worker: u16, udp: Arc<Udp>, sockets: Vec<S>) -> Datagrams<S> {
         Datagrams {
             udp,
             worker,
@@ -103,18 +99,24 @@ impl Datagrams {
     }
 
     /// Whether some can be received without being told of.
-    pub(in crate::server) fn can_go_on(&self) -> bool {
+    pub(crate) fn can_go_on(&self) -> bool {
         !self.ready.is_empty()
     }
 
     /// Whether any request waits for the registry.
-    pub(in crate::server) fn is_waiting(&self) -> bool {
+    pub(crate) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    /// How many requests wait for the registry.
+    #[cfg(test)]
+    pub(crate) fn waiting_count(&self) -> usize {
+        self.waiting.len()
     }
 
     /// A socket has something to tell. One that is on a list already will be turned to all the
     /// same.
-    pub(in crate::server) fn note(&mut self, position: usize) {
+    pub(crate) fn note(&mut self, position: usize) {
         if !self.ready.contains(&position) && !self.failing.contains(&position) {
             self.ready.push(position);
         }
@@ -122,7 +124,7 @@ impl Datagrams {
 
     /// Gives each socket that has something to tell its turn; it is `unix_s` seconds by the wall
     /// clock.
-    pub(in crate::server) fn serve(&mut self, unix_s: u64, round: &mut Round<'_>) {
+    pub(crate) fn serve(&mut self, unix_s: u64, round: &mut Round<'_>) {
         let spare = std::mem::take(&mut self.spare_positions);
         let mut ready = std::mem::replace(&mut self.ready, spare);
         ready.drain(..).for_each(|position| self.serve_one(position, unix_s, round));
@@ -186,7 +188,7 @@ impl Datagrams {
     }
 
     /// The registry has answered a request. [`Datagrams::flush`] follows when all are handed over.
-    pub(in crate::server) fn complete(&mut self, completion: Completion, round: &mut Round<'_>) {
+    pub(crate) fn complete(&mut self, completion: Completion, round: &mut Round<'_>) {
         let Datagrams { udp, sockets, outbox, waiting, .. } = self;
         let Ticket { slot, generation, .. } = completion.ticket;
         let id = SlotId { index: slot.saturating_sub(TICKET_BASE), generation };
@@ -209,7 +211,7 @@ impl Datagrams {
 
     /// A tick of the deadlines' wheel has passed: answers those whose time is up, and tries again
     /// what failed.
-    pub(in crate::server) fn tick(&mut self, round: &mut Round<'_>) {
+    pub(crate) fn tick(&mut self, round: &mut Round<'_>) {
         self.ready.append(&mut self.failing);
         self.deadlines.take_due(round.now, &mut self.due);
         while let Some((id, tick)) = self.due.pop() {
@@ -237,7 +239,7 @@ impl Datagrams {
     }
 
     /// Sends what has been answered.
-    pub(in crate::server) fn flush(&mut self, round: &mut Round<'_>) {
+    pub(crate) fn flush(&mut self, round: &mut Round<'_>) {
         self.outbox.send(&self.sockets, round);
     }
 
@@ -256,7 +258,7 @@ impl Datagrams {
         self.failing.clear();
         for socket in &mut self.sockets {
             // One that stays watched is noted, and not turned to.
-            let _ = poll.deregister(&mut socket.socket);
+            let _ = socket.unwatch(poll);
         }
     }
 }
@@ -266,7 +268,7 @@ impl Outbox {
     fn room(
         &mut self,
         socket: usize,
-        sockets: &[DatagramSocket],
+        sockets: &[impl BatchSocket],
         round: &mut Round<'_>,
     ) -> &mut [u8] {
         if socket != self.socket || self.batch.room().is_none() {
@@ -285,7 +287,7 @@ impl Outbox {
         }
     }
 
-    fn send(&mut self, sockets: &[DatagramSocket], round: &mut Round<'_>) {
+    fn send(&mut self, sockets: &[impl BatchSocket], round: &mut Round<'_>) {
         if let Some(socket) = sockets.get(self.socket) {
             let unsent = socket.send(&mut self.batch);
             round.scratch.counters.add(Counter::AnswerUnsent, unsent);
@@ -305,7 +307,7 @@ mod tests {
     use crate::mailbox::{Mailboxes, Wake};
     use crate::registry::database::DatabaseError;
     use crate::registry::{Backend, Databases, OpenBackend, Registry};
-    use crate::server::datagrams::socket::DatagramOptions;
+    use crate::server::datagrams::socket::{DatagramOptions, DatagramSocket};
     use crate::tests::harness::{self, Site};
     use crate::tests::paper_ledger;
     use crate::tracker::{Scratch, Tracker};
@@ -325,7 +327,7 @@ mod tests {
     /// One worker's datagrams over one socket, and the registry that nobody answers for.
     struct Fixture {
         site: Site,
-        datagrams: Datagrams,
+        datagrams: Datagrams<DatagramSocket>,
         scratch: Scratch,
         counters: Counters,
         client: UdpSocket,
@@ -385,7 +387,7 @@ mod tests {
         fn with<T>(
             &mut self,
             now_ms: u64,
-            act: impl FnOnce(&mut Datagrams, &mut Round<'_>) -> T,
+            act: impl FnOnce(&mut Datagrams<DatagramSocket>, &mut Round<'_>) -> T,
         ) -> T {
             let mut round = self.site.round(Millis(now_ms), &mut self.scratch);
             let result = act(&mut self.datagrams, &mut round);
