@@ -13,7 +13,7 @@ use documented::{Documented, DocumentedFields};
 use serde::{Deserialize, Serialize};
 
 use crate::config::admin::AdminConfig;
-use crate::config::database_url::DatabaseUrl;
+use crate::config::database::DatabaseConfig;
 use crate::config::duration;
 use crate::config::networks::{Networks, NetworksSetting};
 use crate::config::value::{self, FullScrape, Listen, LogLevel, Mode, UdpListen};
@@ -292,67 +292,6 @@ impl Default for TrackerConfig {
             scrape_interval: minutes(30),
             peers_max: 50_000_000,
             torrents_max: 10_000_000,
-        }
-    }
-}
-
-/// Where torrents are registered, and how long to wait for it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, Documented, DocumentedFields)]
-#[serde(deny_unknown_fields, default)]
-pub struct DatabaseConfig {
-    /// The database: sqlite:PATH, a file that is made when it is missing and needs no server;
-    /// mysql://USER:PASSWORD@HOST:PORT/NAME, MySQL or MariaDB, with ?socket=PATH for a Unix
-    /// socket; or memory, none at all: nothing is registered or banned. --database wins over the
-    /// environment variable ANNOUNCED_DATABASE, and that over this file; a command line can be
-    /// read by every user of the machine, so a password belongs in one of the others.
-    /// Needs a restart.
-    pub url: DatabaseUrl,
-
-    /// Threads that wait for the database, so that no event loop does. Needs a restart.
-    pub lookup_threads: u16,
-
-    /// How long a lookup may take before the client is asked to try again later. Clients give up
-    /// after 10 to 60 seconds. Live.
-    #[serde(with = "duration")]
-    pub lookup_timeout: Duration,
-
-    /// Lookups that may wait for a thread; past it clients are asked to try again later, at once.
-    /// Needs a restart.
-    pub lookup_queue_max: u32,
-
-    /// How long an answer of the database is believed, and so how soon a change made by SQL is
-    /// seen. Changes made by "announced torrent" are seen within a second, and all of them at
-    /// once on SIGHUP. Live.
-    #[serde(with = "duration")]
-    pub cache_ttl: Duration,
-
-    /// Bytes of cached answers. The default is 256 MiB: about a million torrents. Those that do
-    /// not fit are looked up when asked for. Needs a restart.
-    pub cache_bytes_max: u64,
-
-    /// How often counters (downloads, seeders, leechers, last activity) are written to the
-    /// database. What is not written yet is lost when the tracker is killed, but not when it
-    /// is stopped. Live.
-    #[serde(with = "duration")]
-    pub flush_interval: Duration,
-
-    /// Listed torrents that had no peers for so long are deleted from the database, unless they
-    /// are banned. "0s" = never. Live.
-    #[serde(with = "duration")]
-    pub torrent_ttl: Duration,
-}
-
-impl Default for DatabaseConfig {
-    fn default() -> DatabaseConfig {
-        DatabaseConfig {
-            url: DatabaseUrl::default(),
-            lookup_threads: 4,
-            lookup_timeout: seconds(2),
-            lookup_queue_max: 10_000,
-            cache_ttl: seconds(30),
-            cache_bytes_max: 256 << 20,
-            flush_interval: seconds(5),
-            torrent_ttl: Duration::ZERO,
         }
     }
 }

@@ -16,7 +16,8 @@ use humantime_serde::re::humantime::format_duration;
 use crate::bounds::PEERS_PER_REPLY_MAX;
 use crate::bounds::{LIFETIME_MS_MAX, VERDICT_MS_MAX};
 use crate::config::admin::AdminConfig;
-use crate::config::sections::{Config, DatabaseConfig, ServerConfig, TrackerConfig, UdpConfig};
+use crate::config::database::DatabaseConfig;
+use crate::config::sections::{Config, ServerConfig, TrackerConfig, UdpConfig};
 use crate::config::value::{Listen, Mode, UdpListen};
 use crate::ids::{Family, canonical, is_private};
 
@@ -238,7 +239,9 @@ impl Problems {
     }
 
     fn database(&mut self, database: &DatabaseConfig) {
-        if !database.url.is_known() {
+        if let Some(right) = database.url.sqlite_without_slashes() {
+            self.add("database.url", quoted(&database.url), format!("is written {right}"));
+        } else if !database.url.is_known() {
             let rule = "must be sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/NAME or memory";
             self.add("database.url", quoted(&database.url), rule);
         }

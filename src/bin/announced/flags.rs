@@ -102,6 +102,10 @@ pub(crate) struct Start {
     /// ANNOUNCED_DATABASE keeps a password out of sight
     #[arg(long, value_name = "URL")]
     pub(crate) database: Option<DatabaseUrl>,
+    /// Start also when the database refuses the tracker, by a wrong password or without its tables;
+    /// one that does not answer is always waited for
+    #[arg(long)]
+    pub(crate) wait_for_database: bool,
 }
 
 #[derive(Args)]
