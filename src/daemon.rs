@@ -2,35 +2,41 @@
 //!
 //! Owns: the order of start-up (sockets, state directory, database, swarms, registry, tracker,
 //! snapshot, frontends, workers) and of shutdown (workers, registry, snapshot), what a reload of
-//! the settings means, and the line of counters. The only room that knows every other.
+//! the settings means, and the line of counters. The only module that knows every other.
 //!
 //! Whatever can fail fails in [`Daemon::start`], with one line that names the address or the thing.
 //!
 //! Never: reads a file of settings or a signal; the program does, and tells.
 
-use std::fmt;
+mod parts;
+mod start_error;
+
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, DatabaseConfig, Live, LiveSettings, Problem, Reload, millis};
-use crate::counters::{Counter, Counters, Gauge};
-use crate::frontend::{ConnectionIds, FULL_SCRAPES_MAX, FullScrape, Http, Udp};
-use crate::ids::Millis;
-use crate::mailbox::{Clock, Mailboxes};
-use crate::memory::MemoryLimit;
-use crate::registry::{
-    Databases, Fingerprint, PoolSettings, Registry, RegistrySettings, StateFile,
+use crate::config::{Config, Live, LiveSettings, Problem, Reload};
+use crate::counters::Counters;
+use crate::daemon::parts::{clock, open_admin, overloaded, pool_settings};
+#[cfg(feature = "databases")]
+use crate::daemon::parts::{open_database, try_database};
+use crate::frontend::{
+    ConnectionIds, FULL_SCRAPES_MAX, FullScrape, Http, Status, StatusSource, Udp,
 };
+use crate::mailbox::Mailboxes;
+use crate::memory::MemoryLimit;
+use crate::registry::{Databases, Fingerprint, Registry, RegistrySettings, StateFile};
 use crate::secrets::{self, Secret};
-use crate::server::{ListenError, Server, Sockets, WorkerShared, affordable_connections};
+use crate::server::{
+    Admin, HandedSocket, Server, Sockets, StopOptions, WorkerShared, affordable_connections,
+};
 use crate::snapshots::{SnapshotSettings, Snapshots};
-use crate::state_directory::{StateDirectory, Unfit};
+use crate::state_directory::StateDirectory;
 use crate::swarm::{SOURCE_BYTES, Store, StoreSettings};
 use crate::tracker::Tracker;
-use crate::wire::http::fault::HttpFault;
-use crate::wire::http::response::{self, Framing, LINE_BYTES_MAX};
+
+pub use start_error::StartError;
 
 /// The registry gets what the workers have left of the time for stopping, but so long at least:
 /// usually it needs a moment.
@@ -39,53 +45,22 @@ const CLOSE_GRACE_MIN: Duration = Duration::from_secs(1);
 /// is taken in while they serve. Connections wait for them meanwhile.
 const LOAD_WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// Why the tracker could not start; one clear line.
-#[derive(Debug)]
-pub enum StartError {
-    /// A socket could not be opened.
-    Listen(ListenError),
-    /// The database cannot be used. One that is away is no reason not to start.
-    Database(String),
-    /// The state directory cannot be had.
-    State(Unfit),
-    /// Threads could not be made, or the system has no randomness.
-    System(io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StartError::Listen(error) => error.fmt(f),
-            StartError::Database(error) => write!(f, "cannot use the database: {error}"),
-            StartError::State(error) => error.fmt(f),
-            StartError::System(error) => write!(f, "cannot start: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
-impl From<io::Error> for StartError {
-    fn from(error: io::Error) -> StartError {
-        StartError::System(error)
-    }
-}
-
 /// A running tracker; dropping it without [`Daemon::stop_and_join`] leaves its workers running.
 pub struct Daemon {
     server: Server,
+    admin: Option<Admin>,
     tracker: Arc<Tracker>,
     counters: Counters,
     live: LiveSettings,
     /// The settings that it was started with, and those that were loaded last.
     started: Config,
     current: Config,
-    reported: Reported,
+    status: Arc<Status>,
     memory: MemoryLimit,
     /// None where there is no state directory.
     snapshots: Option<Snapshots>,
     /// Whose lock is held for as long as the tracker runs.
-    _state_directory: Option<StateDirectory>,
+    state_directory: Option<StateDirectory>,
 }
 
 /// What comes from the state directory, or ends with the process.
@@ -107,34 +82,26 @@ impl Kept {
 struct Opened {
     live: LiveSettings,
     sockets: Sockets,
+    admin: Option<TcpListener>,
     databases: Option<Databases>,
     kept: Kept,
 }
 
-/// What the last line of counters said.
-struct Reported {
-    at: Instant,
-    requests: u64,
-}
-
 impl Daemon {
-    /// What would keep a tracker with these settings from starting, as far as can be seen without
-    /// trying: directories that are not there.
+    /// Finds out whether [`Daemon::start`] would succeed, without taking anything from a tracker
+    /// that runs.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
     #[cfg(feature = "databases")]
-    pub fn foresee(config: &Config) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        if let Err(unfit) = StateDirectory::look(&config.server.state_directory) {
-            problems.push(Problem {
-                key: "server.state_directory",
-                value: format!("{:?}", config.server.state_directory),
-                rule: unfit.rule(),
-            });
-        }
-        problems
+    pub fn check(config: &Config, there: &[HandedSocket]) -> Result<(), StartError> {
+        Sockets::check(config, there).map_err(StartError::Listen)?;
+        let databases = open_database(config, &LiveSettings::new(Live::of(config)))?;
+        databases.map_or(Ok(()), |(databases, _)| try_database(databases))
     }
 
-    /// Opens everything and starts the workers. `worker_ended` is called with the index of each
-    /// worker that ends, in order or by panic.
+    /// Opens everything but the sockets that are `there` already, and starts the workers.
+    /// `worker_ended` is called with the index of each worker that ends, in order or by panic.
     ///
     /// # Errors
     /// When an address is taken or bad, the database cannot be used, or the system is out of
@@ -142,18 +109,20 @@ impl Daemon {
     #[cfg(feature = "databases")]
     pub fn start(
         config: &Config,
+        there: &[HandedSocket],
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Daemon, StartError> {
-        let live = LiveSettings::new(Live::of(config));
+        let live = LiveSettings::new(MemoryLimit::read().live_of(config));
         // First, so that connections queue from here on.
-        let sockets = Sockets::open(config).map_err(StartError::Listen)?;
+        let sockets = Sockets::open(config, there).map_err(StartError::Listen)?;
+        let admin = open_admin(&config.admin, there)?;
         // Before the database: where there is none, no database is made either.
         let directory = StateDirectory::open(&config.server.state_directory);
         let directory = directory.map_err(StartError::State)?;
         let (databases, fingerprint) = open_database(config, &live)?.unzip();
         let secret = directory.as_ref().map_or_else(Secret::random, Secret::kept_in)?;
         let kept = Kept { directory, fingerprint, secret };
-        let opened = Opened { live, sockets, databases, kept };
+        let opened = Opened { live, sockets, admin, databases, kept };
         Daemon::launch(config, opened, worker_ended)
     }
 
@@ -167,10 +136,11 @@ impl Daemon {
         databases: Option<Databases>,
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Daemon, StartError> {
-        let live = LiveSettings::new(Live::of(config));
-        let sockets = Sockets::open(config).map_err(StartError::Listen)?;
+        let live = LiveSettings::new(MemoryLimit::read().live_of(config));
+        let sockets = Sockets::open(config, &[]).map_err(StartError::Listen)?;
         let kept = Kept { directory: None, fingerprint: None, secret: Secret::random()? };
-        let opened = Opened { live, sockets, databases, kept };
+        let admin = open_admin(&config.admin, &[])?;
+        let opened = Opened { live, sockets, admin, databases, kept };
         Daemon::launch(config, opened, worker_ended)
     }
 
@@ -179,7 +149,7 @@ impl Daemon {
         opened: Opened,
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Daemon, StartError> {
-        let Opened { live, sockets, databases, kept } = opened;
+        let Opened { live, sockets, admin, databases, kept } = opened;
         let epoch = Instant::now();
         let settings = StoreSettings { peer_ids: config.tracker.peer_ids };
         let store = Arc::new(Store::new(settings, secrets::key()?));
@@ -215,29 +185,40 @@ impl Daemon {
             lookups,
             live: live.clone(),
             counters: counters.clone(),
-            connections_max: affordable_connections(config, sockets.workers()),
+            connections_max: affordable_connections(config, sockets.workers())?,
             per_address_max: config.server.connections_per_address_max as usize,
             epoch,
             overloaded: overloaded(),
         };
+        let status = StatusSource {
+            tracker: Arc::clone(&tracker),
+            counters: counters.clone(),
+            workers: sockets.workers(),
+            live: live.clone(),
+            epoch,
+        };
+        let status = Arc::new(Status::new(status, config.admin.hosts.clone()));
         if let Some(snapshots) = &snapshots {
             snapshots.wait_until_loaded(LOAD_WAIT_MAX);
         }
         let server = Server::start(sockets, &shared, worker_ended)?;
+        let admin =
+            admin.map(|listener| Admin::start(listener, Arc::clone(&status))).transpose()?;
         // Again, as the threads' stacks and heaps are mapped now.
         let memory = MemoryLimit::read();
-        live.replace(memory.cap(Live::of(config), config.tracker.peer_ids));
+        live.replace(memory.live_of(config));
         Ok(Daemon {
             server,
+            admin,
             tracker,
             counters,
             live,
             started: config.clone(),
             current: config.clone(),
-            reported: Reported { at: Instant::now(), requests: 0 },
+            status,
             memory,
             snapshots,
-            _state_directory: kept.directory,
+            state_directory: kept.directory,
         })
     }
 
@@ -249,6 +230,11 @@ impl Daemon {
     /// The same for UDP.
     pub fn udp_addresses(&self) -> &[SocketAddr] {
         self.server.udp_addresses()
+    }
+
+    /// Where the status pages are.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Admin::address)
     }
 
     /// How many workers there are.
@@ -297,50 +283,60 @@ impl Daemon {
         self.tracker.registry().reload();
     }
 
-    /// The line of counters: what is there, how much is asked, and what has been counted.
-    pub fn report(&mut self) -> String {
-        let totals = self.tracker.store().totals();
-        let asked = [Counter::Announce, Counter::Scrape, Counter::FullScrape];
-        let requests: u64 = asked.iter().map(|counter| self.counters.count(*counter)).sum();
-        let now = Instant::now();
-        let elapsed_ms = millis(now.duration_since(self.reported.at)).max(1);
-        let per_second = (requests - self.reported.requests).saturating_mul(1_000) / elapsed_ms;
-        self.reported = Reported { at: now, requests };
-        let mut line = format!("{} torrents, {} peers", totals.torrents, totals.peers());
-        for gauge in Gauge::ALL {
-            line += &format!(", {} {}", self.counters.gauge(*gauge), gauge.name());
-        }
-        line += &format!(
-            ", {per_second} requests a second, {} announces not stored, {} peers made room",
-            self.tracker.store().not_stored(),
-            self.tracker.store().evicted(),
-        );
-        for counter in Counter::ALL {
-            line += &format!(", {} {}", self.counters.count(*counter), counter.name());
-        }
-        let registry = self.tracker.registry().gauges();
-        line += &format!(
-            "; {} torrents listed or banned in the cache, {} hashes queued, {} batches to write",
-            registry.listed, registry.hashes_queued, registry.unwritten_batches,
-        );
-        if registry.away_since.is_some() {
-            line += ", the database is away";
-        }
-        line
+    /// Whether every worker has finished a round lately.
+    pub fn is_going_round(&self) -> bool {
+        self.status.is_going_round()
     }
 
-    /// Stops accepting, lets what is being answered be answered, for `grace` at most, and waits for
-    /// the workers; then has the registry write what was counted, in what is left of `grace`, or in
-    /// a second. The last is the snapshot of the swarms, which takes as long as it takes.
+    /// The line of counters: what is there, how much is asked, and what has been counted.
+    pub fn report(&self) -> String {
+        self.status.report()
+    }
+
+    /// Each listening and datagram socket once more, to be handed to a successor.
+    ///
+    /// # Errors
+    /// When there are no descriptors left.
+    pub fn sockets(&self) -> io::Result<Vec<HandedSocket>> {
+        let mut sockets = self.server.sockets()?;
+        sockets.extend(self.admin.as_ref().map(Admin::for_successor).transpose()?);
+        Ok(sockets)
+    }
+
+    /// Lets kept-alive connections come for a last answer (`server.drain`), stops accepting, lets
+    /// what is being answered be answered, all within `grace`, and waits for the workers; then has
+    /// the registry write what was counted, in what is left of `grace`, or in a second. The last is
+    /// the snapshot of the swarms, which takes as long as it takes. Another process may have the
+    /// state directory when this returns.
     ///
     /// # Errors
     /// The first worker's that ended badly; or what outlives the process could not be saved.
     pub fn stop_and_join(self, grace: Duration) -> io::Result<()> {
+        self.stop(grace, false)
+    }
+
+    /// The same while a successor has the sockets: who is queued in them is left for it.
+    ///
+    /// # Errors
+    /// As [`Daemon::stop_and_join`].
+    pub fn hand_over(self, grace: Duration) -> io::Result<()> {
+        self.stop(grace, true)
+    }
+
+    fn stop(self, grace: Duration, has_successor: bool) -> io::Result<()> {
         let end = Instant::now() + grace;
-        let stopped = self.server.stop_and_join(grace);
-        let left = end.saturating_duration_since(Instant::now());
-        let closed = self.tracker.registry().close(left.max(CLOSE_GRACE_MIN));
+        let drain = Duration::from_millis(self.live().connection_times.drain_ms);
+        let stopped = self.server.stop_and_join(StopOptions { drain, grace, has_successor });
+        // A successor's clients wait: what is not written soon goes over to it unwritten.
+        let left = match has_successor {
+            true => CLOSE_GRACE_MIN,
+            false => end.saturating_duration_since(Instant::now()).max(CLOSE_GRACE_MIN),
+        };
+        let closed = self.tracker.registry().close(left);
         let saved = self.snapshots.map_or(Ok(()), Snapshots::close);
+        if let Some(directory) = &self.state_directory {
+            directory.let_go();
+        }
         stopped.and(closed.map_err(io::Error::other)).and(saved.map_err(io::Error::other))
     }
 }
@@ -363,38 +359,4 @@ fn start_snapshots(
         counters: counters.local(),
     })
     .map(Some)
-}
-
-fn pool_settings(database: &DatabaseConfig) -> PoolSettings {
-    PoolSettings {
-        threads: usize::from(database.lookup_threads),
-        queue_max: database.lookup_queue_max as usize,
-    }
-}
-
-/// How the registry comes by its connections, and which database they lead to; none for `memory`.
-#[cfg(feature = "databases")]
-fn open_database(
-    config: &Config,
-    live: &LiveSettings,
-) -> Result<Option<(Databases, Fingerprint)>, StartError> {
-    use crate::registry::Source;
-    let source = Source::parse(&config.database.url).map_err(StartError::Database)?;
-    let Some(source) = source else { return Ok(None) };
-    source.prepare().map_err(|error| StartError::Database(error.to_string()))?;
-    let fingerprint = source.fingerprint();
-    let databases = Databases::of(&source, live);
-    Ok(Some((databases, fingerprint)))
-}
-
-/// What is sent to a connection that is turned away.
-fn overloaded() -> Arc<[u8]> {
-    let mut answer = [0; LINE_BYTES_MAX];
-    let bytes = response::fault(HttpFault::Overloaded, Framing::LAST, &mut answer).unwrap_or(0);
-    answer[..bytes].into()
-}
-
-/// The time by the workers' clock.
-fn clock(epoch: Instant) -> Clock {
-    Arc::new(move || Millis(millis(epoch.elapsed())))
 }

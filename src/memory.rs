@@ -96,6 +96,11 @@ impl MemoryLimit {
         }
     }
 
+    /// The live part of the settings that the tracker is started with.
+    pub fn live_of(&self, config: &Config) -> Live {
+        self.cap(Live::of(config), config.tracker.peer_ids)
+    }
+
     /// The settings with what fits where they leave a cap to the memory.
     pub fn cap(&self, mut live: Live, peer_ids: bool) -> Live {
         let (limits, caps) = (&mut live.swarm, self.caps(peer_ids));

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crc32fast::Hasher;
+use parking_lot::{RwLock, RwLockReadGuard};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
@@ -28,14 +29,15 @@ const LOCK: &str = "announced.state.lock";
 /// Kept of each name; past it, a damaged file stays where it is.
 pub const DAMAGED_FILES_MAX: u32 = 100;
 
-/// See the module. Clones share the lock, which lasts until the last of them is dropped, or the
-/// process ends.
+/// See the module. Clones share the lock, which lasts until one of them lets it go, the last of
+/// them is dropped, or the process ends.
 #[derive(Clone)]
 pub struct StateDirectory(Arc<Locked>);
 
 struct Locked {
     path: PathBuf,
-    _lock: File,
+    /// None when it was let go. Held by readers while something is changed in the directory.
+    lock: RwLock<Option<File>>,
 }
 
 /// Why a directory cannot be a tracker's.
@@ -131,7 +133,8 @@ impl StateDirectory {
             .map_err(TryLockError::Error);
         match file.and_then(|file| file.try_lock().map(|()| file)) {
             Ok(file) => {
-                Ok(Some(StateDirectory(Arc::new(Locked { path: path.to_owned(), _lock: file }))))
+                let locked = Locked { path: path.to_owned(), lock: RwLock::new(Some(file)) };
+                Ok(Some(StateDirectory(Arc::new(locked))))
             }
             Err(TryLockError::WouldBlock) => {
                 Err(Unfit::InUse(path.canonicalize().unwrap_or_else(|_| path.to_owned())))
@@ -147,6 +150,19 @@ impl StateDirectory {
                 Ok(None)
             }
         }
+    }
+
+    /// Lets the next process have the directory. From now on nothing is changed in it, whoever
+    /// tries; what is being changed is waited for.
+    pub fn let_go(&self) {
+        *self.0.lock.write() = None;
+    }
+
+    /// Whether it is still this process's to change, for as long as what this gives is kept.
+    fn held(&self) -> io::Result<RwLockReadGuard<'_, Option<File>>> {
+        let lock = self.0.lock.read();
+        let gone = || io::Error::other("the state directory has been let go");
+        lock.is_some().then_some(lock).ok_or_else(gone)
     }
 
     /// Where a file of this name is.
@@ -172,6 +188,7 @@ impl StateDirectory {
     /// # Errors
     /// When there is no room. A file system that cannot keep any is no error.
     pub fn reserve(&self, name: &str, bytes: u64) -> io::Result<()> {
+        let _held = self.held()?;
         let path = self.path_of(&beside(name));
         let file = File::options().create(true).write(true).truncate(false).open(&path)?;
         match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
@@ -218,6 +235,7 @@ impl StateDirectory {
         options: &mut OpenOptions,
         write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
     ) -> io::Result<()> {
+        let _held = self.held()?;
         let beside = beside(name);
         let has_room = self.path_of(&beside).exists();
         let written = options.write(true).open(self.path_of(&beside)).and_then(|file| {
@@ -236,7 +254,7 @@ impl StateDirectory {
             }
             return Err(error);
         }
-        self.rename(&beside, name)
+        self.rename_held(&beside, name)
     }
 
     /// Gives a file another name, in the place of one that has it.
@@ -244,6 +262,11 @@ impl StateDirectory {
     /// # Errors
     /// When there is no such file, or the directory cannot be written to.
     pub fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let _held = self.held()?;
+        self.rename_held(from, to)
+    }
+
+    fn rename_held(&self, from: &str, to: &str) -> io::Result<()> {
         fs::rename(self.path_of(from), self.path_of(to))?;
         File::open(&self.0.path)?.sync_all()
     }
@@ -359,6 +382,30 @@ mod tests {
 
     fn text(directory: &StateDirectory) -> Option<String> {
         directory.read("a").unwrap().map(|file| io::read_to_string(file).unwrap())
+    }
+
+    #[test]
+    fn who_has_let_the_directory_go_changes_nothing_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let before = open(folder.path());
+        put(&before, "before").unwrap();
+        assert!(StateDirectory::open(folder.path()).is_err(), "it is taken");
+        before.clone().let_go();
+        let next = open(folder.path());
+        put(&next, "next").unwrap();
+        let changes = [
+            ("replace", put(&before, "late")),
+            ("rename", before.rename("a", "b")),
+            ("reserve", before.reserve("a", 4_096)),
+            ("set aside", before.set_aside("a").map(drop)),
+        ];
+        for (what, outcome) in changes {
+            let error = outcome.expect_err(what).to_string();
+            assert_eq!(error, "the state directory has been let go", "{what}");
+        }
+        assert_eq!(fs::read_to_string(next.path_of("a")).unwrap(), "next");
+        let names: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+        assert_eq!(names.len(), 2, "the file and the lock: {names:?}");
     }
 
     #[test]

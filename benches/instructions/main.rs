@@ -195,18 +195,22 @@ fn answer_shape(name: &str) -> io::Result<()> {
         .ok_or_else(|| io::Error::other("no such shape"))?;
     // One more than those that are there at first: a new peer.
     let mut site = Site::new(shape.registered, shape.peers + 1, shape.of_one_address)?;
-    for Input { peer, text } in shape.first() {
-        if site.receive(peer, text.as_bytes()) == 0 {
+    for Input { peer, bytes } in shape.first() {
+        if site.receive(peer, &bytes) == 0 {
             site.look_up(peer);
         }
     }
-    let inputs = shape.inputs();
+    let inputs = shape.inputs(|peer| site.connection_id(peer));
     if shape.repeats() {
-        answer_all(&mut site, &inputs, shape.reconnects);
+        answer_all(&mut site, shape, &inputs);
     }
-    let bytes = answer_all_inputs(&mut site, &inputs, shape.reconnects);
+    let bytes = answer_all_inputs(&mut site, shape, &inputs);
     let answers = site.answers(bytes);
-    let failed = answers.is_empty() || answers.windows(7).any(|window| window == b"failure");
+    // Over UDP, action 3 is an error.
+    let failed = match shape.is_udp() {
+        true => answers.len() < 16 || answers[3] == 3,
+        false => answers.is_empty() || answers.windows(7).any(|window| window == b"failure"),
+    };
     if failed {
         Err(io::Error::other(format!("{name}: {}", answers.escape_ascii())))
     } else {
@@ -216,18 +220,22 @@ fn answer_shape(name: &str) -> io::Result<()> {
 
 /// What is counted.
 #[inline(never)]
-fn answer_all_inputs(site: &mut Site, inputs: &[Input], reconnects: bool) -> usize {
-    answer_all(site, inputs, reconnects)
+fn answer_all_inputs(site: &mut Site, shape: &Shape, inputs: &[Input]) -> usize {
+    answer_all(site, shape, inputs)
 }
 
 /// Answers every input; how long the last answers were.
-fn answer_all(site: &mut Site, inputs: &[Input], reconnects: bool) -> usize {
+fn answer_all(site: &mut Site, shape: &Shape, inputs: &[Input]) -> usize {
     let mut bytes = 0;
-    for Input { peer, text } in inputs {
-        if reconnects {
+    for Input { peer, bytes: input } in inputs {
+        if shape.is_udp() {
+            bytes = black_box(site.answer_datagram(*peer, black_box(input)));
+            continue;
+        }
+        if shape.reconnects {
             site.reconnect(*peer);
         }
-        bytes = black_box(site.receive(*peer, black_box(text.as_bytes())));
+        bytes = black_box(site.receive(*peer, black_box(input)));
     }
     bytes
 }

@@ -11,12 +11,15 @@ use std::time::Duration;
 use announced::bounds::VERDICT_MS_MAX;
 use announced::config::{Live, LiveSettings, Mode};
 use announced::counters::Counters;
-use announced::frontend::{FullScrape, Http, LateAnswer, Output};
+use announced::frontend::{
+    ConnectionIds, FullScrape, Http, LateAnswer, Output, Packet, Reply, Udp,
+};
 use announced::ids::{InfoHash, Millis, Ticket};
 use announced::listing::{Listing, Record};
 use announced::mailbox::{Mailboxes, Wake};
 use announced::registry::database::DatabaseError;
 use announced::registry::{self, Backend, Completion, Databases, PoolSettings, Registry};
+use announced::secrets::Secret;
 use announced::server::Conversation;
 use announced::swarm::{Store, StoreSettings};
 use announced::tracker::{Client, Round, Scratch, Tracker};
@@ -26,11 +29,15 @@ use crate::away::Away;
 
 const SEED: u64 = 7;
 const NOW: Millis = Millis(1_000);
+/// Seconds by the wall clock.
+const NOW_S: u64 = 1_700_000_040;
 const REQUEST_BYTES_MAX: usize = 8_192;
 
 /// See the module.
 pub(crate) struct Site {
     http: Http,
+    udp: Udp,
+    ids: ConnectionIds,
     lookups: Mailboxes<Completion>,
     live: Live,
     scratch: Scratch,
@@ -65,21 +72,39 @@ impl Site {
         let tracker = Arc::new(Tracker::new(store, Arc::new(registry)));
         let of_live = LiveSettings::new(live.clone());
         let full_scrape = FullScrape::without_thread(&tracker, of_live, Mailboxes::new([], 0));
+        let ids = ConnectionIds::of(&Secret::random()?);
+        let udp = Udp::new(Arc::clone(&tracker), ids.clone());
         let http = Http::new(tracker, full_scrape, REQUEST_BYTES_MAX);
         let scratch = Scratch::new(SEED, Counters::default().local());
         let output = vec![0; 2 * REPLY_BYTES_MAX];
         let conversations =
             (0..peers).map(|peer| conversation(peer / of_one_address, &live)).collect();
-        Ok(Site { http, lookups, live, scratch, output, conversations, of_one_address })
+        Ok(Site { http, udp, ids, lookups, live, scratch, output, conversations, of_one_address })
     }
 
     /// Has a peer's conversation receive `input`, and says how long the answers are.
     pub(crate) fn receive(&mut self, peer: usize, input: &[u8]) -> usize {
         let Site { http, live, scratch, output, conversations, .. } = self;
         let mut out = Output::new(output);
-        let mut round = Round { now: NOW, live, scratch };
+        let mut round = Round { now: NOW, live, closing: false, scratch };
         conversations[peer].receive(input, http, &mut round, &mut out);
         out.filled().len()
+    }
+
+    /// What a peer has been given for its requests over UDP.
+    pub(crate) fn connection_id(&self, peer: usize) -> u64 {
+        self.ids.make(client(peer / self.of_one_address).ip, NOW_S).0
+    }
+
+    /// Answers a peer's datagram, and says how long the answer is.
+    pub(crate) fn answer_datagram(&mut self, peer: usize, bytes: &[u8]) -> usize {
+        let client = client(peer / self.of_one_address);
+        let Site { udp, live, scratch, output, .. } = self;
+        let packet = Packet { bytes, client, unix_s: NOW_S };
+        match udp.answer(&packet, &mut Round { now: NOW, live, closing: false, scratch }, output) {
+            Reply::Ready(bytes) => bytes,
+            _ => 0,
+        }
     }
 
     /// Lets the database answer for what waits for it, as it does for the first announce of a
@@ -89,7 +114,7 @@ impl Site {
         let Site { http, live, scratch, output, conversations, lookups, .. } = self;
         while let Some(completion) = lookups.take(0) {
             let mut out = Output::new(output);
-            let mut round = Round { now: NOW, live, scratch };
+            let mut round = Round { now: NOW, live, closing: false, scratch };
             let answer = LateAnswer::Lookup(completion);
             conversations[peer].complete(answer, http, &mut round, &mut out);
         }
@@ -131,10 +156,13 @@ impl Backend for AllListed {
     }
 }
 
-/// A conversation from a numbered address, which is public.
-fn conversation(address: usize, live: &Live) -> Conversation {
-    let ticket = Ticket { worker: 0, slot: 0, generation: 0 };
+/// The client at a numbered address, which is public.
+fn client(address: usize) -> Client {
     let number = u32::try_from(address).unwrap_or(u32::MAX);
     let ip = IpAddr::V4(Ipv4Addr::from(0x0900_0001_u32.wrapping_add(number)));
-    Conversation::new(Client { ip, is_known: true, ticket }, NOW, &live.connection_times)
+    Client { ip, is_known: true, ticket: Ticket { worker: 0, slot: 0, generation: 0 } }
+}
+
+fn conversation(address: usize, live: &Live) -> Conversation {
+    Conversation::new(client(address), NOW, &live.connection_times)
 }

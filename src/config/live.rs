@@ -28,6 +28,8 @@ use crate::ids::{Family, canonical};
 pub struct Live {
     /// What the tracker says to peers.
     pub policy: Policy,
+    /// What a browser is told at `/`.
+    pub index: Index,
     /// Who is believed to speak for others.
     pub proxies: ProxyPolicy,
     /// How many peers and torrents are kept, and how long.
@@ -69,6 +71,30 @@ pub struct Policy {
     pub crypto_flags: bool,
     /// Networks from which the `ip` parameter is believed.
     pub ip_parameter: Networks,
+}
+
+/// What a browser is told at `/`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Index {
+    /// The program's name.
+    #[default]
+    Program,
+    /// A text.
+    Text(String),
+    /// Where to go instead.
+    Redirect(String),
+}
+
+impl Index {
+    fn of(index: &str) -> Index {
+        match index {
+            "" => Index::Program,
+            url if url.starts_with("http://") || url.starts_with("https://") => {
+                Index::Redirect(url.to_owned())
+            }
+            text => Index::Text(format!("{}\n", text.trim_end())),
+        }
+    }
 }
 
 /// Who is believed to speak for others.
@@ -140,6 +166,8 @@ impl PublicAddresses {
 pub struct ConnectionTimes {
     /// A kept-alive connection without a request is closed after this.
     pub idle_ms: u64,
+    /// A worker that stops waits so long for the next request of each kept-alive connection.
+    pub drain_ms: u64,
     /// From the first byte of a request to its last.
     pub request_ms: u64,
     /// From one byte of an answer taken by the peer to the next.
@@ -185,7 +213,7 @@ pub struct RegistryPace {
 impl Live {
     /// The live part of settings that have been checked.
     pub fn of(config: &Config) -> Live {
-        let Config { server, udp: _, tracker, database } = config;
+        let Config { server, udp: _, tracker, database, admin: _ } = config;
         Live {
             policy: Policy {
                 mode: tracker.mode,
@@ -199,6 +227,7 @@ impl Live {
                 crypto_flags: tracker.crypto_flags,
                 ip_parameter: tracker.ip_parameter.clone(),
             },
+            index: Index::of(&server.index),
             proxies: ProxyPolicy {
                 trusted: server.trusted_proxies.networks().clone(),
                 header: server.proxy_header.clone(),
@@ -214,6 +243,7 @@ impl Live {
             },
             connection_times: ConnectionTimes {
                 idle_ms: millis(server.idle_timeout),
+                drain_ms: millis(server.drain),
                 request_ms: millis(server.request_timeout),
                 send_ms: millis(server.send_timeout),
                 lookup_ms: millis(database.lookup_timeout),

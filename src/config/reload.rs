@@ -57,9 +57,12 @@ fn until_restart(started: &Config, newer: &Config) -> Config {
     server.request_bytes_max = of_start.request_bytes_max;
     server.state_directory.clone_from(&of_start.state_directory);
     effective.udp.clone_from(&started.udp);
+    effective.admin.clone_from(&started.admin);
     effective.tracker.peer_ids = started.tracker.peer_ids;
     let (database, of_start) = (&mut effective.database, &started.database);
     database.url.clone_from(&of_start.url);
+    database.url_file.clone_from(&of_start.url_file);
+    database.wait_at_start = of_start.wait_at_start;
     database.lookup_threads = of_start.lookup_threads;
     database.lookup_queue_max = of_start.lookup_queue_max;
     database.cache_bytes_max = of_start.cache_bytes_max;
@@ -93,7 +96,9 @@ mod tests {
     use documented::DocumentedFields;
 
     use super::*;
-    use crate::config::sections::{DatabaseConfig, ServerConfig, TrackerConfig, UdpConfig};
+    use crate::config::admin::AdminConfig;
+    use crate::config::database::DatabaseConfig;
+    use crate::config::sections::{ServerConfig, TrackerConfig, UdpConfig};
 
     /// The last words of the doc comment of a setting that is taken over at SIGHUP ...
     const LIVE: &str = "Live.";
@@ -105,6 +110,7 @@ mod tests {
         [server]
         listen = ["127.0.0.1:1"]
         public_url = "http://tracker.example/announce"
+        index = "https://tracker.example/"
         trusted_proxies = ["10.0.0.0/8"]
         proxy_header = "X-Real-IP"
         workers = 3
@@ -114,6 +120,7 @@ mod tests {
         idle_timeout = "7s"
         request_timeout = "7s"
         send_timeout = "7s"
+        drain = "7s"
         request_bytes_max = 7000
         state_directory = "/7"
         snapshot_interval = "7s"
@@ -147,11 +154,16 @@ mod tests {
         url = "sqlite:7.db"
         lookup_threads = 7
         lookup_timeout = "7s"
+        url_file = "/7"
+        wait_at_start = true
         lookup_queue_max = 7
         cache_ttl = "7s"
         cache_bytes_max = 7000000
         flush_interval = "7s"
         torrent_ttl = "7d"
+        [admin]
+        listen = "127.0.0.1:7000"
+        hosts = ["stats.example"]
     "#;
 
     fn every_key() -> Config {
@@ -165,6 +177,7 @@ mod tests {
             ("udp", UdpConfig::FIELD_NAMES, UdpConfig::FIELD_DOCS),
             ("tracker", TrackerConfig::FIELD_NAMES, TrackerConfig::FIELD_DOCS),
             ("database", DatabaseConfig::FIELD_NAMES, DatabaseConfig::FIELD_DOCS),
+            ("admin", AdminConfig::FIELD_NAMES, AdminConfig::FIELD_DOCS),
         ];
         let keys = sections.into_iter().flat_map(|(section, names, docs)| {
             names.iter().zip(docs).map(move |(name, doc)| (format!("{section}.{name}"), *doc))

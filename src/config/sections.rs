@@ -1,8 +1,7 @@
 //! The settings: one struct for each section of the settings file, the defaults and their reasons.
 //!
-//! The doc comments of the fields are what `announced config` prints above each key, so they are
-//! written for the operator: the meaning, the unit, why this default, and whether a change counts
-//! at SIGHUP (live) or needs a restart.
+//! The doc comments of the fields are what `announced config` prints above each key, for the
+//! operator: the meaning, the unit, why this default, and whether it is live (SIGHUP) or not.
 //!
 //! Never does: check a value (`validate`), read a file (`source`), act on a setting.
 
@@ -13,7 +12,9 @@ use std::time::Duration;
 use documented::{Documented, DocumentedFields};
 use serde::{Deserialize, Serialize};
 
-use crate::config::database_url::DatabaseUrl;
+use crate::config::admin::AdminConfig;
+use crate::config::database::DatabaseConfig;
+use crate::config::duration;
 use crate::config::networks::{Networks, NetworksSetting};
 use crate::config::value::{self, FullScrape, Listen, LogLevel, Mode, UdpListen};
 
@@ -32,6 +33,8 @@ pub struct Config {
     pub tracker: TrackerConfig,
     /// Where torrents are registered.
     pub database: DatabaseConfig,
+    /// Pages for the operator.
+    pub admin: AdminConfig,
 }
 
 /// Sockets, threads and limits.
@@ -41,12 +44,18 @@ pub struct ServerConfig {
     /// Addresses to listen on, each IP:PORT, :PORT or PORT. The default serves IPv6 and IPv4
     /// through one socket, or IPv4 alone where the machine has no IPv6. Port 0 lets the system
     /// choose. Needs a restart.
+    #[serde(deserialize_with = "value::deserialize_one_or_many")]
     pub listen: Vec<Listen>,
 
     /// The announce URL under which others reach this tracker, such as
     /// `http://tracker.example:6969/announce`: printed at the start in place of one made of the
     /// machine's name. Empty, because no machine knows its public name. Needs a restart.
     pub public_url: String,
+
+    /// What a browser is told at `/`: a text, such as who runs the tracker and where to write about
+    /// abuse, or the URL of a page to go to (`https://tracker.example/`). At most 2048 bytes. Empty
+    /// is one line that names the program. Live.
+    pub index: String,
 
     /// Networks of the proxies in front of this tracker, such as ["127.0.0.1/32", "10.0.0.0/8"], or
     /// "file:PATH" with one network on each line. What they say of who is asking is believed:
@@ -77,21 +86,26 @@ pub struct ServerConfig {
     pub backlog: u16,
 
     /// How long a connection may be silent between requests before it is closed without a word.
-    /// Most clients close by themselves; those that keep a connection come back only at the
-    /// next interval. Above the 60 s for which nginx and Amazon's load balancers keep theirs, so
-    /// that a proxy never sends a request into a connection that is just being closed. Live.
-    #[serde(with = "humantime_serde")]
+    /// Most clients close by themselves; those that keep a connection come back only at the next
+    /// interval. Above the 60 s for which nginx and Amazon's load balancers keep theirs, so that a
+    /// proxy never sends a request into a connection that is just being closed. Live.
+    #[serde(with = "duration")]
     pub idle_timeout: Duration,
 
     /// How long a request may take from its first byte to its last; past it 408. Requests fit in a
     /// packet or two, so this is for slow senders and attacks. Live.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub request_timeout: Duration,
 
     /// How long an answer may wait for a client that does not read; past it the connection is
     /// closed. Live.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub send_timeout: Duration,
+
+    /// How long a tracker that stops waits for the next request of each connection that is kept
+    /// open, to answer it with "Connection: close". Live.
+    #[serde(with = "humantime_serde")]
+    pub drain: Duration,
 
     /// Bytes of one request, head and target together; past it 414 or 431. Transmission's scrape
     /// of 60 torrents is 4.3 KB, and cookies from CDNs add 2 KB. Needs a restart.
@@ -109,7 +123,7 @@ pub struct ServerConfig {
     pub snapshot_interval: Duration,
 
     /// How often a line of counters is logged. "0s" = never; SIGUSR1 logs one at any time. Live.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub stats_interval: Duration,
 
     /// What is logged: error, warn, info or debug. Single requests are never logged. The
@@ -122,6 +136,7 @@ impl Default for ServerConfig {
         ServerConfig {
             listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT_DEFAULT)).into()],
             public_url: String::new(),
+            index: String::new(),
             trusted_proxies: NetworksSetting::default(),
             proxy_header: "X-Forwarded-For".to_owned(),
             workers: 0,
@@ -131,6 +146,7 @@ impl Default for ServerConfig {
             idle_timeout: seconds(75),
             request_timeout: seconds(10),
             send_timeout: seconds(15),
+            drain: seconds(2),
             request_bytes_max: 8192,
             state_directory: PathBuf::from("."),
             snapshot_interval: minutes(15),
@@ -172,20 +188,20 @@ pub struct TrackerConfig {
     /// The least a client may wait between two announces of one torrent ("min interval" in the
     /// answer). Also part of a peer's life: one not heard of for min_interval + max_interval
     /// is gone, but not before 20 minutes. Live.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub min_interval: Duration,
 
     /// The most a client is asked to wait between two announces; the answer's "interval" is this
     /// less a random 0 to 10 %, so that clients spread out. From 1m to 3h; below 5m "announced
     /// check" warns, since newTrackon lists trackers from 5m and libtorrent never comes sooner.
     /// Live.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub max_interval: Duration,
 
     /// How long a client waits whose torrent is not registered (#5). Uploaders' clients announce
     /// before the site has listed the torrent, and libtorrent obeys: with half an hour they sit
     /// silent. Live.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub unregistered_interval: Duration,
 
     /// Peers handed out when a client does not say how many it wants. 50 is what the specification
@@ -216,6 +232,7 @@ pub struct TrackerConfig {
     /// at most one address of each family. Public clients get peers with a private address under
     /// it, with their port, which must be forwarded to them. Without one of the family, such peers
     /// are handed to private clients only. Live.
+    #[serde(deserialize_with = "value::deserialize_one_or_many")]
     pub public_address: Vec<IpAddr>,
 
     /// Send crypto_flags to clients that ask for them. Off, because libtorrent always asks and
@@ -237,12 +254,12 @@ pub struct TrackerConfig {
 
     /// How long one full scrape is shared before it is made anew, and how long an address waits
     /// for its next; over IPv6, a /64. A million torrents are 90 MB, so not often. Live.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub full_scrape_interval: Duration,
 
     /// The least a client may wait between two scrapes ("min_request_interval" in the answer).
     /// Live.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub scrape_interval: Duration,
 
     /// Most peers kept, all torrents together. A peer costs 15 to 84 bytes, and about 30 more with
@@ -291,67 +308,6 @@ impl Default for TrackerConfig {
             peers_per_address_max: 64,
             shares_exempt: Networks::private().into(),
             torrents_max: 0,
-        }
-    }
-}
-
-/// Where torrents are registered, and how long to wait for it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, Documented, DocumentedFields)]
-#[serde(deny_unknown_fields, default)]
-pub struct DatabaseConfig {
-    /// The database: sqlite:PATH, a file that is made when it is missing and needs no server;
-    /// mysql://USER:PASSWORD@HOST:PORT/NAME, MySQL or MariaDB, with ?socket=PATH for a Unix
-    /// socket; or memory, none at all: nothing is registered or banned. --database wins over the
-    /// environment variable ANNOUNCED_DATABASE, and that over this file; a command line can be
-    /// read by every user of the machine, so a password belongs in one of the others.
-    /// Needs a restart.
-    pub url: DatabaseUrl,
-
-    /// Threads that wait for the database, so that no event loop does. Needs a restart.
-    pub lookup_threads: u16,
-
-    /// How long a lookup may take before the client is asked to try again later. Clients give up
-    /// after 10 to 60 seconds. Live.
-    #[serde(with = "humantime_serde")]
-    pub lookup_timeout: Duration,
-
-    /// Lookups that may wait for a thread; past it clients are asked to try again later, at once.
-    /// Needs a restart.
-    pub lookup_queue_max: u32,
-
-    /// How long an answer of the database is believed, and so how soon a change made by SQL is
-    /// seen. Changes made by "announced torrent" are seen within a second, and all of them at
-    /// once on SIGHUP. Live.
-    #[serde(with = "humantime_serde")]
-    pub cache_ttl: Duration,
-
-    /// Bytes of cached answers. The default is 256 MiB: about a million torrents. Those that do
-    /// not fit are looked up when asked for. Needs a restart.
-    pub cache_bytes_max: u64,
-
-    /// How often counters (downloads, seeders, leechers, last activity) are written to the
-    /// database. What is not written yet is lost when the tracker is killed, but not when it
-    /// is stopped. Live.
-    #[serde(with = "humantime_serde")]
-    pub flush_interval: Duration,
-
-    /// Listed torrents that had no peers for so long are deleted from the database, unless they
-    /// are banned. "0s" = never. Live.
-    #[serde(with = "humantime_serde")]
-    pub torrent_ttl: Duration,
-}
-
-impl Default for DatabaseConfig {
-    fn default() -> DatabaseConfig {
-        DatabaseConfig {
-            url: DatabaseUrl::default(),
-            lookup_threads: 4,
-            lookup_timeout: seconds(2),
-            lookup_queue_max: 10_000,
-            cache_ttl: seconds(30),
-            cache_bytes_max: 256 << 20,
-            flush_interval: seconds(5),
-            torrent_ttl: Duration::ZERO,
         }
     }
 }

@@ -118,7 +118,8 @@ mod tests {
         live.proxies.trusted = networks(&["127.0.0.1/32", "10.0.0.0/8"]);
         header.clone_into(&mut live.proxies.header);
         let mut scratch = harness::scratch(harness::SEED);
-        let mut round = Round { now: Millis(0), live: &live, scratch: &mut scratch };
+        let mut round =
+            Round { now: Millis(0), live: &live, closing: false, scratch: &mut scratch };
         let request = format!("GET /announce HTTP/1.1\r\n{headers}\r\n\r\n");
         let Ok(Parsed::Complete { head, .. }) = parse(request.as_bytes(), 8_192) else {
             panic!("no request: {request}")

@@ -113,6 +113,16 @@ impl<S: Stream> Connections<S> {
         self.slots.is_empty()
     }
 
+    /// Which there are.
+    pub fn ids(&self) -> Vec<SlotId> {
+        self.slots.ids().collect()
+    }
+
+    /// Whether this one is still there.
+    pub fn has(&mut self, id: SlotId) -> bool {
+        self.slots.find(id).is_some()
+    }
+
     /// Whether some can go on without being told of anything.
     pub fn can_go_on(&self) -> bool {
         !self.can_go_on.is_empty()
@@ -128,6 +138,10 @@ impl<S: Stream> Connections<S> {
         arrival: Arrival,
         round: &mut Round<'_>,
     ) -> Result<SlotId, (S, Refused)> {
+        if self.batch.is_full() {
+            // While the new one has no slot yet: it would be in no batch, and have no deadline.
+            self.answer_batch(round);
+        }
         let Some(vacant) = self.slots.vacant() else { return Err((stream, Refused::Full)) };
         let Arrival { ip, proxy_protocol } = arrival;
         // A trusted proxy brings everybody.
@@ -281,12 +295,13 @@ impl<S: Stream> Connections<S> {
         }
     }
 
-    /// Closes the connections that nothing is being answered to.
-    pub fn close_idle(&mut self, round: &mut Round<'_>) {
-        let ids: Vec<SlotId> = self.slots.ids().collect();
-        for id in ids {
-            let connection = self.slots.find(id);
-            if connection.is_some_and(|connection| !connection.conversation.is_answering()) {
+    /// Closes the connections that nothing is being answered to, but for those that are in the
+    /// middle of something, if `spares_begun` says so.
+    pub fn close_idle(&mut self, spares_begun: bool, round: &mut Round<'_>) {
+        for id in self.ids() {
+            let Some(Connection { conversation, .. }) = self.slots.find(id) else { continue };
+            let is_spared = spares_begun && conversation.is_under_way();
+            if !conversation.is_answering() && !is_spared {
                 self.close(id, round);
             }
         }
@@ -302,11 +317,11 @@ impl<S: Stream> Connections<S> {
         }
     }
 
-    /// Panics when a connection could be forgotten, or the gauge of waiting requests is not theirs:
-    /// for connections whose round has no other requests. Looks at every slot and every deadline.
-    pub fn check_invariants(&self, round: &Round<'_>) {
+    /// Panics when a connection could be forgotten, or the gauge of waiting requests is not that of
+    /// the connections and of so many datagrams. Looks at every slot and every deadline.
+    pub fn check_invariants(&self, datagrams_waiting: usize, round: &Round<'_>) {
         self.slots.check_invariants();
-        let waiting_count = self.check_connections();
+        let waiting_count = self.check_connections() + datagrams_waiting as u64;
         let gauge = round.scratch.counters.gauge(Gauge::WaitingRequests);
         assert_eq!(gauge, waiting_count, "the gauge of waiting requests, and those that wait");
         for (id, connection) in self.slots.iter().filter(|(id, it)| self.is_blocked(*id, it)) {

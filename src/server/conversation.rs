@@ -98,6 +98,12 @@ impl Conversation {
         !self.unsent.is_empty() || matches!(self.phase, Phase::Waiting { .. })
     }
 
+    /// Whether the peer is in the middle of something: a request that has begun, or the end of a
+    /// last answer, which a reset would overtake.
+    pub fn is_under_way(&self) -> bool {
+        self.request_since.is_some() || matches!(self.phase, Phase::Draining { .. })
+    }
+
     /// Input that came earlier and is not used up.
     pub fn tail(&self) -> &[u8] {
         &self.tail
@@ -190,9 +196,10 @@ impl Conversation {
             }
             match parse(input, request_bytes_max) {
                 Ok(Parsed::Partial) => return input.len(),
-                Ok(Parsed::Complete { ref head, consumed }) => {
+                Ok(Parsed::Complete { ref mut head, consumed }) => {
                     input = &input[consumed..];
-                    let ending = Ending::of(head, input.is_empty() && !full);
+                    let is_last = input.is_empty() && !full;
+                    let ending = Ending::of(head, is_last, round.closing);
                     let answer = http.answer(head, self.client, round, out);
                     self.take_answer(answer, ending, round);
                 }
@@ -212,7 +219,7 @@ impl Conversation {
     #[inline]
     fn take_answer(&mut self, answer: Answer, ending: Ending, round: &mut Round<'_>) {
         match answer {
-            Answer::Done => self.end_of_answer(ending),
+            Answer::Done => self.phase = Phase::after(ending),
             unfinished => self.take_unfinished(unfinished, ending, round),
         }
     }
@@ -223,7 +230,7 @@ impl Conversation {
             Answer::Done => {}
             Answer::Body(body) => {
                 self.unsent.begin_body(body, round);
-                self.end_of_answer(ending);
+                self.phase = Phase::after(ending);
             }
             Answer::Wait { pending, wait_ms } => {
                 round.scratch.counters.raise(Gauge::WaitingRequests);
@@ -231,13 +238,6 @@ impl Conversation {
                 self.phase = Phase::Waiting { pending, ending, until };
             }
         }
-    }
-
-    fn end_of_answer(&mut self, ending: Ending) {
-        self.phase = match ending {
-            Ending::KeepAlive => Phase::Open,
-            Ending::Close { linger } => Phase::Ending { linger },
-        };
     }
 
     fn fault(

@@ -66,6 +66,17 @@ fn socket(options: &ListenerOptions) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// A socket that shares its port with the other workers' ones.
+///
+/// # Errors
+/// What the system says.
+pub(in crate::server) fn bind(options: &ListenerOptions) -> io::Result<Socket> {
+    let socket = socket(options)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&options.address.into())?;
+    Ok(socket)
+}
+
 /// What [`Listener::accept`] came to.
 #[derive(Debug)]
 pub(in crate::server) enum Accepted {
@@ -90,33 +101,26 @@ pub(in crate::server) struct Listener {
 }
 
 impl Listener {
-    /// Opens a socket that shares its port with the other workers' ones.
+    /// Listens on a socket from [`bind`], or on another process's.
     ///
     /// # Errors
     /// What the system says.
-    pub(in crate::server) fn open(options: &ListenerOptions) -> io::Result<Listener> {
-        let socket = socket(options)?;
-        socket.set_reuse_port(true)?;
+    pub(in crate::server) fn over(
+        socket: Socket,
+        options: &ListenerOptions,
+    ) -> io::Result<Listener> {
         // Accepted sockets inherit it: without it an answer waits for the acknowledgement of the
         // one before.
         socket.set_tcp_nodelay(true)?;
         socket.set_nonblocking(true)?;
-        socket.bind(&options.address.into())?;
         sockopt::defer_accept(socket.as_fd(), DEFER_ACCEPT_S)?;
+        // A socket that listens already takes over the backlog.
         socket.listen(options.backlog)?;
         Ok(Listener {
             socket: TcpListener::from_std(socket.into()),
             spare: spare_descriptor(),
             proxy_protocol: options.proxy_protocol,
         })
-    }
-
-    /// The address with the port the kernel chose.
-    ///
-    /// # Errors
-    /// What getsockname says.
-    pub(in crate::server) fn address(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
     }
 
     /// Takes one connection. Connections that died while queued are passed over.

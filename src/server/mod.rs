@@ -8,31 +8,48 @@
 //!
 //! From the outside in: `worker` (the loop), `listener`, `connections` (all of a worker's),
 //! `batch`, `connection` (one with its stream), `conversation` (its state machine; `phase`,
-//! `unsent`), `slots`, `deadline`.
+//! `unsent`), `slots`, `deadline`; `meter` (what a worker shows of its rounds). Apart from them:
+//! `admin`, the status pages' listener.
 
+mod admin;
 mod batch;
 mod connection;
 mod connections;
 mod conversation;
 mod datagrams;
 mod deadline;
+mod inherited;
+mod listen_error;
 mod listener;
+mod meter;
+mod parts;
 mod per_address;
 mod phase;
+mod places;
 mod slots;
 mod sockets;
 mod sockopt;
+mod spread;
+mod stop;
 mod stream;
 mod threads;
 mod unsent;
 mod worker;
 
+pub use admin::Admin;
 pub use connection::{Broken, Buffers, Connection, Progress};
 pub use connections::{Arrival, ConnectionSettings, Connections, Refused};
 pub use conversation::Conversation;
+#[cfg(test)]
+pub(crate) use datagrams::{
+    BatchSocket, Datagrams, ReceiveBatch, Received, SendBatch, is_of_datagram,
+};
+pub use inherited::{HandedSocket, Purpose};
+pub use listen_error::ListenError;
+pub use parts::WorkerShared;
 pub use phase::Next;
 pub use slots::{SlotId, Slots, VacantSlot};
-pub use sockets::{ListenError, Sockets, affordable_connections};
+pub use sockets::{Sockets, affordable_connections};
+pub use stop::StopOptions;
 pub use stream::{Readiness, Stream};
 pub use threads::Server;
-pub use worker::WorkerShared;

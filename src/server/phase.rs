@@ -49,6 +49,16 @@ pub(super) enum Phase {
     },
 }
 
+impl Phase {
+    /// What follows an answer.
+    pub(super) fn after(ending: Ending) -> Phase {
+        match ending {
+            Ending::KeepAlive => Phase::Open,
+            Ending::Close { linger } => Phase::Ending { linger },
+        }
+    }
+}
+
 /// What follows the answer to a request.
 #[derive(Clone, Copy)]
 pub(super) enum Ending {
@@ -57,11 +67,15 @@ pub(super) enum Ending {
 }
 
 impl Ending {
-    /// What follows a request; `is_last` says that surely nothing has come behind it.
-    pub(super) fn of(head: &Head<'_>, is_last: bool) -> Ending {
+    /// What follows a request; `is_last` says that surely nothing has come behind it. When the
+    /// worker is `closing`, such a request is the connection's last, and its answer will say so.
+    pub(super) fn of(head: &mut Head<'_>, is_last: bool, closing: bool) -> Ending {
+        let ends_early = closing && is_last && head.keep_alive;
+        head.keep_alive &= !ends_early;
         match head.keep_alive && !head.has_body {
             true => Ending::KeepAlive,
-            false => Ending::Close { linger: head.has_body || !is_last },
+            // After an early end the client may be sending its next request already.
+            false => Ending::Close { linger: head.has_body || !is_last || ends_early },
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Socket options that neither std nor socket2 has a safe call for.
 //!
-//! With datagrams/io.rs the only file with `unsafe`. Invariant: every call passes a descriptor
-//! borrowed for the call, and a pointer to a live local of exactly the length it states; the kernel
-//! keeps neither.
+//! With datagrams/io.rs and bin/announced/inherited.rs the only file with `unsafe`. Invariant:
+//! every call passes a descriptor borrowed for the call, and a pointer to a live local of exactly
+//! the length it states; the kernel keeps neither.
 #![allow(unsafe_code)]
 
 use std::io;

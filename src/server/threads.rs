@@ -6,17 +6,20 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use crate::mailbox::Wake;
 use crate::secrets;
+use crate::server::inherited::HandedSocket;
+use crate::server::parts::{Own, WorkerShared};
 use crate::server::sockets::Sockets;
-use crate::server::worker::{Own, Stop, Worker, WorkerShared};
+use crate::server::stop::{Stop, StopOptions};
+use crate::server::worker::Worker;
 
 /// Running workers; dropping this without [`Server::stop_and_join`] leaves them running.
 pub struct Server {
     addresses: Vec<SocketAddr>,
     udp_addresses: Vec<SocketAddr>,
+    for_successor: Vec<HandedSocket>,
     workers: Vec<JoinHandle<io::Result<()>>>,
     wakes: Vec<Wake>,
     stop: Arc<Stop>,
@@ -45,10 +48,17 @@ impl Server {
         shared: &WorkerShared,
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> io::Result<Server> {
-        let Sockets { workers: of_workers, addresses, udp_addresses, wakes } = sockets;
+        let Sockets { workers: of_workers, addresses, udp_addresses, wakes, for_successor } =
+            sockets;
         let worker_ended: WorkerEnded = Arc::new(worker_ended);
-        let stop = Arc::default();
-        let mut server = Server { addresses, udp_addresses, workers: Vec::new(), wakes, stop };
+        let mut server = Server {
+            addresses,
+            udp_addresses,
+            for_successor,
+            workers: Vec::new(),
+            wakes,
+            stop: Arc::default(),
+        };
         let workers = of_workers.len();
         for (number, own) in of_workers.into_iter().enumerate() {
             let own = Own {
@@ -80,13 +90,25 @@ impl Server {
         self.workers.len()
     }
 
-    /// Stops accepting, lets what is being answered be answered, for `grace` at most, and waits for
-    /// the workers.
+    /// Each socket once more, to be handed to a successor.
+    ///
+    /// # Errors
+    /// When there are no descriptors left.
+    pub fn sockets(&self) -> io::Result<Vec<HandedSocket>> {
+        self.for_successor.iter().map(HandedSocket::try_clone).collect()
+    }
+
+    /// Lets kept-alive connections come for a last answer, stops accepting, lets what is being
+    /// answered be answered, and waits for the workers.
     ///
     /// # Errors
     /// The first worker's that ended badly.
-    pub fn stop_and_join(self, grace: Duration) -> io::Result<()> {
-        self.stop.begin(grace);
+    pub fn stop_and_join(mut self, options: StopOptions) -> io::Result<()> {
+        if !options.has_successor {
+            // The workers' own are the last ones then: when they close, clients are refused.
+            self.for_successor.clear();
+        }
+        self.stop.begin(options, self.workers.len());
         self.wakes.iter().for_each(|wake| wake());
         let ends = self.workers.into_iter().map(|worker| match worker.join() {
             Ok(end) => end,

@@ -12,23 +12,24 @@
 //! connections in all.
 
 use std::io::{self, ErrorKind};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-use crate::config::{LiveReader, LiveSettings, millis};
-use crate::counters::{Counter, Counters, Gauge};
-use crate::frontend::{Http, LateAnswer, Udp};
+use crate::config::LiveReader;
+use crate::counters::{Counter, Gauge};
+use crate::frontend::LateAnswer;
 use crate::ids::{Millis, canonical};
-use crate::mailbox::Mailboxes;
-use crate::registry::Completion;
 use crate::server::connections::{Arrival, ConnectionSettings, Connections, Refused};
 use crate::server::datagrams::{DatagramSocket, Datagrams, is_of_datagram};
 use crate::server::deadline::TICK_MS;
 use crate::server::listener::{Accepted, Listener, turn_away};
+use crate::server::meter::Meter;
+use crate::server::parts::{Own, WorkerShared};
 use crate::server::slots::{OCCUPIED_MAX, SlotId};
+use crate::server::stop::{Stop, Stopping};
 use crate::swarm::Sweep;
 use crate::tracker::{Round, Scratch};
 use crate::wire::http::reply::REPLY_BYTES_MAX;
@@ -36,6 +37,8 @@ use crate::wire::http::reply::REPLY_BYTES_MAX;
 const EVENTS_MAX: usize = 1_024;
 /// The longest wait for events: deadlines are looked at once a tick.
 const TICK: Duration = Duration::from_millis(TICK_MS);
+/// How often a worker that stops looks whether all have come for their last answer.
+const DRAIN_TICK: Duration = Duration::from_millis(10);
 /// Connections accepted from one listener before others get their turn.
 const ACCEPTS_PER_ROUND_MAX: usize = 256;
 /// After so long without a connection turned away or kept waiting there is room again,
@@ -44,6 +47,9 @@ const CROWDED_MS: u64 = 10_000;
 /// Answers of one connection in one step: room for hundreds of ordinary ones, and always for the
 /// largest.
 const OUTPUT_BYTES: usize = 2 * REPLY_BYTES_MAX;
+
+/// How long the rest of a request is waited for whose beginning has come when accepting ends.
+const BEGUN_REQUEST_MAX: Duration = Duration::from_millis(500);
 
 /// The waker's token. Listeners count down from it, and datagram sockets from the last of them; a
 /// connection's is its slot, whose index stays below [`OCCUPIED_MAX`].
@@ -55,58 +61,6 @@ const DATAGRAM_SOCKETS_MAX: usize = 1 << 16;
 const _: () = assert!(
     OCCUPIED_MAX < u32::MAX as usize - LISTENERS_MAX - DATAGRAM_SOCKETS_MAX && usize::BITS == 64
 );
-
-/// What all workers share.
-#[derive(Clone)]
-pub struct WorkerShared {
-    /// Answers requests.
-    pub http: Arc<Http>,
-    /// Answers datagrams.
-    pub udp: Arc<Udp>,
-    /// Where the registry's answers come.
-    pub lookups: Mailboxes<Completion>,
-    /// The settings that may change.
-    pub live: LiveSettings,
-    /// Where what is counted is summed.
-    pub counters: Counters,
-    /// Connections of one worker.
-    pub connections_max: usize,
-    /// Connections of one address to one worker; 0 for no limit.
-    pub per_address_max: usize,
-    /// What time is counted from.
-    pub epoch: Instant,
-    /// Sent to a connection that is turned away.
-    pub overloaded: Arc<[u8]>,
-}
-
-/// Tells the workers to stop; whoever begins it calls their wakers then.
-#[derive(Default)]
-pub(in crate::server) struct Stop(OnceLock<Instant>);
-
-impl Stop {
-    /// Has the workers stop: what is being answered then has `grace` to be answered.
-    pub(in crate::server) fn begin(&self, grace: Duration) {
-        self.0.get_or_init(|| Instant::now() + grace);
-    }
-
-    /// When to give up on what is being answered; nothing while there is no stopping.
-    fn deadline(&self) -> Option<Instant> {
-        self.0.get().copied()
-    }
-}
-
-/// What one worker is given beside what all share.
-pub(in crate::server) struct Own {
-    /// Its index, and how many workers there are.
-    pub(in crate::server) index: u16,
-    pub(in crate::server) workers: usize,
-    /// Where its waker is registered already.
-    pub(in crate::server) poll: Poll,
-    pub(in crate::server) listeners: Vec<Listener>,
-    pub(in crate::server) datagram_sockets: Vec<DatagramSocket>,
-    /// What its choices follow from; nobody must be able to guess it.
-    pub(in crate::server) seed: u64,
-}
 
 /// One worker; see the module.
 pub(in crate::server) struct Worker {
@@ -123,13 +77,16 @@ pub(in crate::server) struct Worker {
     /// next tick.
     exhausted: Vec<usize>,
     connections: Connections<TcpStream>,
-    datagrams: Datagrams,
+    datagrams: Datagrams<DatagramSocket>,
     scratch: Scratch,
     live: LiveReader,
     now: Millis,
+    meter: Meter,
     sweep: Sweep,
     /// When a connection was last turned away or kept waiting, while that goes on.
     crowded_at: Option<Millis>,
+    /// Kept-alive connections are closed with their next answer: it is about to stop.
+    closing: bool,
 }
 
 impl Worker {
@@ -169,8 +126,10 @@ impl Worker {
             scratch: Scratch::new(seed, shared.counters.local()),
             live: shared.live.reader(),
             now: Millis::default(),
+            meter: Meter::default(),
             sweep: Sweep::new(usize::from(index), workers),
             crowded_at: None,
+            closing: false,
             shared,
             poll,
             listeners,
@@ -184,9 +143,9 @@ impl Worker {
     pub(in crate::server) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         loop {
-            match self.stop.deadline() {
+            match self.stop.begun() {
                 None => self.round(&mut events, TICK)?,
-                Some(deadline) => return self.finish(&mut events, deadline),
+                Some(stopping) => return self.finish(&mut events, stopping),
             }
         }
     }
@@ -221,7 +180,7 @@ impl Worker {
         let idle = !has_work && self.listening.is_empty();
         match self.poll.poll(events, Some(if idle { wait } else { Duration::ZERO })) {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
-            _ => self.now = Millis(millis(self.shared.epoch.elapsed())),
+            _ => self.now = self.meter.begin(self.shared.epoch),
         }
         self.live.look();
         Ok(())
@@ -229,14 +188,14 @@ impl Worker {
 
     /// The connections, and this round to serve them in.
     fn lend(&mut self) -> (&mut Connections<TcpStream>, Round<'_>) {
-        let Worker { connections, scratch, live, now, .. } = self;
-        (connections, Round { now: *now, live: live.seen(), scratch })
+        let Worker { connections, scratch, live, now, closing, .. } = self;
+        (connections, Round { now: *now, live: live.seen(), closing: *closing, scratch })
     }
 
     /// The datagrams, and this round to serve them in.
-    fn lend_datagrams(&mut self) -> (&mut Datagrams, Round<'_>) {
-        let Worker { datagrams, scratch, live, now, .. } = self;
-        (datagrams, Round { now: *now, live: live.seen(), scratch })
+    fn lend_datagrams(&mut self) -> (&mut Datagrams<DatagramSocket>, Round<'_>) {
+        let Worker { datagrams, scratch, live, now, closing, .. } = self;
+        (datagrams, Round { now: *now, live: live.seen(), closing: *closing, scratch })
     }
 
     fn take_late_answers(&mut self) {
@@ -358,35 +317,75 @@ impl Worker {
             );
         }
         self.scratch.counters.set(Gauge::OpenConnections, self.connections.len());
-        self.scratch.counters.publish();
+        if self.meter.end(&self.scratch.counters, self.shared.epoch, self.now) {
+            self.scratch.counters.note_round(self.now);
+            self.scratch.counters.publish();
+        }
     }
 
-    /// Stops accepting, after those who are queued already, answers what has arrived, datagrams
-    /// included, and closes what is not being answered then; the rest has until `deadline`.
-    fn finish(&mut self, events: &mut Events, deadline: Instant) -> io::Result<()> {
-        self.listening = (0..self.listeners.len()).collect();
-        while !self.listening.is_empty() && Instant::now() < deadline {
-            self.accept();
-        }
-        self.listeners.clear();
-        let Worker { datagrams, scratch, live, now, poll, .. } = self;
-        let mut round = Round { now: *now, live: live.seen(), scratch };
-        datagrams.finish(poll.registry(), unix_s(), &mut round);
+    /// Serves on while connections that clients keep open come for their last answer, then stops
+    /// accepting, answers what has arrived, and closes what is not being answered then, requests
+    /// that have begun to arrive a little later. The rest has until the deadline.
+    fn finish(&mut self, events: &mut Events, stopping: Stopping) -> io::Result<()> {
+        self.drain(events, stopping)?;
+        self.leave_sockets(stopping);
         // One round attends to EVENTS_MAX connections at most, and any of them may have had a
         // request waiting in its socket when the stop was asked for.
         for _ in 0..=self.connections.len() / EVENTS_MAX {
             self.round(events, Duration::ZERO)?;
         }
-        while Instant::now() < deadline {
+        let spared_until = Instant::now() + BEGUN_REQUEST_MAX;
+        while Instant::now() < stopping.deadline {
             let (connections, mut round) = self.lend();
-            connections.close_idle(&mut round);
+            connections.close_idle(Instant::now() < spared_until, &mut round);
             if connections.is_empty() && !self.datagrams.is_waiting() {
                 break;
             }
-            self.round(events, TICK)?;
+            self.round(events, DRAIN_TICK)?;
         }
         self.scratch.counters.publish();
         Ok(())
+    }
+
+    /// Serves everybody, and closes each connection with its next answer, until no worker has one
+    /// left of those that were open when this began.
+    fn drain(&mut self, events: &mut Events, stopping: Stopping) -> io::Result<()> {
+        self.closing = true;
+        let mut kept = self.connections.ids();
+        let mut drained = self.stop.note_drained(kept.is_empty());
+        let mut looked_at = Instant::now();
+        while !self.stop.all_drained(stopping.workers) && Instant::now() < stopping.drain_until {
+            self.round(events, DRAIN_TICK)?;
+            if !drained && looked_at.elapsed() >= DRAIN_TICK {
+                kept.retain(|id| self.connections.has(*id));
+                drained = self.stop.note_drained(kept.is_empty());
+                looked_at = Instant::now();
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of listeners and datagram sockets. Who is queued in them is for the successor, if
+    /// there is one, and is answered otherwise.
+    fn leave_sockets(&mut self, stopping: Stopping) {
+        self.listening.clear();
+        if !stopping.has_successor {
+            self.listening = (0..self.listeners.len()).collect();
+        }
+        while !self.listening.is_empty() && Instant::now() < stopping.deadline {
+            self.accept();
+        }
+        let Worker { datagrams, listeners, scratch, live, now, poll, closing, .. } = self;
+        for listener in listeners.iter_mut() {
+            // Somebody else may have the socket too, and then the poll goes on watching it.
+            let _ = poll.registry().deregister(&mut listener.socket);
+        }
+        listeners.clear();
+        let mut round = Round { now: *now, live: live.seen(), closing: *closing, scratch };
+        if !stopping.has_successor {
+            datagrams.receive_rest(unix_s(), &mut round);
+        }
+        datagrams.leave_sockets(poll.registry());
     }
 }
 
@@ -399,6 +398,8 @@ fn unix_s() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::LiveSettings;
+    use crate::counters::Counters;
     use crate::tests::harness;
 
     fn worker() -> Worker {

@@ -24,6 +24,7 @@
 
 mod admit;
 mod announcement;
+mod capacity;
 mod chosen;
 mod completions;
 mod early;
@@ -33,7 +34,6 @@ mod hosts;
 mod peers;
 mod population;
 mod registration;
-mod room;
 mod rules;
 mod run;
 mod select;

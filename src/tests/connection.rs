@@ -105,3 +105,37 @@ fn http_1_0_stays_only_when_asked_to() {
         assert_eq!(connection.next(), expected, "{header}");
     }
 }
+
+#[test]
+fn while_a_worker_stops_the_last_request_there_is_closes_its_connection() {
+    let request = "GET / HTTP/1.1\r\n\r\n";
+    let close = "GET / HTTP/1.1\r\nConnection: close\r\n\r\n";
+    let (open, closed) = ("kept", "Connection: close");
+    // An early end lingers: the client may be sending its next request already.
+    let rows = [
+        ("one request", request.to_owned(), vec![closed], Next::ShutDown),
+        (
+            "a pipeline is answered to its end",
+            request.repeat(3),
+            vec![open, open, closed],
+            Next::ShutDown,
+        ),
+        ("half a request behind it is waited for", format!("{request}GET"), vec![open], Next::Read),
+        ("a client that closes by itself", close.to_owned(), vec![closed], Next::Close),
+        ("HTTP/1.0", "GET / HTTP/1.0\r\n\r\n".to_owned(), vec![closed], Next::Close),
+        ("nothing", String::new(), vec![], Next::Read),
+    ];
+    for (name, requests, expected, next) in rows {
+        let mut site = Site::new(exact());
+        let mut connection = site.connect("9.9.9.1");
+        let said = site.in_round(|http, round, out| {
+            round.closing = true;
+            connection.receive(requests.as_bytes(), http, round, out);
+        });
+        let answers = said.split("HTTP/1.1 ").skip(1);
+        let endings: Vec<&str> =
+            answers.map(|answer| if answer.contains(closed) { closed } else { open }).collect();
+        assert_eq!(endings, expected, "{name}: {said}");
+        assert_eq!(connection.next(), next, "{name}");
+    }
+}

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules from the bottom up: a file may name its own and those before it.
-const LAYERS: [&str; 19] = [
+const LAYERS: [&str; 20] = [
     "ids",
     "bounds",
     "mailbox",
@@ -19,6 +19,7 @@ const LAYERS: [&str; 19] = [
     "wire",
     "swarm",
     "registry",
+    "foresight",
     "tracker",
     "snapshots",
     "frontend",
@@ -30,7 +31,8 @@ const LAYERS: [&str; 19] = [
 const LINES_BEFORE_TESTS_MAX: usize = 400;
 const COLUMNS_MAX: usize = 100;
 const HEADER_LINES_MAX: usize = 25;
-const UNSAFE: [&str; 2] = ["server/datagrams/io.rs", "server/sockopt.rs"];
+const UNSAFE: [&str; 3] =
+    ["bin/announced/inherited.rs", "server/datagrams/io.rs", "server/sockopt.rs"];
 
 struct Source {
     path: PathBuf,
@@ -320,7 +322,7 @@ fn every_file_opens_with_what_it_owns() {
 }
 
 #[test]
-fn only_the_program_prints_and_only_two_files_are_unsafe() {
+fn only_the_program_prints_and_only_three_files_are_unsafe() {
     let printing = ["println!", "eprintln!", "print!", "eprint!", "dbg!"];
     for source in sources().iter().filter(|source| !source.path.starts_with("tests")) {
         let main = source.path.starts_with("bin");

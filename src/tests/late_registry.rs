@@ -14,7 +14,7 @@ use crate::counters::Counter;
 use crate::daemon::Daemon;
 use crate::ids::InfoHash;
 use crate::listing::{Listing, Record};
-use crate::registry::database::{Batch, DatabaseError};
+use crate::registry::database::{Batch, BatchOutcome, DatabaseError};
 use crate::registry::{Backend, Databases, OpenBackend, OpenLedger};
 use crate::tests::paper_ledger::{self, PaperLedger};
 
@@ -72,6 +72,7 @@ fn start_with(
     let mut config = Config::default();
     config.server.listen = vec!["127.0.0.1:0".parse().unwrap()];
     config.server.workers = 1;
+    config.server.drain = Duration::ZERO;
     config.tracker.mode = mode;
     config.database.url = DatabaseUrl::memory();
     config.database.lookup_threads = 1;
@@ -531,7 +532,7 @@ fn answers_and_counters_share_the_time_for_stopping() {
         let never = move |_: &Batch| {
             let _ = write.send(());
             std::thread::sleep(PATIENCE);
-            Ok(())
+            Ok(BatchOutcome::WHOLE)
         };
         Box::new(PaperLedger { on_write: Some(Box::new(never)), ..PaperLedger::default() })
     });

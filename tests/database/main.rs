@@ -35,9 +35,11 @@ macro_rules! on_both {
 }
 
 mod away;
+mod certificates;
 mod cleaning;
 mod counts;
 mod crowd;
+mod datagrams;
 mod downloads;
 mod faults;
 mod flood;
@@ -48,7 +50,9 @@ mod mariadb;
 mod peer;
 mod php;
 mod proxy;
+mod refused;
 mod registration;
+mod rules;
 mod site;
 #[path = "../support/mod.rs"]
 mod support;

@@ -20,6 +20,7 @@ use crate::terminal::print;
 const SIGNALS: &[(&str, &str)] = &[
     ("SIGHUP", "read the settings file and the list of torrents anew"),
     ("SIGUSR1", "write the line of counters into the log"),
+    ("SIGUSR2", "start the program anew, hand its sockets over to it, and end"),
     ("SIGTERM, SIGINT", "answer what is under way, write what is counted, and end"),
 ];
 

@@ -8,33 +8,36 @@
 //! - SIGHUP reads the settings file again and takes it over, whole or not at all, and has the
 //!   database asked for everything anew.
 //! - SIGUSR1 writes the line of counters into the log.
+//! - SIGUSR2 starts the program anew, and hands over to it (`upgrade`).
 //!
 //! Never does: anything with a socket or a database. Nothing here runs while announces are
 //! answered.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::env;
-use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::net::SocketAddr;
-use std::os::unix::process::CommandExt;
 use std::panic::{self, PanicHookInfo};
-use std::process::{self, Command};
+use std::process;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use log::{Level, error, info, warn};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use announced::config::{Config, Flags, Sources};
 use announced::daemon::Daemon;
-use announced::memory::is_address_space_limited;
+use announced::foresight::foresee;
 use announced::registry::panic_is_fenced;
 
-use crate::flags::{Start, environment_database};
+use crate::address_space::spare_address_space;
+use crate::flags::{Start, environment, environment_database};
+use crate::inherited::Inherited;
 use crate::log_writer::LogWriter;
+use crate::notify;
+use crate::start_up::announcement;
+use crate::timers::Timers;
+use crate::upgrade::{Heard, Predecessor, Program, Successor};
 
 /// How long answers may still go out, and counters be written, after a signal asked for the end; a
 /// second more at the worst. Supervisors kill after 10 s (Docker) to 90 s (systemd).
@@ -47,30 +50,23 @@ const EXIT_SIGNAL_BASE: i32 = 128;
 /// How long stdout may take the first lines, before the tracker goes on without it.
 const STDOUT_MAX: Duration = Duration::from_secs(1);
 
-/// Starts the program anew where the address space is limited, with one heap for all threads: by
-/// default glibc's malloc reserves 64 MiB of it for each thread, and a tracker of a dozen threads
-/// would find 420 MB taken before it has a peer. The setting counts from the begin of a process.
-fn spare_address_space() {
-    const HEAPS: &str = "MALLOC_ARENA_MAX";
-    if env::var_os(HEAPS).is_some() || !is_address_space_limited() {
-        return;
-    }
-    let (Ok(program), mut arguments) = (env::current_exe(), env::args_os()) else { return };
-    let mut command = Command::new(program);
-    if let Some(name) = arguments.next() {
-        command.arg0(name);
-    }
-    // It returns only when it fails, and then all goes on as it is.
-    _ = command.args(arguments).env(HEAPS, "1").exec();
-}
-
 /// Starts a tracker and stays until it ends. The errors are lines.
 pub(crate) fn run(start: Start) -> Result<(), Vec<String>> {
     spare_address_space();
-    let Start { config: file, listen, workers, mode, database } = start;
-    let flags = Flags { listen, workers, mode, database };
-    let sources = Sources { file, environment_database: environment_database()?, flags };
+    let Start { config: file, listen, workers, mode, database, wait_for_database } = start;
+    let flags = Flags { listen, workers, mode, database, wait_for_database };
+    let sources = Sources {
+        file,
+        text: None,
+        environment_database: environment_database()?,
+        environment: environment(),
+        flags,
+    };
     let config = sources.load()?;
+    match sources.lines(&foresee(&config)) {
+        problems if problems.is_empty() => {}
+        problems => return Err(problems),
+    }
     let log = LogWriter::start().map_err(|error| vec![format!("cannot start the log: {error}")])?;
     LogWriter::set_level(config.server.log_level);
     for warning in sources.warnings(&config) {
@@ -86,24 +82,82 @@ pub(crate) fn run(start: Start) -> Result<(), Vec<String>> {
 }
 
 fn serve(sources: &Sources, config: &Config, log: &LogWriter) -> Result<(), Vec<String>> {
+    let program = Program::of_this_process();
     let (events, inbox) = mpsc::channel();
     watch_signals(events.clone())
         .map_err(|error| vec![format!("cannot watch for signals: {error}")])?;
     watch_panics(events.clone());
-    let worker_ended = move |worker| drop(events.send(Event::WorkerEnded(worker)));
+    let Inherited { sockets, predecessor } = Inherited::take().map_err(|problem| vec![problem])?;
+    if let Some(channel) = predecessor {
+        Daemon::check(config, &sockets).map_err(|error| vec![error.to_string()])?;
+        let turn = wait_turn(Predecessor::new(channel), &events, &inbox);
+        if !turn.map_err(|problem| vec![problem])? {
+            return Ok(());
+        }
+    }
+    let ends = events.clone();
+    let worker_ended = move |worker| drop(ends.send(Event::WorkerEnded(worker)));
     let mut daemon =
-        Daemon::start(config, worker_ended).map_err(|error| vec![error.to_string()])?;
-    let site = format!(
-        "{} tracker, {}, database {}",
-        config.tracker.mode,
-        count(daemon.workers(), "worker"),
-        config.database.url
-    );
-    tell(start_up_lines(&site, &Addresses::of(&daemon), &config.server.public_url), log);
+        Daemon::start(config, &sockets, worker_ended).map_err(|error| vec![error.to_string()])?;
+    // The daemon has what it took of them; the others are closed.
+    drop(sockets);
+    tell(announcement(&daemon, config), log);
     info!("{}", daemon.caps());
-    let outcome = wait(&mut daemon, sources, &inbox);
-    let stopped = daemon.stop_and_join(STOP_GRACE).map_err(|error| error.to_string());
-    outcome.and(stopped).map_err(|problem| vec![problem])
+    notify::ready();
+    let mut upgrade = Upgrade { program, events, successor: None };
+    let outcome = wait(&mut daemon, sources, &inbox, &mut upgrade);
+    let stopped = match upgrade.successor.filter(|_| matches!(outcome, Ok(End::HandOver))) {
+        Some(successor) => hand_over(daemon, successor, &inbox),
+        None => daemon.stop_and_join(STOP_GRACE).map_err(|error| error.to_string()),
+    };
+    outcome.map(|_| ()).and(stopped).map_err(|problem| vec![problem])
+}
+
+/// This process could take its predecessor's place: says so, and waits until it is to. False when
+/// it is to end instead.
+fn wait_turn(
+    mut predecessor: Predecessor,
+    events: &Sender<Event>,
+    inbox: &Receiver<Event>,
+) -> Result<bool, String> {
+    let turn = events.clone();
+    predecessor.say_ready();
+    thread::Builder::new()
+        .name("predecessor".to_owned())
+        .spawn(move || {
+            predecessor.wait_go();
+            // Nobody listens when the end was asked for meanwhile.
+            let _ = turn.send(Event::Turn);
+        })
+        .map_err(|error| format!("cannot wait for the process before: {error}"))?;
+    let mut has_missed = false;
+    loop {
+        match inbox.recv() {
+            Ok(Event::Turn) => break,
+            Ok(Event::Hangup) => has_missed = true,
+            Ok(Event::Panicked(thread)) => return Err(format!("the thread {thread} panicked")),
+            Ok(Event::Stop(_)) | Err(_) => return Ok(false),
+            Ok(_) => {}
+        }
+    }
+    if has_missed {
+        // The settings were read before; the sender is this function's caller, who listens.
+        let _ = events.send(Event::Hangup);
+    }
+    Ok(true)
+}
+
+/// Ends this process's work, and lets the successor begin.
+fn hand_over(daemon: Daemon, successor: Successor, inbox: &Receiver<Event>) -> Result<(), String> {
+    info!("process {} takes over", successor.id());
+    let stopped = daemon.hand_over(STOP_GRACE).map_err(|error| error.to_string());
+    if inbox.try_iter().any(|event| matches!(event, Event::Stop(_))) {
+        info!("stopping: the successor is told to end as well");
+        return stopped;
+    }
+    notify::main_process(successor.id());
+    successor.go()?;
+    stopped
 }
 
 /// What can happen to a tracker that runs.
@@ -114,6 +168,12 @@ enum Event {
     Hangup,
     /// SIGUSR1.
     Stats,
+    /// SIGUSR2.
+    Upgrade,
+    /// What the successor has said.
+    Successor(Heard),
+    /// The predecessor has made room.
+    Turn,
     /// The worker of this index ended though nobody asked it to.
     WorkerEnded(usize),
     /// The thread of this name panicked.
@@ -149,13 +209,14 @@ fn describe(panic: &PanicHookInfo<'_>) -> String {
 /// Turns signals into events on a thread of its own. They are caught from here on, so that none is
 /// lost while the server starts.
 fn watch_signals(events: Sender<Event>) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2])?;
     let watch = move || {
         let mut stopping = None::<Instant>;
         for signal in signals.forever() {
             let event = match signal {
                 SIGHUP => Event::Hangup,
                 SIGUSR1 => Event::Stats,
+                SIGUSR2 => Event::Upgrade,
                 _ if stopping.is_some_and(|since| since.elapsed() >= ONE_ORDER_MAX) => {
                     process::exit(EXIT_SIGNAL_BASE + signal)
                 }
@@ -172,19 +233,38 @@ fn watch_signals(events: Sender<Event>) -> io::Result<()> {
     Ok(())
 }
 
+/// How a tracker's work ends.
+enum End {
+    Stop,
+    HandOver,
+}
+
 /// Attends to events until one of them is the end: asked for, or an error. The counters are logged
 /// every `stats_interval`, unless it is 0.
-fn wait(daemon: &mut Daemon, sources: &Sources, inbox: &Receiver<Event>) -> Result<(), String> {
+fn wait(
+    daemon: &mut Daemon,
+    sources: &Sources,
+    inbox: &Receiver<Event>,
+    upgrade: &mut Upgrade,
+) -> Result<End, String> {
+    let mut timers = Timers::start();
     loop {
-        let interval = daemon.live().stats_interval;
-        let longest = if interval.is_zero() { Duration::MAX } else { interval };
-        match inbox.recv_timeout(longest) {
+        match inbox.recv_timeout(timers.attend(daemon)) {
             Ok(Event::Stop(signal)) => {
                 info!("stopping on {}", if signal == SIGINT { "SIGINT" } else { "SIGTERM" });
-                return Ok(());
+                notify::stopping();
+                return Ok(End::Stop);
             }
-            Ok(Event::Hangup) => reload(daemon, sources),
-            Ok(Event::Stats) | Err(RecvTimeoutError::Timeout) => info!("{}", daemon.report()),
+            Ok(Event::Hangup) => notify::while_reloading(|| reload(daemon, sources)),
+            Err(RecvTimeoutError::Timeout) if !timers.line_is_due(daemon) => {}
+            Ok(Event::Stats) | Err(RecvTimeoutError::Timeout) => info!("{}", timers.line(daemon)),
+            Ok(Event::Upgrade) => upgrade.begin(daemon),
+            Ok(Event::Successor(heard)) => {
+                if upgrade.is_ready(heard) {
+                    return Ok(End::HandOver);
+                }
+            }
+            Ok(Event::Turn) => {}
             Ok(Event::WorkerEnded(worker)) => {
                 return Err(format!("worker {worker} ended unexpectedly"));
             }
@@ -193,6 +273,64 @@ fn wait(daemon: &mut Daemon, sources: &Sources, inbox: &Receiver<Event>) -> Resu
                 return Err("the signal thread ended unexpectedly".to_owned());
             }
         }
+    }
+}
+
+/// What is there for an upgrade, and the successor while it is not ready.
+struct Upgrade {
+    program: Program,
+    events: Sender<Event>,
+    successor: Option<Successor>,
+}
+
+impl Upgrade {
+    /// SIGUSR2: starts a successor, and has it waited for.
+    fn begin(&mut self, daemon: &Daemon) {
+        match self.start(daemon) {
+            Ok(id) => info!("SIGUSR2: process {id} is to take over"),
+            Err(problem) => error!("SIGUSR2: this process goes on: {problem}"),
+        }
+    }
+
+    fn start(&mut self, daemon: &Daemon) -> Result<u32, String> {
+        if process::id() == 1 {
+            return Err("it is a container's process 1, which nobody can succeed; start the new \
+                        container in its place"
+                .to_owned());
+        }
+        if notify::cannot_hear() {
+            return Err("systemd would end the successor with it; the service needs \
+                        NotifyAccess=main"
+                .to_owned());
+        }
+        if let Some(successor) = &self.successor {
+            return Err(format!("process {} has been started already", successor.id()));
+        }
+        let sockets = daemon.sockets().map_err(|error| error.to_string())?;
+        let successor = Successor::start(&self.program, sockets)?;
+        let (readiness, events) = (successor.readiness()?, self.events.clone());
+        thread::Builder::new()
+            .name("successor".to_owned())
+            .spawn(move || {
+                // Nobody listens any more when the end has begun.
+                let _ = events.send(Event::Successor(readiness.wait()));
+            })
+            .map_err(|error| error.to_string())?;
+        let id = successor.id();
+        self.successor = Some(successor);
+        Ok(id)
+    }
+
+    /// Whether the successor could start. One that could not is ended.
+    fn is_ready(&mut self, heard: Heard) -> bool {
+        if heard == Heard::Word {
+            return true;
+        }
+        if let Some(mut successor) = self.successor.take() {
+            let (id, failure) = (successor.id(), successor.failure(heard));
+            error!("the upgrade has failed, and this process goes on: process {id}: {failure}");
+        }
+        false
     }
 }
 
@@ -217,8 +355,7 @@ fn reload(daemon: &mut Daemon, sources: &Sources) {
     let reload = match daemon.reload(newer) {
         Ok(reload) => reload,
         Err(problems) => {
-            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            return refused(&lines);
+            return refused(&sources.lines(&problems));
         }
     };
     LogWriter::set_level(log_level);
@@ -253,85 +390,9 @@ fn tell(lines: String, log: &LogWriter) {
     }
 }
 
-/// Where the tracker listens.
-struct Addresses<'d> {
-    http: &'d [SocketAddr],
-    udp: &'d [SocketAddr],
-}
-
-impl Addresses<'_> {
-    fn of(daemon: &Daemon) -> Addresses<'_> {
-        Addresses { http: daemon.addresses(), udp: daemon.udp_addresses() }
-    }
-}
-
-/// The lines on stdout that say the tracker serves, and under which URLs.
-fn start_up_lines(site: &str, listening: &Addresses<'_>, public_url: &str) -> String {
-    let Addresses { http, udp } = *listening;
-    let mut lines = format!("announced {}: {site}\n", env!("CARGO_PKG_VERSION"));
-    lines.extend(http.iter().map(|address| format!("listening on {address}\n")));
-    lines.extend(udp.iter().map(|address| format!("listening on {address} for UDP\n")));
-    let host = host_of(public_url).map_or_else(hostname, str::to_owned);
-    let url = |scheme, address: &SocketAddr| {
-        format!("announce URL {}\n", announce_url(scheme, *address, &host))
-    };
-    if public_url.is_empty() {
-        lines.extend(http.iter().map(|address| url("http", address)));
-    } else {
-        lines.push_str(&format!("announce URL {public_url}\n"));
-    }
-    if !public_url.starts_with("udp://") {
-        lines.extend(udp.iter().map(|address| url("udp", address)));
-    }
-    lines
-}
-
-/// The host of the public URL: others reach UDP under it as well.
-fn host_of(url: &str) -> Option<&str> {
-    let (_, rest) = url.split_once("://")?;
-    let authority = rest.split('/').next()?;
-    let port_at = authority.rfind(':').filter(|at| !authority[*at..].contains(']'));
-    Some(&authority[..port_at.unwrap_or(authority.len())])
-}
-
-/// What to put into a torrent. An unspecified address is reached under the machine's name.
-fn announce_url(scheme: &str, address: SocketAddr, hostname: &str) -> String {
-    match address.ip().is_unspecified() {
-        true => format!("{scheme}://{hostname}:{}/announce", address.port()),
-        false => format!("{scheme}://{address}/announce"),
-    }
-}
-
-/// The machine's name as the kernel has it; `localhost` where that is nothing to put into a URL.
-fn hostname() -> String {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
-    let usable = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
-        && !name.is_empty();
-    if usable { name } else { "localhost" }.to_owned()
-}
-
-fn count(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_announce_url_names_a_host_that_can_be_reached() {
-        let rows = [
-            ("http", "[::]:6969", "http://tracker.example:6969/announce"),
-            ("udp", "[::]:6969", "udp://tracker.example:6969/announce"),
-            ("http", "0.0.0.0:80", "http://tracker.example:80/announce"),
-            ("http", "127.0.0.1:6969", "http://127.0.0.1:6969/announce"),
-            ("udp", "[2001:db8::1]:6969", "udp://[2001:db8::1]:6969/announce"),
-        ];
-        for (scheme, address, url) in rows {
-            assert_eq!(announce_url(scheme, address.parse().unwrap(), "tracker.example"), url);
-        }
-    }
 
     #[test]
     fn a_panic_in_any_thread_is_heard_of() {
@@ -341,55 +402,5 @@ mod tests {
             thread::Builder::new().name("flush".to_owned()).spawn(|| panic!("on purpose")).unwrap();
         assert!(thread.join().is_err());
         assert!(matches!(inbox.try_recv(), Ok(Event::Panicked(thread)) if thread == "flush"));
-    }
-
-    #[test]
-    fn the_start_up_lines_list_every_address() {
-        let addresses = ["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()];
-        let udp = ["[::]:2".parse().unwrap(), "127.0.0.1:3".parse().unwrap()];
-        let listening = Addresses { http: &addresses, udp: &udp };
-        let begin = format!(
-            "announced {}: open tracker\nlistening on 127.0.0.1:1\nlistening on [::1]:2\n\
-             listening on [::]:2 for UDP\nlistening on 127.0.0.1:3 for UDP\n",
-            env!("CARGO_PKG_VERSION")
-        );
-        let http =
-            "announce URL http://127.0.0.1:1/announce\nannounce URL http://[::1]:2/announce\n";
-        let udp = |host: &str| {
-            format!(
-                "announce URL udp://{host}:2/announce\nannounce URL udp://127.0.0.1:3/announce\n"
-            )
-        };
-        for (public, urls) in [
-            ("", format!("{http}{}", udp(&hostname()))),
-            (
-                "https://tracker.example/announce",
-                format!(
-                    "announce URL https://tracker.example/announce\n{}",
-                    udp("tracker.example")
-                ),
-            ),
-            (
-                "udp://tracker.example:80/announce",
-                "announce URL udp://tracker.example:80/announce\n".to_owned(),
-            ),
-        ] {
-            let lines = start_up_lines("open tracker", &listening, public);
-            assert_eq!(lines, format!("{begin}{urls}"), "the public URL is {public:?}");
-        }
-    }
-
-    #[test]
-    fn the_host_of_a_url_is_what_stands_before_port_and_path() {
-        for (url, host) in [
-            ("", None),
-            ("http://tracker.example:6969/announce", Some("tracker.example")),
-            ("https://tracker.example/announce", Some("tracker.example")),
-            ("http://[2001:db8::1]:80/announce", Some("[2001:db8::1]")),
-            ("http://[2001:db8::1]/announce", Some("[2001:db8::1]")),
-            ("http://tracker.example", Some("tracker.example")),
-        ] {
-            assert_eq!(host_of(url), host, "{url:?}");
-        }
     }
 }

@@ -8,11 +8,11 @@
 //! Never: a datagram's meaning, a wait, or an allocation after the start. What the socket does not
 //! take is dropped and counted.
 //!
-//! With sockopt.rs the only file with `unsafe`. Invariant: every call passes a descriptor borrowed
-//! for the call, and headers made for that call, whose pointers are to buffers that the same
-//! function has borrowed and whose lengths are those of these buffers; the kernel keeps none of
-//! them. Nothing but integers is read from what it has written. Miri runs everything but the calls:
-//! a test writes through the pointers what the kernel would.
+//! With sockopt.rs and bin/announced/inherited.rs the only file with `unsafe`. Invariant: every
+//! call passes a descriptor borrowed for the call, and headers made for that call, whose pointers
+//! are to buffers that the same function has borrowed and whose lengths are those of these buffers;
+//! the kernel keeps none of them. Nothing but integers is read from what it has written. Miri runs
+//! everything but the calls: a test writes through the pointers what the kernel would.
 #![allow(unsafe_code)]
 #![allow(
     clippy::cast_possible_truncation,
@@ -64,6 +64,27 @@ pub(in crate::server) fn tell_drops(socket: BorrowedFd<'_>) -> io::Result<()> {
     enable(socket, libc::SOL_SOCKET, libc::SO_RXQ_OVFL)
 }
 
+/// How many datagrams the kernel has dropped so far for want of room in the socket's buffer.
+///
+/// # Errors
+/// What getsockopt says.
+pub(in crate::server) fn drops(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut info = [0_u32; MEMINFO_DROPS + 1];
+    let mut length = libc::socklen_t::try_from(size_of_val(&info)).map_err(io::Error::other)?;
+    // SAFETY: `info` and `length` live across the call, and `length` is the size of `info`;
+    // getsockopt writes no more than that, whole numbers of any value.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            (&raw mut info).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { Ok(info[MEMINFO_DROPS]) } else { Err(io::Error::last_os_error()) }
+}
+
 fn enable(socket: BorrowedFd<'_>, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
     let on: libc::c_int = 1;
     let length = libc::socklen_t::try_from(size_of_val(&on)).map_err(io::Error::other)?;
@@ -73,6 +94,9 @@ fn enable(socket: BorrowedFd<'_>, level: libc::c_int, option: libc::c_int) -> io
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+/// Where the drops stand in what `SO_MEMINFO` says (linux/sock_diag.h, `SK_MEMINFO_DROPS`).
+const MEMINFO_DROPS: usize = 8;
 
 /// What the kernel said of a datagram: the bytes of each part that it has written.
 #[derive(Clone, Copy, Default)]
@@ -95,7 +119,7 @@ pub(in crate::server) struct Datagram<'b> {
 }
 
 /// Datagrams that have arrived: the memory for them, and those of the last call.
-pub(in crate::server) struct ReceiveBatch {
+pub(crate) struct ReceiveBatch {
     packets: Box<[[u8; PACKET_BYTES_MAX]]>,
     names: Box<[SocketName]>,
     controls: Box<[Control]>,
@@ -212,7 +236,7 @@ struct Answer {
 }
 
 /// Answers to be sent: the memory for them, and those written so far.
-pub(in crate::server) struct SendBatch {
+pub(crate) struct SendBatch {
     packets: Box<[u8]>,
     used: usize,
     answers: Vec<Answer>,
@@ -375,7 +399,46 @@ impl HeaderRoom<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
+
+    impl ReceiveBatch {
+        /// Puts in what a simulated socket has, in place of the batch before: bytes, who sent
+        /// them, and the local address that they came to; how many were taken.
+        pub(crate) fn fill<'a>(
+            &mut self,
+            arrived: impl Iterator<Item = (&'a [u8], SocketAddr, IpAddr)>,
+        ) -> usize {
+            self.count = 0;
+            for (bytes, from, local) in arrived.take(BATCH_MAX) {
+                let packet_bytes = bytes.len().min(PACKET_BYTES_MAX);
+                self.packets[self.count][..packet_bytes].copy_from_slice(&bytes[..packet_bytes]);
+                let (name, name_bytes) = SocketName::of(from);
+                let (control, control_bytes) = Control::leave_from(local);
+                (self.names[self.count], self.controls[self.count]) = (name, control);
+                self.envelopes[self.count] = Envelope { packet_bytes, name_bytes, control_bytes };
+                self.count += 1;
+            }
+            self.count
+        }
+    }
+
+    impl SendBatch {
+        /// Hands each answer to a simulated socket, with where it goes and which local address it
+        /// leaves from, and empties the batch.
+        pub(crate) fn hand_over(
+            &mut self,
+            mut take: impl FnMut(&[u8], Option<SocketAddr>, Option<IpAddr>),
+        ) {
+            for answer in self.answers.drain(..) {
+                let to = answer.to.name.address(answer.to.name_bytes);
+                let local = answer.control.told(answer.control_bytes).local;
+                take(&self.packets[answer.start..answer.start + answer.bytes], to, local);
+            }
+            self.used = 0;
+        }
+    }
 
     /// What the kernel does with one header of `recvmmsg`.
     struct Arrival<'a> {
@@ -467,7 +530,7 @@ mod tests {
     }
 
     /// What a header of `sendmmsg` points at: bytes, destination, local address.
-    fn told_to_send(header: &libc::mmsghdr) -> (Vec<u8>, SocketAddr, Option<std::net::IpAddr>) {
+    fn told_to_send(header: &libc::mmsghdr) -> (Vec<u8>, SocketAddr, Option<IpAddr>) {
         let message = &header.msg_hdr;
         let (mut name, mut control) = (SocketName::EMPTY, Control::EMPTY);
         let (name_bytes, control_bytes) = (message.msg_namelen as usize, message.msg_controllen);

@@ -13,10 +13,14 @@ use std::io::Result;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
+use mio::Registry;
 use mio::net::UdpSocket;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::server::datagrams::io::{ReceiveBatch, SendBatch, tell_drops, tell_local_addresses};
+use crate::server::datagrams::io::{
+    ReceiveBatch, SendBatch, drops, tell_drops, tell_local_addresses,
+};
+use crate::server::spread::Share;
 
 /// How a datagram socket is to be opened.
 #[derive(Clone, Copy, Debug)]
@@ -32,11 +36,31 @@ pub(in crate::server) struct DatagramOptions {
 
 /// What one turn of receiving came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::server) struct Received {
+pub(crate) struct Received {
     /// Datagrams in the batch; as many as it can hold when more may be there.
-    pub(in crate::server) count: usize,
+    pub(crate) count: usize,
     /// Datagrams that the kernel is now known to have dropped, in all since the last such turn.
-    pub(in crate::server) drops: u32,
+    pub(crate) drops: u32,
+}
+
+/// What batches of datagrams come from and go to: a UDP socket, or a simulated one in the tests.
+pub(crate) trait BatchSocket {
+    /// Takes what has arrived into a batch, in place of what was in it.
+    ///
+    /// # Errors
+    /// What the system says: nothing was taken, and no event tells of what is there. Try again
+    /// later.
+    fn receive(&mut self, batch: &mut ReceiveBatch) -> Result<Received>;
+
+    /// Sends a batch and empties it; how many answers were dropped, because the socket would not
+    /// take them.
+    fn send(&self, batch: &mut SendBatch) -> usize;
+
+    /// Has `poll` tell nothing more of it.
+    ///
+    /// # Errors
+    /// When the poll does not know it.
+    fn unwatch(&mut self, poll: &Registry) -> Result<()>;
 }
 
 /// Binds without SO_REUSEPORT and lets go again: fails when anybody else has the port.
@@ -56,6 +80,30 @@ fn socket(options: &DatagramOptions) -> Result<Socket> {
     Ok(socket)
 }
 
+/// A socket that shares its port with the other workers' ones.
+///
+/// # Errors
+/// What the system says.
+pub(in crate::server) fn bind(options: &DatagramOptions) -> Result<Socket> {
+    let socket = socket(options)?;
+    socket.set_reuse_port(true)?;
+    socket.set_recv_buffer_size(options.receive_buffer_bytes)?;
+    // Before the first datagram can come.
+    tell(&socket, options)?;
+    socket.bind(&options.address.into())?;
+    Ok(socket)
+}
+
+/// Has the kernel tell what this module wants to know of each datagram, and wait for none.
+fn tell(socket: &Socket, options: &DatagramOptions) -> Result<()> {
+    socket.set_nonblocking(true)?;
+    tell_drops(socket.as_fd())?;
+    if options.address.ip().is_unspecified() {
+        tell_local_addresses(socket.as_fd(), options.address.is_ipv6())?;
+    }
+    Ok(())
+}
+
 /// One datagram socket of one worker.
 pub(in crate::server) struct DatagramSocket {
     /// For the poll's registry.
@@ -64,54 +112,56 @@ pub(in crate::server) struct DatagramSocket {
     pub(in crate::server) receive_buffer_bytes: usize,
     /// The kernel's drop counter as last seen.
     drops: u32,
+    /// Another worker has the same socket, and counts the drops.
+    is_counted_elsewhere: bool,
 }
 
 impl DatagramSocket {
-    /// Opens a socket that shares its port with the other workers' ones.
+    /// Receives on a socket from [`bind`], or on another process's.
     ///
     /// # Errors
     /// What the system says.
-    pub(in crate::server) fn open(options: &DatagramOptions) -> Result<DatagramSocket> {
-        let socket = socket(options)?;
-        socket.set_reuse_port(true)?;
-        socket.set_nonblocking(true)?;
-        socket.set_recv_buffer_size(options.receive_buffer_bytes)?;
-        tell_drops(socket.as_fd())?;
-        if options.address.ip().is_unspecified() {
-            tell_local_addresses(socket.as_fd(), options.address.is_ipv6())?;
+    pub(in crate::server) fn over(
+        share: Share,
+        options: &DatagramOptions,
+    ) -> Result<DatagramSocket> {
+        let Share { socket, is_counted_elsewhere } = share;
+        tell(&socket, options)?;
+        // The service manager may have given it more than an unprivileged process can ask for.
+        if socket.recv_buffer_size()? / 2 < options.receive_buffer_bytes {
+            socket.set_recv_buffer_size(options.receive_buffer_bytes)?;
         }
-        socket.bind(&options.address.into())?;
         // The kernel shows twice what it was asked for (socket(7)).
         let receive_buffer_bytes = socket.recv_buffer_size()? / 2;
+        // Another process has counted what was dropped before. Old kernels do not tell.
+        let drops = drops(socket.as_fd()).unwrap_or(0);
         let socket = UdpSocket::from_std(socket.into());
-        Ok(DatagramSocket { socket, receive_buffer_bytes, drops: 0 })
+        Ok(DatagramSocket { socket, receive_buffer_bytes, drops, is_counted_elsewhere })
     }
 
-    /// The address with the port the kernel chose.
-    ///
-    /// # Errors
-    /// What getsockname says.
-    pub(in crate::server) fn address(&self) -> Result<SocketAddr> {
-        self.socket.local_addr()
+    /// One that nobody else has.
+    #[cfg(test)]
+    pub(in crate::server) fn open(options: &DatagramOptions) -> Result<DatagramSocket> {
+        let share = Share { socket: bind(options)?, is_counted_elsewhere: false };
+        DatagramSocket::over(share, options)
     }
+}
 
-    /// Takes what has arrived into a batch, in place of what was in it.
-    ///
-    /// # Errors
-    /// What the system says: nothing was taken, and no event tells of what is there. Try again
-    /// later.
-    pub(in crate::server) fn receive(&mut self, batch: &mut ReceiveBatch) -> Result<Received> {
+impl BatchSocket for DatagramSocket {
+    fn receive(&mut self, batch: &mut ReceiveBatch) -> Result<Received> {
         let count = batch.receive(self.socket.as_fd())?;
         let counter = batch.drops().unwrap_or(self.drops);
         let drops = counter.wrapping_sub(self.drops);
         self.drops = counter;
-        Ok(Received { count, drops })
+        Ok(Received { count, drops: if self.is_counted_elsewhere { 0 } else { drops } })
     }
 
-    /// Sends a batch and empties it; how many answers were dropped, because the socket would not
-    /// take them.
-    pub(in crate::server) fn send(&self, batch: &mut SendBatch) -> usize {
+    fn send(&self, batch: &mut SendBatch) -> usize {
         batch.send(self.socket.as_fd())
+    }
+
+    fn unwatch(&mut self, poll: &Registry) -> Result<()> {
+        poll.deregister(&mut self.socket)
     }
 }
 
@@ -141,7 +191,7 @@ mod tests {
 
     fn open(address: &str) -> (DatagramSocket, u16) {
         let socket = DatagramSocket::open(&options(address)).unwrap();
-        let port = socket.address().unwrap().port();
+        let port = socket.socket.local_addr().unwrap().port();
         (socket, port)
     }
 
@@ -340,7 +390,7 @@ mod tests {
     fn what_the_kernel_drops_is_counted() {
         let small = DatagramOptions { receive_buffer_bytes: 4_096, ..options("127.0.0.1:0") };
         let mut socket = DatagramSocket::open(&small).unwrap();
-        let client = local_client(socket.address().unwrap().port());
+        let client = local_client(socket.socket.local_addr().unwrap().port());
         let (mut sent, mut taken, mut drops) = (0, 0, 0);
         let mut batch = ReceiveBatch::new();
         for flood in [300, 1, 200, 1] {

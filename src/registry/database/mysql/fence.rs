@@ -61,10 +61,10 @@ impl Driver {
         call: impl FnOnce(&mut Conn) -> Result<T, Error>,
     ) -> Result<T, Fault> {
         let Some(conn) = &mut self.0 else {
-            return Err(Fault::Told(Error::IoError(ErrorKind::NotConnected.into())));
+            return Err(Error::IoError(ErrorKind::NotConnected.into()).into());
         };
         match fenced(|| call(conn)) {
-            Ok(outcome) => outcome.map_err(Fault::Told),
+            Ok(outcome) => outcome.map_err(Fault::from),
             Err(panic) => {
                 self.hang_up();
                 Err(Fault::Panicked(panic))
@@ -72,8 +72,8 @@ impl Driver {
         }
     }
 
-    /// Says farewell and closes the connection; if the driver panics at that, there is nobody to be
-    /// told.
+    /// Tells the server that this is the end, and closes the connection. If the driver panics at
+    /// that, there is nobody to be told.
     fn hang_up(&mut self) {
         if let Some(conn) = self.0.take() {
             let _ = fenced(|| drop(conn));
