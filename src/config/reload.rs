@@ -96,8 +96,9 @@ mod tests {
     use documented::DocumentedFields;
 
     use super::*;
+    use crate::config::admin::AdminConfig;
     use crate::config::database::DatabaseConfig;
-    use crate::config::sections::{AdminConfig, ServerConfig, TrackerConfig, UdpConfig};
+    use crate::config::sections::{ServerConfig, TrackerConfig, UdpConfig};
 
     /// The last words of the doc comment of a setting that is taken over at SIGHUP ...
     const LIVE: &str = "Live.";
@@ -109,6 +110,7 @@ mod tests {
         [server]
         listen = ["127.0.0.1:1"]
         public_url = "http://tracker.example/announce"
+        index = "https://tracker.example/"
         trusted_proxies = ["10.0.0.0/8"]
         proxy_header = "X-Real-IP"
         workers = 3
