@@ -1,9 +1,9 @@
 //! Every setting: its name, unit, default and the reason for it.
 //!
-//! Owns: the sections and their defaults (`sections`, `database`), the layering of command line,
-//! environment and file ([`Sources`]; `reading` reads a file's text, `environment` the variables),
-//! the ranges (`validate`), the default file that `announced config` prints ([`default_file`]), and
-//! the value that a running tracker works by ([`Live`]).
+//! Owns: the sections and their defaults (`sections`, `database`, `admin`), the layering of command
+//! line, environment and file ([`Sources`]; `reading` reads a file's text, `environment` the
+//! variables), the ranges (`validate`), the default file that `announced config` prints
+//! ([`default_file`]), and the value that a running tracker works by ([`Live`]).
 //!
 //! Never does: act on a setting, open a socket or a database, log. The one file it reads is the one
 //! it is told to; when none is named, none is read.
