@@ -4,23 +4,29 @@
 //! was written: the flag, the variable, or the file and its line. Each problem is one line of text,
 //! without line breaks, control characters or passwords.
 //!
+//! A file that is read again must be a regular one: a pipe says everything once. One that has become
+//! empty is being written, or was lost, and does not take the place of what was read before.
+//!
 //! Never does: look for a file nobody named, or read the environment; both are arguments.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
 use crate::config::database_url::{DatabaseUrl, redact};
+use crate::config::networks::Networks;
 use crate::config::sections::Config;
 use crate::config::validate::Problem;
 use crate::config::value::{Listen, Mode};
+use crate::files;
 
 /// Bytes a settings file may have: `announced config` prints 6 KB. A device or a disk image named
 /// by mistake ends there.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
+/// The setting that may be in a file of its own.
+const TRUSTED_PROXIES: &str = "server.trusted_proxies";
 
 /// What the command line says. Empty or `None`: nothing.
 #[derive(Clone, Debug, Default)]
@@ -50,29 +56,75 @@ impl Sources {
     /// The settings, validated. Errors: one line for each problem, saying where it is and what it
     /// is.
     pub fn load(&self) -> Result<Config, Vec<String>> {
-        let (text, mut config) = match &self.file {
-            Some(path) => read_file(path)
-                .map_err(|problem| vec![one_line(&format!("{}: {problem}", path.display()))])?,
-            None => Default::default(),
-        };
+        let text = self.read(|path| files::read_text_once(path, FILE_BYTES_MAX))?;
+        self.settings(&text, &Networks::default())
+    }
+
+    /// The same for a tracker that has loaded the `current` settings before. Errors: as
+    /// [`Sources::load`], and as [`Sources::check_again`].
+    pub fn load_again(&self, current: &Config) -> Result<Config, Vec<String>> {
+        let text = self.read_again(current)?;
+        self.settings(&text, current.server.trusted_proxies.networks())
+    }
+
+    /// Whether the settings file can be read again where the `current` settings came from, and says
+    /// anything. Errors: one line.
+    pub fn check_again(&self, current: &Config) -> Result<(), Vec<String>> {
+        self.read_again(current).map(drop)
+    }
+
+    fn read_again(&self, current: &Config) -> Result<String, Vec<String>> {
+        let text = self.read(|path| files::read_text(path, FILE_BYTES_MAX))?;
+        let changes_all = || self.settings("", &Networks::default()).as_ref() != Ok(current);
+        match &self.file {
+            Some(path) if text.trim().is_empty() && changes_all() => Err(vec![one_line(&format!(
+                "{}: is empty; a comment in it would say that every setting is the default",
+                path.display()
+            ))]),
+            _ => Ok(text),
+        }
+    }
+
+    /// The text of the settings file, empty where none is named.
+    fn read(&self, read: impl FnOnce(&Path) -> io::Result<String>) -> Result<String, Vec<String>> {
+        let Some(path) = &self.file else { return Ok(String::new()) };
+        read(path).map_err(|error| vec![one_line(&format!("{}: {error}", path.display()))])
+    }
+
+    /// What `text` sets, with all else laid over it. The networks of trusted proxies were these
+    /// `before`.
+    fn settings(&self, text: &str, before: &Networks) -> Result<Config, Vec<String>> {
+        let mut config: Config = toml::from_str(text).map_err(|error| {
+            let file = self.file.as_deref().unwrap_or(Path::new("")).display();
+            vec![one_line(&format!("{file}: {}", describe(text, error)))]
+        })?;
         self.lay_over(&mut config);
-        let networks = config.server.trusted_proxies.read_named_file();
-        networks
-            .map_err(|problem| vec![one_line(&format!("server.trusted_proxies: {problem}"))])?;
-        match config.validate() {
-            problems if problems.is_empty() => Ok(config),
-            problems => Err(problems
-                .iter()
-                .map(|problem| one_line(&format!("{}{problem}", self.place(problem, &text))))
-                .collect()),
+        let mut problems = config.validate();
+        let proxies = &mut config.server.trusted_proxies;
+        if let Err(rule) = proxies.read_named_file(before) {
+            let value = format!("{:?}", proxies.named_file());
+            problems.push(Problem { key: TRUSTED_PROXIES, value, rule });
+        }
+        match problems.is_empty() {
+            true => Ok(config),
+            false => Err(self.lines_of(&problems, text)),
         }
     }
 
     /// A line for each problem that was found with the loaded settings later, saying where it is.
     pub fn lines(&self, problems: &[Problem]) -> Vec<String> {
-        let text = self.file.as_deref().and_then(|path| read_text(path).ok()).unwrap_or_default();
-        let line = |problem| one_line(&format!("{}{problem}", self.place(problem, &text)));
+        self.lines_of(problems, &self.text())
+    }
+
+    fn lines_of(&self, problems: &[Problem], text: &str) -> Vec<String> {
+        let line = |problem| one_line(&format!("{}{problem}", self.place(problem, text)));
         problems.iter().map(line).collect()
+    }
+
+    /// The settings file as far as it can be read once more: a pipe cannot.
+    fn text(&self) -> String {
+        let read = |path| files::read_text(path, FILE_BYTES_MAX).ok();
+        self.file.as_deref().and_then(read).unwrap_or_default()
     }
 
     /// What the settings allow and is hardly meant so: one line for each, saying where it is.
@@ -82,7 +134,7 @@ impl Sources {
 
     /// Keys that the settings file sets and that do not count, each with what overrides it.
     pub fn overridden(&self) -> Vec<(&'static str, &'static str)> {
-        let text = self.file.as_deref().and_then(|path| read_text(path).ok()).unwrap_or_default();
+        let text = self.text();
         let is_set = |(key, _): &(&'static str, _)| line_of_key(&text, key).is_some();
         self.overriding().into_iter().filter(is_set).collect()
     }
@@ -133,24 +185,6 @@ impl Sources {
             (None, None) => String::new(),
         }
     }
-}
-
-/// The file's text and what it sets. Errors: what is wrong, after the file's name.
-fn read_file(path: &Path) -> Result<(String, Config), String> {
-    let text = read_text(path).map_err(|error| error.to_string())?;
-    let config = toml::from_str(&text).map_err(|error| describe(&text, error))?;
-    Ok((text, config))
-}
-
-fn read_text(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    let bytes = File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
-    if bytes as u64 > FILE_BYTES_MAX {
-        return Err(io::Error::other(format!(
-            "larger than {FILE_BYTES_MAX} bytes, so hardly a settings file"
-        )));
-    }
-    Ok(text)
 }
 
 /// TOML's own error as `line N: section.key: what is wrong`, in an operator's words where serde's
@@ -216,10 +250,14 @@ fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::io::Write;
+
+    use tempfile::TempDir;
 
     use super::*;
     use crate::config::{FullScrape, Networks, TrackerConfig};
+    use crate::tests::fifo;
 
     /// What `text` as a settings file leads to, with the file's changing name taken out.
     fn load(text: &str, flags: Flags) -> Result<Config, Vec<String>> {
@@ -392,10 +430,89 @@ mod tests {
             Err(vec!["/nowhere/x.toml: No such file or directory (os error 2)".to_owned()])
         );
         let endless = Sources { file: Some("/dev/zero".into()), ..Sources::default() };
-        assert_eq!(
-            endless.load(),
-            Err(vec!["/dev/zero: larger than 1048576 bytes, so hardly a settings file".to_owned()])
-        );
+        assert_eq!(endless.load(), Err(vec!["/dev/zero: larger than 1048576 bytes".to_owned()]));
+    }
+
+    /// A file's changing name is taken out of the lines.
+    struct Site {
+        folder: TempDir,
+        sources: Sources,
+    }
+
+    impl Site {
+        fn new() -> Site {
+            let folder = tempfile::tempdir().unwrap();
+            let file = Some(folder.path().join("settings"));
+            Site { folder, sources: Sources { file, ..Sources::default() } }
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.folder.path().join(name)
+        }
+
+        fn load_again(&self, current: &Config) -> Result<Config, String> {
+            let folder = format!("{}/", self.folder.path().display());
+            let loaded = self.sources.load_again(current);
+            loaded.map_err(|lines| lines.join("; ").replace(&folder, ""))
+        }
+    }
+
+    #[test]
+    fn a_file_that_has_become_empty_takes_nothing_away() {
+        let site = Site::new();
+        fs::write(site.path("settings"), "[tracker]\nnumwant_max = 77\n").unwrap();
+        let mut current = site.sources.load().unwrap();
+        let empty = "settings: is empty; a comment in it would say that every setting is the \
+                     default";
+        for text in ["", "\n", " \t\r\n\n"] {
+            fs::write(site.path("settings"), text).unwrap();
+            assert_eq!(site.load_again(&current), Err(empty.to_owned()), "{text:?}");
+            assert!(site.sources.check_again(&current).is_err(), "{text:?} for a successor");
+        }
+        fs::write(site.path("settings"), "# nothing").unwrap();
+        current = site.load_again(&current).expect("a comment says that nothing is set");
+        fs::write(site.path("settings"), "").unwrap();
+        assert_eq!(site.load_again(&current), Ok(current), "an empty one changes nothing then");
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_not_read_again() {
+        let current = Config::default();
+        let odd = Err("settings: is no regular file".to_owned());
+        for make in [fifo::make, |path: &Path| fs::create_dir(path).unwrap()] {
+            let site = Site::new();
+            make(&site.path("settings"));
+            assert_eq!(site.load_again(&current), odd, "the settings file");
+            assert!(site.sources.check_again(&current).is_err(), "the file for a successor");
+            assert_eq!(site.sources.overridden(), [], "what is overridden is not waited for");
+        }
+    }
+
+    #[test]
+    fn a_list_of_proxies_that_is_wrong_is_named_with_the_line_that_names_it() {
+        let site = Site::new();
+        let list = site.path("list");
+        let text =
+            format!("[server]\ntrusted_proxies = {:?}\n", format!("file:{}", list.display()));
+        fs::write(site.path("settings"), text).unwrap();
+        fs::write(&list, "10.0.0.0/8\n").unwrap();
+        let current = site.sources.load().unwrap();
+        let problem = |rule: &str| {
+            Err(format!("settings: line 2: server.trusted_proxies = \"file:list\": {rule}"))
+        };
+        let empty = "is empty; a comment in it would say that there are no networks";
+        let wrong = "line 2: \"10.0.0.0/33\" is not a network such as \"10.0.0.0/8\"";
+        for (text, rule) in [("", empty), ("\n\n", empty), ("10.0.0.1\n10.0.0.0/33\n", wrong)] {
+            fs::write(&list, text).unwrap();
+            assert_eq!(site.load_again(&current), problem(rule), "{text:?}");
+        }
+        fs::write(&list, "# nobody\n").unwrap();
+        let nobody = site.load_again(&current).expect("a comment says that there is nobody");
+        assert!(nobody.server.trusted_proxies.networks().is_empty(), "somebody is trusted");
+        fs::remove_file(&list).unwrap();
+        fifo::make(&list);
+        assert_eq!(site.load_again(&current), problem("is no regular file"), "a FIFO");
+        assert!(site.sources.load().is_err(), "a FIFO at the start");
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod parts;
 mod per_address;
 mod phase;
 mod places;
+mod preface;
 mod slots;
 mod sockets;
 mod sockopt;

@@ -25,6 +25,8 @@ mod databases;
 mod field_requests;
 #[cfg(test)]
 mod fields;
+#[cfg(test)]
+pub(crate) mod fifo;
 pub mod fuzz;
 pub mod harness;
 #[cfg(test)]
@@ -49,6 +51,8 @@ mod no_allocation;
 mod oracle;
 #[cfg(test)]
 pub(crate) mod paper_ledger;
+#[cfg(test)]
+mod prefaces;
 #[cfg(test)]
 mod property;
 #[cfg(test)]
