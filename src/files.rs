@@ -2,8 +2,8 @@
 //!
 //! To open a FIFO waits for somebody at its other end, and to read from one waits for what they
 //! say: a thread that does so by mistake stands still. Owns: opening without waiting, the check
-//! that what was opened is a regular file, and reading a text of it; or of a pipe that is meant to
-//! be one, within a time.
+//! that what was opened is a regular file, and reading a text of it; or from a pipe that is meant
+//! to be read, within a time.
 //!
 //! Never: makes, locks or removes a file.
 //!
@@ -41,20 +41,11 @@ pub fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<File> 
 /// # Errors
 /// As [`open_regular`]; when it is larger, or no text.
 pub fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
-    text_of(open_regular(path, OpenOptions::new().read(true))?, bytes_max)
-}
-
-/// The same of whatever has the name, which can perhaps be read only once. From what is no regular
-/// file something must come: a pipe that was read before, or that nobody writes to, is no text.
-///
-/// # Errors
-/// As [`read_text`]; when nothing comes.
-pub fn read_text_once(path: &Path, bytes_max: u64) -> io::Result<String> {
-    let file = open_at_once(path, OpenOptions::new().read(true))?;
-    let is_regular = file.metadata()?.is_file();
-    let text = text_of(Patient(file), bytes_max)?;
-    if text.is_empty() && !is_regular {
-        return Err(io::Error::other("is no regular file, and nothing came from it"));
+    let mut text = String::new();
+    let file = open_regular(path, OpenOptions::new().read(true))?;
+    let bytes = file.take(bytes_max + 1).read_to_string(&mut text)?;
+    if bytes as u64 > bytes_max {
+        return Err(io::Error::other(format!("larger than {bytes_max} bytes")));
     }
     Ok(text)
 }
@@ -63,17 +54,27 @@ fn open_at_once(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     options.custom_flags(libc::O_NONBLOCK).open(path)
 }
 
-fn text_of(file: impl Read, bytes_max: u64) -> io::Result<String> {
-    let mut text = String::new();
-    let bytes = file.take(bytes_max + 1).read_to_string(&mut text)?;
-    if bytes as u64 > bytes_max {
-        return Err(io::Error::other(format!("larger than {bytes_max} bytes")));
-    }
-    Ok(text)
-}
+/// Whatever has a file's name, to be read from the beginning to the end: what comes through a pipe
+/// is waited for, but not who opens its other end.
+pub struct Patient(File);
 
-/// A file that was opened without waiting, and is read with waiting.
-struct Patient(File);
+impl Patient {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open(path: &Path) -> io::Result<Patient> {
+        open_at_once(path, OpenOptions::new().read(true)).map(Patient)
+    }
+
+    /// Whether it is a regular file.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn is_regular(&self) -> io::Result<bool> {
+        Ok(self.0.metadata()?.is_file())
+    }
+}
 
 impl Read for Patient {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -156,17 +157,6 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_that_nobody_writes_to_is_no_text() {
-        let (_folder, path) = folder();
-        for name in ["fifo", "/dev/null"] {
-            let problem = read_text_once(&path(name), BYTES_MAX).unwrap_err().to_string();
-            assert_eq!(problem, "is no regular file, and nothing came from it", "{name}");
-        }
-        let empty = read_text_once(&path("empty"), BYTES_MAX).unwrap();
-        assert_eq!(empty, "", "a regular file may be empty");
-    }
-
-    #[test]
     fn what_comes_through_a_pipe_is_waited_for() {
         let (readable, mut writable) = io::pipe().unwrap();
         let name = PathBuf::from(format!("/dev/fd/{}", readable.as_raw_fd()));
@@ -174,7 +164,10 @@ mod tests {
         let text = "0123456789".repeat(30_000);
         let bytes = text.clone();
         let writer = thread::spawn(move || writable.write_all(bytes.as_bytes()).unwrap());
-        assert!(read_text_once(&name, 1 << 20).unwrap() == text, "another text than was written");
+        let mut pipe = Patient::open(&name).unwrap();
+        assert!(!pipe.is_regular().unwrap(), "it is a pipe");
+        let read = io::read_to_string(&mut pipe).unwrap();
+        assert!(read == text, "{} bytes were written, {} read", text.len(), read.len());
         writer.join().unwrap();
     }
 }

@@ -10,7 +10,7 @@
 //! | [`bounds`] | limits that several modules must agree on | has logic |
 //! | [`files`] | opening what may be no regular file | makes a file, waits for ever |
 //! | [`mailbox`] | where answers from other threads wait for their worker | looks into them |
-//! | [`counters`] | what any room counts | locks, allocates where it counts |
+//! | [`counters`] | what any module counts | locks, allocates where it counts |
 //! | [`config`] | the settings, their defaults and reasons | reads a clock or a socket |
 //! | [`listing`] | what a database says of a torrent | asks, decides who is served |
 //! | [`state_directory`] | the lock and the files of what outlives the process | knows what is in
@@ -29,7 +29,7 @@
 //! | [`operator`] | the `torrent` command: list, ban, import | touches a swarm |
 //!
 //! The last two are what an operator's command line needs of the database, without a tracker. Of
-//! all rooms only the registry and the maker of full scrapes wait for the database.
+//! all modules only the registry and the maker of full scrapes wait for the database.
 
 pub mod ids;
 
@@ -62,6 +62,9 @@ pub mod snapshots;
 pub mod frontend;
 
 pub mod server;
+
+#[cfg(feature = "databases")]
+pub mod foresight;
 
 pub mod daemon;
 

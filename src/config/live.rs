@@ -180,7 +180,7 @@ pub struct RegistryPace {
 impl Live {
     /// The live part of settings that have been checked.
     pub fn of(config: &Config) -> Live {
-        let Config { server, udp: _, tracker, database } = config;
+        let Config { server, udp: _, tracker, database, admin: _ } = config;
         Live {
             policy: Policy {
                 mode: tracker.mode,

@@ -8,8 +8,10 @@
 //!
 //! From the outside in: `worker` (the loop), `listener`, `connections` (all of a worker's),
 //! `batch`, `connection` (one with its stream), `conversation` (its state machine; `phase`,
-//! `unsent`), `slots`, `deadline`.
+//! `unsent`), `slots`, `deadline`; `meter` (what a worker shows of its rounds). Apart from them:
+//! `admin`, the status pages' listener.
 
+mod admin;
 mod batch;
 mod connection;
 mod connections;
@@ -19,6 +21,7 @@ mod deadline;
 mod inherited;
 mod listen_error;
 mod listener;
+mod meter;
 mod parts;
 mod per_address;
 mod phase;
@@ -34,9 +37,14 @@ mod threads;
 mod unsent;
 mod worker;
 
+pub use admin::Admin;
 pub use connection::{Broken, Buffers, Connection, Progress};
 pub use connections::{Arrival, ConnectionSettings, Connections, Refused};
 pub use conversation::Conversation;
+#[cfg(test)]
+pub(crate) use datagrams::{
+    BatchSocket, Datagrams, ReceiveBatch, Received, SendBatch, is_of_datagram,
+};
 pub use inherited::{HandedSocket, Purpose};
 pub use listen_error::ListenError;
 pub use parts::WorkerShared;

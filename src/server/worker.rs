@@ -18,14 +18,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-use crate::config::{LiveReader, millis};
+use crate::config::LiveReader;
 use crate::counters::{Counter, Gauge};
 use crate::frontend::LateAnswer;
 use crate::ids::{Millis, canonical};
 use crate::server::connections::{Arrival, ConnectionSettings, Connections, Refused};
-use crate::server::datagrams::{Datagrams, is_of_datagram};
+use crate::server::datagrams::{DatagramSocket, Datagrams, is_of_datagram};
 use crate::server::deadline::TICK_MS;
 use crate::server::listener::{Accepted, Listener, turn_away};
+use crate::server::meter::Meter;
 use crate::server::parts::{Own, WorkerShared};
 use crate::server::slots::{OCCUPIED_MAX, SlotId};
 use crate::server::stop::{Stop, Stopping};
@@ -76,10 +77,11 @@ pub(in crate::server) struct Worker {
     /// next tick.
     exhausted: Vec<usize>,
     connections: Connections<TcpStream>,
-    datagrams: Datagrams,
+    datagrams: Datagrams<DatagramSocket>,
     scratch: Scratch,
     live: LiveReader,
     now: Millis,
+    meter: Meter,
     sweep: Sweep,
     /// When a connection was last turned away or kept waiting, while that goes on.
     crowded_at: Option<Millis>,
@@ -124,6 +126,7 @@ impl Worker {
             scratch: Scratch::new(seed, shared.counters.local()),
             live: shared.live.reader(),
             now: Millis::default(),
+            meter: Meter::default(),
             sweep: Sweep::new(usize::from(index), workers),
             crowded_at: None,
             closing: false,
@@ -177,7 +180,7 @@ impl Worker {
         let idle = !has_work && self.listening.is_empty();
         match self.poll.poll(events, Some(if idle { wait } else { Duration::ZERO })) {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
-            _ => self.now = Millis(millis(self.shared.epoch.elapsed())),
+            _ => self.now = self.meter.begin(self.shared.epoch),
         }
         self.live.look();
         Ok(())
@@ -190,7 +193,7 @@ impl Worker {
     }
 
     /// The datagrams, and this round to serve them in.
-    fn lend_datagrams(&mut self) -> (&mut Datagrams, Round<'_>) {
+    fn lend_datagrams(&mut self) -> (&mut Datagrams<DatagramSocket>, Round<'_>) {
         let Worker { datagrams, scratch, live, now, closing, .. } = self;
         (datagrams, Round { now: *now, live: live.seen(), closing: *closing, scratch })
     }
@@ -307,7 +310,10 @@ impl Worker {
         let limits = &self.live.seen().swarm;
         self.shared.http.tracker().store().sweep(&mut self.sweep, self.now, limits);
         self.scratch.counters.set(Gauge::OpenConnections, self.connections.len());
-        self.scratch.counters.publish();
+        if self.meter.end(&self.scratch.counters, self.shared.epoch, self.now) {
+            self.scratch.counters.note_round(self.now);
+            self.scratch.counters.publish();
+        }
     }
 
     /// Serves on while connections that clients keep open come for their last answer, then stops

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules from the bottom up: a file may name its own and those before it.
-const LAYERS: [&str; 19] = [
+const LAYERS: [&str; 20] = [
     "ids",
     "bounds",
     "files",
@@ -19,6 +19,7 @@ const LAYERS: [&str; 19] = [
     "wire",
     "swarm",
     "registry",
+    "foresight",
     "tracker",
     "snapshots",
     "frontend",

@@ -69,7 +69,7 @@ impl Site {
         let readiness = peer.take_event().expect("something has come");
         connections.ready(id, readiness, &mut round);
         connections.answer_batch(&mut round);
-        connections.check_invariants(&round);
+        connections.check_invariants(0, &round);
     }
 }
 

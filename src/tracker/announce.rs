@@ -194,7 +194,8 @@ fn served(counts: Counts, announcement: &Announcement, round: &mut Round<'_>) ->
         counts,
         interval_s: (policy.max_interval_s - spread_s).max(policy.min_interval_s),
         min_interval_s: policy.min_interval_s,
-        external_ip: policy.external_ip.then(|| announcement.peer.ip()),
+        // A proxy's own address is nobody's.
+        external_ip: (policy.external_ip && announcement.is_known).then(|| announcement.peer.ip()),
     }
 }
 

@@ -27,13 +27,15 @@ use signal_hook::iterator::Signals;
 
 use announced::config::{Config, Flags, Sources};
 use announced::daemon::Daemon;
+use announced::foresight::foresee;
 use announced::registry::panic_is_fenced;
 
-use crate::flags::{Start, environment_database};
+use crate::flags::{Start, environment, environment_database};
 use crate::inherited::Inherited;
 use crate::log_writer::LogWriter;
 use crate::notify;
 use crate::start_up::announcement;
+use crate::timers::Timers;
 use crate::upgrade::{Heard, Predecessor, Program, Successor};
 
 /// How long answers may still go out, and counters be written, after a signal asked for the end; a
@@ -51,8 +53,18 @@ const STDOUT_MAX: Duration = Duration::from_secs(1);
 pub(crate) fn run(start: Start) -> Result<(), Vec<String>> {
     let Start { config: file, listen, workers, mode, database } = start;
     let flags = Flags { listen, workers, mode, database };
-    let sources = Sources { file, environment_database: environment_database()?, flags };
+    let sources = Sources {
+        file,
+        text: None,
+        environment_database: environment_database()?,
+        environment: environment(),
+        flags,
+    };
     let config = sources.load()?;
+    match sources.lines(&foresee(&config)) {
+        problems if problems.is_empty() => {}
+        problems => return Err(problems),
+    }
     let log = LogWriter::start().map_err(|error| vec![format!("cannot start the log: {error}")])?;
     LogWriter::set_level(config.server.log_level);
     for warning in sources.warnings(&config) {
@@ -88,6 +100,7 @@ fn serve(sources: &Sources, config: &Config, log: &LogWriter) -> Result<(), Vec<
     // The daemon has what it took of them; the others are closed.
     drop(sockets);
     tell(announcement(&daemon, config), log);
+    notify::ready();
     let mut upgrade = Upgrade { program, events, successor: None };
     let outcome = wait(&mut daemon, sources, &inbox, &mut upgrade);
     let stopped = match upgrade.successor.filter(|_| matches!(outcome, Ok(End::HandOver))) {
@@ -231,16 +244,17 @@ fn wait(
     inbox: &Receiver<Event>,
     upgrade: &mut Upgrade,
 ) -> Result<End, String> {
+    let mut timers = Timers::start();
     loop {
-        let interval = daemon.live().stats_interval;
-        let longest = if interval.is_zero() { Duration::MAX } else { interval };
-        match inbox.recv_timeout(longest) {
+        match inbox.recv_timeout(timers.attend(daemon)) {
             Ok(Event::Stop(signal)) => {
                 info!("stopping on {}", if signal == SIGINT { "SIGINT" } else { "SIGTERM" });
+                notify::stopping();
                 return Ok(End::Stop);
             }
-            Ok(Event::Hangup) => reload(daemon, sources),
-            Ok(Event::Stats) | Err(RecvTimeoutError::Timeout) => info!("{}", daemon.report()),
+            Ok(Event::Hangup) => notify::while_reloading(|| reload(daemon, sources)),
+            Err(RecvTimeoutError::Timeout) if !timers.line_is_due(daemon) => {}
+            Ok(Event::Stats) | Err(RecvTimeoutError::Timeout) => info!("{}", timers.line(daemon)),
             Ok(Event::Upgrade) => upgrade.begin(daemon, sources),
             Ok(Event::Successor(heard)) => {
                 if upgrade.is_ready(heard) {
@@ -340,8 +354,7 @@ fn reload(daemon: &mut Daemon, sources: &Sources) {
     let reload = match daemon.reload(newer) {
         Ok(reload) => reload,
         Err(problems) => {
-            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            return refused(&lines);
+            return refused(&sources.lines(&problems));
         }
     };
     LogWriter::set_level(log_level);
