@@ -8,9 +8,9 @@
 use documented::{Documented, DocumentedFields};
 use serde::Serialize;
 
-use crate::config::sections::{
-    AdminConfig, DatabaseConfig, ServerConfig, TrackerConfig, UdpConfig,
-};
+use crate::config::admin::AdminConfig;
+use crate::config::database::DatabaseConfig;
+use crate::config::sections::{ServerConfig, TrackerConfig, UdpConfig};
 
 const COLUMNS_MAX: usize = 100;
 

@@ -51,8 +51,8 @@ const STDOUT_MAX: Duration = Duration::from_secs(1);
 
 /// Starts a tracker and stays until it ends. The errors are lines.
 pub(crate) fn run(start: Start) -> Result<(), Vec<String>> {
-    let Start { config: file, listen, workers, mode, database } = start;
-    let flags = Flags { listen, workers, mode, database };
+    let Start { config: file, listen, workers, mode, database, wait_for_database } = start;
+    let flags = Flags { listen, workers, mode, database, wait_for_database };
     let sources = Sources {
         file,
         text: None,
