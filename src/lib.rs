@@ -17,6 +17,7 @@
 //! one |
 //! | [`secrets`] | the system's randomness and the kept secret: keys, seeds, names | makes a choice
 //! |
+//! | [`memory`] | how much memory there may be, and the caps that follow | fails |
 //! | [`wire`] | bytes to values and back | allocates, locks, waits |
 //! | [`swarm`] | who is in which torrent | reads a clock, draws its own randomness |
 //! | [`registry`] | registration, bans, names, counts | decides who is served |
@@ -48,6 +49,8 @@ pub mod listing;
 pub mod state_directory;
 
 pub mod secrets;
+
+pub mod memory;
 
 pub mod wire;
 

@@ -32,7 +32,7 @@ pub use database_url::{DatabaseUrl, redact};
 pub use environment::Environment;
 pub use live::{
     ConnectionTimes, FullScrapePolicy, Index, Live, LiveReader, LiveSettings, Policy, ProxyPolicy,
-    PublicAddresses, RegistryPace, SwarmLimits, millis,
+    PublicAddresses, RegistryPace, SwarmLimits, UNSET_MAX, millis,
 };
 pub use networks::{NETWORKS_FILE_BYTES_MAX, Networks, NetworksSetting};
 pub use reload::Reload;

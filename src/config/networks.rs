@@ -27,11 +27,31 @@ pub struct Networks {
     /// As they were written.
     written: Vec<IpNet>,
     /// First and last address of each range, ascending; none touches another.
-    v4: Box<[(u32, u32)]>,
-    v6: Box<[(u128, u128)]>,
+    v4: Vec<(u32, u32)>,
+    v6: Vec<(u128, u128)>,
 }
 
 impl Networks {
+    /// None at all.
+    pub const NONE: Networks = Networks { written: Vec::new(), v4: Vec::new(), v6: Vec::new() };
+
+    /// Those whose addresses mean something on a network of one's own only; see
+    /// [`is_private`](crate::ids::is_private).
+    pub fn private() -> Networks {
+        let texts = [
+            "127.0.0.0/8",
+            "10.0.0.0/8",
+            "172.16.0.0/12",
+            "192.168.0.0/16",
+            "100.64.0.0/10",
+            "169.254.0.0/16",
+            "::1/128",
+            "fc00::/7",
+            "fe80::/10",
+        ];
+        texts.iter().filter_map(|text| parse(text)).collect::<Vec<_>>().into()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.v4.is_empty() && self.v6.is_empty()
@@ -123,7 +143,7 @@ impl From<Vec<IpNet>> for Networks {
 
 /// The ranges in ascending order, those that overlap or touch made one; `one` is the step from an
 /// address to the next.
-fn merged<N>(mut ranges: Vec<(N, N)>, one: N) -> Box<[(N, N)]>
+fn merged<N>(mut ranges: Vec<(N, N)>, one: N) -> Vec<(N, N)>
 where
     N: Copy + Ord + std::ops::Sub<Output = N>,
 {
@@ -135,7 +155,7 @@ where
             _ => merged.push((first, last)),
         }
     }
-    merged.into()
+    merged
 }
 
 fn is_in<N: Copy + Ord>(ranges: &[(N, N)], address: N) -> bool {

@@ -156,6 +156,8 @@ mod tests {
         scrape_interval = "7m"
         peers_max = 7
         torrents_max = 7
+        peers_per_address_max = 7
+        shares_exempt = []
         [database]
         url = "sqlite:7.db"
         lookup_threads = 7

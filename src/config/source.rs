@@ -29,8 +29,6 @@ use crate::files::{self, Patient};
 /// Bytes a settings file may have: `announced config` prints 6 KB. A device or a disk image named
 /// by mistake ends there.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
-/// The setting that may be in a file of its own.
-const TRUSTED_PROXIES: &str = "server.trusted_proxies";
 
 /// What the command line says. Empty or `None`: nothing.
 #[derive(Clone, Debug, Default)]
@@ -110,12 +108,17 @@ impl Sources {
             wrong.push("database.url".to_owned());
         }
         self.lay_over(&mut config);
-        let proxies = &mut config.server.trusted_proxies;
-        if let Err(rule) = proxies.read_named_file(before) {
-            let value = format!("{:?}", proxies.named_file());
-            let problem = Problem { key: TRUSTED_PROXIES, value, rule };
-            lines.push(format!("{}{problem}", self.place(&problem, text)));
-            wrong.push(TRUSTED_PROXIES.to_owned());
+        let none = Networks::default();
+        for (key, networks, before) in [
+            ("server.trusted_proxies", &mut config.server.trusted_proxies, before),
+            ("tracker.shares_exempt", &mut config.tracker.shares_exempt, &none),
+        ] {
+            if let Err(rule) = networks.read_named_file(before) {
+                let value = format!("{:?}", networks.named_file());
+                let problem = Problem { key, value, rule };
+                lines.push(format!("{}{problem}", self.place(&problem, text)));
+                wrong.push(key.to_owned());
+            }
         }
         if self.environment_database.is_some() && self.environment.database().is_some() {
             let line = "ANNOUNCED_DATABASE and ANNOUNCED_DATABASE__URL are the same setting; \

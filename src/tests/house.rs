@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules from the bottom up: a file may name its own and those before it.
-const LAYERS: [&str; 20] = [
+const LAYERS: [&str; 21] = [
     "ids",
     "bounds",
     "files",
@@ -16,6 +16,7 @@ const LAYERS: [&str; 20] = [
     "listing",
     "state_directory",
     "secrets",
+    "memory",
     "wire",
     "swarm",
     "registry",

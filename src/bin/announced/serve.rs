@@ -30,6 +30,7 @@ use announced::daemon::Daemon;
 use announced::foresight::foresee;
 use announced::registry::panic_is_fenced;
 
+use crate::address_space::spare_address_space;
 use crate::flags::{Start, environment, environment_database};
 use crate::inherited::Inherited;
 use crate::log_writer::LogWriter;
@@ -51,6 +52,7 @@ const STDOUT_MAX: Duration = Duration::from_secs(1);
 
 /// Starts a tracker and stays until it ends. The errors are lines.
 pub(crate) fn run(start: Start) -> Result<(), Vec<String>> {
+    spare_address_space();
     let Start { config: file, listen, workers, mode, database, wait_for_database } = start;
     let flags = Flags { listen, workers, mode, database, wait_for_database };
     let sources = Sources {
@@ -100,6 +102,7 @@ fn serve(sources: &Sources, config: &Config, log: &LogWriter) -> Result<(), Vec<
     // The daemon has what it took of them; the others are closed.
     drop(sockets);
     tell(announcement(&daemon, config), log);
+    info!("{}", daemon.caps());
     notify::ready();
     let mut upgrade = Upgrade { program, events, successor: None };
     let outcome = wait(&mut daemon, sources, &inbox, &mut upgrade);

@@ -32,6 +32,7 @@ impl LastLine {
         }
         let not_stored = vitals.not_stored;
         let _ = write!(line, ", {per_second} requests a second, {not_stored} announces not stored");
+        let _ = write!(line, ", {} peers made room", vitals.made_room);
         for (name, count) in counters.by_name() {
             let _ = write!(line, ", {count} {name}");
         }

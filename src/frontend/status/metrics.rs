@@ -95,6 +95,11 @@ impl Page<'_> {
             "announced_not_stored",
             "Announces whose peer was not stored",
             &[(&[], vitals.not_stored)],
+        )?;
+        self.counters(
+            "announced_made_room",
+            "Peers that made room for others at a cap",
+            &[(&[], vitals.made_room)],
         )
     }
 
