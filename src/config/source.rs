@@ -4,8 +4,8 @@
 //! was written: the flag, the variable, or the file and its line. Each problem is one line of text,
 //! without line breaks, control characters or passwords.
 //!
-//! A file that is read again must be a regular one: a pipe says everything once. One that has become
-//! empty is being written, or was lost, and does not take the place of what was read before.
+//! A file that is read again must be a regular one: a pipe says everything once. One that has
+//! become empty is being written, or was lost, and does not take the place of what was read before.
 //!
 //! Never does: look for a file nobody named, or read the environment; both are arguments.
 

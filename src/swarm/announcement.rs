@@ -28,8 +28,8 @@ pub struct Announcement {
     pub event: Event,
     /// What the peer says of encryption; one that requires it is given only peers that support it.
     pub crypto: Crypto,
-    /// Whether the peer can be connected to. One that cannot (libtorrent's port 1), or whose address
-    /// is not known, is answered, never stored.
+    /// Whether the peer can be connected to. One that cannot (libtorrent's port 1), or whose
+    /// address is not known, is answered, never stored.
     pub listening: bool,
     /// Peers wanted, at most; `PEERS_PER_REPLY_MAX` is the end of it.
     pub numwant: usize,
