@@ -89,7 +89,8 @@ pub struct ServerConfig {
     pub request_timeout: Duration,
 
     /// How long an answer may wait for a client that does not read; past it the connection is
-    /// closed. Live.
+    /// closed, and the kernel gives it up (not before a second). A change counts for new
+    /// connections. Live.
     #[serde(with = "humantime_serde")]
     pub send_timeout: Duration,
 

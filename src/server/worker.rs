@@ -113,7 +113,7 @@ impl Worker {
             output_bytes: OUTPUT_BYTES,
         };
         let watched = poll.registry().try_clone()?;
-        Ok(Worker {
+        let worker = Worker {
             stop,
             index,
             listening: (0..listeners.len()).collect(),
@@ -130,7 +130,9 @@ impl Worker {
             shared,
             poll,
             listeners,
-        })
+        };
+        worker.apply_send_timeout();
+        Ok(worker)
     }
 
     /// Serves until told to stop, then until what is being answered is answered.
@@ -179,8 +181,15 @@ impl Worker {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
             _ => self.now = Millis(millis(self.shared.epoch.elapsed())),
         }
-        self.live.look();
+        if self.live.look() {
+            self.apply_send_timeout();
+        }
         Ok(())
+    }
+
+    fn apply_send_timeout(&self) {
+        let send_timeout = Duration::from_millis(self.live.seen().connection_times.send_ms);
+        self.listeners.iter().for_each(|listener| listener.give_up_after(send_timeout));
     }
 
     /// The connections, and this round to serve them in.

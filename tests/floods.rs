@@ -1,0 +1,112 @@
+//! The built tracker under attack: what each attack costs the machine, and what regular clients
+//! notice of it.
+//!
+//! Short forms, for every run. `tests/siege.sh` has those that take minutes or thousands of
+//! connections. The kernel's memory of the tracker's sockets is what `ss` says of them, also of
+//! those that the tracker has closed and the kernel still keeps.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failing helper fails its test, with a text"
+)]
+
+mod support;
+
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
+
+use support::http::{Connection, percent_encoded};
+use support::process::{command, program};
+use support::tracker::Tracker;
+use support::{PATIENCE, wait_until};
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const TORRENT: [u8; 20] = [7; 20];
+
+/// Peers of [`TORRENT`]: as many as an answer holds.
+const PEERS: u16 = 200;
+/// Clients that never read. The bounds below are those of 1 000 of them, for each.
+const MUTE_CLIENTS: usize = 100;
+/// What one of them sends: it asks for some 300 kB.
+const MUTE_BYTES: usize = 32 * 1024;
+const PINNED_BYTES_MAX: u64 = 160_000;
+const LEFT_BYTES_MAX: u64 = 20_000;
+
+fn announce(port: u16) -> Vec<u8> {
+    let info_hash = percent_encoded(&TORRENT);
+    format!(
+        "GET /announce?info_hash={info_hash}&peer_id=-XX0001-000000000000&port={port}&uploaded=0&\
+         downloaded=0&left=1&numwant=200 HTTP/1.1\r\nHost: tracker\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+#[track_caller]
+fn fill_torrent(to: SocketAddr) {
+    let mut connection = Connection::open(to);
+    for port in 2_000..2_000 + PEERS {
+        connection.send(&announce(port));
+        assert_eq!(connection.reply().status(), 200, "a regular announce");
+    }
+}
+
+/// What the kernel keeps for the sockets of a port: how many have something to send, and bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct SocketMemory {
+    sending: usize,
+    bytes: u64,
+}
+
+impl SocketMemory {
+    #[track_caller]
+    fn of(address: SocketAddr) -> SocketMemory {
+        let mut command = command(&program("ss", "iproute2"), Path::new("/"));
+        let output = command
+            .args(["-tanmH", "sport", "=", &format!(":{}", address.port())])
+            .output()
+            .expect("ss can be run");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let mut memory = SocketMemory::default();
+        for (_, sizes) in text.split('\n').filter_map(|line| line.split_once("skmem:(")) {
+            let sizes = sizes.split([',', ')']);
+            // The same letter begins `r` and `rb`: what follows `r` alone is a number.
+            let size = |name: &str| {
+                let mut values = sizes.clone().filter_map(|size| size.strip_prefix(name));
+                values.find_map(|value| value.parse::<u64>().ok()).unwrap_or_default()
+            };
+            memory.sending += usize::from(size("w") > 0);
+            memory.bytes += size("r") + size("w") + size("f");
+        }
+        memory
+    }
+}
+
+#[test]
+fn clients_that_never_read_pin_little_memory_and_not_for_long() {
+    let tracker = Tracker::start(LOOPBACK, "[server]\nworkers = 1\nsend_timeout = \"3s\"\n");
+    fill_torrent(tracker.address);
+    let pipeline = announce(1_999).repeat(MUTE_BYTES / announce(1_999).len());
+    let mut clients = Vec::new();
+    for _ in 0..MUTE_CLIENTS {
+        let mut client = TcpStream::connect(tracker.address).expect("a connection");
+        client.set_write_timeout(Some(PATIENCE)).expect("the limit is not zero");
+        client.write_all(&pipeline).expect("the kernels' buffers hold so much");
+        clients.push(client);
+    }
+    let mut most = SocketMemory::default();
+    wait_until(PATIENCE, "answers to all of them wait in the kernel", || {
+        let now = SocketMemory::of(tracker.address);
+        most.bytes = most.bytes.max(now.bytes);
+        now.sending == MUTE_CLIENTS
+    });
+    let pinned_max = PINNED_BYTES_MAX * MUTE_CLIENTS as u64;
+    println!("{MUTE_CLIENTS} clients that never read pin {} bytes", most.bytes);
+    assert!(most.bytes <= pinned_max, "{most:?} is more than {pinned_max} bytes");
+    let left_max = LEFT_BYTES_MAX * MUTE_CLIENTS as u64;
+    wait_until(PATIENCE, "the kernel has let go of them", || {
+        SocketMemory::of(tracker.address).bytes <= left_max
+    });
+    drop(clients);
+    assert_eq!(Connection::open(tracker.address).get("/scrape?info_hash=x").status(), 200);
+}
