@@ -79,6 +79,8 @@ counted! {
         Snapshot = "snapshots",
         /// One could not be written.
         SnapshotFailed = "snapshots failed",
+        /// A connection that was idle was closed to make room for another.
+        Displaced = "closed for others",
     }
 }
 

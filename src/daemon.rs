@@ -26,7 +26,7 @@ use crate::mailbox::Mailboxes;
 use crate::registry::{Databases, Fingerprint, Registry, RegistrySettings, StateFile};
 use crate::secrets::{self, Secret};
 use crate::server::{
-    HandedSocket, Server, Sockets, StopOptions, WorkerShared, affordable_connections,
+    HandedSocket, PerAddress, Server, Sockets, StopOptions, WorkerShared, affordable_connections,
 };
 use crate::snapshots::{SnapshotSettings, Snapshots};
 use crate::state_directory::StateDirectory;
@@ -199,7 +199,7 @@ impl Daemon {
             live: live.clone(),
             counters: counters.clone(),
             connections_max: affordable_connections(config, sockets.workers()),
-            per_address_max: config.server.connections_per_address_max as usize,
+            per_address: PerAddress::new(config.server.connections_per_address_max as usize),
             epoch,
             overloaded: overloaded(),
         };

@@ -15,8 +15,11 @@ mod support;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use support::http::{Connection, percent_encoded};
+use rustix::process::Signal;
+
+use support::http::{Connection, get, percent_encoded};
 use support::process::{command, program};
 use support::tracker::Tracker;
 use support::{PATIENCE, wait_until};
@@ -109,4 +112,62 @@ fn clients_that_never_read_pin_little_memory_and_not_for_long() {
     });
     drop(clients);
     assert_eq!(Connection::open(tracker.address).get("/scrape?info_hash=x").status(), 200);
+}
+
+#[test]
+fn the_newcomer_gets_the_place_of_the_connection_that_was_idle_longest() {
+    let tracker = Tracker::start(LOOPBACK, "[server]\nworkers = 1\nconnections_max = 8\n");
+    let mut idle: Vec<Connection> = (0..8).map(|_| Connection::open(tracker.address)).collect();
+    for connection in &mut idle {
+        assert_eq!(connection.get("/").status(), 200, "while there is room");
+    }
+    let mut newcomers = Vec::new();
+    for (count, idle) in idle.iter_mut().enumerate() {
+        let mut newcomer = Connection::open(tracker.address);
+        assert_eq!(newcomer.get("/").status(), 200, "newcomer {count}");
+        newcomers.push(newcomer);
+        assert_eq!(idle.rest(), b"", "{count} is closed without a word");
+    }
+    for (count, newcomer) in newcomers.iter_mut().enumerate() {
+        assert_eq!(newcomer.get("/").status(), 200, "newcomer {count} is kept");
+    }
+}
+
+#[test]
+fn a_limit_per_address_counts_the_connections_of_all_workers() {
+    let settings = "[server]\nworkers = 4\nconnections_per_address_max = 2\n";
+    let tracker = Tracker::start(LOOPBACK, settings);
+    let mut held: Vec<Connection> = (0..2).map(|_| Connection::open(tracker.address)).collect();
+    for connection in &mut held {
+        assert_eq!(connection.get("/").status(), 200, "within the limit");
+    }
+    for count in 0..8 {
+        assert_eq!(get(tracker.address, "/").status(), 503, "past the limit: {count}");
+    }
+    let other = Connection::open_from(Ipv4Addr::new(127, 0, 0, 2), tracker.address).get("/");
+    assert_eq!(other.status(), 200, "somebody else");
+}
+
+/// Requests that arrived while the process stood still, for longer than a connection may be idle.
+#[test]
+fn after_a_standstill_what_has_arrived_is_answered_before_deadlines_count() {
+    const IDLE: &str = "[server]\nworkers = 1\nidle_timeout = \"4s\"\n";
+    let tracker = Tracker::start(LOOPBACK, IDLE);
+    let mut waiting: Vec<Connection> =
+        (0..600).map(|_| Connection::open(tracker.address)).collect();
+    for connection in &mut waiting {
+        connection.send(b"GET / HTTP/1.1\r\nHost: tracker\r\n\r\n");
+        let status = connection.reply().status();
+        assert_eq!(status, 200, "before the standstill");
+    }
+    tracker.signal(Signal::STOP);
+    for connection in &mut waiting {
+        connection.send(b"GET / HTTP/1.1\r\nHost: tracker\r\n\r\n");
+    }
+    let stopped = Instant::now();
+    wait_until(PATIENCE, "idle_timeout is over", || stopped.elapsed() > Duration::from_secs(5));
+    tracker.signal(Signal::CONT);
+    for (count, connection) in waiting.iter_mut().enumerate() {
+        assert_eq!(connection.reply().status(), 200, "request {count} during the standstill");
+    }
 }

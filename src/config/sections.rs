@@ -63,13 +63,15 @@ pub struct ServerConfig {
     /// loop never waits. Needs a restart.
     pub workers: u16,
 
-    /// Connections per worker; past it a new one is answered with 503 and closed. Each costs a
-    /// file descriptor, so the limit on open files (ulimit -n) must be above workers x
-    /// connections_max. Needs a restart.
+    /// Connections per worker. When all are taken, the one that has been idle longest is closed
+    /// for a newcomer, and if none is idle, that is answered with 503; above three quarters,
+    /// answers close their connections. Those of trusted_proxies stay open. Each costs a file
+    /// descriptor, so ulimit -n must be above workers x connections_max. Needs a restart.
     pub connections_max: u32,
 
-    /// Connections per address and worker; past it 503. 0 = no limit, because a carrier's NAT puts
-    /// thousands of clients behind one address. Needs a restart.
+    /// Connections per address, over IPv6 per /64, of all workers together; past it 503. 0 = no
+    /// limit, because a carrier's NAT puts thousands of clients behind one address. Needs a
+    /// restart.
     pub connections_per_address_max: u32,
 
     /// Connections per listening socket that wait to be accepted. The kernel cuts it to

@@ -7,13 +7,14 @@
 //! answered by `frontend::http`. The one thing said here is 503, to connections turned away.
 //!
 //! From the outside in: `worker` (the loop), `listener`, `connections` (all of a worker's),
-//! `batch`, `connection` (one with its stream), `conversation` (its state machine; `phase`,
-//! `unsent`), `slots`, `deadline`.
+//! `batch`, `connection` (one with its stream), `conversation` (its state machine; `phase`, `standing`,
+//! `unsent`), `slots`, `crowd`, `deadline`.
 
 mod batch;
 mod connection;
 mod connections;
 mod conversation;
+mod crowd;
 mod datagrams;
 mod deadline;
 mod inherited;
@@ -27,6 +28,8 @@ mod slots;
 mod sockets;
 mod sockopt;
 mod spread;
+mod standing;
+mod standstill;
 mod stop;
 mod stream;
 mod threads;
@@ -39,6 +42,7 @@ pub use conversation::Conversation;
 pub use inherited::{HandedSocket, Purpose};
 pub use listen_error::ListenError;
 pub use parts::WorkerShared;
+pub use per_address::PerAddress;
 pub use phase::Next;
 pub use slots::{SlotId, Slots, VacantSlot};
 pub use sockets::{Sockets, affordable_connections};

@@ -14,6 +14,7 @@ use crate::mailbox::Mailboxes;
 use crate::registry::Completion;
 use crate::server::datagrams::DatagramSocket;
 use crate::server::listener::Listener;
+use crate::server::per_address::PerAddress;
 
 /// What all workers share.
 #[derive(Clone)]
@@ -30,8 +31,8 @@ pub struct WorkerShared {
     pub counters: Counters,
     /// Connections of one worker.
     pub connections_max: usize,
-    /// Connections of one address to one worker; 0 for no limit.
-    pub per_address_max: usize,
+    /// Where the connections of each address are counted.
+    pub per_address: PerAddress,
     /// What time is counted from.
     pub epoch: Instant,
     /// Sent to a connection that is turned away.

@@ -22,12 +22,16 @@ use crate::config::{LiveReader, millis};
 use crate::counters::{Counter, Gauge};
 use crate::frontend::LateAnswer;
 use crate::ids::{Millis, canonical};
-use crate::server::connections::{Arrival, ConnectionSettings, Connections, Refused};
+use crate::server::connections::{
+    Arrival, ConnectionSettings, Connections, REQUESTS_PER_ROUND_MAX, Refused,
+};
+use crate::server::crowd::TurningAway;
 use crate::server::datagrams::{Datagrams, is_of_datagram};
 use crate::server::deadline::TICK_MS;
 use crate::server::listener::{Accepted, Listener, turn_away};
 use crate::server::parts::{Own, WorkerShared};
 use crate::server::slots::{OCCUPIED_MAX, SlotId};
+use crate::server::standstill::Standstill;
 use crate::server::stop::{Stop, Stopping};
 use crate::swarm::Sweep;
 use crate::tracker::{Round, Scratch};
@@ -40,9 +44,6 @@ const TICK: Duration = Duration::from_millis(TICK_MS);
 const DRAIN_TICK: Duration = Duration::from_millis(10);
 /// Connections accepted from one listener before others get their turn.
 const ACCEPTS_PER_ROUND_MAX: usize = 256;
-/// After so long without a connection turned away or kept waiting there is room again,
-/// milliseconds.
-const CROWDED_MS: u64 = 10_000;
 /// Answers of one connection in one step: room for hundreds of ordinary ones, and always for the
 /// largest.
 const OUTPUT_BYTES: usize = 2 * REPLY_BYTES_MAX;
@@ -80,9 +81,9 @@ pub(in crate::server) struct Worker {
     scratch: Scratch,
     live: LiveReader,
     now: Millis,
+    standstill: Standstill,
     sweep: Sweep,
-    /// When a connection was last turned away or kept waiting, while that goes on.
-    crowded_at: Option<Millis>,
+    turning_away: TurningAway,
     /// Kept-alive connections are closed with their next answer: it is about to stop.
     closing: bool,
 }
@@ -109,7 +110,7 @@ impl Worker {
         let settings = ConnectionSettings {
             worker: index,
             connections_max: shared.connections_max,
-            per_address_max: shared.per_address_max,
+            per_address: shared.per_address.clone(),
             output_bytes: OUTPUT_BYTES,
         };
         let watched = poll.registry().try_clone()?;
@@ -124,8 +125,9 @@ impl Worker {
             scratch: Scratch::new(seed, shared.counters.local()),
             live: shared.live.reader(),
             now: Millis::default(),
+            standstill: Standstill::default(),
             sweep: Sweep::new(usize::from(index), workers),
-            crowded_at: None,
+            turning_away: TurningAway::default(),
             closing: false,
             shared,
             poll,
@@ -168,6 +170,11 @@ impl Worker {
         connections.go_on(&mut round);
         self.accept();
         self.serve_datagrams();
+        if self.standstill.lasts() {
+            let no_more = !self.connections.can_go_on() && self.listening.is_empty();
+            let all_read = no_more && events.iter().count() < EVENTS_MAX;
+            self.standstill.end_if(all_read, self.now);
+        }
         self.housekeep();
         Ok(())
     }
@@ -176,11 +183,16 @@ impl Worker {
     /// reads the clock and looks for newer settings.
     fn wait(&mut self, events: &mut Events, wait: Duration) -> io::Result<()> {
         let has_work = self.connections.can_go_on() || self.datagrams.can_go_on();
-        let idle = !has_work && self.listening.is_empty();
-        match self.poll.poll(events, Some(if idle { wait } else { Duration::ZERO })) {
+        let idle = !has_work && self.listening.is_empty() && !self.standstill.lasts();
+        let polled = self.poll.poll(events, Some(if idle { wait } else { Duration::ZERO }));
+        let is_complete = polled.is_ok();
+        match polled {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
-            _ => self.now = Millis(millis(self.shared.epoch.elapsed())),
+            _ => {}
         }
+        let before = self.now;
+        self.now = Millis(millis(self.shared.epoch.elapsed()));
+        self.standstill.note_poll(before, self.now, is_complete);
         if self.live.look() {
             self.apply_send_timeout();
         }
@@ -259,6 +271,9 @@ impl Worker {
 
     fn accept_from(&mut self, position: usize) {
         for _ in 0..ACCEPTS_PER_ROUND_MAX {
+            if self.scratch.answered >= REQUESTS_PER_ROUND_MAX {
+                break;
+            }
             let Some(listener) = self.listeners.get_mut(position) else { return };
             match listener.accept(&self.shared.overloaded) {
                 Accepted::Connection(stream, peer) => {
@@ -290,26 +305,17 @@ impl Worker {
         turn_away(stream, &self.shared.overloaded);
     }
 
-    /// Connections are turned away or kept waiting: logged once for as long as it goes on.
     fn note_crowd(&mut self, why: &str) {
-        if self.crowded_at.replace(self.now).is_none() {
-            log::warn!("worker {} turns connections away: {why}", self.index);
-        }
-    }
-
-    fn note_end_of_crowd(&mut self) {
-        if self.crowded_at.is_some_and(|at| self.now.since(at) > CROWDED_MS) {
-            self.crowded_at = None;
-            log::info!("worker {} has room for connections again", self.index);
-        }
+        self.turning_away.note(self.now, self.index, why);
     }
 
     /// Once a round: what time has brought, and the counters.
     fn housekeep(&mut self) {
+        let judges = !self.standstill.lasts();
         let (connections, mut round) = self.lend();
-        if connections.check_deadlines(&mut round) {
+        if judges && connections.check_deadlines(&mut round) {
             self.listening.append(&mut self.exhausted);
-            self.note_end_of_crowd();
+            self.turning_away.look(self.now, self.index);
             let (datagrams, mut round) = self.lend_datagrams();
             datagrams.tick(&mut round);
         }
@@ -396,6 +402,7 @@ mod tests {
     use super::*;
     use crate::config::LiveSettings;
     use crate::counters::Counters;
+    use crate::server::per_address::PerAddress;
     use crate::tests::harness;
 
     fn worker() -> Worker {
@@ -407,7 +414,7 @@ mod tests {
             live: LiveSettings::new(site.live.clone()),
             counters: Counters::default(),
             connections_max: 1,
-            per_address_max: 0,
+            per_address: PerAddress::default(),
             epoch: Instant::now(),
             overloaded: Arc::default(),
         };

@@ -22,6 +22,8 @@ mod corpus;
 #[cfg(test)]
 mod databases;
 #[cfg(test)]
+mod fairness;
+#[cfg(test)]
 mod field_requests;
 #[cfg(test)]
 mod fields;
