@@ -81,6 +81,8 @@ counted! {
         SnapshotFailed = "snapshots failed",
         /// A connection that was idle was closed to make room for another.
         Displaced = "closed for others",
+        /// A request or a connection past the rate of its address.
+        OverRate = "over a rate",
     }
 }
 

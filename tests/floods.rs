@@ -22,6 +22,7 @@ use rustix::process::Signal;
 use support::http::{Connection, get, percent_encoded};
 use support::process::{command, program};
 use support::tracker::Tracker;
+use support::udp::UdpClient;
 use support::{PATIENCE, wait_until};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -37,10 +38,14 @@ const PINNED_BYTES_MAX: u64 = 160_000;
 const LEFT_BYTES_MAX: u64 = 20_000;
 
 fn announce(port: u16) -> Vec<u8> {
+    announce_with(port, "numwant=200")
+}
+
+fn announce_with(port: u16, rest: &str) -> Vec<u8> {
     let info_hash = percent_encoded(&TORRENT);
     format!(
         "GET /announce?info_hash={info_hash}&peer_id=-XX0001-000000000000&port={port}&uploaded=0&\
-         downloaded=0&left=1&numwant=200 HTTP/1.1\r\nHost: tracker\r\n\r\n"
+         downloaded=0&left=1&{rest} HTTP/1.1\r\nHost: tracker\r\n\r\n"
     )
     .into_bytes()
 }
@@ -170,4 +175,44 @@ fn after_a_standstill_what_has_arrived_is_answered_before_deadlines_count() {
     for (count, connection) in waiting.iter_mut().enumerate() {
         assert_eq!(connection.reply().status(), 200, "request {count} during the standstill");
     }
+}
+
+#[test]
+fn an_address_past_its_rate_is_asked_to_come_back_and_others_are_served() {
+    let settings = "[server]\nworkers = 2\ntrusted_proxies = [\"127.0.0.3\"]\n[limits]\n\
+                    announces_per_address = \"3/m\"\nconnections_per_address = \"4/m\"\n\
+                    connects_per_address = \"2/m\"\n";
+    let tracker = Tracker::start(LOOPBACK, settings);
+    let from = |last| Connection::open_from(Ipv4Addr::new(127, 0, 0, last), tracker.address);
+    let mut said = |connection: &mut Connection, rest: &str| {
+        connection.send(&announce_with(2_000, rest));
+        String::from_utf8_lossy(&connection.reply().body).into_owned()
+    };
+    let mut connections: Vec<Connection> = (0..2).map(|_| from(2)).collect();
+    for count in 0..3 {
+        let body = said(&mut connections[count % 2], "numwant=9");
+        assert!(body.contains("8:interval"), "announce {count}: {body}");
+    }
+    for (event, refused) in [("started", true), ("stopped", false), ("completed", false)] {
+        let body = said(&mut connections[0], &format!("event={event}"));
+        assert_eq!(body.contains("too many announces"), refused, "{event}: {body}");
+        assert_eq!(body.contains("8:retry in"), refused, "{event}: {body}");
+    }
+    let statuses = [(); 4].map(|()| from(2).get("/").status());
+    assert_eq!(statuses, [200, 200, 503, 503], "four connections, of which two were there");
+    for count in 0..6 {
+        let mut proxy = from(3);
+        assert_eq!(proxy.get("/").status(), 200, "connection {count} of a trusted proxy");
+        let body = said(&mut proxy, "numwant=9");
+        assert!(body.contains("8:interval"), "announce {count} of somebody unknown: {body}");
+    }
+    assert!(said(&mut from(4), "numwant=9").contains("8:interval"), "another address");
+    let udp = Ipv4Addr::new(127, 0, 0, 2).into();
+    for _ in 0..2 {
+        UdpClient::connect(udp, tracker.address);
+    }
+    let third = UdpClient::bind(udp, tracker.address);
+    third.ask_for_id();
+    UdpClient::connect(Ipv4Addr::new(127, 0, 0, 5).into(), tracker.address);
+    assert_eq!(third.try_receive(Duration::from_millis(50)), None, "the third in a minute");
 }

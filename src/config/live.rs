@@ -18,6 +18,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::bounds::LIFETIME_MS_MIN;
+use crate::config::limits::Rate;
 use crate::config::networks::Networks;
 use crate::config::sections::Config;
 use crate::config::value::{FullScrape, LogLevel, Mode};
@@ -30,6 +31,8 @@ pub struct Live {
     pub policy: Policy,
     /// Who is believed to speak for others.
     pub proxies: ProxyPolicy,
+    /// How often one address may ask.
+    pub rates: RateLimits,
     /// How many peers and torrents are kept, and how long.
     pub swarm: SwarmLimits,
     /// How long connections are waited for.
@@ -78,6 +81,17 @@ pub struct ProxyPolicy {
     pub trusted: Networks,
     /// The header in which they name the client.
     pub header: String,
+}
+
+/// How often one address may ask; nothing is no limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RateLimits {
+    /// Announces.
+    pub announces: Option<Rate>,
+    /// New TCP connections.
+    pub connections: Option<Rate>,
+    /// UDP packets that ask for a connection id.
+    pub connects: Option<Rate>,
 }
 
 /// What the swarms may hold, and how that is shown outside.
@@ -180,7 +194,7 @@ pub struct RegistryPace {
 impl Live {
     /// The live part of settings that have been checked.
     pub fn of(config: &Config) -> Live {
-        let Config { server, udp: _, tracker, database } = config;
+        let Config { server, udp: _, limits, tracker, database } = config;
         Live {
             policy: Policy {
                 mode: tracker.mode,
@@ -197,6 +211,11 @@ impl Live {
             proxies: ProxyPolicy {
                 trusted: server.trusted_proxies.networks().clone(),
                 header: server.proxy_header.clone(),
+            },
+            rates: RateLimits {
+                announces: limits.announces_per_address.0,
+                connections: limits.connections_per_address.0,
+                connects: limits.connects_per_address.0,
             },
             swarm: SwarmLimits {
                 lifetime_ms: millis(tracker.min_interval + tracker.max_interval)

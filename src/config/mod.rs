@@ -11,6 +11,7 @@
 //! stated range, so what comes out of [`Sources::load`] needs no second check further down.
 
 mod database_url;
+mod limits;
 mod live;
 mod networks;
 mod reload;
@@ -21,9 +22,10 @@ mod validate;
 mod value;
 
 pub use database_url::{DatabaseUrl, redact};
+pub use limits::{LimitsConfig, NoRate, Rate, RatePeriod, RateSetting};
 pub use live::{
     ConnectionTimes, FullScrapePolicy, Live, LiveReader, LiveSettings, Policy, ProxyPolicy,
-    PublicAddresses, RegistryPace, SwarmLimits, millis,
+    PublicAddresses, RateLimits, RegistryPace, SwarmLimits, millis,
 };
 pub use networks::{NETWORKS_FILE_BYTES_MAX, Networks, NetworksSetting};
 pub use reload::Reload;

@@ -93,6 +93,7 @@ mod tests {
     use documented::DocumentedFields;
 
     use super::*;
+    use crate::config::limits::LimitsConfig;
     use crate::config::sections::{DatabaseConfig, ServerConfig, TrackerConfig, UdpConfig};
 
     /// The last words of the doc comment of a setting that is taken over at SIGHUP ...
@@ -123,6 +124,10 @@ mod tests {
         [udp]
         listen = ["127.0.0.1:2"]
         receive_buffer = 70000
+        [limits]
+        announces_per_address = "7/s"
+        connections_per_address = "7/m"
+        connects_per_address = "70/m"
         [tracker]
         mode = "registered"
         min_interval = "7m"
@@ -162,6 +167,7 @@ mod tests {
         let sections = [
             ("server", ServerConfig::FIELD_NAMES, ServerConfig::FIELD_DOCS),
             ("udp", UdpConfig::FIELD_NAMES, UdpConfig::FIELD_DOCS),
+            ("limits", LimitsConfig::FIELD_NAMES, LimitsConfig::FIELD_DOCS),
             ("tracker", TrackerConfig::FIELD_NAMES, TrackerConfig::FIELD_DOCS),
             ("database", DatabaseConfig::FIELD_NAMES, DatabaseConfig::FIELD_DOCS),
         ];

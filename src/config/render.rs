@@ -8,6 +8,7 @@
 use documented::{Documented, DocumentedFields};
 use serde::Serialize;
 
+use crate::config::limits::LimitsConfig;
 use crate::config::sections::{DatabaseConfig, ServerConfig, TrackerConfig, UdpConfig};
 
 const COLUMNS_MAX: usize = 100;
@@ -37,6 +38,7 @@ pub fn manual() -> Vec<SectionManual> {
     vec![
         section("server", &ServerConfig::default()),
         section("udp", &UdpConfig::default()),
+        section("limits", &LimitsConfig::default()),
         section("tracker", &TrackerConfig::default()),
         section("database", &DatabaseConfig::default()),
     ]

@@ -14,6 +14,7 @@ use documented::{Documented, DocumentedFields};
 use serde::{Deserialize, Serialize};
 
 use crate::config::database_url::DatabaseUrl;
+use crate::config::limits::LimitsConfig;
 use crate::config::networks::{Networks, NetworksSetting};
 use crate::config::value::{self, FullScrape, Listen, LogLevel, Mode, UdpListen};
 
@@ -28,6 +29,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// Announces over UDP.
     pub udp: UdpConfig,
+    /// What one address may ask for.
+    pub limits: LimitsConfig,
     /// What the tracker says to peers.
     pub tracker: TrackerConfig,
     /// Where torrents are registered.

@@ -26,11 +26,12 @@ use crate::server::connection::{Broken, Buffers, Connection, Progress};
 use crate::server::conversation::Conversation;
 use crate::server::crowd::{Crowd, is_crowded};
 use crate::server::deadline::{Deadlines, TICK_MS};
+use crate::server::parts::ConnectionSettings;
 use crate::server::per_address::PerAddress;
 use crate::server::phase::Next;
 use crate::server::slots::{SlotId, Slots};
 use crate::server::stream::{Readiness, Stream};
-use crate::tracker::{Client, Round};
+use crate::tracker::{Client, Round, Strictness};
 use crate::wire::http::reply::REPLY_BYTES_MAX;
 
 /// As many connections are checked after every change in a debug build.
@@ -39,18 +40,6 @@ const CHECKED_MAX: usize = 16;
 /// Requests that are answered before the others get their turn: for those that have just come, and
 /// as many for those that go on.
 pub(in crate::server) const REQUESTS_PER_ROUND_MAX: u32 = 1_024;
-
-/// Where the connections are, and how many there may be.
-pub struct ConnectionSettings {
-    /// Index of the worker.
-    pub worker: u16,
-    /// Connections at once.
-    pub connections_max: usize,
-    /// Where the connections of each address are counted.
-    pub per_address: PerAddress,
-    /// Room for answers; the largest must fit.
-    pub output_bytes: usize,
-}
 
 /// A connection just accepted, beside its stream.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +55,7 @@ pub struct Arrival {
 pub enum Refused {
     /// There are as many as there may be.
     Full,
-    /// There are as many of its address as there may be.
+    /// There are as many of its address as there may be, or it opens them too often.
     PerAddress,
 }
 
@@ -154,6 +143,9 @@ impl<S: Stream> Connections<S> {
         let Arrival { ip, proxy_protocol } = arrival;
         // A trusted proxy brings everybody.
         let is_proxy = round.live.proxies.trusted.contain(ip);
+        if !is_proxy && self.is_over_rate(ip, round) {
+            return Err((stream, Refused::PerAddress));
+        }
         if !is_proxy && !self.per_address.admit(ip) {
             return Err((stream, Refused::PerAddress));
         }
@@ -185,6 +177,14 @@ impl<S: Stream> Connections<S> {
         self.gather(id, round);
         self.check_after_change(round);
         Ok(id)
+    }
+
+    fn is_over_rate(&self, ip: IpAddr, round: &mut Round<'_>) -> bool {
+        let Some(rate) = round.live.rates.connections else { return false };
+        let buckets = &self.http.tracker().rates().connections;
+        let is_over = !buckets.take(ip, rate, Strictness::Plain, round.now);
+        round.scratch.counters.add(Counter::OverRate, usize::from(is_over));
+        is_over
     }
 
     /// A connection's stream has something to tell.

@@ -37,11 +37,11 @@ mod unsent;
 mod worker;
 
 pub use connection::{Broken, Buffers, Connection, Progress};
-pub use connections::{Arrival, ConnectionSettings, Connections, Refused};
+pub use connections::{Arrival, Connections, Refused};
 pub use conversation::Conversation;
 pub use inherited::{HandedSocket, Purpose};
 pub use listen_error::ListenError;
-pub use parts::WorkerShared;
+pub use parts::{ConnectionSettings, WorkerShared};
 pub use per_address::PerAddress;
 pub use phase::Next;
 pub use slots::{SlotId, Slots, VacantSlot};

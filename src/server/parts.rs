@@ -39,6 +39,18 @@ pub struct WorkerShared {
     pub overloaded: Arc<[u8]>,
 }
 
+/// Where the connections are, and how many there may be.
+pub struct ConnectionSettings {
+    /// Index of the worker.
+    pub worker: u16,
+    /// Connections at once.
+    pub connections_max: usize,
+    /// Where the connections of each address are counted.
+    pub per_address: PerAddress,
+    /// Room for answers; the largest must fit.
+    pub output_bytes: usize,
+}
+
 /// What one worker is given beside what all share.
 pub(in crate::server) struct Own {
     /// Its index, and how many workers there are.

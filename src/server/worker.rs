@@ -22,14 +22,12 @@ use crate::config::{LiveReader, millis};
 use crate::counters::{Counter, Gauge};
 use crate::frontend::LateAnswer;
 use crate::ids::{Millis, canonical};
-use crate::server::connections::{
-    Arrival, ConnectionSettings, Connections, REQUESTS_PER_ROUND_MAX, Refused,
-};
+use crate::server::connections::{Arrival, Connections, REQUESTS_PER_ROUND_MAX, Refused};
 use crate::server::crowd::TurningAway;
 use crate::server::datagrams::{Datagrams, is_of_datagram};
 use crate::server::deadline::TICK_MS;
 use crate::server::listener::{Accepted, Listener, turn_away};
-use crate::server::parts::{Own, WorkerShared};
+use crate::server::parts::{ConnectionSettings, Own, WorkerShared};
 use crate::server::slots::{OCCUPIED_MAX, SlotId};
 use crate::server::standstill::Standstill;
 use crate::server::stop::{Stop, Stopping};
