@@ -4,8 +4,8 @@
     cargo bench --bench load -- --full --json > target/full.json
     benches/plot.py target/full.json benches/plots
 
-Needs matplotlib (apt-get install python3-matplotlib). Writes cpu.svg, processor time of an announce over the number of peers,
-and memory.svg, bytes of memory a peer takes.
+Needs matplotlib (apt-get install python3-matplotlib). Writes cpu.svg and udp.svg, processor time of an announce over the number
+of peers by HTTP and by UDP, and memory.svg, bytes of memory a peer takes. A curve whose loads the JSON lacks is left as it is.
 """
 
 import json
@@ -20,13 +20,16 @@ matplotlib.rcParams["svg.hashsalt"] = "announced"
 from matplotlib import pyplot
 
 CPU_LOADS = ["peers-10k", "keep-alive", "million-peers", "ten-million-peers"]
+UDP_LOADS = ["udp-10k", "udp", "udp-million"]
 MEMORY_LOADS = ["memory-10k", "memory-100k", "memory-million", "memory-ten-million"]
 
 
 def curves(loads, names, value):
-    """Of each server, its points: peers, and what `value` makes of its part."""
+    """Of each server, its points: peers, and what `value` makes of its part. None when a load is missing."""
+    if not all(name in loads for name in names):
+        return None
     found = {}
-    for load in (loads[name] for name in names if name in loads):
+    for load in (loads[name] for name in names):
         for server in load["servers"]:
             if server["missing"] is None and value(server) is not None:
                 found.setdefault(server["name"], []).append((load["peers"], value(server)))
@@ -34,6 +37,8 @@ def curves(loads, names, value):
 
 
 def draw(file, title, unit, machine, found):
+    if found is None:
+        return
     figure, axes = pyplot.subplots(figsize=(7, 4.2))
     for name, points in sorted(found.items()):
         axes.plot(*zip(*points), marker="o", label=name)
@@ -56,7 +61,7 @@ def print_rows(loads):
     for load in loads.values():
         parts = {server["name"]: server for server in load["servers"]}
         own, bare = parts["announced"], parts.get("bare server")
-        rivals = [figure((parts.get(name) or {}).get("cpu_us_best"), 1) for name in ("opentracker", "aquatic_http")]
+        rivals = [figure((parts.get(name) or {}).get("cpu_us_best"), 1) for name in ("opentracker", "aquatic_http", "aquatic_udp")]
         if bare and own["ratio_best"]:
             ratios = f"{own['ratio_best']:.2f}, {own['ratio_median']:.2f}"
             latencies = f"{own['p50_us']:.0f}, {own['p99_us']:.0f}, {own['p999_us']:.0f}"
@@ -74,6 +79,8 @@ def main(source, folder):
     folder = Path(folder)
     cpu = curves(loads, CPU_LOADS, lambda server: server["cpu_us_best"])
     draw(folder / "cpu.svg", "Processor time of one announce, keep-alive, best round", "microseconds", report["machine"], cpu)
+    udp = curves(loads, UDP_LOADS, lambda server: server["cpu_us_best"])
+    draw(folder / "udp.svg", "Processor time of one announce over UDP, best round", "microseconds", report["machine"], udp)
     memory = curves(loads, MEMORY_LOADS, lambda server: server["bytes_per_peer"])
     print_rows(loads)
     draw(folder / "memory.svg", "Memory above idle, a tenth as many torrents as peers", "bytes a peer", report["machine"], memory)

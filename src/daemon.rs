@@ -2,7 +2,7 @@
 //!
 //! Owns: the order of start-up (sockets, state directory, database, swarms, registry, tracker,
 //! snapshot, frontends, workers) and of shutdown (workers, registry, snapshot), what a reload of
-//! the settings means, and the line of counters. The only room that knows every other.
+//! the settings means, and the line of counters. The only module that knows every other.
 //!
 //! Whatever can fail fails in [`Daemon::start`], with one line that names the address or the thing.
 //!
@@ -12,21 +12,24 @@ mod parts;
 mod start_error;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, Live, LiveSettings, Problem, Reload, millis};
-use crate::counters::{Counter, Counters, Gauge};
+use crate::config::{Config, Live, LiveSettings, Problem, Reload};
+use crate::counters::Counters;
+use crate::daemon::parts::{clock, open_admin, overloaded, pool_settings};
 #[cfg(feature = "databases")]
-use crate::daemon::parts::open_database;
-use crate::daemon::parts::{clock, overloaded, pool_settings};
-use crate::frontend::{ConnectionIds, FULL_SCRAPES_MAX, FullScrape, Http, Udp};
+use crate::daemon::parts::{open_database, try_database};
+use crate::frontend::{
+    ConnectionIds, FULL_SCRAPES_MAX, FullScrape, Http, Status, StatusSource, Udp,
+};
 use crate::mailbox::Mailboxes;
 use crate::registry::{Databases, Fingerprint, Registry, RegistrySettings, StateFile};
 use crate::secrets::{self, Secret};
 use crate::server::{
-    HandedSocket, PerAddress, Server, Sockets, StopOptions, WorkerShared, affordable_connections,
+    Admin, HandedSocket, PerAddress, Server, Sockets, StopOptions, WorkerShared,
+    affordable_connections,
 };
 use crate::snapshots::{SnapshotSettings, Snapshots};
 use crate::state_directory::StateDirectory;
@@ -45,13 +48,14 @@ const LOAD_WAIT_MAX: Duration = Duration::from_secs(1);
 /// A running tracker; dropping it without [`Daemon::stop_and_join`] leaves its workers running.
 pub struct Daemon {
     server: Server,
+    admin: Option<Admin>,
     tracker: Arc<Tracker>,
     counters: Counters,
     live: LiveSettings,
     /// The settings that it was started with, and those that were loaded last.
     started: Config,
     current: Config,
-    reported: Reported,
+    status: Arc<Status>,
     /// None where there is no state directory.
     snapshots: Option<Snapshots>,
     /// Whose lock is held for as long as the tracker runs.
@@ -77,32 +81,12 @@ impl Kept {
 struct Opened {
     live: LiveSettings,
     sockets: Sockets,
+    admin: Option<TcpListener>,
     databases: Option<Databases>,
     kept: Kept,
 }
 
-/// What the last line of counters said.
-struct Reported {
-    at: Instant,
-    requests: u64,
-}
-
 impl Daemon {
-    /// What would keep a tracker with these settings from starting, as far as can be seen without
-    /// trying: directories that are not there.
-    #[cfg(feature = "databases")]
-    pub fn foresee(config: &Config) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        if let Err(unfit) = StateDirectory::look(&config.server.state_directory) {
-            problems.push(Problem {
-                key: "server.state_directory",
-                value: format!("{:?}", config.server.state_directory),
-                rule: unfit.rule(),
-            });
-        }
-        problems
-    }
-
     /// Finds out whether [`Daemon::start`] would succeed, without taking anything from a tracker
     /// that runs.
     ///
@@ -111,8 +95,8 @@ impl Daemon {
     #[cfg(feature = "databases")]
     pub fn check(config: &Config, there: &[HandedSocket]) -> Result<(), StartError> {
         Sockets::check(config, there).map_err(StartError::Listen)?;
-        open_database(config, &LiveSettings::new(Live::of(config)))?;
-        Ok(())
+        let databases = open_database(config, &LiveSettings::new(Live::of(config)))?;
+        databases.map_or(Ok(()), |(databases, _)| try_database(databases))
     }
 
     /// Opens everything but the sockets that are `there` already, and starts the workers.
@@ -130,13 +114,14 @@ impl Daemon {
         let live = LiveSettings::new(Live::of(config));
         // First, so that connections queue from here on.
         let sockets = Sockets::open(config, there).map_err(StartError::Listen)?;
+        let admin = open_admin(&config.admin, there)?;
         // Before the database: where there is none, no database is made either.
         let directory = StateDirectory::open(&config.server.state_directory);
         let directory = directory.map_err(StartError::State)?;
         let (databases, fingerprint) = open_database(config, &live)?.unzip();
         let secret = directory.as_ref().map_or_else(Secret::random, Secret::kept_in)?;
         let kept = Kept { directory, fingerprint, secret };
-        let opened = Opened { live, sockets, databases, kept };
+        let opened = Opened { live, sockets, admin, databases, kept };
         Daemon::launch(config, opened, worker_ended)
     }
 
@@ -153,7 +138,8 @@ impl Daemon {
         let live = LiveSettings::new(Live::of(config));
         let sockets = Sockets::open(config, &[]).map_err(StartError::Listen)?;
         let kept = Kept { directory: None, fingerprint: None, secret: Secret::random()? };
-        let opened = Opened { live, sockets, databases, kept };
+        let admin = open_admin(&config.admin, &[])?;
+        let opened = Opened { live, sockets, admin, databases, kept };
         Daemon::launch(config, opened, worker_ended)
     }
 
@@ -162,7 +148,7 @@ impl Daemon {
         opened: Opened,
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Daemon, StartError> {
-        let Opened { live, sockets, databases, kept } = opened;
+        let Opened { live, sockets, admin, databases, kept } = opened;
         let epoch = Instant::now();
         let settings = StoreSettings { peer_ids: config.tracker.peer_ids };
         let store = Arc::new(Store::new(settings, secrets::key()?));
@@ -198,23 +184,34 @@ impl Daemon {
             lookups,
             live: live.clone(),
             counters: counters.clone(),
-            connections_max: affordable_connections(config, sockets.workers()),
+            connections_max: affordable_connections(config, sockets.workers())?,
             per_address: PerAddress::new(config.server.connections_per_address_max as usize),
             epoch,
             overloaded: overloaded(),
         };
+        let status = StatusSource {
+            tracker: Arc::clone(&tracker),
+            counters: counters.clone(),
+            workers: sockets.workers(),
+            live: live.clone(),
+            epoch,
+        };
+        let status = Arc::new(Status::new(status, config.admin.hosts.clone()));
         if let Some(snapshots) = &snapshots {
             snapshots.wait_until_loaded(LOAD_WAIT_MAX);
         }
         let server = Server::start(sockets, &shared, worker_ended)?;
+        let admin =
+            admin.map(|listener| Admin::start(listener, Arc::clone(&status))).transpose()?;
         Ok(Daemon {
             server,
+            admin,
             tracker,
             counters,
             live,
             started: config.clone(),
             current: config.clone(),
-            reported: Reported { at: Instant::now(), requests: 0 },
+            status,
             snapshots,
             state_directory: kept.directory,
         })
@@ -228,6 +225,11 @@ impl Daemon {
     /// The same for UDP.
     pub fn udp_addresses(&self) -> &[SocketAddr] {
         self.server.udp_addresses()
+    }
+
+    /// Where the status pages are.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Admin::address)
     }
 
     /// How many workers there are.
@@ -272,34 +274,8 @@ impl Daemon {
     }
 
     /// The line of counters: what is there, how much is asked, and what has been counted.
-    pub fn report(&mut self) -> String {
-        let totals = self.tracker.store().totals();
-        let asked = [Counter::Announce, Counter::Scrape, Counter::FullScrape];
-        let requests: u64 = asked.iter().map(|counter| self.counters.count(*counter)).sum();
-        let now = Instant::now();
-        let elapsed_ms = millis(now.duration_since(self.reported.at)).max(1);
-        let per_second = (requests - self.reported.requests).saturating_mul(1_000) / elapsed_ms;
-        self.reported = Reported { at: now, requests };
-        let mut line = format!("{} torrents, {} peers", totals.torrents, totals.peers());
-        for gauge in Gauge::ALL {
-            line += &format!(", {} {}", self.counters.gauge(*gauge), gauge.name());
-        }
-        line += &format!(
-            ", {per_second} requests a second, {} announces not stored",
-            self.tracker.store().not_stored(),
-        );
-        for counter in Counter::ALL {
-            line += &format!(", {} {}", self.counters.count(*counter), counter.name());
-        }
-        let registry = self.tracker.registry().gauges();
-        line += &format!(
-            "; {} torrents listed or banned in the cache, {} hashes queued, {} batches to write",
-            registry.listed, registry.hashes_queued, registry.unwritten_batches,
-        );
-        if registry.away_since.is_some() {
-            line += ", the database is away";
-        }
-        line
+    pub fn report(&self) -> String {
+        self.status.report()
     }
 
     /// Each listening and datagram socket once more, to be handed to a successor.
@@ -307,7 +283,9 @@ impl Daemon {
     /// # Errors
     /// When there are no descriptors left.
     pub fn sockets(&self) -> io::Result<Vec<HandedSocket>> {
-        self.server.sockets()
+        let mut sockets = self.server.sockets()?;
+        sockets.extend(self.admin.as_ref().map(Admin::for_successor).transpose()?);
+        Ok(sockets)
     }
 
     /// Lets kept-alive connections come for a last answer (`server.drain`), stops accepting, lets

@@ -9,7 +9,7 @@
 //! | [`ids`] | the small values all pass around | has logic |
 //! | [`bounds`] | limits that several modules must agree on | has logic |
 //! | [`mailbox`] | where answers from other threads wait for their worker | looks into them |
-//! | [`counters`] | what any room counts | locks, allocates where it counts |
+//! | [`counters`] | what any module counts | locks, allocates where it counts |
 //! | [`config`] | the settings, their defaults and reasons | reads a clock or a socket |
 //! | [`listing`] | what a database says of a torrent | asks, decides who is served |
 //! | [`state_directory`] | the lock and the files of what outlives the process | knows what is in
@@ -28,7 +28,7 @@
 //! | [`operator`] | the `torrent` command: list, ban, import | touches a swarm |
 //!
 //! The last two are what an operator's command line needs of the database, without a tracker. Of
-//! all rooms only the registry and the maker of full scrapes wait for the database.
+//! all modules only the registry and the maker of full scrapes wait for the database.
 
 pub mod ids;
 
@@ -59,6 +59,9 @@ pub mod snapshots;
 pub mod frontend;
 
 pub mod server;
+
+#[cfg(feature = "databases")]
+pub mod foresight;
 
 pub mod daemon;
 

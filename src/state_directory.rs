@@ -385,6 +385,30 @@ mod tests {
     }
 
     #[test]
+    fn who_has_let_the_directory_go_changes_nothing_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let before = open(folder.path());
+        put(&before, "before").unwrap();
+        assert!(StateDirectory::open(folder.path()).is_err(), "it is taken");
+        before.clone().let_go();
+        let next = open(folder.path());
+        put(&next, "next").unwrap();
+        let changes = [
+            ("replace", put(&before, "late")),
+            ("rename", before.rename("a", "b")),
+            ("reserve", before.reserve("a", 4_096)),
+            ("set aside", before.set_aside("a").map(drop)),
+        ];
+        for (what, outcome) in changes {
+            let error = outcome.expect_err(what).to_string();
+            assert_eq!(error, "the state directory has been let go", "{what}");
+        }
+        assert_eq!(fs::read_to_string(next.path_of("a")).unwrap(), "next");
+        let names: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+        assert_eq!(names.len(), 2, "the file and the lock: {names:?}");
+    }
+
+    #[test]
     fn a_directory_is_one_trackers() {
         let folder = tempfile::tempdir().unwrap();
         let first = open(folder.path());

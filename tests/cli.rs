@@ -268,11 +268,11 @@ fn a_wrong_file_is_refused_by_check_and_start_alike() {
     let rows = [
         (
             "[server]\n\nworkerz = 2\n",
-            "line 3: unknown key 'workerz' in [server]; known are listen, ",
+            "line 3: unknown key 'workerz' in [server]; did you mean workers?",
         ),
         (
             "[tracker]\nmin_interval = 15\n",
-            "line 2: tracker.min_interval: invalid type: integer `15`, expected a duration",
+            "line 2: tracker.min_interval: 15 has no unit; write \"15s\" for seconds",
         ),
         (
             "[tracker]\nmax_interval = \"4h\"\n",
@@ -346,7 +346,10 @@ fn a_wrong_value_on_the_command_line_is_one_line() {
             "--listen: \"127.0.0.1\": not an address with a port; write 192.0.2.1:6969, \
              [2001:db8::1]:6969 or :6969",
         ),
-        (["--workers", "many"], "--workers: \"many\": invalid digit found in string"),
+        (
+            ["--workers", "many"],
+            "--workers: \"many\": must be a whole number from 0 to 1024, for example --workers 4",
+        ),
         (["--workers", "5000"], "--workers: server.workers = 5000: must be from 0 to 1024"),
         (["--mode", "shut"], "--mode: \"shut\": the modes are open and registered"),
         (

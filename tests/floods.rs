@@ -184,7 +184,7 @@ fn an_address_past_its_rate_is_asked_to_come_back_and_others_are_served() {
                     connects_per_address = \"2/m\"\n";
     let tracker = Tracker::start(LOOPBACK, settings);
     let from = |last| Connection::open_from(Ipv4Addr::new(127, 0, 0, last), tracker.address);
-    let mut said = |connection: &mut Connection, rest: &str| {
+    let said = |connection: &mut Connection, rest: &str| {
         connection.send(&announce_with(2_000, rest));
         String::from_utf8_lossy(&connection.reply().body).into_owned()
     };

@@ -126,15 +126,16 @@ fn a_state_directory_that_is_missing_is_refused_by_start_and_check() {
     );
     let transcript = tracker.transcript();
     assert_eq!(status.code(), Some(1), "{transcript}");
-    assert!(transcript.contains(&format!("announced: {rule}\n")), "{transcript}");
-    assert!(!home.path().join("announced.db").exists(), "no database is made");
     let settings = home.path().join("announced.toml");
+    let line = format!("announced: {}: line 2: {rule}\n", settings.display());
+    assert!(transcript.contains(&line), "{transcript}");
+    assert!(!home.path().join("announced.db").exists(), "no database is made");
     let checked = command(Path::new(env!("CARGO_BIN_EXE_announced")), home.path())
         .arg("check")
         .arg(&settings)
         .output()
         .expect("the tracker can be run");
     let told = String::from_utf8_lossy(&checked.stderr);
-    assert_eq!(told, format!("announced: {}: line 2: {rule}\n", settings.display()));
+    assert_eq!(told, line);
     assert_eq!(checked.status.code(), Some(1), "exit code of the check");
 }

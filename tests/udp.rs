@@ -11,9 +11,11 @@
 
 mod support;
 
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_bencode::value::Value;
 
 use support::http::{get, percent_encoded};
@@ -23,6 +25,7 @@ use support::udp::{Announced, UdpClient};
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const HASH: [u8; 20] = *b"a torrent's twenty b";
 const REFUSED: &str = "connect again: the connectio";
+const PORT_0_REFUSED: &str = "#4 the port is not a number from 1 to 65535";
 
 fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
@@ -209,6 +212,72 @@ fn whatever_is_sent_the_next_good_request_is_answered() {
         });
     }
     tracker.stop();
+}
+
+#[test]
+fn strange_packets_are_answered_shortly_or_not_at_all() {
+    let tracker = Tracker::start(LOOPBACK, "[server]\nworkers = 1\n");
+    let client = UdpClient::connect(LOOPBACK, tracker.address);
+    let announce = client.announce_packet(&HASH, 6881, 0);
+    let scrape = |hashes: usize| {
+        let head = [&announce[..8], &2_u32.to_be_bytes(), &announce[12..16]].concat();
+        [head, vec![7; 20 * hashes]].concat()
+    };
+    let port_0 = [&announce[..96], &[0, 0]].concat();
+    for (name, packet, answer_bytes) in [
+        ("no bytes", vec![], None),
+        ("a byte less than a head", announce[..15].to_vec(), None),
+        ("a byte less than an announce", announce[..97].to_vec(), None),
+        ("an announce of port 0", port_0, Some(8 + PORT_0_REFUSED.len())),
+        ("a scrape of nothing", scrape(0), Some(8)),
+        ("a scrape of 74 torrents", scrape(74), Some(8 + 74 * 12)),
+        ("a scrape of 75 torrents", scrape(75), Some(8 + 74 * 12)),
+        ("a scrape of 3000 torrents", scrape(3_000), Some(8 + 74 * 12)),
+        ("options that do not end", [&announce[..], &[2; 60_000]].concat(), Some(20)),
+    ] {
+        client.send(&packet);
+        // Answers come in the order of their requests, so a missing one shows at the next.
+        if let Some(bytes) = answer_bytes {
+            assert_eq!(client.receive().len(), bytes, "{name}");
+        }
+        let counts = client.scrape(&[HASH]);
+        assert!(counts.is_ok_and(|counts| counts.len() == 1), "{name}: the next request");
+    }
+    tracker.stop();
+}
+
+#[test]
+fn what_the_kernel_drops_is_counted_and_shown() {
+    let settings = "[server]\nworkers = 1\n[udp]\nreceive_buffer = 4096\n";
+    let tracker = Tracker::start(LOOPBACK, settings);
+    let client = UdpClient::connect(LOOPBACK, tracker.address);
+    let good = client.announce_packet(&HASH, 6881, 0);
+    tracker.signal(Signal::STOP);
+    (0..2_000).for_each(|_| client.send(&good));
+    tracker.signal(Signal::CONT);
+    let shown = |line: &str| {
+        let (before, _) = line.split_once(" datagrams dropped")?;
+        before.rsplit(' ').next()?.parse::<u32>().ok()
+    };
+    support::wait_until(support::PATIENCE, "drops are shown", || {
+        // The kernel tells of them with a packet that comes later.
+        client.send(&good);
+        tracker.signal(Signal::USR1);
+        tracker.transcript().lines().filter_map(shown).any(|drops| drops > 1_000)
+    });
+    tracker.stop();
+}
+
+#[test]
+fn a_receive_buffer_that_the_kernel_does_not_give_is_told_of_once() {
+    let most = fs::read_to_string("/proc/sys/net/core/rmem_max").expect("it is there");
+    let most: u32 = most.trim().parse().expect("a number");
+    let wanted = most + 4_096;
+    let settings = format!("[server]\nworkers = 2\n[udp]\nreceive_buffer = {wanted}\n");
+    let printed = Tracker::start(LOOPBACK, &settings).stop();
+    let told = format!("udp.receive_buffer: the kernel gives {most} bytes of {wanted}");
+    assert_eq!(printed.matches("udp.receive_buffer").count(), 1, "{printed}");
+    assert!(printed.contains(&told), "{printed}");
 }
 
 #[test]

@@ -195,13 +195,17 @@ fn answer_shape(name: &str) -> io::Result<()> {
             site.look_up();
         }
     }
-    let inputs = shape.inputs();
+    let inputs = shape.inputs(site.connection_id());
     if shape.repeats() {
-        answer_all(&mut site, &inputs, shape.reconnects);
+        answer_all(&mut site, shape, &inputs);
     }
-    let bytes = answer_all_inputs(&mut site, &inputs, shape.reconnects);
+    let bytes = answer_all_inputs(&mut site, shape, &inputs);
     let answers = site.answers(bytes);
-    let failed = answers.is_empty() || answers.windows(7).any(|window| window == b"failure");
+    // Over UDP, action 3 is an error.
+    let failed = match shape.is_udp() {
+        true => answers.len() < 16 || answers[3] == 3,
+        false => answers.is_empty() || answers.windows(7).any(|window| window == b"failure"),
+    };
     if failed {
         Err(io::Error::other(format!("{name}: {}", answers.escape_ascii())))
     } else {
@@ -211,18 +215,21 @@ fn answer_shape(name: &str) -> io::Result<()> {
 
 /// What is counted.
 #[inline(never)]
-fn answer_all_inputs(site: &mut Site, inputs: &[String], reconnects: bool) -> usize {
-    answer_all(site, inputs, reconnects)
+fn answer_all_inputs(site: &mut Site, shape: &Shape, inputs: &[Vec<u8>]) -> usize {
+    answer_all(site, shape, inputs)
 }
 
 /// Answers every input; how long the last answers were.
-fn answer_all(site: &mut Site, inputs: &[String], reconnects: bool) -> usize {
+fn answer_all(site: &mut Site, shape: &Shape, inputs: &[Vec<u8>]) -> usize {
+    if shape.is_udp() {
+        return inputs.iter().fold(0, |_, input| black_box(site.answer_datagram(black_box(input))));
+    }
     let mut bytes = 0;
     for input in inputs {
-        if reconnects {
+        if shape.reconnects {
             site.reconnect();
         }
-        bytes = black_box(site.receive(black_box(input.as_bytes())));
+        bytes = black_box(site.receive(black_box(input)));
     }
     bytes
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use announced::wire::udp::PROTOCOL_ID;
+
 /// Times every shape is answered while it is counted.
 pub(crate) const ANSWERS: usize = 1_000;
 
@@ -37,6 +39,12 @@ enum Ask {
     Dictionary,
     /// qBittorrent scrapes a torrent.
     Scrape,
+    /// Over UDP: a connection id.
+    UdpConnect,
+    /// Over UDP: libtorrent, of a peer that is there.
+    UdpAgain,
+    /// Over UDP: a scrape of so many torrents.
+    UdpScrape(usize),
 }
 
 const USUAL: Shape = Shape {
@@ -67,31 +75,48 @@ pub(crate) const SHAPES: &[Shape] = &[
     Shape { name: "dictionary, in a swarm of 50", ask: Ask::Dictionary, ..USUAL },
     Shape { name: REGISTERED, registered: true, ..USUAL },
     Shape { name: "scrape of one torrent", ask: Ask::Scrape, ..USUAL },
+    Shape { name: "UDP, connect", ask: Ask::UdpConnect, ..USUAL },
+    Shape { name: "UDP, announce in a swarm of 50", ask: Ask::UdpAgain, ..USUAL },
+    Shape { name: "UDP, scrape of one torrent", ask: Ask::UdpScrape(1), ..USUAL },
+    Shape { name: "UDP, scrape of 74 torrents", torrents: 74, ask: Ask::UdpScrape(74), ..USUAL },
 ];
 
 impl Shape {
-    /// What fills the swarms: everybody's first announce.
+    /// Whether the inputs are datagrams.
+    pub(crate) fn is_udp(&self) -> bool {
+        matches!(self.ask, Ask::UdpConnect | Ask::UdpAgain | Ask::UdpScrape(_))
+    }
+
+    /// What fills the swarms: everybody's first announce, over HTTP.
     pub(crate) fn first(&self) -> impl Iterator<Item = String> + '_ {
         let everybody =
             (0..self.torrents).flat_map(|torrent| (0..self.peers).map(move |peer| (torrent, peer)));
         everybody.map(|(torrent, peer)| qbittorrent(torrent, peer, "&event=started", false))
     }
 
-    /// What is received one after the other while it is counted: [`ANSWERS`] requests in all.
-    pub(crate) fn inputs(&self) -> Vec<String> {
+    /// What is received one after the other while it is counted: [`ANSWERS`] requests in all. Those
+    /// over UDP carry `connection_id`.
+    pub(crate) fn inputs(&self, connection_id: u64) -> Vec<Vec<u8>> {
         let request = |number: usize| {
             let (torrent, peer) = (number % self.torrents, number / self.torrents % self.peers);
-            match self.ask {
+            let text = match self.ask {
                 Ask::Again => qbittorrent(torrent, peer, "", self.reconnects),
                 Ask::Started => qbittorrent(torrent, self.peers, "&event=started", false),
                 Ask::Stopped => qbittorrent(torrent, peer, "&event=stopped", false),
                 Ask::Transmission => transmission(torrent, peer),
                 Ask::Dictionary => dictionary(torrent, peer),
                 Ask::Scrape => scrape(torrent),
-            }
+                Ask::UdpConnect => return packet(PROTOCOL_ID, 0, &[]),
+                Ask::UdpAgain => return packet(connection_id, 1, &udp_announce(torrent, peer)),
+                Ask::UdpScrape(torrents) => {
+                    let hashes = (0..torrents).map(|at| hash((torrent + at) % self.torrents));
+                    return packet(connection_id, 2, &hashes.collect::<Vec<_>>().concat());
+                }
+            };
+            text.into_bytes()
         };
-        let requests: Vec<String> = (0..ANSWERS).map(request).collect();
-        requests.chunks(self.depth).map(<[String]>::concat).collect()
+        let requests: Vec<Vec<u8>> = (0..ANSWERS).map(request).collect();
+        requests.chunks(self.depth).map(<[Vec<u8>]>::concat).collect()
     }
 
     /// Whether receiving the inputs once changes nothing for the second time, so that it can be
@@ -102,12 +127,25 @@ impl Shape {
 }
 
 /// Twenty bytes of which five need no escape, the mean of random ones.
-fn hash(torrent: usize, upper: bool) -> String {
-    let mut text = String::new();
+fn hash(torrent: usize) -> [u8; 20] {
+    let mut hash = [b'a'; 20];
     for at in 0..15_usize {
+        // An `a` stays behind every third byte.
         let byte = 0x80 | (torrent >> (7 * (at % 3)) & 0x7f) ^ at;
-        let _ = if upper { write!(text, "%{byte:02X}") } else { write!(text, "%{byte:02x}") };
-        text.push_str(if at % 3 == 0 { "a" } else { "" });
+        hash[at + at.div_ceil(3)] = u8::try_from(byte).unwrap_or_default();
+    }
+    hash
+}
+
+/// The same in a query.
+fn escaped(torrent: usize, upper: bool) -> String {
+    let mut text = String::new();
+    for byte in hash(torrent) {
+        let _ = match byte {
+            b'a' => write!(text, "a"),
+            byte if upper => write!(text, "%{byte:02X}"),
+            byte => write!(text, "%{byte:02x}"),
+        };
     }
     text
 }
@@ -128,7 +166,7 @@ fn qbittorrent(torrent: usize, peer: usize, event: &str, closes: bool) -> String
         "GET /announce?info_hash={}&peer_id=-qB4650-EXuLFbgw!r!_{}&corrupt=0&key=C87A7012{event}&\
          numwant={numwant}&compact=1&no_peer_id=1&supportcrypto=1&redundant=0 HTTP/1.1\r\nHost: \
          tracker.example:6969\r\nUser-Agent: qBittorrent/4.6.5\r\nAccept-Encoding: gzip\r\n{}\r\n",
-        hash(torrent, false),
+        escaped(torrent, false),
         fields(peer),
         if closes { "Connection: close\r\n" } else { "" },
     )
@@ -139,7 +177,7 @@ fn transmission(torrent: usize, peer: usize) -> String {
         "GET /announce?info_hash={}&peer_id=-TR4060-5b9w3lrqj8xo{}&numwant=80&key=0AA3C86F&\
          compact=1&supportcrypto=1 HTTP/1.1\r\nHost: tracker.example:6969\r\nUser-Agent: \
          Transmission/4.0.6\r\nAccept: */*\r\nAccept-Encoding: deflate, gzip, br, zstd\r\n\r\n",
-        hash(torrent, true),
+        escaped(torrent, true),
         fields(peer),
     )
 }
@@ -148,7 +186,7 @@ fn dictionary(torrent: usize, peer: usize) -> String {
     format!(
         "GET /announce?info_hash={}&peer_id=bbbbbbbbbbbbbbbbbbbb{}&compact=0 HTTP/1.1\r\nHost: \
          tracker.example:6969\r\n\r\n",
-        hash(torrent, true),
+        escaped(torrent, true),
         fields(peer),
     )
 }
@@ -157,6 +195,28 @@ fn scrape(torrent: usize) -> String {
     format!(
         "GET /scrape?info_hash={} HTTP/1.1\r\nHost: tracker.example:6969\r\nUser-Agent: \
          qBittorrent/4.6.5\r\nAccept-Encoding: gzip\r\n\r\n",
-        hash(torrent, false),
+        escaped(torrent, false),
     )
+}
+
+fn packet(connection_id: u64, action: u32, body: &[u8]) -> Vec<u8> {
+    let transaction_id = 0x1234_5678_u32;
+    let head = [&connection_id.to_be_bytes()[..], &action.to_be_bytes()];
+    [&head.concat(), &transaction_id.to_be_bytes()[..], body].concat()
+}
+
+/// As libtorrent 2.0.8 announces, with its option; the peer is the one of [`fields`].
+fn udp_announce(torrent: usize, peer: usize) -> Vec<u8> {
+    let (downloaded, left) =
+        if peer.is_multiple_of(2) { (1_483_407_360, 0) } else { (0, 1_483_407_360_u64) };
+    let mut body = [&hash(torrent)[..], b"-LT2080-EXuLFbgw!r!_"].concat();
+    body.extend(u64::to_be_bytes(downloaded));
+    body.extend(left.to_be_bytes());
+    // Uploaded; no event, no address.
+    body.extend([0; 16]);
+    body.extend(0xc87a_7012_u32.to_be_bytes());
+    body.extend(200_u32.to_be_bytes());
+    body.extend(u16::try_from(10_000 + peer).unwrap_or_default().to_be_bytes());
+    body.extend(b"\x02\x09/announce");
+    body
 }

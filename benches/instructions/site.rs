@@ -11,12 +11,15 @@ use std::time::Duration;
 use announced::bounds::VERDICT_MS_MAX;
 use announced::config::{Live, LiveSettings, Mode};
 use announced::counters::Counters;
-use announced::frontend::{FullScrape, Http, LateAnswer, Output};
+use announced::frontend::{
+    ConnectionIds, FullScrape, Http, LateAnswer, Output, Packet, Reply, Udp,
+};
 use announced::ids::{InfoHash, Millis, Ticket};
 use announced::listing::{Listing, Record};
 use announced::mailbox::{Mailboxes, Wake};
 use announced::registry::database::DatabaseError;
 use announced::registry::{self, Backend, Completion, Databases, PoolSettings, Registry};
+use announced::secrets::Secret;
 use announced::server::Conversation;
 use announced::swarm::{Store, StoreSettings};
 use announced::tracker::{Client, Round, Scratch, Tracker};
@@ -26,11 +29,21 @@ use crate::away::Away;
 
 const SEED: u64 = 7;
 const NOW: Millis = Millis(1_000);
+/// Seconds by the wall clock.
+const NOW_S: u64 = 1_700_000_040;
 const REQUEST_BYTES_MAX: usize = 8_192;
+/// Who asks.
+const CLIENT: Client = Client {
+    ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+    is_known: true,
+    ticket: Ticket { worker: 0, slot: 0, generation: 0 },
+};
 
 /// See the module.
 pub(crate) struct Site {
     http: Http,
+    udp: Udp,
+    ids: ConnectionIds,
     lookups: Mailboxes<Completion>,
     live: Live,
     scratch: Scratch,
@@ -62,11 +75,13 @@ impl Site {
         let tracker = Arc::new(Tracker::new(store, Arc::new(registry)));
         let of_live = LiveSettings::new(live.clone());
         let full_scrape = FullScrape::without_thread(&tracker, of_live, Mailboxes::new([], 0));
+        let ids = ConnectionIds::of(&Secret::random()?);
+        let udp = Udp::new(Arc::clone(&tracker), ids.clone());
         let http = Http::new(tracker, full_scrape, REQUEST_BYTES_MAX);
         let scratch = Scratch::new(SEED, Counters::default().local());
         let output = vec![0; 2 * REPLY_BYTES_MAX];
         let conversation = conversation(&live);
-        Ok(Site { http, lookups, live, scratch, output, conversation })
+        Ok(Site { http, udp, ids, lookups, live, scratch, output, conversation })
     }
 
     /// Has the conversation receive `input`, and says how long the answers are.
@@ -82,11 +97,26 @@ impl Site {
         out.filled().len()
     }
 
+    /// What the client has been given for its requests over UDP.
+    pub(crate) fn connection_id(&self) -> u64 {
+        self.ids.make(CLIENT.ip, NOW_S).0
+    }
+
+    /// Answers a datagram, and says how long the answer is.
+    pub(crate) fn answer_datagram(&mut self, bytes: &[u8]) -> usize {
+        let Site { udp, live, scratch, output, .. } = self;
+        let packet = Packet { bytes, client: CLIENT, unix_s: NOW_S };
+        match udp.answer(&packet, &mut Round { now: NOW, live, closing: false, scratch }, output) {
+            Reply::Ready(bytes) => bytes,
+            _ => 0,
+        }
+    }
+
     /// Lets the database answer for what waits for it, as it does for the first announce of a
     /// torrent.
     pub(crate) fn look_up(&mut self) {
         self.http.tracker().registry().ask_once(&mut AllListed);
-        let Site { http, live, scratch, output, conversation, lookups } = self;
+        let Site { http, live, scratch, output, conversation, lookups, .. } = self;
         while let Some(completion) = lookups.take(0) {
             let mut out = Output::new(output);
             let mut round = Round { now: NOW, live, closing: false, scratch };
@@ -131,7 +161,5 @@ impl Backend for AllListed {
 }
 
 fn conversation(live: &Live) -> Conversation {
-    let ticket = Ticket { worker: 0, slot: 0, generation: 0 };
-    let ip = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-    Conversation::new(Client { ip, is_known: true, ticket }, NOW, &live.connection_times)
+    Conversation::new(CLIENT, NOW, &live.connection_times)
 }

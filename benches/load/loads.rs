@@ -206,6 +206,15 @@ pub(crate) const LOADS: &[Load] = &[
         ..UDP
     },
     Load {
+        name: "udp-10k",
+        about: "as udp, ten thousand peers",
+        torrents: 1_000,
+        peers: 10_000,
+        when: When::Full,
+        goal: None,
+        ..UDP
+    },
+    Load {
         name: "udp-million",
         about: "as udp, a million peers",
         torrents: 100_000,

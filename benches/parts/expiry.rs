@@ -57,7 +57,7 @@ fn expire(torrents: u32, peers: u32, ids: bool) -> (Duration, Duration) {
     (longest, total)
 }
 
-fn processor_time() -> Duration {
+pub(crate) fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }

@@ -4,18 +4,21 @@
 //! all of them roughly. Rows are named by what they model; requests are those of real clients
 //! (`clients`).
 //!
-//! `wire`: bytes to values and back. `swarms`: the store, by the size of a swarm and by how warm it
-//! is. `registry`: verdicts at hand. `threads`: two on one store. `expiry`: what a million peers
-//! that leave at once do to the others.
+//! `wire`: bytes to values and back; `datagrams`: the same over UDP. `swarms`: the store, by the
+//! size of a swarm and by how warm it is. `registry`: verdicts at hand. `threads`: two on one store.
+//! `expiry`: what a million peers that leave at once do to the others. `snapshot`: millions of peers
+//! saved and loaded.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its figures")]
 
 #[path = "../instructions/away.rs"]
 mod away;
 mod clients;
+mod datagrams;
 mod expiry;
 mod population;
 mod registry;
+mod snapshot;
 mod swarms;
 mod threads;
 mod wire;
@@ -31,14 +34,20 @@ fn main() {
         .measurement_time(Duration::from_secs(2))
         .configure_from_args();
     wire::bench(&mut criterion);
+    datagrams::bench(&mut criterion);
     registry::bench(&mut criterion);
     swarms::bench(&mut criterion);
     threads::bench(&mut criterion);
-    // This one has a timer of its own, and so reads the command line itself.
+    // These have timers of their own, and so read the command line themselves.
     let names: Vec<String> =
         env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    if names.is_empty() || names.iter().any(|name| "expiry".contains(name.as_str())) {
+    let is_wanted =
+        |bench: &str| names.is_empty() || names.iter().any(|name| bench.contains(name.as_str()));
+    if is_wanted("expiry") {
         expiry::bench();
+    }
+    if is_wanted("snapshot") {
+        snapshot::bench();
     }
     criterion.final_summary();
 }

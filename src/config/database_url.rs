@@ -15,9 +15,23 @@ use serde::{Deserialize, Serialize, Serializer};
 
 const HIDDEN: &str = "***";
 
-/// Where the database is: `memory`, `sqlite:PATH`, or `mysql://USER:PASSWORD@HOST:PORT/NAME`.
+/// Parameters of a URL whose values are no secret.
+const SHOWN_PARAMETERS: [&str; 9] = [
+    "socket",
+    "prefer_socket",
+    "ssl_mode",
+    "ssl_ca",
+    "compress",
+    "tcp_connect_timeout_ms",
+    "tcp_keepalive_time_ms",
+    "tcp_nodelay",
+    "stmt_cache_size",
+];
+
+/// Where the database is: `memory`, `sqlite:PATH`, or `mysql://USER:PASSWORD@HOST:PORT/NAME`;
+/// `mariadb://` is the same.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "String")]
 pub struct DatabaseUrl(String);
 
 impl DatabaseUrl {
@@ -53,7 +67,10 @@ impl Default for DatabaseUrl {
 
 impl From<String> for DatabaseUrl {
     fn from(url: String) -> DatabaseUrl {
-        DatabaseUrl(url)
+        match url.strip_prefix("mariadb://") {
+            Some(rest) => DatabaseUrl(format!("mysql://{rest}")),
+            None => DatabaseUrl(url),
+        }
     }
 }
 
@@ -61,7 +78,7 @@ impl FromStr for DatabaseUrl {
     type Err = Infallible;
 
     fn from_str(url: &str) -> Result<DatabaseUrl, Infallible> {
-        Ok(DatabaseUrl(url.to_owned()))
+        Ok(DatabaseUrl::from(url.to_owned()))
     }
 }
 
@@ -96,8 +113,8 @@ pub fn redact(text: &str) -> String {
 }
 
 /// Hides what stands between the first `:` after `start` and the last `@` (a password may hold an
-/// unescaped `@`, `/` or `?`), and the parameters after a `?`. Without an `@`, a colon that no port
-/// number follows is a password whose host was forgotten.
+/// unescaped `@`, `/` or `?`), and the parameters that are not known to be no secret. Without an
+/// `@`, a colon that no port number follows is a password whose host was forgotten.
 fn hide_credentials(text: &str, start: usize) -> String {
     let (scheme, rest) = text.split_at(start);
     let (user, shown_from) = match (rest.find(':'), rest.rfind('@')) {
@@ -109,10 +126,18 @@ fn hide_credentials(text: &str, start: usize) -> String {
     };
     let hidden = if user.is_empty() { "" } else { HIDDEN };
     let shown = match rest[shown_from..].split_once('?') {
-        Some((before, _)) => format!("{before}?{HIDDEN}"),
+        Some((before, parameters)) => format!("{before}?{}", shown_parameters(parameters)),
         None => rest[shown_from..].to_owned(),
     };
     format!("{scheme}{user}{hidden}{shown}")
+}
+
+fn shown_parameters(parameters: &str) -> String {
+    let show = |parameter: &str| match parameter.split_once('=') {
+        Some((name, _)) if SHOWN_PARAMETERS.contains(&name) => parameter.to_owned(),
+        _ => HIDDEN.to_owned(),
+    };
+    parameters.split('&').map(show).collect::<Vec<_>>().join("&")
 }
 
 fn port_follows(text: &str) -> bool {
@@ -136,6 +161,10 @@ mod tests {
             ("mysql://root:hunter2", "mysql://root:***"),
             ("mysql://root:1hunter2", "mysql://root:***"),
             ("mysql://db/tracker?password=hunter2", "mysql://db/tracker?***"),
+            (
+                "mysql://root:hunter2@localhost/tracker?socket=/run/mysqld/mysqld.sock&key=hunter2",
+                "mysql://root:***@localhost/tracker?socket=/run/mysqld/mysqld.sock&***",
+            ),
             ("mysql://root@db:3306/tracker", "mysql://root@db:3306/tracker"),
             ("mysql://db:3306/tracker", "mysql://db:3306/tracker"),
             ("root:hunter2@db/tracker", "root:***@db/tracker"),
@@ -149,6 +178,13 @@ mod tests {
             assert_eq!(format!("{database:?}"), format!("{shown:?}"));
             assert_eq!(database.secret(), url);
         }
+    }
+
+    #[test]
+    fn mariadb_is_another_word_for_mysql() {
+        let url = DatabaseUrl::from("mariadb://root:hunter2@db/tracker".to_owned());
+        assert_eq!(url.secret(), "mysql://root:hunter2@db/tracker");
+        assert!(url.is_known());
     }
 
     #[test]

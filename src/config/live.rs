@@ -194,7 +194,7 @@ pub struct RegistryPace {
 impl Live {
     /// The live part of settings that have been checked.
     pub fn of(config: &Config) -> Live {
-        let Config { server, udp: _, limits, tracker, database } = config;
+        let Config { server, udp: _, limits, tracker, database, admin: _ } = config;
         Live {
             policy: Policy {
                 mode: tracker.mode,

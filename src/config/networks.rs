@@ -63,6 +63,12 @@ impl Networks {
         Ok(Networks::from(networks))
     }
 
+    /// One network that stands without a list.
+    pub(in crate::config) fn one<E: Error>(text: &str) -> Result<Networks, E> {
+        let network = parse(text).ok_or_else(|| E::custom(not_a_network(text)))?;
+        Ok(Networks::from(vec![network]))
+    }
+
     pub(in crate::config) fn read<'de, A: SeqAccess<'de>>(
         mut list: A,
     ) -> Result<Networks, A::Error> {
@@ -199,7 +205,8 @@ impl<'de> Visitor<'de> for NetworksSettingVisitor {
                 file: Some(PathBuf::from(path)),
                 networks: Networks::default(),
             }),
-            _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
+            Some(_) => Err(E::invalid_value(Unexpected::Str(text), &self)),
+            None => Networks::one(text).map(NetworksSetting::from),
         }
     }
 

@@ -57,6 +57,7 @@ fn until_restart(started: &Config, newer: &Config) -> Config {
     server.request_bytes_max = of_start.request_bytes_max;
     server.state_directory.clone_from(&of_start.state_directory);
     effective.udp.clone_from(&started.udp);
+    effective.admin.clone_from(&started.admin);
     effective.tracker.peer_ids = started.tracker.peer_ids;
     let (database, of_start) = (&mut effective.database, &started.database);
     database.url.clone_from(&of_start.url);
@@ -94,7 +95,9 @@ mod tests {
 
     use super::*;
     use crate::config::limits::LimitsConfig;
-    use crate::config::sections::{DatabaseConfig, ServerConfig, TrackerConfig, UdpConfig};
+    use crate::config::sections::{
+        AdminConfig, DatabaseConfig, ServerConfig, TrackerConfig, UdpConfig,
+    };
 
     /// The last words of the doc comment of a setting that is taken over at SIGHUP ...
     const LIVE: &str = "Live.";
@@ -156,6 +159,9 @@ mod tests {
         cache_bytes_max = 7000000
         flush_interval = "7s"
         torrent_ttl = "7d"
+        [admin]
+        listen = "127.0.0.1:7000"
+        hosts = ["stats.example"]
     "#;
 
     fn every_key() -> Config {
@@ -170,6 +176,7 @@ mod tests {
             ("limits", LimitsConfig::FIELD_NAMES, LimitsConfig::FIELD_DOCS),
             ("tracker", TrackerConfig::FIELD_NAMES, TrackerConfig::FIELD_DOCS),
             ("database", DatabaseConfig::FIELD_NAMES, DatabaseConfig::FIELD_DOCS),
+            ("admin", AdminConfig::FIELD_NAMES, AdminConfig::FIELD_DOCS),
         ];
         let keys = sections.into_iter().flat_map(|(section, names, docs)| {
             names.iter().zip(docs).map(move |(name, doc)| (format!("{section}.{name}"), *doc))

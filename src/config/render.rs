@@ -9,7 +9,9 @@ use documented::{Documented, DocumentedFields};
 use serde::Serialize;
 
 use crate::config::limits::LimitsConfig;
-use crate::config::sections::{DatabaseConfig, ServerConfig, TrackerConfig, UdpConfig};
+use crate::config::sections::{
+    AdminConfig, DatabaseConfig, ServerConfig, TrackerConfig, UdpConfig,
+};
 
 const COLUMNS_MAX: usize = 100;
 
@@ -41,6 +43,7 @@ pub fn manual() -> Vec<SectionManual> {
         section("limits", &LimitsConfig::default()),
         section("tracker", &TrackerConfig::default()),
         section("database", &DatabaseConfig::default()),
+        section("admin", &AdminConfig::default()),
     ]
 }
 
@@ -114,6 +117,7 @@ mod tests {
             ("udp", UdpConfig::FIELD_NAMES),
             ("tracker", TrackerConfig::FIELD_NAMES),
             ("database", DatabaseConfig::FIELD_NAMES),
+            ("admin", AdminConfig::FIELD_NAMES),
         ];
         let keys = sections.map(|(section, names)| names.iter().map(move |name| (section, name)));
         let keys: Vec<_> = keys.into_iter().flatten().collect();

@@ -14,12 +14,15 @@ use documented::{Documented, DocumentedFields};
 use serde::{Deserialize, Serialize};
 
 use crate::config::database_url::DatabaseUrl;
+use crate::config::duration;
 use crate::config::limits::LimitsConfig;
 use crate::config::networks::{Networks, NetworksSetting};
-use crate::config::value::{self, FullScrape, Listen, LogLevel, Mode, UdpListen};
+use crate::config::value::{self, FullScrape, Listen, LogLevel, Mode, UdpListen, WrongListen};
 
 /// The port trackers are expected on: opentracker's default.
 pub const PORT_DEFAULT: u16 = 6969;
+/// Where the pages for the operator are.
+const ADMIN_DEFAULT: &str = "127.0.0.1:6970";
 
 /// All settings, by section.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -35,6 +38,8 @@ pub struct Config {
     pub tracker: TrackerConfig,
     /// Where torrents are registered.
     pub database: DatabaseConfig,
+    /// Pages for the operator.
+    pub admin: AdminConfig,
 }
 
 /// Sockets, threads and limits.
@@ -44,6 +49,7 @@ pub struct ServerConfig {
     /// Addresses to listen on, each IP:PORT, :PORT or PORT. The default serves IPv6 and IPv4
     /// through one socket, or IPv4 alone where the machine has no IPv6. Port 0 lets the system
     /// choose. Needs a restart.
+    #[serde(deserialize_with = "value::deserialize_one_or_many")]
     pub listen: Vec<Listen>,
 
     /// The announce URL under which others reach this tracker, such as
@@ -85,18 +91,18 @@ pub struct ServerConfig {
     /// Most clients close by themselves; those that keep a connection come back only at the
     /// next interval. Above the 60 s for which nginx and Amazon's load balancers keep theirs, so
     /// that a proxy never sends a request into a connection that is just being closed. Live.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub idle_timeout: Duration,
 
     /// How long a request may take from its first byte to its last; past it 408. Requests fit in a
     /// packet or two, so this is for slow senders and attacks. Live.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub request_timeout: Duration,
 
     /// How long an answer may wait for a client that does not read; past it the connection is
     /// closed, and the kernel gives it up (not before a second). A change counts for new
     /// connections. Live.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub send_timeout: Duration,
 
     /// How long a tracker that stops goes on for connections that clients keep open: the next
@@ -121,7 +127,7 @@ pub struct ServerConfig {
     pub snapshot_interval: Duration,
 
     /// How often a line of counters is logged. "0s" = never; SIGUSR1 logs one at any time. Live.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub stats_interval: Duration,
 
     /// What is logged: error, warn, info or debug. Single requests are never logged. The
@@ -164,13 +170,53 @@ pub struct UdpConfig {
 
     /// Bytes of datagrams that wait to be read, for each worker and address; what comes when it is
     /// full is dropped, and counted. The kernel cuts it to net.core.rmem_max (212992 by default),
-    /// and the log says so at the start. A waiting announce takes about 1 KB. Needs a restart.
+    /// and the log says so at the start. A waiting announce takes about 1 KB. A socket of systemd
+    /// has what its ReceiveBuffer= says. Needs a restart.
     pub receive_buffer: u32,
 }
 
 impl Default for UdpConfig {
     fn default() -> UdpConfig {
         UdpConfig { listen: UdpListen::default(), receive_buffer: 4 << 20 }
+    }
+}
+
+/// Pages for the operator: /metrics for Prometheus, /health, /stats.json, and / for a browser.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, Documented, DocumentedFields)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminConfig {
+    /// The address of these pages, IP:PORT; "" turns them off. They need no password, so the
+    /// default is for this machine alone, and the tracker starts without them where that address is
+    /// taken. Any other address that is taken is an error. Needs a restart.
+    pub listen: String,
+
+    /// Names under which a browser may ask for them, such as ["stats.example"], beside addresses
+    /// and localhost. Empty, because another site could lead a browser here by a name of its own.
+    /// Needs a restart.
+    pub hosts: Vec<String>,
+}
+
+impl AdminConfig {
+    /// The address; none if the pages are off.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn address(&self) -> Result<Option<SocketAddr>, WrongListen> {
+        match self.listen.as_str() {
+            "" => Ok(None),
+            listen => value::listen_address(listen).map(Some),
+        }
+    }
+
+    /// Whether the address is the default: then it may be taken.
+    pub fn is_default(&self) -> bool {
+        self.listen == ADMIN_DEFAULT
+    }
+}
+
+impl Default for AdminConfig {
+    fn default() -> AdminConfig {
+        AdminConfig { listen: ADMIN_DEFAULT.to_owned(), hosts: Vec::new() }
     }
 }
 
@@ -185,20 +231,20 @@ pub struct TrackerConfig {
     /// The least a client may wait between two announces of one torrent ("min interval" in the
     /// answer). Also part of a peer's life: one not heard of for min_interval + max_interval
     /// is gone, but not before 20 minutes. Live.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub min_interval: Duration,
 
     /// The most a client is asked to wait between two announces; the answer's "interval" is this
     /// less a random 0 to 10 %, so that clients spread out. From 1m to 3h; below 5m "announced
     /// check" warns, since newTrackon lists trackers from 5m and libtorrent never comes sooner.
     /// Live.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub max_interval: Duration,
 
     /// How long a client waits whose torrent is not registered (#5). Uploaders' clients announce
     /// before the site has listed the torrent, and libtorrent obeys: with half an hour they sit
     /// silent. Live.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub unregistered_interval: Duration,
 
     /// Peers handed out when a client does not say how many it wants. 50 is what the specification
@@ -229,6 +275,7 @@ pub struct TrackerConfig {
     /// at most one address of each family. Public clients get peers with a private address under
     /// it, with their port, which must be forwarded to them. Without one of the family, such peers
     /// are handed to private clients only. Live.
+    #[serde(deserialize_with = "value::deserialize_one_or_many")]
     pub public_address: Vec<IpAddr>,
 
     /// Send crypto_flags to clients that ask for them. Off, because libtorrent always asks and
@@ -250,12 +297,12 @@ pub struct TrackerConfig {
 
     /// How long one full scrape is shared before it is made anew, and how long an address waits
     /// for its next; over IPv6, a /64. A million torrents are 90 MB, so not often. Live.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub full_scrape_interval: Duration,
 
     /// The least a client may wait between two scrapes ("min_request_interval" in the answer).
     /// Live.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub scrape_interval: Duration,
 
     /// Most peers kept, all torrents together; one past it is answered but not stored. A peer
@@ -309,7 +356,7 @@ pub struct DatabaseConfig {
 
     /// How long a lookup may take before the client is asked to try again later. Clients give up
     /// after 10 to 60 seconds. Live.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub lookup_timeout: Duration,
 
     /// Lookups that may wait for a thread; past it clients are asked to try again later, at once.
@@ -319,7 +366,7 @@ pub struct DatabaseConfig {
     /// How long an answer of the database is believed, and so how soon a change made by SQL is
     /// seen. Changes made by "announced torrent" are seen within a second, and all of them at
     /// once on SIGHUP. Live.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub cache_ttl: Duration,
 
     /// Bytes of cached answers. The default is 256 MiB: about a million torrents. Those that do
@@ -329,12 +376,12 @@ pub struct DatabaseConfig {
     /// How often counters (downloads, seeders, leechers, last activity) are written to the
     /// database. What is not written yet is lost when the tracker is killed, but not when it
     /// is stopped. Live.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub flush_interval: Duration,
 
     /// Listed torrents that had no peers for so long are deleted from the database, unless they
     /// are banned. "0s" = never. Live.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "duration")]
     pub torrent_ttl: Duration,
 }
 

@@ -11,9 +11,12 @@ use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use toml::Table;
 use toml::de::DeTable;
 
 use crate::config::database_url::{DatabaseUrl, redact};
+use crate::config::environment::Environment;
+use crate::config::reading::{self, Mistake, Written, line_at};
 use crate::config::sections::Config;
 use crate::config::validate::Problem;
 use crate::config::value::{Listen, Mode};
@@ -40,8 +43,12 @@ pub struct Flags {
 pub struct Sources {
     /// The settings file; when none is named, none is read.
     pub file: Option<PathBuf>,
+    /// The file's text, where it has been read already: standard input can be read once.
+    pub text: Option<String>,
     /// The environment's `ANNOUNCED_DATABASE`.
     pub environment_database: Option<DatabaseUrl>,
+    /// The environment's other settings.
+    pub environment: Environment,
     /// The command line.
     pub flags: Flags,
 }
@@ -50,27 +57,55 @@ impl Sources {
     /// The settings, validated. Errors: one line for each problem, saying where it is and what it
     /// is.
     pub fn load(&self) -> Result<Config, Vec<String>> {
-        let (text, mut config) = match &self.file {
-            Some(path) => read_file(path)
-                .map_err(|problem| vec![one_line(&format!("{}: {problem}", path.display()))])?,
-            None => Default::default(),
-        };
-        self.lay_over(&mut config);
-        let networks = config.server.trusted_proxies.read_named_file();
-        networks
-            .map_err(|problem| vec![one_line(&format!("server.trusted_proxies: {problem}"))])?;
-        match config.validate() {
-            problems if problems.is_empty() => Ok(config),
-            problems => Err(problems
-                .iter()
-                .map(|problem| one_line(&format!("{}{problem}", self.place(problem, &text))))
-                .collect()),
+        let text = self.read_text().map_err(|problem| vec![one_line(&problem)])?;
+        let Written { mut table, mistakes, mut wrong } = reading::read(&text);
+        let mut lines: Vec<String> = mistakes.iter().map(|mistake| self.locate(mistake)).collect();
+        for (key, line) in self.environment.lay_over(&mut table) {
+            wrong.push(key);
+            lines.push(line);
         }
+        let mut config = read_table(table).map_err(|problem| vec![one_line(&problem)])?;
+        self.lay_over(&mut config);
+        if let Err(problem) = config.server.trusted_proxies.read_named_file() {
+            lines.push(format!("server.trusted_proxies: {problem}"));
+            wrong.push("server.trusted_proxies".to_owned());
+        }
+        if self.environment_database.is_some() && self.environment.database().is_some() {
+            let line = "ANNOUNCED_DATABASE and ANNOUNCED_DATABASE__URL are the same setting; \
+                        leave one of them out";
+            lines.push(line.to_owned());
+        }
+        // Nothing follows from a value that stands there in place of one that could not be read.
+        let follows = |problem: &Problem| {
+            wrong.iter().any(|key| *key == problem.key || problem.rule.contains(key.as_str()))
+        };
+        let problems = config.validate().into_iter().filter(|problem| !follows(problem));
+        lines.extend(problems.map(|problem| format!("{}{problem}", self.place(&problem, &text))));
+        match lines.is_empty() {
+            true => Ok(config),
+            false => Err(lines.iter().map(|line| one_line(line)).collect()),
+        }
+    }
+
+    /// The file's text; empty when there is none.
+    fn read_text(&self) -> Result<String, String> {
+        match (&self.text, &self.file) {
+            (Some(text), _) => Ok(text.clone()),
+            (None, Some(path)) => {
+                read_text(path).map_err(|error| format!("{}: {error}", path.display()))
+            }
+            (None, None) => Ok(String::new()),
+        }
+    }
+
+    fn locate(&self, Mistake { line, text }: &Mistake) -> String {
+        let file = self.file.as_deref().unwrap_or(Path::new("the settings file"));
+        format!("{}: line {line}: {text}", file.display())
     }
 
     /// A line for each problem that was found with the loaded settings later, saying where it is.
     pub fn lines(&self, problems: &[Problem]) -> Vec<String> {
-        let text = self.file.as_deref().and_then(|path| read_text(path).ok()).unwrap_or_default();
+        let text = self.read_text().unwrap_or_default();
         let line = |problem| one_line(&format!("{}{problem}", self.place(problem, &text)));
         problems.iter().map(line).collect()
     }
@@ -81,14 +116,14 @@ impl Sources {
     }
 
     /// Keys that the settings file sets and that do not count, each with what overrides it.
-    pub fn overridden(&self) -> Vec<(&'static str, &'static str)> {
-        let text = self.file.as_deref().and_then(|path| read_text(path).ok()).unwrap_or_default();
-        let is_set = |(key, _): &(&'static str, _)| line_of_key(&text, key).is_some();
+    pub fn overridden(&self) -> Vec<(String, String)> {
+        let text = self.read_text().unwrap_or_default();
+        let is_set = |(key, _): &(String, _)| line_of_key(&text, key).is_some();
         self.overriding().into_iter().filter(is_set).collect()
     }
 
     /// The keys that the command line and the environment give, each with where.
-    fn overriding(&self) -> Vec<(&'static str, &'static str)> {
+    fn overriding(&self) -> Vec<(String, String)> {
         let Flags { listen, workers, mode, database } = &self.flags;
         let database = match (database, &self.environment_database) {
             (Some(_), _) => Some("--database"),
@@ -101,7 +136,10 @@ impl Sources {
             ("tracker.mode", mode.map(|_| "--mode")),
             ("database.url", database),
         ];
-        given.into_iter().filter_map(|(key, by)| Some((key, by?))).collect()
+        let given =
+            given.into_iter().filter_map(|(key, by)| Some((key.to_owned(), by?.to_owned())));
+        // What is found first counts.
+        given.chain(self.environment.keys()).collect()
     }
 
     fn lay_over(&self, config: &mut Config) {
@@ -115,7 +153,9 @@ impl Sources {
         if let Some(mode) = flags.mode {
             config.tracker.mode = mode;
         }
-        if let Some(database) = flags.database.or_else(|| self.environment_database.clone()) {
+        let of_environment = || self.environment.database().map(|url| url.to_owned().into());
+        let database = flags.database.or_else(|| self.environment_database.clone());
+        if let Some(database) = database.or_else(of_environment) {
             config.database.url = database;
         }
     }
@@ -123,7 +163,7 @@ impl Sources {
     /// Where the value of a problem was written, as the beginning of its line.
     fn place(&self, problem: &Problem, text: &str) -> String {
         let overriding = self.overriding();
-        let by = overriding.iter().find(|(key, _)| *key == problem.key).map(|(_, by)| *by);
+        let by = overriding.iter().find(|(key, _)| *key == problem.key).map(|(_, by)| by);
         match (by, &self.file) {
             (Some(by), _) => format!("{by}: "),
             (None, Some(path)) => match line_of_key(text, problem.key) {
@@ -135,77 +175,39 @@ impl Sources {
     }
 }
 
-/// The file's text and what it sets. Errors: what is wrong, after the file's name.
-fn read_file(path: &Path) -> Result<(String, Config), String> {
-    let text = read_text(path).map_err(|error| error.to_string())?;
-    let config = toml::from_str(&text).map_err(|error| describe(&text, error))?;
-    Ok((text, config))
+/// Each value has been read by itself before.
+fn read_table(table: Table) -> Result<Config, String> {
+    table.try_into().map_err(|error: toml::de::Error| redact(&error.to_string()))
 }
 
 fn read_text(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    let bytes = File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
-    if bytes as u64 > FILE_BYTES_MAX {
+    read_settings(&mut File::open(path)?)
+}
+
+/// The text of a settings file.
+///
+/// # Errors
+/// When it cannot be read, is too large, or is no UTF-8.
+pub fn read_settings(file: &mut dyn Read) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(io::Error::other(format!(
             "larger than {FILE_BYTES_MAX} bytes, so hardly a settings file"
         )));
     }
-    Ok(text)
-}
-
-/// TOML's own error as `line N: section.key: what is wrong`, in an operator's words where serde's
-/// are a programmer's.
-fn describe(text: &str, mut error: toml::de::Error) -> String {
-    let line = error
-        .span()
-        .map(|span| format!("line {}: ", line_at(text, span.start)))
-        .unwrap_or_default();
-    // Without its input, the error shows the path of the key instead of an excerpt of the file.
-    error.set_input(None);
-    let shown = error.to_string();
-    let (message, path) = match shown.trim_end().trim_end_matches('`').rsplit_once("\nin `") {
-        Some((message, path)) => (message, path),
-        None => (shown.trim_end(), ""),
-    };
-    let unknown =
-        message.strip_prefix("unknown field `").and_then(|rest| rest.split_once("`, expected "));
-    redact(&match (unknown, path) {
-        (Some((key, known)), "") => {
-            format!("{line}unknown section or key '{key}'; known are {}", listed(known))
-        }
-        (Some((key, known)), section) => {
-            format!("{line}unknown key '{key}' in [{section}]; known are {}", listed(known))
-        }
-        (None, "") => format!("{line}{message}"),
-        (None, key) => format!("{line}{key}: {}", operators_words(message)),
-    })
-}
-
-fn listed(known: &str) -> String {
-    known.trim_start_matches("one of ").replace('`', "")
-}
-
-/// Serde names a number's range by its Rust type.
-fn operators_words(message: &str) -> String {
-    let ranges =
-        [("u16", u64::from(u16::MAX)), ("u32", u32::MAX.into()), ("u64", i64::MAX.unsigned_abs())];
-    ranges.into_iter().fold(message.to_owned(), |message, (name, max)| {
-        message.replace(
-            &format!("expected {name}"),
-            &format!("expected a whole number from 0 to {max}"),
-        )
-    })
-}
-
-/// The line, from 1, that the byte `at` stands in.
-fn line_at(text: &str, at: usize) -> usize {
-    1 + text.bytes().take(at).filter(|&byte| byte == b'\n').count()
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err(io::Error::other("is UTF-16; save it as UTF-8"));
+    }
+    String::from_utf8(bytes)
+        .map_err(|_| io::Error::other("is not UTF-8, so hardly a settings file"))
 }
 
 /// The line on which `section.key` is set; `None` when it is left at its default.
 fn line_of_key(text: &str, key: &str) -> Option<usize> {
     let (section, key) = key.split_once('.')?;
-    let file = DeTable::parse(text).ok()?;
+    // Of a key that is there twice, the first counts here.
+    let (file, _) = DeTable::parse_recoverable(text);
     let value = file.get_ref().get(section)?.get_ref().as_table()?.get(key)?;
     Some(line_at(text, value.span().start))
 }
@@ -237,14 +239,17 @@ mod tests {
         let rows = [
             (
                 "\n[database]\nurll = 1",
-                "line 3: unknown key 'urll' in [database]; known are url, lookup_threads, \
+                "line 3: unknown key 'urll' in [database]; did you mean url?",
+            ),
+            (
+                "\n[database]\nxyz = 1",
+                "line 3: unknown key 'xyz' in [database]; known are url, lookup_threads, \
                  lookup_timeout, lookup_queue_max, cache_ttl, cache_bytes_max, flush_interval, \
                  torrent_ttl",
             ),
             (
-                "[trackers]",
-                "line 1: unknown section or key 'trackers'; known are \
-                 server, udp, tracker, database",
+                "[zzz]",
+                "line 1: unknown section [zzz]; known are server, udp, tracker, database, admin",
             ),
             (
                 "[server]\nworkers = -1",
@@ -253,7 +258,8 @@ mod tests {
             ),
             (
                 "[server]\nidle_timeout = 60",
-                "line 2: server.idle_timeout: invalid type: integer `60`, expected a duration",
+                "line 2: server.idle_timeout: 60 has no unit; write \"60s\" for seconds or \"60m\" \
+                 for minutes",
             ),
             (
                 "[server]\nlisten = [\"x\"]",
@@ -262,7 +268,7 @@ mod tests {
             ),
             (
                 "[tracker]\nmode = \"shut\"",
-                "line 2: tracker.mode: unknown variant `shut`, expected `open` or `registered`",
+                "line 2: tracker.mode: \"shut\" is not known; write \"open\" or \"registered\"",
             ),
             (
                 "[tracker]\nfull_scrape = [\"10.0.0.1/99\"]",
@@ -284,7 +290,10 @@ mod tests {
                 "tracker.min_interval = \"15m\": must not be above tracker.max_interval, which is \
                  \"10m\"",
             ),
-            ("[server]\nworkers = 1\nworkers = 2", "line 3: duplicate key"),
+            (
+                "[server]\nworkers = 1\nworkers = 2",
+                "line 3: 'workers' is there twice, first in line 2; leave one of them out",
+            ),
             ("[server", "line 1: unclosed table, expected `]`"),
         ];
         for (text, line) in rows {
@@ -372,6 +381,7 @@ mod tests {
                 file: None,
                 environment_database,
                 flags: Flags { database, ..Flags::default() },
+                ..Sources::default()
             };
             let problems = sources.load().unwrap_err();
             assert!(problems.len() == 1 && problems[0].starts_with(line), "{problems:?}");

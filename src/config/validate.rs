@@ -15,7 +15,9 @@ use humantime_serde::re::humantime::format_duration;
 
 use crate::bounds::PEERS_PER_REPLY_MAX;
 use crate::bounds::{LIFETIME_MS_MAX, VERDICT_MS_MAX};
-use crate::config::sections::{Config, DatabaseConfig, ServerConfig, TrackerConfig, UdpConfig};
+use crate::config::sections::{
+    AdminConfig, Config, DatabaseConfig, ServerConfig, TrackerConfig, UdpConfig,
+};
 use crate::config::value::{Listen, Mode, UdpListen};
 use crate::ids::{Family, canonical, is_private};
 
@@ -61,6 +63,7 @@ impl Config {
         problems.udp(&self.udp);
         problems.tracker(&self.tracker);
         problems.database(&self.database);
+        problems.admin(&self.admin);
         problems.registration(self);
         problems.0
     }
@@ -125,6 +128,16 @@ impl Problems {
             }
         }
         self.number("udp.receive_buffer", udp.receive_buffer.into(), RECEIVE_BUFFER_BYTES);
+    }
+
+    fn admin(&mut self, admin: &AdminConfig) {
+        if let Err(wrong) = admin.address() {
+            self.add("admin.listen", quoted(&admin.listen), &wrong.to_string());
+        }
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        for name in admin.hosts.iter().filter(|name| !name.bytes().all(is_name)) {
+            self.add("admin.hosts", quoted(name), "is no name of a host, without a port");
+        }
     }
 
     fn public_url(&mut self, url: &str) {

@@ -5,11 +5,12 @@
 //! Never does: know which setting it is for, or its range.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error, MapAccess, SeqAccess, Visitor};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Error, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::config::networks::Networks;
@@ -57,6 +58,41 @@ impl FromStr for Mode {
     }
 }
 
+/// Serde's half for lists of which one member may stand alone: `listen = ":6969"`.
+pub(super) fn deserialize_one_or_many<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    deserializer.deserialize_any(OneOrMany(PhantomData))
+}
+
+struct OneOrMany<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMany<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of addresses, such as [\"192.0.2.1:6969\"]")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Vec<T>, E> {
+        T::deserialize(text.into_deserializer()).map(|one| vec![one])
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Vec<T>, E> {
+        T::deserialize(number.into_deserializer()).map(|one| vec![one])
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Vec<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(|one| vec![one])
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Vec<T>, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(list))
+    }
+}
+
 /// Serde's half for `ip_parameter`, which was a word before it was a list of networks.
 pub(super) fn deserialize_ip_parameter<'de, D: Deserializer<'de>>(
     deserializer: D,
@@ -81,7 +117,7 @@ impl<'de> Visitor<'de> for IpParameterVisitor {
             }
             "ignore" => "write []",
             "accept" => "write [\"0.0.0.0/0\", \"::/0\"] if anybody may announce anybody",
-            _ => return Err(E::invalid_value(serde::de::Unexpected::Str(word), &self)),
+            _ => return Networks::one(word),
         };
         Err(E::custom(format!("{word:?} is no longer a value: {instead}")))
     }
@@ -159,7 +195,10 @@ impl<'de> Visitor<'de> for FullScrapeVisitor {
         match word {
             "on" => Ok(FullScrape::On),
             "off" => Ok(FullScrape::Off),
-            _ => Err(E::invalid_value(serde::de::Unexpected::Str(word), &self)),
+            _ => match Networks::one::<E>(word) {
+                Ok(network) => Ok(FullScrape::Networks(network)),
+                Err(_) => Err(E::invalid_value(serde::de::Unexpected::Str(word), &self)),
+            },
         }
     }
 
@@ -170,11 +209,21 @@ impl<'de> Visitor<'de> for FullScrapeVisitor {
 
 /// A text that is no address to listen on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct WrongListen;
+pub enum WrongListen {
+    /// Neither an address with a port nor a port.
+    NoAddress,
+    /// It ends with a number that no port has.
+    NoPort,
+}
 
 impl fmt::Display for WrongListen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not an address with a port; write 192.0.2.1:6969, [2001:db8::1]:6969 or :6969")
+        f.write_str(match self {
+            WrongListen::NoAddress => {
+                "not an address with a port; write 192.0.2.1:6969, [2001:db8::1]:6969 or :6969"
+            }
+            WrongListen::NoPort => "not an address with a port: ports end at 65535; write :6969",
+        })
     }
 }
 
@@ -185,7 +234,17 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, WrongListen> {
     let port = text.strip_prefix(':').unwrap_or(text);
     match port.parse::<u16>() {
         Ok(port) if !text.starts_with('+') => Ok(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))),
-        _ => text.parse().map_err(|_| WrongListen),
+        _ => text.parse().map_err(|_| wrong_listen(text)),
+    }
+}
+
+fn wrong_listen(text: &str) -> WrongListen {
+    let (address, port) = text.rsplit_once(':').unwrap_or(("", text));
+    let is_address = address.is_empty() || format!("{address}:1").parse::<SocketAddr>().is_ok();
+    let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    match is_address && is_number && port.parse::<u16>().is_err() {
+        true => WrongListen::NoPort,
+        false => WrongListen::NoAddress,
     }
 }
 
@@ -252,7 +311,10 @@ impl<'de> Visitor<'de> for UdpListenVisitor {
     fn visit_str<E: Error>(self, word: &str) -> Result<UdpListen, E> {
         match word {
             AS_SERVER => Ok(UdpListen::AsServer),
-            _ => Err(E::invalid_value(serde::de::Unexpected::Str(word), &self)),
+            _ => match listen_address(word) {
+                Ok(address) => Ok(UdpListen::Addresses(vec![address])),
+                Err(_) => Err(E::invalid_value(serde::de::Unexpected::Str(word), &self)),
+            },
         }
     }
 
@@ -320,6 +382,10 @@ impl<'de> Visitor<'de> for ListenVisitor {
             .map_err(|error| E::custom(format!("{text:?} is {error}")))
     }
 
+    fn visit_i64<E: Error>(self, port: i64) -> Result<Listen, E> {
+        self.visit_str(&port.to_string())
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Listen, A::Error> {
         let table = ListenTable::deserialize(MapAccessDeserializer::new(map))?;
         Ok(Listen { address: table.address, proxy_protocol: table.proxy_protocol })
@@ -333,21 +399,19 @@ mod tests {
     #[test]
     fn an_address_to_listen_on_may_be_a_bare_port() {
         let rows = [
-            ("127.0.0.1:0", Some("127.0.0.1:0")),
-            ("[::1]:6969", Some("[::1]:6969")),
-            (":80", Some("[::]:80")),
-            ("80", Some("[::]:80")),
-            ("127.0.0.1", None),
-            ("::1", None),
-            ("localhost:80", None),
-            ("65536", None),
-            ("+80", None),
-            (":", None),
-            ("", None),
+            ("127.0.0.1:0", "127.0.0.1:0"),
+            ("[::1]:6969", "[::1]:6969"),
+            (":80", "[::]:80"),
+            ("80", "[::]:80"),
         ];
         for (text, address) in rows {
-            let expected = address.map(|address| address.parse().unwrap()).ok_or(WrongListen);
-            assert_eq!(listen_address(text), expected, "{text:?}");
+            assert_eq!(listen_address(text), Ok(address.parse().unwrap()), "{text:?}");
+        }
+        for text in ["127.0.0.1", "::1", "localhost:80", "x:65536", "+80", ":", ""] {
+            assert_eq!(listen_address(text), Err(WrongListen::NoAddress), "{text:?}");
+        }
+        for text in ["65536", ":99999", "127.0.0.1:65536", "[::1]:100000"] {
+            assert_eq!(listen_address(text), Err(WrongListen::NoPort), "{text:?}");
         }
     }
 
@@ -364,6 +428,7 @@ mod tests {
             ("listen = \"server.listen\"", UdpListen::AsServer),
             ("listen = []", own(&[])),
             ("listen = [\":81\", \"192.0.2.1:82\"]", own(&["[::]:81", "192.0.2.1:82"])),
+            ("listen = \":81\"", own(&["[::]:81"])),
         ] {
             let settings: Settings = toml::from_str(text).unwrap();
             assert_eq!(settings.listen, expected, "{text}");

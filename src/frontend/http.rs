@@ -9,8 +9,9 @@
 use std::sync::Arc;
 
 use crate::config::Live;
-use crate::counters::Counter;
+use crate::counters::{Counter, Protocol};
 use crate::frontend::client_address::{self, ProxyHints};
+use crate::frontend::counted;
 use crate::frontend::full_scrape::{FullScrape, FullScrapeRequest, LargeBody, Told};
 use crate::frontend::output::Output;
 use crate::ids::Ticket;
@@ -163,8 +164,8 @@ impl Http {
         out: &mut Output<'_>,
     ) -> Answer {
         let Asked { client, framing } = asked;
-        let announces = round.scratch.counters.count(Counter::Announce);
-        if let Some(ip) = round.scratch.recent_announcers.note(client.ip, announces) {
+        let announces = round.count(Counter::announce(Protocol::Http, client.family()));
+        if let Some(ip) = round.scratch.recent_announcers.note(client, announces) {
             self.hints.note_one_private_address(ip);
         }
         match &Announce::parse(query) {
@@ -203,7 +204,7 @@ impl Http {
         round: &mut Round<'_>,
         out: &mut Output<'_>,
     ) -> Answer {
-        round.scratch.counters.count(Counter::Scrape);
+        round.count(Counter::scrape(Protocol::Http, asked.client.family()));
         let scraped = self.tracker.scrape(hashes, asked.client, round);
         self.answer_scrape(scraped, asked.framing, round, out)
     }
@@ -238,7 +239,7 @@ impl Http {
         round: &mut Round<'_>,
         out: &mut Output<'_>,
     ) -> Answer {
-        round.scratch.counters.count(Counter::FullScrape);
+        round.count(Counter::full_scrape(client.family()));
         let policy = &round.live.full_scrape;
         match self.full_scrape.request(client, request.gzip, policy, round.now) {
             Told::Ready(body) => send_full_scrape(request, Ok(body), round, out),
@@ -287,7 +288,7 @@ impl Http {
                 self.answer_scrape(scraped, framing, round, out)
             }
             Pending::FullScrape(request) => {
-                round.scratch.counters.count(Counter::GivenUp);
+                round.count(Counter::GivenUp);
                 send_full_scrape(request, Err(Failure::Busy), round, out)
             }
         }
@@ -322,9 +323,7 @@ fn answer_announce(
             out.write(|buffer| reply::announce(&reply, framing, buffer));
             Answer::Done
         }
-        Outcome::Refused(failure, reason) => {
-            refuse(failure, reason.as_deref(), framing, round, out)
-        }
+        Outcome::Refused(why, reason) => refuse(why, reason.as_deref(), framing, round, out),
         Outcome::Wait(waiting) => {
             wait_for_lookup(Pending::Announce { waiting, compact, framing }, round.live)
         }
@@ -381,7 +380,7 @@ fn refuse(
     round: &mut Round<'_>,
     out: &mut Output<'_>,
 ) -> Answer {
-    round.scratch.counters.count(Counter::Refused);
+    round.count(counted::of_failure(failure));
     let unregistered_s = round.live.policy.unregistered_interval_s;
     let refusal = FailureReply { failure, reason: reason.map(str::as_bytes), unregistered_s };
     out.write(|buffer| reply::failure(&refusal, framing, buffer));
@@ -394,7 +393,7 @@ fn fault(
     round: &mut Round<'_>,
     out: &mut Output<'_>,
 ) -> Answer {
-    round.scratch.counters.count(Counter::Fault);
+    round.count(counted::of_fault(fault));
     out.write(|buffer| response::fault(fault, framing, buffer));
     Answer::Done
 }

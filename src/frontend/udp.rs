@@ -16,8 +16,9 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 
 use crate::config::{Live, Rate};
-use crate::counters::Counter;
+use crate::counters::{Counter, Protocol};
 use crate::frontend::connection_id::ConnectionIds;
+use crate::frontend::counted;
 use crate::ids::{Family, InfoHash};
 use crate::registry::Completion;
 use crate::tracker::{
@@ -80,7 +81,7 @@ struct Asked {
 
 impl Asked {
     fn family(self) -> Family {
-        Family::of(self.client.ip)
+        self.client.family()
     }
 }
 
@@ -109,7 +110,7 @@ impl Udp {
                 }
             }
             Ok(Request::Connect { transaction_id }) => {
-                round.scratch.counters.count(Counter::Connect);
+                round.count(Counter::connect(client.family()));
                 if let Some(rate) = round.live.rates.connects
                     && self.is_over(rate, client, round)
                 {
@@ -126,7 +127,7 @@ impl Udp {
                 }
             }
             Err(_) => {
-                round.scratch.counters.count(Counter::NoRequest);
+                round.count(Counter::NoRequest);
                 Reply::Nothing
             }
         }
@@ -137,7 +138,7 @@ impl Udp {
     fn is_over(&self, rate: Rate, client: Client, round: &mut Round<'_>) -> bool {
         let connects = &self.tracker.rates().connects;
         let is_over = !connects.take(client.ip, rate, Strictness::Plain, round.now);
-        round.scratch.counters.add(Counter::OverRate, usize::from(is_over));
+        round.scratch.counters.add(Counter::ConnectOverRate, usize::from(is_over));
         is_over
     }
 
@@ -152,7 +153,7 @@ impl Udp {
         round: &mut Round<'_>,
         out: &mut [u8],
     ) -> Reply {
-        round.scratch.counters.count(Counter::Announce);
+        round.count(Counter::announce(Protocol::Udp, asked.family()));
         let mut announce = match announce {
             Ok(announce) => announce,
             Err(failure) => return refuse(failure, None, asked, round, out),
@@ -171,7 +172,7 @@ impl Udp {
         round: &mut Round<'_>,
         out: &mut [u8],
     ) -> Reply {
-        round.scratch.counters.count(Counter::Scrape);
+        round.count(Counter::scrape(Protocol::Udp, asked.family()));
         match self.tracker.scrape(&Hashes::of(hashes.iter()), asked.client, round) {
             Scraped::Wait(waiting) => {
                 let what = PendingRequest::Scrape(waiting, hashes.iter().collect());
@@ -283,7 +284,7 @@ fn answer_announce(outcome: Outcome, asked: Asked, round: &mut Round<'_>, out: &
                 interval_s,
                 leechers: counts.incomplete,
                 seeders: counts.complete,
-                family: Family::of(client.ip),
+                family: client.family(),
                 peers: round.scratch.chosen.wire(),
             };
             written(announce_answer(&peers, out))
@@ -308,7 +309,7 @@ fn refuse(
     round: &mut Round<'_>,
     out: &mut [u8],
 ) -> Reply {
-    round.scratch.counters.count(Counter::Refused);
+    round.count(counted::of_failure(failure));
     let transaction_id = asked.transaction_id;
     let (text, bytes_max) = (failure.text().as_bytes(), answer_bytes_max(asked.family()));
     written(match reason {
@@ -322,7 +323,7 @@ fn refuse(
 
 /// To a source that may be anybody's.
 fn refuse_id(asked: Asked, packet: &Packet<'_>, round: &mut Round<'_>, out: &mut [u8]) -> Reply {
-    round.scratch.counters.count(Counter::WrongConnectionId);
+    round.count(Counter::WrongConnectionId);
     let text = CONNECTION_ID_INVALID.as_bytes();
     written(error_answer(asked.transaction_id, &[text], packet.bytes.len(), out))
 }
@@ -529,7 +530,7 @@ mod tests {
             }
         }
         assert_eq!(worker.count(Counter::WrongConnectionId), 10, "refused ids");
-        assert_eq!(worker.count(Counter::Announce), 3, "announces of accepted ids alone");
+        assert_eq!(worker.count(Counter::AnnounceUdpV4), 3, "announces of accepted ids alone");
     }
 
     #[test]
@@ -549,8 +550,8 @@ mod tests {
             assert!(answer.len() <= bytes.len(), "{bytes:?} is answered by {answer:?}");
             assert!(answer.is_empty() || [0, 3].contains(&answer[3]), "{bytes:?}: {answer:?}");
         }
-        assert_eq!(worker.count(Counter::Announce), 0, "somebody has guessed an id");
-        assert!(worker.count(Counter::NoRequest) > 0 && worker.count(Counter::Connect) > 0);
+        assert_eq!(worker.count(Counter::AnnounceUdpV4), 0, "somebody has guessed an id");
+        assert!(worker.count(Counter::NoRequest) > 0 && worker.count(Counter::ConnectV4) > 0);
         assert_eq!(worker.site.tracker.store().totals().peers(), 0, "nobody is entered");
     }
 

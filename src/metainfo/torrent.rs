@@ -53,14 +53,17 @@ impl Metainfo {
             Some(name) => Some(name),
             None => find("name")?.and_then(bencode::bytes).and_then(name_of),
         };
+        // A root hash instead of pieces is a Merkle tree's (BEP 30); such a torrent is hashed as
+        // any of v1. What is no string is nobody's pieces.
+        let pieces = find("pieces")?.and_then(bencode::bytes);
+        let is_v1 = pieces.or(find("root hash")?.and_then(bencode::bytes)).is_some();
         let is_v2 = match find("meta version")?.map(bencode::integer) {
             None | Some(Some(1)) => false,
             Some(Some(2)) => true,
+            // Clients that know v1 alone do not look at it.
+            Some(_) if is_v1 => false,
             Some(_) => return Err(Fault::Version),
         };
-        // A root hash instead of pieces is a Merkle tree's (BEP 30); such a torrent is hashed as
-        // any of v1.
-        let is_v1 = find("pieces")?.or(find("root hash")?).is_some();
         let hashes = [is_v1.then(|| v1_hash(info)), is_v2.then(|| v2_hash(info))];
         match hashes.into_iter().flatten().collect::<ArrayVec<_, HASHES_MAX>>() {
             none if none.is_empty() => Err(Fault::NoPieces),
@@ -201,8 +204,8 @@ mod tests {
             (b"d4:infolee", Fault::NoInfo),
             (b"d4:infodee", Fault::NoPieces),
             (b"d4:infod12:meta versioni1eee", Fault::NoPieces),
-            (b"d4:infod12:meta versioni3e6:pieces0:ee", Fault::Version),
-            (b"d4:infod12:meta version1:26:pieces0:ee", Fault::Version),
+            (b"d4:infod12:meta versioni3e6:piecesi0eee", Fault::Version),
+            (b"d4:infod12:meta version1:2ee", Fault::Version),
             (b"d4:infod6:pieces0:e4:infod6:pieces0:ee", Fault::Twice("info")),
             (b"d4:infod6:pieces0:6:pieces0:ee", Fault::Twice("pieces")),
             (b"d4:infod4:name1:a6:pieces0:4:name1:bee", Fault::Twice("name")),
@@ -253,5 +256,33 @@ mod tests {
             let _ = Metainfo::of_file(&file);
             Ok(())
         });
+    }
+
+    #[test]
+    fn a_version_that_is_none_is_for_those_who_look_at_it() {
+        let version = |version: &[u8]| [b"12:meta version", version].concat();
+        let v1_alone: [&[u8]; 6] =
+            [b"i0e", b"i1e", b"i3e", b"i-7e", b"i99999999999999999999e", b"1:2"];
+        for odd in v1_alone {
+            let info = info(&version(odd));
+            let read = Metainfo::of_file(&file(&info)).unwrap();
+            assert_eq!(read.info_hashes.as_slice(), [v1_hash(&info)], "{}", odd.escape_ascii());
+            let without = [b"d4:name1:x", version(odd).as_slice(), b"e"].concat();
+            let expected = if odd == b"i1e" { Fault::NoPieces } else { Fault::Version };
+            let refused = Metainfo::of_file(&file(&without));
+            assert_eq!(refused, Err(expected), "{} without pieces", odd.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn pieces_that_are_no_string_are_none() {
+        for pieces in [&b"6:piecesi1e"[..], b"6:piecesle", b"6:piecesde"] {
+            let v2 = [b"d12:meta versioni2e", pieces, b"e"].concat();
+            let read = Metainfo::of_file(&file(&v2)).unwrap();
+            assert_eq!(read.info_hashes.as_slice(), [v2_hash(&v2)], "{}", pieces.escape_ascii());
+            let v1 = [b"d", pieces, b"e"].concat();
+            let refused = Metainfo::of_file(&file(&v1));
+            assert_eq!(refused, Err(Fault::NoPieces), "{}", pieces.escape_ascii());
+        }
     }
 }

@@ -48,10 +48,11 @@ pub fn magnet(link: &str) -> Result<Metainfo, Fault> {
     for (key, value) in
         form_urlencoded::parse(link.get(MAGNET.len()..).unwrap_or_default().as_bytes())
     {
-        match key.as_ref() {
+        // `xt.1`, `xt.2` number the topics of a link with several of them, `dn.1` their names.
+        let key = key.split('.').next().unwrap_or_default().to_ascii_lowercase();
+        match key.as_str() {
             "dn" if metainfo.name.is_none() => metainfo.name = name_of(value.as_bytes()),
-            // `xt.1`, `xt.2` number the topics of a link with several of them.
-            _ if key == "xt" || key.starts_with("xt.") => {
+            "xt" => {
                 if let Some(hash) = topic(&value) {
                     add(&mut metainfo, hash.ok_or(Fault::MagnetHash)?)?;
                 }
@@ -147,6 +148,8 @@ mod tests {
                 &[HEX, &V2[..40]],
                 None,
             ),
+            (format!("magnet:?XT=urn:btih:{HEX}&DN=Loud"), &[HEX], Some("Loud")),
+            (format!("magnet:?Xt.1=urn:btih:{HEX}&dn.1=First&dn.2=x"), &[HEX], Some("First")),
             (
                 format!("magnet:?xt.1=urn:btmh:1220{V2}&xt.2=urn:btih:{HEX}"),
                 &[&V2[..40], HEX],

@@ -15,11 +15,12 @@
 
 mod change;
 mod import;
+mod json_list;
 mod list;
 mod output;
 mod subject;
 
 pub use change::{Change, apply};
-pub use import::{Imported, import};
+pub use import::{Import, Imported, import};
 pub use list::{Format, list};
 pub use output::{Complain, Trouble};

@@ -27,11 +27,13 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::config::LiveSettings;
 use crate::ids::InfoHash;
+use crate::listing::Record;
 use crate::mailbox::Clock;
 use crate::registry::database::{BATCH_ROWS_MAX, Batch, Counted, DatabaseError, Ledger, NodeId};
 use crate::registry::databases::Databases;
 use crate::registry::health::{Backoff, Health, Part};
 use crate::registry::known_records::KnownRecords;
+use crate::registry::saved;
 use crate::registry::settings::RegistrySettings;
 use crate::registry::state_file::StateFile;
 use crate::secrets;
@@ -68,6 +70,22 @@ struct State {
     /// The last try to write was in vain.
     away: bool,
     stage: Stage,
+}
+
+impl State {
+    /// Makes the next batch of what was taken, if that is anything.
+    fn number_batch(&mut self, taken: &[Unwritten]) -> Option<Arc<Batch>> {
+        if taken.is_empty() {
+            return None;
+        }
+        self.number += 1;
+        let mut rows: Vec<Counted> = taken.iter().map(Counted::of).collect();
+        // In one order for every tracker on a database, so that two do not lock each other out.
+        rows.sort_unstable_by_key(|row| row.info_hash);
+        let batch = Arc::new(Batch { node: self.node, number: self.number, rows });
+        self.unwritten.push_back(Arc::clone(&batch));
+        Some(batch)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -130,7 +148,8 @@ impl Flusher {
         let in_doubt = state.unwritten.len();
         drop(state);
         // What the thread could not take or write is made into batches of its own, to be written by
-        // the next process.
+        // the next process; and what was counted behind a batch that is in doubt.
+        shared.make_rest();
         let mut walk = Walk::default();
         while shared.make_batch(&mut walk, Stage::Closed).is_some() {}
         let unwritten = shared.state.lock().unwritten.len();
@@ -269,16 +288,20 @@ impl Shared {
         }
         let mut taken = Vec::new();
         self.known.store.take_unwritten(walk, (self.clock)(), BATCH_ROWS_MAX, &mut taken);
-        if taken.is_empty() {
-            return None;
-        }
-        state.number += 1;
-        let mut rows: Vec<Counted> = taken.iter().map(counted).collect();
-        // In one order for every tracker on a database, so that two do not lock each other out.
-        rows.sort_unstable_by_key(|row| row.info_hash);
-        let batch = Arc::new(Batch { node: state.node, number: state.number, rows });
-        state.unwritten.push_back(Arc::clone(&batch));
-        Some(batch)
+        state.number_batch(&taken)
+    }
+
+    /// Makes a batch of what has been counted of the torrents in batches that are in doubt since
+    /// those were made. Once nobody confirms a batch any more.
+    fn make_rest(&self) {
+        let mut state = self.state.lock();
+        let own = state.unwritten.iter().filter(|batch| batch.node == state.node);
+        let rows = own.flat_map(|batch| &batch.rows);
+        let now = (self.clock)();
+        let taken: Vec<Unwritten> = rows
+            .filter_map(|row| self.known.store.take_rest(&row.info_hash, row.downloads, now))
+            .collect();
+        state.number_batch(&taken);
     }
 
     /// Writes a batch, however long it takes, and confirms it; false when the process ends before.
@@ -299,15 +322,16 @@ impl Shared {
     /// The batch is applied. False when the process has given it up for the next one to write,
     /// which finds that out as well.
     fn confirm(&self, batch: &Batch) -> bool {
-        let written = batch.rows.iter().filter(|row| row.downloads > 0).map(|row| row.info_hash);
-        let is_of_earlier_process = batch.node != self.state.lock().node;
-        // First, so that who reads a count from here on knows that it may have been read too early.
-        self.known.recent.note(written.collect(), is_of_earlier_process);
-        batch.rows.iter().for_each(|row| self.known.confirm_written(&row.info_hash, row.downloads));
+        // Held to the end: whoever closes finds the swarms either told of it or not.
         let mut state = self.state.lock();
         if state.stage == Stage::Closed {
             return false;
         }
+        let written = batch.rows.iter().filter(|row| row.downloads > 0).map(|row| row.info_hash);
+        let is_of_earlier_process = batch.node != state.node;
+        // First, so that who reads a count from here on knows that it may have been read too early.
+        self.known.recent.note(written.collect(), is_of_earlier_process);
+        batch.rows.iter().for_each(|row| self.known.confirm_written(&row.info_hash, row.downloads));
         state.unwritten.pop_front();
         true
     }
@@ -365,19 +389,22 @@ impl Shared {
     fn save(&self, saved_at: &mut Instant) -> bool {
         *saved_at = Instant::now();
         let Some(file) = &self.state_file else { return false };
-        let batches: Vec<Arc<Batch>> = self.state.lock().unwritten.iter().cloned().collect();
-        file.save(&batches, |f| self.known.for_each_listed(f))
-    }
-}
-
-fn counted(torrent: &Unwritten) -> Counted {
-    let Unwritten { info_hash, downloads, counts, active } = *torrent;
-    Counted {
-        info_hash,
-        downloads,
-        complete: counts.complete,
-        incomplete: counts.incomplete,
-        active,
+        let state = self.state.lock();
+        let (own, batches) = (state.node, Vec::from_iter(state.unwritten.iter().cloned()));
+        drop(state);
+        // What is known of a torrent holds its downloads in an earlier process's batches since
+        // the start; the file's records hold what the database has.
+        let of_others = batches.iter().map(Arc::as_ref).filter(|batch| batch.node != own);
+        let earlier = saved::downloads_of(of_others);
+        file.save(&batches, |f| {
+            self.known.for_each_listed(|hash, record| match earlier.get(hash) {
+                None => f(hash, record),
+                Some(downloads) => {
+                    let downloaded = record.downloaded.saturating_sub(*downloads);
+                    f(hash, &Record { downloaded, ..record.clone() });
+                }
+            });
+        })
     }
 }
 
@@ -388,9 +415,11 @@ mod tests {
 
     use super::*;
     use crate::ids::Millis;
+    use crate::listing::Listing;
     use crate::registry::Fingerprint;
     use crate::registry::known_records::CacheSettings;
     use crate::state_directory::StateDirectory;
+    use crate::tests::announcement;
     use crate::tests::harness;
     use crate::tests::paper_ledger::PaperLedger;
 
@@ -455,6 +484,33 @@ mod tests {
         flusher.close(2 * WAIT_MAX).unwrap();
         assert!(closing.elapsed() < WAIT_MAX);
         assert_eq!(file.load().batches[0].number, 1);
+    }
+
+    #[test]
+    fn what_was_counted_behind_a_batch_in_doubt_is_saved_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = state_file(folder.path());
+        let settings =
+            RegistrySettings { state_file: Some(file.clone()), ..harness::registry_settings() };
+        let store = harness::store(&harness::policy(), 7);
+        let cache = CacheSettings { bytes_max: 1 << 20, seed: 7 };
+        let known = KnownRecords::new(cache, settings.live.clone(), Arc::clone(&store));
+        let health = Arc::new(Health::new(Arc::new(|| Millis(0))));
+        let shared = Shared::new(&settings, Arc::new(known), health, Vec::new()).unwrap();
+        let complete = |peer| {
+            harness::complete_as(Listing::Listed, &store, announcement::hash(1), peer);
+        };
+        complete(1);
+        let batch = shared.make_batch(&mut Walk::default(), Stage::Running).unwrap();
+        (2..4).for_each(complete);
+        let flusher = Flusher(Arc::new(shared));
+        flusher.close(Duration::ZERO).unwrap();
+        assert!(!flusher.0.confirm(&batch), "a batch is confirmed after the end");
+        let batches = file.load().batches;
+        let downloads: Vec<u32> = batches.iter().map(|batch| batch.rows[0].downloads).collect();
+        assert_eq!(downloads, [1, 2], "downloads in each batch");
+        let seeders = batches.last().map(|batch| batch.rows[0].complete);
+        assert_eq!(seeders, Some(3), "seeders in the last");
     }
 
     #[test]

@@ -36,7 +36,7 @@ mod settings;
 mod state_file;
 mod watch;
 
-pub use self::database::{Backend, Fingerprint};
+pub use self::database::{Backend, DatabaseError, Fingerprint};
 #[cfg(feature = "databases")]
 pub use self::database::{Source, panic_is_fenced};
 pub use self::databases::{Databases, OpenBackend, OpenLedger};

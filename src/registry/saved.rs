@@ -40,17 +40,22 @@ pub(super) struct Saved {
 impl Saved {
     /// Records hold the database's count, which lacks what was not known to be written.
     pub(super) fn count_unwritten(&mut self) {
-        let mut unwritten: HashMap<InfoHash, u32> = HashMap::new();
-        for row in self.batches.iter().flat_map(|batch| &batch.rows).filter(|row| row.downloads > 0)
-        {
-            let count = unwritten.entry(row.info_hash).or_default();
-            *count = count.saturating_add(row.downloads);
-        }
+        let unwritten = downloads_of(self.batches.iter());
         for (hash, record) in &mut self.records {
             record.downloaded =
                 record.downloaded.saturating_add(unwritten.get(hash).copied().unwrap_or(0));
         }
     }
+}
+
+/// The downloads of each torrent in batches that have any.
+pub(super) fn downloads_of<'b>(batches: impl Iterator<Item = &'b Batch>) -> HashMap<InfoHash, u32> {
+    let mut downloads: HashMap<InfoHash, u32> = HashMap::new();
+    for row in batches.flat_map(|batch| &batch.rows).filter(|row| row.downloads > 0) {
+        let count = downloads.entry(row.info_hash).or_default();
+        *count = count.saturating_add(row.downloads);
+    }
+    downloads
 }
 
 /// Writes a file of `database`. `records` is to call what it is given for each record.

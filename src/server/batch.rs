@@ -12,6 +12,7 @@
 
 use std::ops::Range;
 
+use crate::counters::Counter;
 use crate::frontend::{Http, Output};
 use crate::server::connection::Connection;
 use crate::server::slots::{SlotId, Slots};
@@ -84,7 +85,8 @@ impl Batch {
         http: &Http,
         round: &mut Round<'_>,
     ) {
-        let Batch { input, entries, .. } = self;
+        let Batch { input, input_bytes, entries, .. } = self;
+        round.scratch.counters.add(Counter::BytesReceivedHttp, *input_bytes);
         let mut rest = entries.as_mut_slice();
         while !rest.is_empty() {
             let mut output_bytes = 0;

@@ -16,6 +16,7 @@ use std::ops::ControlFlow;
 
 use mio::{Interest, Registry, Token};
 
+use crate::counters::Counter;
 use crate::frontend::{Http, Output};
 use crate::server::conversation::Conversation;
 use crate::server::deadline::Scheduled;
@@ -150,7 +151,7 @@ impl<S: Stream> Connection<S> {
                 self.conversation.start_draining(round.now);
                 or_over(self.stream.shut_down_sending().map_err(|_| Broken))
             }
-            Next::Drain => self.drain(&mut buffers.input),
+            Next::Drain => self.drain(&mut buffers.input, round),
             Next::Close => Step::Break(Progress::Over),
         }
     }
@@ -171,6 +172,7 @@ impl<S: Stream> Connection<S> {
                 or_over(self.send(out.filled(), round))
             }
             Ok(bytes) => {
+                round.scratch.counters.add(Counter::BytesReceivedHttp, bytes);
                 self.readable = bytes == room_bytes || self.read_closed;
                 self.receive(kept_bytes + bytes, buffers, http, round)
             }
@@ -178,13 +180,14 @@ impl<S: Stream> Connection<S> {
         }
     }
 
-    fn drain(&mut self, input: &mut [u8]) -> Step {
+    fn drain(&mut self, input: &mut [u8], round: &mut Round<'_>) -> Step {
         if !self.readable {
             return Step::Break(Progress::Blocked);
         }
         match self.stream.read(input) {
             Ok(0) => Step::Break(Progress::Over),
             Ok(bytes) => {
+                round.scratch.counters.add(Counter::BytesReceivedHttp, bytes);
                 self.conversation.drained(bytes);
                 Step::Continue(())
             }
@@ -226,7 +229,7 @@ impl<S: Stream> Connection<S> {
     ///
     /// # Errors
     /// When the stream is broken.
-    pub fn send(&mut self, answers: &[u8], round: &Round<'_>) -> Result<(), Broken> {
+    pub fn send(&mut self, answers: &[u8], round: &mut Round<'_>) -> Result<(), Broken> {
         if answers.is_empty() {
             return Ok(());
         }
@@ -238,18 +241,21 @@ impl<S: Stream> Connection<S> {
                 Err(_) => return Err(Broken),
             };
         }
+        round.scratch.counters.add(Counter::BytesSentHttp, sent);
         if sent < answers.len() {
             self.conversation.keep_unsent(&answers[sent..], round);
         }
         Ok(())
     }
 
-    fn write_unsent(&mut self, round: &Round<'_>) -> Step {
+    fn write_unsent(&mut self, round: &mut Round<'_>) -> Step {
         let Some(piece) = self.conversation.take_piece(WRITE_BYTES_MAX, round) else {
             return Step::Break(Progress::Throttled);
         };
         let written = self.stream.write(&self.conversation.unsent()[..piece]);
-        self.conversation.sent(*written.as_ref().unwrap_or(&0), piece, round);
+        let sent = *written.as_ref().unwrap_or(&0);
+        round.scratch.counters.add(Counter::BytesSentHttp, sent);
+        self.conversation.sent(sent, piece, round);
         match written {
             // The rest of a large body goes out in turn with others.
             Ok(_) if self.conversation.next() == Next::Write => Step::Break(Progress::CanGoOn),

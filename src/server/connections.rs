@@ -183,7 +183,7 @@ impl<S: Stream> Connections<S> {
         let Some(rate) = round.live.rates.connections else { return false };
         let buckets = &self.http.tracker().rates().connections;
         let is_over = !buckets.take(ip, rate, Strictness::Plain, round.now);
-        round.scratch.counters.add(Counter::OverRate, usize::from(is_over));
+        round.scratch.counters.add(Counter::ConnectionOverRate, usize::from(is_over));
         is_over
     }
 
@@ -354,11 +354,11 @@ impl<S: Stream> Connections<S> {
         }
     }
 
-    /// Panics when a connection could be forgotten, or the gauge of waiting requests is not theirs:
-    /// for connections whose round has no other requests. Looks at every slot and every deadline.
-    pub fn check_invariants(&self, round: &Round<'_>) {
+    /// Panics when a connection could be forgotten, or the gauge of waiting requests is not that of
+    /// the connections and of so many datagrams. Looks at every slot and every deadline.
+    pub fn check_invariants(&self, datagrams_waiting: usize, round: &Round<'_>) {
         self.slots.check_invariants();
-        let waiting_count = self.check_connections();
+        let waiting_count = self.check_connections() + datagrams_waiting as u64;
         let gauge = round.scratch.counters.gauge(Gauge::WaitingRequests);
         assert_eq!(gauge, waiting_count, "the gauge of waiting requests, and those that wait");
         for (id, connection) in self.slots.iter().filter(|(id, it)| self.is_blocked(*id, it)) {

@@ -25,11 +25,17 @@ pub enum Purpose {
     Proxied,
     /// UDP.
     Udp,
+    /// The status pages.
+    Admin,
 }
 
 impl Purpose {
-    const ALL: [(&str, Purpose); 3] =
-        [("http", Purpose::Http), ("proxy_protocol", Purpose::Proxied), ("udp", Purpose::Udp)];
+    const ALL: [(&str, Purpose); 4] = [
+        ("http", Purpose::Http),
+        ("proxy_protocol", Purpose::Proxied),
+        ("udp", Purpose::Udp),
+        ("admin", Purpose::Admin),
+    ];
 
     /// What it is called between processes.
     pub fn name(self) -> &'static str {
@@ -37,6 +43,7 @@ impl Purpose {
             Purpose::Http => "http",
             Purpose::Proxied => "proxy_protocol",
             Purpose::Udp => "udp",
+            Purpose::Admin => "admin",
         }
     }
 
@@ -90,6 +97,12 @@ impl HandedSocket {
     pub fn word(&self) -> String {
         let begin = if self.activated { ACTIVATED } else { "" };
         format!("{begin}{}", self.purpose.name())
+    }
+
+    /// Whether it is for this purpose, and at this address or the service manager's choice.
+    pub(in crate::server) fn is_for(&self, purpose: Purpose, address: SocketAddr) -> bool {
+        let local = self.socket.local_addr().ok().and_then(|local| local.as_socket());
+        self.purpose == purpose && (self.activated || local == Some(address))
     }
 
     /// The same socket once more.

@@ -7,9 +7,10 @@
 //! answered by `frontend::http`. The one thing said here is 503, to connections turned away.
 //!
 //! From the outside in: `worker` (the loop), `listener`, `connections` (all of a worker's),
-//! `batch`, `connection` (one with its stream), `conversation` (its state machine; `phase`, `standing`,
-//! `unsent`), `slots`, `crowd`, `deadline`.
+//! `batch`, `connection` (one with its stream), `conversation` (its state machine; `phase`,
+//! `standing`, `unsent`), `slots`, `crowd`, `deadline`; `meter` (what a worker shows of its rounds).
 
+mod admin;
 mod batch;
 mod connection;
 mod connections;
@@ -20,6 +21,7 @@ mod deadline;
 mod inherited;
 mod listen_error;
 mod listener;
+mod meter;
 mod parts;
 mod per_address;
 mod phase;
@@ -36,9 +38,14 @@ mod threads;
 mod unsent;
 mod worker;
 
+pub use admin::Admin;
 pub use connection::{Broken, Buffers, Connection, Progress};
 pub use connections::{Arrival, Connections, Refused};
 pub use conversation::Conversation;
+#[cfg(test)]
+pub(crate) use datagrams::{
+    BatchSocket, Datagrams, ReceiveBatch, Received, SendBatch, is_of_datagram,
+};
 pub use inherited::{HandedSocket, Purpose};
 pub use listen_error::ListenError;
 pub use parts::{ConnectionSettings, WorkerShared};

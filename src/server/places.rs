@@ -76,7 +76,8 @@ pub(in crate::server) fn udp_places<'h>(
     };
     if groups.iter().any(|group| group.activated) {
         let of_group = |Group { address, activated, sockets, .. }| {
-            let options = options(address, false);
+            // The buffer is what the service manager has made it.
+            let options = DatagramOptions { receive_buffer_bytes: 0, ..options(address, false) };
             Place { options, there: sockets, activated }
         };
         return Ok(groups.into_iter().map(of_group).collect());
@@ -162,4 +163,94 @@ fn listener_options(server: &ServerConfig, listen: Listen) -> ListenerOptions {
 fn has_all_of_ipv4(listed: &[SocketAddr], address: SocketAddr) -> bool {
     let all_of_ipv4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
     address.port() != 0 && listed.contains(&all_of_ipv4)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, UdpSocket};
+
+    use super::*;
+
+    /// Sockets that are there, the port of the first of each kind, and settings.
+    struct Site {
+        there: Vec<HandedSocket>,
+        config: Config,
+    }
+
+    impl Site {
+        /// `words` says what each socket is for; all are bound to loopback.
+        fn new(words: &[&str]) -> Site {
+            let socket = |word: &&str| {
+                let socket = match word.ends_with("udp") {
+                    true => UdpSocket::bind("127.0.0.1:0").unwrap().into(),
+                    false => TcpListener::bind("127.0.0.1:0").unwrap().into(),
+                };
+                HandedSocket::of_predecessor(word, socket).unwrap()
+            };
+            Site { there: words.iter().map(socket).collect(), config: Config::default() }
+        }
+
+        fn address(&self, at: usize) -> SocketAddr {
+            self.there[at].socket.local_addr().unwrap().as_socket().unwrap()
+        }
+
+        fn listen(mut self, addresses: &[SocketAddr]) -> Site {
+            self.config.server.listen = addresses.iter().map(|address| (*address).into()).collect();
+            self
+        }
+
+        /// Each place of HTTP, as its address, `there` or `new`, and whether proxies use it.
+        fn http(&self) -> Vec<(SocketAddr, bool, bool)> {
+            let places = places(&self.config, &self.there).unwrap();
+            let told = |place: &Place<'_, ListenerOptions>| {
+                (place.options.address, !place.there.is_empty(), place.options.proxy_protocol)
+            };
+            places.iter().map(told).collect()
+        }
+
+        /// Each place of UDP.
+        fn udp(&self, listeners: &[SocketAddr]) -> Vec<(SocketAddr, bool)> {
+            let places = udp_places(&self.config, &self.there, listeners).unwrap();
+            let told = |place: &Place<'_, DatagramOptions>| {
+                (place.options.address, !place.there.is_empty())
+            };
+            places.iter().map(told).collect()
+        }
+    }
+
+    fn other() -> SocketAddr {
+        "127.0.0.9:9".parse().unwrap()
+    }
+
+    #[test]
+    fn a_predecessors_sockets_are_taken_up_where_the_settings_list_them() {
+        let site = Site::new(&["http", "udp", "proxy_protocol"]);
+        let (listed, udp, left) = (site.address(0), site.address(1), site.address(2));
+        let site = site.listen(&[other(), listed]);
+        assert_eq!(site.http(), [(other(), false, false), (listed, true, false)]);
+        assert_eq!(site.udp(&[other(), udp]), [(other(), false), (udp, true)], "as HTTP's");
+        let mut site = site.listen(&["127.0.0.1:0".parse().unwrap()]);
+        assert_eq!(site.http(), [(listed, true, false)], "a port that the system chose");
+        site.config.udp.listen = UdpListen::Addresses(vec![left]);
+        assert_eq!(site.udp(&[]), [(left, false)], "UDP's own list");
+        site.config.server.listen = vec![Listen { address: left, proxy_protocol: true }];
+        assert_eq!(site.http(), [(left, true, true)], "the settings say who uses it");
+    }
+
+    #[test]
+    fn the_service_managers_sockets_stand_in_the_place_of_the_settings() {
+        let words = ["activated-http", "activated-proxy_protocol"];
+        let site = Site::new(&words).listen(&[other()]);
+        let [plain, proxied] = [site.address(0), site.address(1)];
+        assert_eq!(site.http(), [(plain, true, false), (proxied, true, true)]);
+        assert_eq!(site.udp(&[plain, proxied]), [], "it has handed over none for UDP");
+        let mut site = site;
+        site.config.udp.listen = UdpListen::Addresses(vec![other()]);
+        assert_eq!(site.udp(&[plain]), [(other(), false)], "UDP's own list");
+        site.config.server.listen = vec![Listen { address: plain, proxy_protocol: true }];
+        assert!(site.http()[0].2, "the settings say who uses an address that they list");
+        let site = Site::new(&["activated-udp"]).listen(&[other()]);
+        assert_eq!(site.http(), [(other(), false, false)], "HTTP as the settings say");
+        assert_eq!(site.udp(&[other()]), [(site.address(0), true)], "UDP as it was handed over");
+    }
 }

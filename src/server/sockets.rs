@@ -248,19 +248,28 @@ fn wake(poll: &Poll) -> io::Result<Wake> {
 }
 
 /// Connections of each worker: what the settings ask for, as far as the descriptor limit, raised as
-/// far as it goes, allows.
-pub fn affordable_connections(config: &Config, workers: usize) -> usize {
+/// far as it goes, allows. That the default is not met is nothing to be told of.
+///
+/// # Errors
+/// When there would be none.
+pub fn affordable_connections(config: &Config, workers: usize) -> io::Result<usize> {
     let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1_024);
     let wanted = config.server.connections_max as usize;
     let affordable =
         connections_within(usize::try_from(limit).unwrap_or(usize::MAX), config, workers);
-    if affordable < wanted {
+    if affordable == 0 {
+        return Err(io::Error::other(format!(
+            "{limit} file descriptors (ulimit -n) are not enough for one connection a worker; \
+             raise the limit: ulimit -n 65536, or LimitNOFILE=65536 in the systemd unit"
+        )));
+    }
+    if affordable < wanted && wanted != ServerConfig::default().connections_max as usize {
         log::info!(
-            "{limit} file descriptors (ulimit -n) are enough for {affordable} connections a \
-             worker, not {wanted}"
+            "server.connections_max: {limit} file descriptors (ulimit -n) are enough for \
+             {affordable} connections a worker, not {wanted}"
         );
     }
-    affordable.min(wanted).max(1)
+    Ok(affordable.min(wanted))
 }
 
 /// Connections of each worker when the process may have `descriptors`. The rest: a worker has a

@@ -18,15 +18,16 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-use crate::config::{LiveReader, millis};
+use crate::config::LiveReader;
 use crate::counters::{Counter, Gauge};
 use crate::frontend::LateAnswer;
 use crate::ids::{Millis, canonical};
 use crate::server::connections::{Arrival, Connections, REQUESTS_PER_ROUND_MAX, Refused};
 use crate::server::crowd::TurningAway;
-use crate::server::datagrams::{Datagrams, is_of_datagram};
+use crate::server::datagrams::{DatagramSocket, Datagrams, is_of_datagram};
 use crate::server::deadline::TICK_MS;
 use crate::server::listener::{Accepted, Listener, turn_away};
+use crate::server::meter::Meter;
 use crate::server::parts::{ConnectionSettings, Own, WorkerShared};
 use crate::server::slots::{OCCUPIED_MAX, SlotId};
 use crate::server::standstill::Standstill;
@@ -75,11 +76,12 @@ pub(in crate::server) struct Worker {
     /// next tick.
     exhausted: Vec<usize>,
     connections: Connections<TcpStream>,
-    datagrams: Datagrams,
+    datagrams: Datagrams<DatagramSocket>,
     scratch: Scratch,
     live: LiveReader,
     now: Millis,
     standstill: Standstill,
+    meter: Meter,
     sweep: Sweep,
     turning_away: TurningAway,
     /// Kept-alive connections are closed with their next answer: it is about to stop.
@@ -124,6 +126,7 @@ impl Worker {
             live: shared.live.reader(),
             now: Millis::default(),
             standstill: Standstill::default(),
+            meter: Meter::default(),
             sweep: Sweep::new(usize::from(index), workers),
             turning_away: TurningAway::default(),
             closing: false,
@@ -188,8 +191,7 @@ impl Worker {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
             _ => {}
         }
-        let before = self.now;
-        self.now = Millis(millis(self.shared.epoch.elapsed()));
+        let before = std::mem::replace(&mut self.now, self.meter.begin(self.shared.epoch));
         self.standstill.note_poll(before, self.now, is_complete);
         if self.live.look() {
             self.apply_send_timeout();
@@ -209,7 +211,7 @@ impl Worker {
     }
 
     /// The datagrams, and this round to serve them in.
-    fn lend_datagrams(&mut self) -> (&mut Datagrams, Round<'_>) {
+    fn lend_datagrams(&mut self) -> (&mut Datagrams<DatagramSocket>, Round<'_>) {
         let Worker { datagrams, scratch, live, now, closing, .. } = self;
         (datagrams, Round { now: *now, live: live.seen(), closing: *closing, scratch })
     }
@@ -320,7 +322,10 @@ impl Worker {
         let limits = &self.live.seen().swarm;
         self.shared.http.tracker().store().sweep(&mut self.sweep, self.now, limits);
         self.scratch.counters.set(Gauge::OpenConnections, self.connections.len());
-        self.scratch.counters.publish();
+        if self.meter.end(&self.scratch.counters, self.shared.epoch, self.now) {
+            self.scratch.counters.note_round(self.now);
+            self.scratch.counters.publish();
+        }
     }
 
     /// Serves on while connections that clients keep open come for their last answer, then stops

@@ -208,3 +208,100 @@ fn read_block(file: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
     }
     Ok(length)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::ids::Millis;
+    use crate::swarm::{Chosen, Newcomer, SnapshotSaver, Store, StoreSettings};
+    use crate::tests::announcement::{self, open_at};
+
+    const SOURCE: [u8; SOURCE_BYTES] = [3; SOURCE_BYTES];
+
+    fn open(folder: &Path, source: [u8; SOURCE_BYTES]) -> SnapshotFile {
+        SnapshotFile::new(StateDirectory::open(folder).unwrap().unwrap(), source)
+    }
+
+    /// Saves a store with so many peers in one torrent.
+    fn save(file: &SnapshotFile, id: u64, is_final: bool, peers: u32) {
+        let store = Store::new(StoreSettings { peer_ids: true }, 5);
+        let (mut rng, mut chosen) = (fastrand::Rng::with_seed(1), Chosen::new());
+        for peer in 0..peers {
+            let announce = announcement::of(1, peer);
+            let newcomer = Newcomer::without_list(&announce);
+            store.enter(&newcomer, open_at(Millis(0)), &mut rng, &mut chosen);
+        }
+        let head = file.head(id, is_final, true);
+        let outcome = file.replace(|file| {
+            let mut write = |block: &[u8]| file.write_all(block);
+            let mut saver = SnapshotSaver::new(head);
+            while !saver.is_over() {
+                saver.copy(&store);
+                saver.encode(Millis(0), 0, &mut write)?;
+            }
+            saver.finish(Millis(0), 0, &mut write)
+        });
+        assert_eq!(outcome.unwrap().peers, u64::from(peers), "peers that were saved");
+    }
+
+    /// How many peers can be read, and where they come from.
+    fn load(file: &SnapshotFile) -> (usize, Vec<Origin>) {
+        let (mut peers, mut origins) = (0, Vec::new());
+        file.load(|block, origin| {
+            peers += block.torrents().map(|torrent| torrent.peers().count()).sum::<usize>();
+            origins.push(origin);
+        });
+        (peers, origins)
+    }
+
+    #[test]
+    fn the_counts_of_a_last_word_on_the_same_database_are_taken_over_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = [
+            ("no last word", 1, false, SOURCE, (true, false)),
+            ("another database's", 2, true, [4; SOURCE_BYTES], (false, false)),
+            ("a last word", 2, true, SOURCE, (true, true)),
+            ("the same again", 2, true, SOURCE, (true, false)),
+            ("another last word", 3, true, SOURCE, (true, true)),
+            ("an older one again", 2, true, SOURCE, (true, true)),
+        ];
+        for (name, id, is_final, source, (same_database, counts_are_new)) in rows {
+            save(&open(folder.path(), SOURCE), id, is_final, 4_000);
+            let (peers, origins) = load(&open(folder.path(), source));
+            assert_eq!(peers, 4_000, "{name}: peers");
+            // Two blocks, which are one snapshot.
+            let origin = Origin { same_database, counts_are_new };
+            assert_eq!(origins, [origin, origin], "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_missing_or_empty_is_nothing_to_start_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = open(folder.path(), SOURCE);
+        assert!(!file.load(|_, _| panic!("there is nothing")), "there is no file");
+        fs::write(folder.path().join(NAME), b"").unwrap();
+        assert_eq!(load(&file), (0, Vec::new()), "the file is empty");
+        fs::write(folder.path().join(NAME), vec![7; 3 * BLOCK_BYTES]).unwrap();
+        assert_eq!(load(&file), (0, Vec::new()), "the file is none of the tracker's");
+    }
+
+    #[test]
+    fn a_snapshot_that_is_given_up_leaves_the_last_one_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = open(folder.path(), SOURCE);
+        save(&file, 1, true, 100);
+        let before = fs::read(folder.path().join(NAME)).unwrap();
+        let outcome = file.replace(|file| {
+            file.write_all(&before[..50])?;
+            Err(io::Error::other("given up"))
+        });
+        assert!(outcome.is_err(), "it says so");
+        assert_eq!(fs::read(folder.path().join(NAME)).unwrap(), before, "the last one");
+        let names = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(names, 2, "the snapshot and the lock");
+    }
+}

@@ -94,9 +94,9 @@ impl Snapshots {
         Ok(Snapshots { shared, thread: Some(thread) })
     }
 
-    /// Waits until everything is taken in, for `patience` at most.
-    pub fn wait_until_loaded(&self, patience: Duration) {
-        let end = Instant::now() + patience;
+    /// Waits until everything is taken in, for `wait_max` at most.
+    pub fn wait_until_loaded(&self, wait_max: Duration) {
+        let end = Instant::now() + wait_max;
         let mut state = self.shared.state.lock();
         while !state.is_loaded && !self.shared.changed.wait_until(&mut state, end).timed_out() {}
     }

@@ -21,12 +21,12 @@
 //! having been taken in from it).
 
 mod announcement;
+mod capacity;
 mod chosen;
 mod early;
 mod peers;
 mod population;
 mod registration;
-mod room;
 mod rules;
 mod run;
 mod select;

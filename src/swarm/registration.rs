@@ -219,6 +219,17 @@ impl Registration {
         Some(taken)
     }
 
+    /// What is to be written beside what was taken with `downloads`, and is still under way.
+    pub(super) fn take_rest(&mut self, downloads: u32, now: Millis) -> Option<Taken> {
+        if self.marks & (DIRTY | TAKEN) != DIRTY | TAKEN {
+            return None;
+        }
+        let downloads = self.unwritten.saturating_sub(downloads);
+        let taken = Taken { downloads, active: self.marks & ACTIVE != 0 };
+        self.marks = self.marks & !(DIRTY | ACTIVE | HOUR_MASK) | hour(now);
+        Some(taken)
+    }
+
     /// What [`Registration::take_unwritten`] gave is in the database now.
     pub(super) fn confirm_written(&mut self, downloads: u32) {
         if self.marks & TAKEN != 0 {

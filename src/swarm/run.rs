@@ -15,7 +15,7 @@
 use std::ops::Range;
 
 use crate::ids::{PEER_ID_BYTES, PeerAddr};
-use crate::swarm::room;
+use crate::swarm::capacity;
 use crate::swarm::state::{Expiry, State};
 
 /// Bytes of the state at the end of a slot.
@@ -175,7 +175,7 @@ impl<const SLOT: usize> Run<SLOT> {
     pub(super) fn reserve(&mut self, more: usize, ids: bool) {
         let peers = self.len() + more;
         if peers > self.capacity(ids) {
-            self.move_to(room::slots_for(peers, peer_bytes::<SLOT>(ids)), ids);
+            self.move_to(capacity::slots_for(peers, peer_bytes::<SLOT>(ids)), ids);
         }
     }
 
@@ -237,8 +237,8 @@ impl<const SLOT: usize> Run<SLOT> {
         }
         if len * peer_bytes <= INLINE_BYTES {
             self.move_to(len, ids);
-        } else if room::is_roomy(self.capacity(ids), len, peer_bytes) {
-            self.move_to(room::slots_for(len, peer_bytes), ids);
+        } else if capacity::is_roomy(self.capacity(ids), len, peer_bytes) {
+            self.move_to(capacity::slots_for(len, peer_bytes), ids);
         }
     }
 

@@ -13,7 +13,7 @@ use std::mem;
 use hashbrown::HashTable;
 
 use crate::ids::InfoHash;
-use crate::swarm::room;
+use crate::swarm::capacity;
 use crate::swarm::rules::Rules;
 use crate::swarm::torrent::Torrent;
 
@@ -64,7 +64,7 @@ impl Shard {
     pub(super) fn insert(&mut self, hash: u64, torrent: Torrent, rules: &Rules) {
         let at = self.len();
         if at == self.pages.len() * PAGE_TORRENTS {
-            room::push(&mut self.pages, Box::new(std::array::from_fn(|_| Torrent::vacant())));
+            capacity::push(&mut self.pages, Box::new(std::array::from_fn(|_| Torrent::vacant())));
         }
         *self.torrent_mut(at) = torrent;
         let pages = &self.pages;
@@ -96,7 +96,7 @@ impl Shard {
         let len = self.len();
         if self.pages.len() * PAGE_TORRENTS - len > PAGE_TORRENTS + PAGE_TORRENTS / 4 {
             self.pages.pop();
-            room::shrink(&mut self.pages);
+            capacity::shrink(&mut self.pages);
         }
         if self.index.capacity() > 4 * len + 16 {
             let pages = &self.pages;

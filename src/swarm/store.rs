@@ -304,12 +304,11 @@ impl Store {
         let torrent = shard.torrent_mut(at);
         let left = torrent.leave(&announce.peer, Class::of(announce.seeder), &self.rules);
         let counts = torrent.counts();
-        match left {
-            Some(class) => {
-                self.population.release_peer(Kind { family: announce.peer.family(), class });
-            }
-            None => self.early.note(announce),
+        if let Some(class) = left {
+            self.population.release_peer(Kind { family: announce.peer.family(), class });
         }
+        // Known or not: what was saved of it may be still to be taken in.
+        self.early.note(announce);
         self.forget_if_disposable(shard, at);
         counts
     }

@@ -12,7 +12,7 @@
 //! on average is not seen to have 128; one that is full refuses, which is answered like a peer past
 //! the cap.
 
-use crate::swarm::room;
+use crate::swarm::capacity;
 use crate::swarm::rules::Rules;
 use crate::swarm::run::{Class, Peer, RUN_MAX, Run, key, wire};
 use crate::swarm::state::Expiry;
@@ -117,7 +117,7 @@ impl<const SLOT: usize> Table<SLOT> {
         }
         lower.fit(rules.ids);
         upper.fit(rules.ids);
-        room::push(&mut self.buckets, upper);
+        capacity::push(&mut self.buckets, upper);
     }
 
     /// Puts the peers of the last bucket back to its sibling, as often as there are too many
@@ -139,7 +139,7 @@ impl<const SLOT: usize> Table<SLOT> {
                 lower.reserve(upper.len(), ids);
                 (0..upper.len()).for_each(|at| _ = lower.insert(class, &upper.peer(at, ids), ids));
             }
-            room::shrink(&mut self.buckets);
+            capacity::shrink(&mut self.buckets);
         }
         moved
     }

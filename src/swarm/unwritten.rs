@@ -53,6 +53,22 @@ impl Store {
         });
     }
 
+    /// What has been counted of a torrent since it was taken with `downloads`, of which nobody will
+    /// say whether it was written. Nothing if the torrent has not changed since.
+    pub fn take_rest(
+        &self,
+        info_hash: &InfoHash,
+        downloads: u32,
+        now: Millis,
+    ) -> Option<Unwritten> {
+        let hash = self.rules.torrent_hash(info_hash);
+        let mut shard = self.lock(hash);
+        let at = shard.find(hash, info_hash)?;
+        let torrent = shard.torrent_mut(at);
+        let Taken { downloads, active } = torrent.registration.take_rest(downloads, now)?;
+        Some(Unwritten { info_hash: *info_hash, downloads, counts: torrent.counts(), active })
+    }
+
     /// Torrents, up to `room`, whose verdict is past its time. Goes on with a walk as
     /// [`Store::take_unwritten`] does.
     pub fn find_stale(&self, walk: &mut Walk, now: Millis, room: usize, found: &mut Vec<InfoHash>) {

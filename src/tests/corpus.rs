@@ -9,13 +9,14 @@ use super::{fuzz, model};
 
 type Body = fn(&[u8]);
 
-const TARGETS: [(&str, Body); 10] = [
+const TARGETS: [(&str, Body); 11] = [
     ("announce_query", fuzz::announce_query),
     ("connection_split", fuzz::connection_split),
     ("http_head", fuzz::http_head),
     ("proxy_preface", fuzz::proxy_preface),
     ("reply_decode", fuzz::reply_decode),
     ("scrape_query", fuzz::scrape_query),
+    ("snapshot_load", fuzz::snapshot_load),
     ("store_ops", model::run_operations),
     ("torrent_file", fuzz::torrent_file),
     ("udp_options", fuzz::udp_options),

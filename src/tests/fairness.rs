@@ -80,7 +80,7 @@ impl Worker {
         connections.answer_batch(&mut round);
         connections.go_on(&mut round);
         connections.check_deadlines(&mut round);
-        connections.check_invariants(&round);
+        connections.check_invariants(0, &round);
     }
 
     /// How often a client was answered.

@@ -6,12 +6,16 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+#[cfg(test)]
+use std::time::Instant;
 
 use crate::config::{ConnectionTimes, FullScrape as WhoMayAsk, Live, LiveSettings, Mode, Policy};
 use crate::counters::Counters;
 use crate::frontend::{ConnectionIds, FullScrape, Http, Udp};
 #[cfg(test)]
-use crate::ids::InfoHash;
+use crate::frontend::{Status, StatusSource};
+#[cfg(test)]
+use crate::ids::{Event, InfoHash};
 use crate::ids::{Millis, Ticket};
 #[cfg(test)]
 use crate::listing::{Listing, Verdict};
@@ -143,6 +147,19 @@ impl Site {
     }
 }
 
+/// A leecher comes to a torrent with this listing, and completes its download.
+#[cfg(test)]
+pub(crate) fn complete_as(listing: Listing, store: &Store, info_hash: InfoHash, peer: u32) {
+    let verdict = Verdict { listing, ..Verdict::NO_LIST };
+    for event in [Event::Started, Event::Completed] {
+        let seeder = event == Event::Completed;
+        let announce = Announcement { info_hash, event, seeder, ..announcement::of(0, peer) };
+        let newcomer = Newcomer { announce: &announce, verdict };
+        let mut rng = fastrand::Rng::with_seed(SEED);
+        store.enter(&newcomer, open_at(Millis(0)), &mut rng, &mut Chosen::new());
+    }
+}
+
 /// A leecher begins the swarm of a torrent that nobody could be asked for.
 #[cfg(test)]
 pub(crate) fn begin_unasked(store: &Store, info_hash: InfoHash) {
@@ -155,4 +172,17 @@ pub(crate) fn begin_unasked(store: &Store, info_hash: InfoHash) {
         &mut fastrand::Rng::with_seed(SEED),
         &mut Chosen::new(),
     );
+}
+
+/// The status pages of a site without workers, which also answer as `stats.example`.
+#[cfg(test)]
+pub fn status(site: &Site) -> Status {
+    let source = StatusSource {
+        tracker: Arc::clone(&site.tracker),
+        counters: Counters::default(),
+        workers: 0,
+        live: LiveSettings::new(site.live.clone()),
+        epoch: Instant::now(),
+    };
+    Status::new(source, vec!["stats.example".to_owned()])
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules from the bottom up: a file may name its own and those before it.
-const LAYERS: [&str; 18] = [
+const LAYERS: [&str; 19] = [
     "ids",
     "bounds",
     "mailbox",
@@ -18,6 +18,7 @@ const LAYERS: [&str; 18] = [
     "wire",
     "swarm",
     "registry",
+    "foresight",
     "tracker",
     "snapshots",
     "frontend",

@@ -22,6 +22,8 @@ mod corpus;
 #[cfg(test)]
 mod databases;
 #[cfg(test)]
+mod datagram_clients;
+#[cfg(test)]
 mod fairness;
 #[cfg(test)]
 mod field_requests;
@@ -58,6 +60,8 @@ mod replies;
 #[cfg(test)]
 #[path = "../../tests/support/seeds.rs"]
 pub(crate) mod seeds;
+#[cfg(test)]
+mod simulated_datagrams;
 pub mod simulated_stream;
 #[cfg(test)]
 mod simulation;

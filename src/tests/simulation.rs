@@ -1,6 +1,7 @@
 //! A simulated site: seeded clients, a network that cuts and stalls as it likes, a registry that
 //! answers late, wrongly timed or not at all, and a clock that somebody turns. Everything from a
-//! worker's connections down is the real thing; only the sockets are not.
+//! worker's connections and datagrams down is the real thing; only the sockets are not. This file
+//! has the clients of HTTP and the registry, `simulated_datagrams` those of UDP.
 //!
 //! Every client has a torrent of its own, so what it must be told follows from its own requests
 //! alone, whatever happens to the others. Checked: each gets the answers to its requests, in their
@@ -21,10 +22,13 @@ use crate::listing::{Listing, Record};
 use crate::mailbox::{Mailboxes, Wake};
 use crate::registry::database::DatabaseError;
 use crate::registry::{self, Backend, Databases, OpenBackend, Registry};
-use crate::server::{Arrival, ConnectionSettings, Connections, PerAddress, Readiness, SlotId};
+use crate::server::{
+    Arrival, ConnectionSettings, Connections, PerAddress, Readiness, SlotId, is_of_datagram,
+};
 use crate::tests::harness::{self, policy};
 use crate::tests::paper_ledger;
 use crate::tests::seeds::for_each_seed;
+use crate::tests::simulated_datagrams::SimulatedDatagrams;
 use crate::tests::simulated_stream::{SimulatedPeer, SimulatedStream, pair};
 use crate::tracker::{Round, Scratch, Tracker};
 use crate::wire::http::reply::REPLY_BYTES_MAX;
@@ -86,6 +90,7 @@ struct Simulation {
     scratch: Scratch,
     connections: Connections<SimulatedStream>,
     clients: Vec<Client>,
+    datagrams: SimulatedDatagrams,
     torrents: u32,
     _poll: Poll,
 }
@@ -119,6 +124,7 @@ impl Simulation {
         let watched = poll.registry().try_clone().unwrap();
         Simulation {
             now: Millis(1_000),
+            datagrams: SimulatedDatagrams::new(Arc::clone(&site.udp), listing, &mut rng),
             connections: Connections::new(&settings, Arc::clone(&site.http), watched),
             site,
             scratch: harness::scratch(seed),
@@ -130,7 +136,7 @@ impl Simulation {
     }
 
     fn step(&mut self) {
-        match self.rng.u8(0..100) {
+        match self.rng.u8(0..140) {
             0..10 => self.connect(),
             10..35 => self.ask(),
             35..60 => self.deliver(),
@@ -143,11 +149,16 @@ impl Simulation {
             }
             95..97 => self.half_close(),
             97..99 => self.reset(),
-            _ => self.pass(0),
+            99 => self.pass(0),
+            100..115 => self.datagrams.ask(&mut self.rng),
+            115..135 => self.datagrams.deliver(&mut self.rng),
+            135..138 => self.datagrams.turn_clock(&mut self.rng),
+            _ => self.datagrams.break_socket(&mut self.rng),
         }
         self.forget_closed();
+        let datagrams_waiting = self.datagrams.datagrams.waiting_count();
         let (connections, round) = self.lend();
-        connections.check_invariants(&round);
+        connections.check_invariants(datagrams_waiting, &round);
     }
 
     /// The connections, and a round to serve them in.
@@ -244,6 +255,8 @@ impl Simulation {
         }
         connections.answer_batch(&mut round);
         connections.go_on(&mut round);
+        let Simulation { site, now, scratch, datagrams, rng, .. } = self;
+        datagrams.poll(rng, &mut site.round(*now, scratch));
     }
 
     fn half_close(&mut self) {
@@ -266,15 +279,30 @@ impl Simulation {
         let mut backend = Fake { away: self.rng.u8(0..8) == 0 };
         self.site.tracker.registry().ask_once(&mut backend);
         while let Some(completion) = self.site.lookups.take(0) {
-            let (connections, mut round) = self.lend();
-            connections.complete(LateAnswer::Lookup(completion), &mut round);
+            let Simulation { site, now, scratch, connections, datagrams, .. } = self;
+            let mut round = site.round(*now, scratch);
+            match is_of_datagram(&completion) {
+                true => datagrams.datagrams.complete(completion, &mut round),
+                false => connections.complete(LateAnswer::Lookup(completion), &mut round),
+            }
         }
+        let Simulation { site, now, scratch, datagrams, .. } = self;
+        datagrams.datagrams.flush(&mut site.round(*now, scratch));
+        datagrams.look();
     }
 
     fn pass(&mut self, ms: u64) {
         self.now = self.now.plus(ms);
         let (connections, mut round) = self.lend();
-        connections.check_deadlines(&mut round);
+        if connections.check_deadlines(&mut round) {
+            self.tick_datagrams();
+        }
+    }
+
+    fn tick_datagrams(&mut self) {
+        let Simulation { site, now, scratch, datagrams, .. } = self;
+        datagrams.datagrams.tick(&mut site.round(*now, scratch));
+        datagrams.look();
     }
 
     /// The clients of connections that the tracker has closed see what was sent before.
@@ -286,6 +314,7 @@ impl Simulation {
 
     /// Everything arrives, everything is answered, nobody is left waiting.
     fn settle(&mut self) {
+        self.datagrams.deliver_all();
         for _ in 0..100 {
             for client in &mut self.clients {
                 let arriving = std::mem::take(&mut client.outbound);
@@ -293,9 +322,12 @@ impl Simulation {
                 client.peer.open_window(1 << 30);
             }
             self.poll();
+            // A socket that told an error is tried again at a tick.
+            self.tick_datagrams();
             self.answer_lookups();
             self.forget_closed();
         }
+        self.datagrams.check_all_answered();
         for client in std::mem::take(&mut self.clients) {
             check(&client, &client.peer.sent(), true);
         }

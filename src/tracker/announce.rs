@@ -77,14 +77,12 @@ impl Tracker {
     /// Whether an announce is one too many of its address. An address that is not the client's is
     /// not held to account.
     #[cold]
-    fn is_over(&self, rate: Rate, announce: &Announce, of: Client, round: &mut Round<'_>) -> bool {
+    fn is_over(&self, rate: Rate, announce: &Announce, of: Client, round: &Round<'_>) -> bool {
         let strictness = match announce.event {
             Event::Stopped | Event::Completed => Strictness::Patient,
             _ => Strictness::Plain,
         };
-        let is_over = of.is_known && !self.rates.announces.take(of.ip, rate, strictness, round.now);
-        round.scratch.counters.add(Counter::OverRate, usize::from(is_over));
-        is_over
+        of.is_known && !self.rates.announces.take(of.ip, rate, strictness, round.now)
     }
 
     /// Answers an announce for a torrent without a swarm, if the registry knows of it.
@@ -219,7 +217,8 @@ fn served(counts: Counts, announcement: &Announcement, round: &mut Round<'_>) ->
         counts,
         interval_s: (policy.max_interval_s - spread_s).max(policy.min_interval_s),
         min_interval_s: policy.min_interval_s,
-        external_ip: policy.external_ip.then(|| announcement.peer.ip()),
+        // A proxy's own address is nobody's.
+        external_ip: (policy.external_ip && announcement.is_known).then(|| announcement.peer.ip()),
     }
 }
 

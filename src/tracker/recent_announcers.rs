@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 
 use crate::ids::is_private;
+use crate::tracker::round::Client;
 
 /// Announces of which one is looked at.
 const SAMPLED_ONE_OF: u32 = 8;
@@ -25,10 +26,12 @@ pub struct RecentAnnouncers {
 
 impl RecentAnnouncers {
     /// Looks at one announce of several, of which there have been `announces`. The address from
-    /// which nearly all come, if there is one and it is private.
+    /// which nearly all come, if there is one and it is private. A proxy that does not say who asks
+    /// is known to be one, and its clients are left out.
     #[inline]
-    pub fn note(&mut self, ip: IpAddr, announces: u64) -> Option<IpAddr> {
-        if announces.is_multiple_of(SAMPLED_ONE_OF.into()) { self.sample(ip) } else { None }
+    pub fn note(&mut self, client: Client, announces: u64) -> Option<IpAddr> {
+        let is_sampled = client.is_known && announces.is_multiple_of(SAMPLED_ONE_OF.into());
+        if is_sampled { self.sample(client.ip) } else { None }
     }
 
     fn sample(&mut self, ip: IpAddr) -> Option<IpAddr> {
@@ -48,25 +51,28 @@ impl RecentAnnouncers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::harness;
 
     /// What is found when of a thousand announces so many come from one private address.
-    fn suspect(from_one: u64, ip: &str) -> Option<IpAddr> {
+    fn suspect(from_one: u64, ip: &str, is_known: bool) -> Option<IpAddr> {
         let mut announces = RecentAnnouncers::default();
         let mut found = None;
         for number in 1..=1_000 {
             // Spread evenly, among those that are looked at as well.
             let is_from_one = number / u64::from(SAMPLED_ONE_OF) % 100 < from_one / 10;
             let ip = if is_from_one { ip } else { "198.51.100.1" };
-            found = found.or(announces.note(ip.parse().unwrap(), number));
+            let client = Client { is_known, ..harness::client(ip.parse().unwrap()) };
+            found = found.or(announces.note(client, number));
         }
         found
     }
 
     #[test]
     fn nine_of_ten_announces_from_one_private_address_are_noticed() {
-        assert_eq!(suspect(1_000, "172.17.0.1"), Some("172.17.0.1".parse().unwrap()));
-        assert_eq!(suspect(930, "172.17.0.1"), Some("172.17.0.1".parse().unwrap()));
-        assert_eq!(suspect(800, "172.17.0.1"), None, "too few");
-        assert_eq!(suspect(1_000, "203.0.113.1"), None, "a public address");
+        assert_eq!(suspect(1_000, "172.17.0.1", true), Some("172.17.0.1".parse().unwrap()));
+        assert_eq!(suspect(930, "172.17.0.1", true), Some("172.17.0.1".parse().unwrap()));
+        assert_eq!(suspect(800, "172.17.0.1", true), None, "too few");
+        assert_eq!(suspect(1_000, "203.0.113.1", true), None, "a public address");
+        assert_eq!(suspect(1_000, "172.17.0.1", false), None, "of a proxy that is listed");
     }
 }

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use crate::config::Live;
-use crate::counters::LocalCounters;
-use crate::ids::{Millis, Ticket};
+use crate::counters::{Counter, LocalCounters};
+use crate::ids::{Family, Millis, Ticket};
 use crate::swarm::Chosen;
 use crate::tracker::recent_announcers::RecentAnnouncers;
 
@@ -18,6 +18,13 @@ pub struct Client {
     pub is_known: bool,
     /// Where a late answer goes.
     pub ticket: Ticket,
+}
+
+impl Client {
+    /// The family of its address.
+    pub fn family(&self) -> Family {
+        Family::of(self.ip)
+    }
 }
 
 /// What one worker keeps for itself: nothing here is shared or locked.
@@ -61,4 +68,12 @@ pub struct Round<'r> {
     pub closing: bool,
     /// The worker's own.
     pub scratch: &'r mut Scratch,
+}
+
+impl Round<'_> {
+    /// Counts one event; how many this worker has counted.
+    #[inline]
+    pub fn count(&mut self, counter: Counter) -> u64 {
+        self.scratch.counters.count(counter)
+    }
 }

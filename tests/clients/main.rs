@@ -5,6 +5,9 @@
 //! up with the same bytes shows that the client understood the answer; the scrapes in between show
 //! that the tracker understood `started`, `completed` and `stopped` as this client writes them.
 //!
+//! Over UDP and IPv6 only libtorrent can be asked for: aria2 (1.36) asks a tracker over UDP by IPv4
+//! alone, and Transmission (3.00) reads `udp://[::1]:6969` as the host `[`.
+//!
 //! Needs the clients themselves (`tests/run.sh` installs them). In the pairs with Transmission,
 //! tracker, seeder and leecher have a network namespace each, see [`network`].
 #![allow(

@@ -38,6 +38,7 @@ mod away;
 mod cleaning;
 mod counts;
 mod crowd;
+mod datagrams;
 mod downloads;
 mod faults;
 mod flood;

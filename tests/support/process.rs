@@ -45,7 +45,9 @@ pub(crate) fn command(program: &Path, home: &Path) -> Command {
     command
         .env_clear()
         .env("PATH", env::var_os("PATH").unwrap_or_default())
-        .env("LC_ALL", "C.UTF-8");
+        .env("LC_ALL", "C.UTF-8")
+        // Its default port can be one tracker's only.
+        .env("ANNOUNCED_ADMIN__LISTEN", "127.0.0.1:0");
     command.env("HOME", home).current_dir(home);
     command
 }

@@ -92,6 +92,12 @@ impl Tracker {
         Tracker { running, address, announce_url, udp_announce_url, _home: None }
     }
 
+    /// The first line of its start that `pick` makes something of.
+    #[track_caller]
+    pub(crate) fn wait_line<T>(&self, what: &str, pick: impl Fn(&str) -> Option<T>) -> T {
+        self.running.wait_line(what, pick)
+    }
+
     /// What the tracker says of the torrent, or `None` when it does not know it: a failure reason
     /// beside an empty `files`.
     #[track_caller]

@@ -14,6 +14,8 @@ const CONNECT: u32 = 0;
 const ANNOUNCE: u32 = 1;
 const SCRAPE: u32 = 2;
 const ERROR: u32 = 3;
+/// The last byte of the event.
+const COMPLETED: u8 = 1;
 
 /// The answer to an announce.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -84,7 +86,7 @@ impl UdpClient {
         answer
     }
 
-    /// Announces as a peer on `port`; the text of the error when it is refused.
+    /// Announces as a peer on `port` that starts; the text of the error when it is refused.
     #[track_caller]
     pub(crate) fn announce(
         &self,
@@ -92,7 +94,21 @@ impl UdpClient {
         port: u16,
         left: u64,
     ) -> Result<Announced, String> {
-        self.send(&self.announce_packet(hash, port, left));
+        self.exchange(&self.announce_packet(hash, port, left))
+    }
+
+    /// Announces that the peer on `port` has completed; the text of the error when it is refused.
+    #[track_caller]
+    pub(crate) fn complete(&self, hash: &[u8; 20], port: u16) -> Result<Announced, String> {
+        let mut packet = self.announce_packet(hash, port, 0);
+        packet[83] = COMPLETED;
+        self.exchange(&packet)
+    }
+
+    /// Sends an announce, and reads its answer.
+    #[track_caller]
+    fn exchange(&self, packet: &[u8]) -> Result<Announced, String> {
+        self.send(packet);
         let answer = self.answer(ANNOUNCE)?;
         let peer_bytes = if self.ip().is_ipv4() { 6 } else { 18 };
         Ok(Announced {

@@ -39,10 +39,17 @@ impl Line {
     /// Starts the first: `command` with the settings of the file in `home`.
     #[track_caller]
     pub(crate) fn start(mut command: Command, home: &Path) -> Line {
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).to_string();
+        command.args(["--listen", &listen]);
+        Line::start_by_settings(command, home)
+    }
+
+    /// The same with the addresses of the settings file.
+    #[track_caller]
+    pub(crate) fn start_by_settings(mut command: Command, home: &Path) -> Line {
         // A successor whose predecessor has ended is the test's to wait for.
         set_child_subreaper(Some(rustix::process::getpid())).expect("it is always possible");
-        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).to_string();
-        command.args(["--listen", &listen]).arg("--config").arg(settings_file(home));
+        command.arg("--config").arg(settings_file(home));
         let running = Running::start(command);
         let address = running
             .wait_line("where it listens", |line| line.strip_prefix("listening on ")?.parse().ok());

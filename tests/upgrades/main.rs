@@ -1,9 +1,9 @@
-//! The built tracker, replaced while clients announce: by upgrades, which hand the sockets over, and
-//! by restarts under a service manager that holds them. Nobody is refused, reset or left without an
-//! answer, and what was counted is exact.
+//! The built tracker, replaced while clients announce: by upgrades, which hand the sockets over,
+//! and by restarts under a service manager that holds them. Nobody is refused, reset or left
+//! without an answer, and what was counted is exact.
 //!
-//! `ANNOUNCED_SIEGE_ROUNDS` says how often it is replaced under the crowd; `tests/siege.sh restarts`
-//! has it so ten times.
+//! `ANNOUNCED_SIEGE_ROUNDS` says how often it is replaced under the crowd; `tests/siege.sh
+//! restarts` has it so ten times.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -20,7 +20,8 @@ mod support;
 
 use std::env;
 use std::fs;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
@@ -29,7 +30,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
@@ -38,7 +39,7 @@ use crowd::{Crowd, TORRENTS, Tally, hash};
 use line::{Line, activated, built, loopback, set};
 use mariadb::Mariadb;
 use support::http::{Connection, get, percent_encoded};
-use support::process::command;
+use support::process::{command, program};
 use support::{PATIENCE, wait_equal};
 
 const DATABASE: &str = "sqlite:torrents.db";
@@ -328,7 +329,7 @@ fn announce(tracker: SocketAddr, port: u16, rest: &str) {
 }
 
 #[test]
-fn an_upgrade_during_an_outage_of_mariadb_loses_no_count() {
+fn an_upgrade_during_an_outage_of_mariadb_loses_no_count_and_without_its_tables_there_is_none() {
     let mut server = Mariadb::start();
     server.client("CREATE DATABASE site");
     let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/mysql.sql");
@@ -342,6 +343,11 @@ fn an_upgrade_during_an_outage_of_mariadb_loses_no_count() {
     let mut command = command(built(), home.path());
     command.env("ANNOUNCED_DATABASE", server.url("site"));
     let mut line = Line::start(command, home.path());
+    server.client_in("site", "RENAME TABLE torrents TO elsewhere");
+    line.signal(Signal::USR2);
+    line.wait_log("this process goes on", 1);
+    line.wait_log("cannot use the database", 1);
+    server.client_in("site", "RENAME TABLE elsewhere TO torrents");
     let mut port = 1_024;
     let mut complete = |tracker: SocketAddr| {
         for _ in 0..10 {
@@ -356,7 +362,8 @@ fn an_upgrade_during_an_outage_of_mariadb_loses_no_count() {
     line.upgrade();
     complete(line.address);
     line.upgrade();
-    assert_eq!(scrape(line.address, &hash(0))[0], 30, "seeders while the database is away");
+    let away = scrape(line.address, &hash(0));
+    assert_eq!(away, [30, 30, 0], "seeders, downloads and leechers while the database is away");
     server.restart();
     let written = || {
         let sql = "SELECT downloaded FROM torrents";
@@ -386,5 +393,59 @@ fn datagrams_that_come_while_nobody_serves_are_answered() {
     let mut answer = [0; 64];
     assert_eq!(client.recv(&mut answer).expect("an answer"), 16, "an answer to a connect");
     assert_eq!(waiting.reply().status(), 200, "an answer to a request");
+    line.stop();
+}
+
+#[test]
+fn process_1_is_not_succeeded() {
+    let home = home();
+    let unshare = program("unshare", "util-linux");
+    let mut command = command(&unshare, home.path());
+    command.args(["--user", "--map-root-user", "--pid", "--fork", "--kill-child"]).arg(built());
+    command.args(["--database", DATABASE]);
+    let mut line = Line::start(command, home.path());
+    let outside = line.pid.as_raw_nonzero();
+    let children = fs::read_to_string(format!("/proc/{outside}/task/{outside}/children"));
+    let child = children.expect("unshare runs").trim().parse().expect("it has one child");
+    line.pid = Pid::from_raw(child).expect("not 0");
+    line.signal(Signal::USR2);
+    line.wait_log("this process goes on: it is a container's process 1", 1);
+    assert_eq!(get(line.address, "/").status(), 200, "it serves");
+    line.signal(Signal::TERM);
+    line.wait_log("stopping on SIGTERM", 1);
+}
+
+/// A port that nobody has at the moment.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(loopback(0)).expect("a free port");
+    listener.local_addr().expect("it is bound").port()
+}
+
+#[test]
+fn an_upgrade_takes_up_other_addresses() {
+    let home = home();
+    let [first, second] = [free_port(), free_port()];
+    let listen = |ports: &[u16]| {
+        let addresses: Vec<String> = ports.iter().map(|port| loopback(*port).to_string()).collect();
+        set(home.path(), &format!("[server]\nlisten = {addresses:?}\n{SETTINGS}"));
+    };
+    listen(&[first]);
+    let mut line = Line::start_by_settings(tracker(home.path()), home.path());
+    listen(&[first, second]);
+    line.upgrade();
+    for port in [first, second] {
+        assert_eq!(get(loopback(port), "/").status(), 200, "an address that is listed");
+    }
+    let taken = TcpListener::bind(loopback(0)).expect("a free port");
+    listen(&[second, taken.local_addr().expect("it is bound").port()]);
+    line.signal(Signal::USR2);
+    line.wait_log("another program has port", 1);
+    line.wait_log("this process goes on", 1);
+    listen(&[second]);
+    line.upgrade();
+    assert_eq!(get(loopback(second), "/").status(), 200, "the address that is left");
+    line.wait_log(&format!("{} is no longer listened on", loopback(first)), 2);
+    let refused = TcpStream::connect(loopback(first)).map_err(|error| error.kind());
+    assert_eq!(refused.err(), Some(ErrorKind::ConnectionRefused), "an address that was listed");
     line.stop();
 }

@@ -1,5 +1,5 @@
 //! The program's flags and subcommands, as clap reads them; their doc comments are the help texts.
-//! Beside them the environment's one variable.
+//! Beside them the environment's settings.
 //!
 //! Never does: anything with what it has read. A misused command line is clap's own error, exit
 //! code 2.
@@ -10,10 +10,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use announced::config::{DatabaseUrl, Mode, listen_address};
+use announced::config::{DatabaseUrl, Environment, Mode, listen_address};
 use announced::metainfo::NAME_CHARS_MAX;
 
 use crate::manual::Page;
@@ -49,12 +49,26 @@ pub(crate) enum Command {
     Config,
     /// Check a settings file; exit code 1 and what is wrong, where, if it cannot be started with
     Check {
-        /// The settings file
+        /// The settings file; - reads from stdin
         file: PathBuf,
+        /// Also ask the database, with the rights and tables that a tracker needs
+        #[arg(long)]
+        connect: bool,
+    },
+    /// Print the SQL that makes the tables, or brings those of the PHP tracker up to date
+    Schema {
+        /// Of which database
+        kind: Schema,
     },
     /// List torrents in the database, ban them, take them off the list; running trackers see it
     /// within a second
     Torrent(Torrent),
+    /// Ask a running tracker how it is; exit code 0 if it is well, as a container's HEALTHCHECK wants
+    Health {
+        /// Where its status pages are: admin.listen
+        #[arg(default_value = "127.0.0.1:6970")]
+        address: SocketAddr,
+    },
     /// Print a manual page, as man reads it: announced man | man -l -
     Man {
         /// The page: of the program, or of its settings
@@ -71,14 +85,14 @@ pub(crate) enum Command {
 #[derive(Args)]
 pub(crate) struct Start {
     /// Read settings from this file (TOML); without it no file is read
-    #[arg(long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Listen here: IP:PORT, or :PORT for every address; may repeat [default: [::]:6969, which
     /// serves IPv4 too]
     #[arg(long, value_name = "ADDR", value_parser = listen_address)]
     pub(crate) listen: Vec<SocketAddr>,
     /// Run this many event loops [default: 0, one per core]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = workers)]
     pub(crate) workers: Option<u16>,
     /// Track any torrent (open) or only those in the database (registered) [default: open]
     #[arg(long, value_name = "open|registered")]
@@ -99,7 +113,7 @@ pub(crate) struct Torrent {
     pub(crate) database: Option<DatabaseUrl>,
     /// Read settings from this file (TOML), of which the database's count here; without it no file
     /// is read
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(short, long, value_name = "FILE", global = true)]
     pub(crate) config: Option<PathBuf>,
 }
 
@@ -114,6 +128,30 @@ pub(crate) fn environment_database() -> Result<Option<DatabaseUrl>, Vec<String>>
     }
 }
 
+/// The environment's other settings.
+pub(crate) fn environment() -> Environment {
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+    };
+    Environment::of(env::vars_os().filter_map(text))
+}
+
+/// Which tables.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Schema {
+    /// New ones for MySQL or MariaDB
+    Mysql,
+    /// New ones for SQLite, which `sqlite:PATH` makes by itself
+    Sqlite,
+    /// Those of the PHP tracker in MySQL or MariaDB, brought up to date
+    FromPhpTracker,
+}
+
+/// How many event loops.
+fn workers(text: &str) -> Result<u16, &'static str> {
+    text.parse().map_err(|_| "must be a whole number from 0 to 1024, for example --workers 4")
+}
+
 /// What may be written for TORRENT, below the help of the verbs that take one.
 const TORRENT_HELP: &str = "\
 TORRENT is an info hash (40 hex or 32 base32 digits, or a whole v2 hash of 64 hex digits), a \
@@ -125,10 +163,12 @@ TORRENT is an info hash (40 hex or 32 base32 digits, or a whole v2 hash of 64 he
 const LIST_HELP: &str = "\
 One torrent a line: an info hash or a magnet link, after it white space and a name if there is \
                          one; or the path of a .torrent file, as `find . -name '*.torrent'` \
-                         prints it. Blank lines and lines that begin with # are passed over. A \
-                         wrong line is named with its number and does not stop the others; the \
-                         exit code is then 1. Torrents that are listed already keep their counts \
-                         and bans, so the same file may be imported again.";
+                         prints it. Blank lines and lines that begin with # are passed over. Or \
+                         what `announced torrent list --json` has printed, with its names, bans \
+                         and reasons, but without its counts. A wrong line is named with its \
+                         number and does not stop the others; the exit code is then 1. Torrents \
+                         that are listed already keep their counts and bans, so the same file may \
+                         be imported again.";
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {
@@ -172,11 +212,17 @@ pub(crate) enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// List all torrents that a file names, one a line
+    /// List or ban all torrents that a file names, one a line
     #[command(after_help = LIST_HELP)]
     Import {
         /// The file; - reads from stdin
         file: PathBuf,
+        /// Ban the torrents in place of listing them
+        #[arg(long)]
+        ban: bool,
+        /// Told to clients that announce a torrent that is banned so
+        #[arg(long, requires = "ban", value_name = "TEXT", value_parser = short_text)]
+        reason: Option<String>,
     },
 }
 

@@ -10,6 +10,7 @@
 //! stderr and no more.
 
 mod flags;
+mod health;
 mod inherited;
 mod log_writer;
 mod manual;
@@ -20,17 +21,18 @@ mod terminal;
 mod torrent;
 mod upgrade;
 
+use std::io;
 use std::panic;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ErrorKind};
 
-use announced::config::{self, Flags, Sources, redact};
-use announced::daemon::Daemon;
+use announced::config::{self, Flags, Sources, read_settings, redact};
+use announced::foresight::foresee;
 use announced::registry::panic_is_fenced;
 
-use flags::{Command, CommandLine, environment_database};
+use flags::{Command, CommandLine, Schema, environment, environment_database};
 use terminal::{complain, print, warn_of};
 
 fn main() -> ExitCode {
@@ -41,8 +43,12 @@ fn main() -> ExitCode {
             claimed.map_err(|problem| vec![problem]).and_then(|()| serve::run(start))
         }
         Ok(CommandLine { command: Some(Command::Config), .. }) => print(&config::default_file()),
-        Ok(CommandLine { command: Some(Command::Check { file }), .. }) => check(file),
+        Ok(CommandLine { command: Some(Command::Check { file, connect }), .. }) => {
+            check(file, connect)
+        }
+        Ok(CommandLine { command: Some(Command::Schema { kind }), .. }) => print(schema(kind)),
         Ok(CommandLine { command: Some(Command::Torrent(torrent)), .. }) => torrent::run(torrent),
+        Ok(CommandLine { command: Some(Command::Health { address }), .. }) => health::run(address),
         Ok(CommandLine { command: Some(Command::Man { page }), .. }) => manual::man(page),
         Ok(CommandLine { command: Some(Command::Completions { shell }), .. }) => {
             manual::completions(shell)
@@ -81,19 +87,40 @@ fn misused(error: &clap::Error) -> ExitCode {
     u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
-/// Checks `file` as a start with it would: the environment's database stands in for the file's.
-fn check(file: PathBuf) -> Result<(), Vec<String>> {
+/// Checks `file` as a start with it would: the environment's settings stand in for the file's.
+/// With `connect`, the database is asked as well.
+fn check(file: PathBuf, connect: bool) -> Result<(), Vec<String>> {
+    let (file, text) = match file.as_os_str() == "-" {
+        true => (PathBuf::from("stdin"), Some(read_settings(&mut io::stdin().lock()))),
+        false => (file, None),
+    };
+    let text = text.transpose().map_err(|error| vec![format!("stdin: {error}")])?;
     let ok = format!("{}: ok\n", file.display());
     let sources = Sources {
         file: Some(file),
+        text,
         environment_database: environment_database()?,
+        environment: environment(),
         flags: Flags::default(),
     };
     let config = sources.load()?;
     warn_of(&sources.warnings(&config));
-    match sources.lines(&Daemon::foresee(&config)) {
-        problems if problems.is_empty() => print(&ok),
-        problems => Err(problems),
+    match sources.lines(&foresee(&config)) {
+        problems if problems.is_empty() => {}
+        problems => return Err(problems),
+    }
+    if connect {
+        torrent::ask(&config)?;
+    }
+    print(&ok)
+}
+
+/// The SQL of the files in `schema/`.
+fn schema(kind: Schema) -> &'static str {
+    match kind {
+        Schema::Mysql => include_str!("../../../schema/mysql.sql"),
+        Schema::Sqlite => include_str!("../../../schema/sqlite.sql"),
+        Schema::FromPhpTracker => include_str!("../../../schema/from-php-tracker.sql"),
     }
 }
 

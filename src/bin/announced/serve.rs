@@ -27,9 +27,10 @@ use signal_hook::iterator::Signals;
 
 use announced::config::{Config, Flags, Sources};
 use announced::daemon::Daemon;
+use announced::foresight::foresee;
 use announced::registry::panic_is_fenced;
 
-use crate::flags::{Start, environment_database};
+use crate::flags::{Start, environment, environment_database};
 use crate::inherited::Inherited;
 use crate::log_writer::LogWriter;
 use crate::notify;
@@ -51,8 +52,18 @@ const STDOUT_MAX: Duration = Duration::from_secs(1);
 pub(crate) fn run(start: Start) -> Result<(), Vec<String>> {
     let Start { config: file, listen, workers, mode, database } = start;
     let flags = Flags { listen, workers, mode, database };
-    let sources = Sources { file, environment_database: environment_database()?, flags };
+    let sources = Sources {
+        file,
+        text: None,
+        environment_database: environment_database()?,
+        environment: environment(),
+        flags,
+    };
     let config = sources.load()?;
+    match sources.lines(&foresee(&config)) {
+        problems if problems.is_empty() => {}
+        problems => return Err(problems),
+    }
     let log = LogWriter::start().map_err(|error| vec![format!("cannot start the log: {error}")])?;
     LogWriter::set_level(config.server.log_level);
     for warning in sources.warnings(&config) {
@@ -338,8 +349,7 @@ fn reload(daemon: &mut Daemon, sources: &Sources) {
     let reload = match daemon.reload(newer) {
         Ok(reload) => reload,
         Err(problems) => {
-            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            return refused(&lines);
+            return refused(&sources.lines(&problems));
         }
     };
     LogWriter::set_level(log_level);

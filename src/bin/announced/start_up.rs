@@ -16,7 +16,11 @@ pub(crate) fn announcement(daemon: &Daemon, config: &Config) -> String {
         count(daemon.workers(), "worker"),
         config.database.url
     );
-    let listening = Addresses { http: daemon.addresses(), udp: daemon.udp_addresses() };
+    let listening = Addresses {
+        http: daemon.addresses(),
+        udp: daemon.udp_addresses(),
+        admin: daemon.admin_address(),
+    };
     start_up_lines(&site, &listening, &config.server.public_url)
 }
 
@@ -24,11 +28,12 @@ pub(crate) fn announcement(daemon: &Daemon, config: &Config) -> String {
 struct Addresses<'d> {
     http: &'d [SocketAddr],
     udp: &'d [SocketAddr],
+    admin: Option<SocketAddr>,
 }
 
 /// The lines on stdout that say the tracker serves, and under which URLs.
 fn start_up_lines(site: &str, listening: &Addresses<'_>, public_url: &str) -> String {
-    let Addresses { http, udp } = *listening;
+    let Addresses { http, udp, admin } = *listening;
     let mut lines = format!("announced {}: {site}\n", env!("CARGO_PKG_VERSION"));
     lines.extend(http.iter().map(|address| format!("listening on {address}\n")));
     lines.extend(udp.iter().map(|address| format!("listening on {address} for UDP\n")));
@@ -44,6 +49,7 @@ fn start_up_lines(site: &str, listening: &Addresses<'_>, public_url: &str) -> St
     if !public_url.starts_with("udp://") {
         lines.extend(udp.iter().map(|address| url("udp", address)));
     }
+    lines.extend(admin.map(|address| format!("status page http://{address}/\n")));
     lines
 }
 
@@ -98,7 +104,8 @@ mod tests {
     fn the_start_up_lines_list_every_address() {
         let addresses = ["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()];
         let udp = ["[::]:2".parse().unwrap(), "127.0.0.1:3".parse().unwrap()];
-        let listening = Addresses { http: &addresses, udp: &udp };
+        let admin = Some("127.0.0.1:4".parse().unwrap());
+        let listening = Addresses { http: &addresses, udp: &udp, admin };
         let begin = format!(
             "announced {}: open tracker\nlistening on 127.0.0.1:1\nlistening on [::1]:2\n\
              listening on [::]:2 for UDP\nlistening on 127.0.0.1:3 for UDP\n",
@@ -126,7 +133,8 @@ mod tests {
             ),
         ] {
             let lines = start_up_lines("open tracker", &listening, public);
-            assert_eq!(lines, format!("{begin}{urls}"), "the public URL is {public:?}");
+            let end = "status page http://127.0.0.1:4/\n";
+            assert_eq!(lines, format!("{begin}{urls}{end}"), "the public URL is {public:?}");
         }
     }
 

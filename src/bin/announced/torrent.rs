@@ -10,17 +10,19 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read};
-use std::path::Path;
+use std::path::{self, Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use announced::config::{Flags, Sources, redact};
-use announced::operator::{self, Change, Format, Trouble};
+use announced::config::{Config, Flags, Sources, redact};
+use announced::ids::InfoHash;
+use announced::operator::{self, Change, Format, Import, Trouble};
 use announced::registry::Source;
 use announced::registry::database::{Ledger, TimeLimits};
 
-use crate::flags::{Torrent, Verb, environment_database};
+use crate::flags::{Torrent, Verb, environment, environment_database};
 use crate::terminal::{complain as tell, print};
 
 /// Longer than a tracker would wait: nobody's announce hangs on it, and a batch of an import is a
@@ -34,22 +36,50 @@ const SILENT_AT_FIRST: Duration = Duration::from_millis(500);
 
 /// Does what the verb says. The errors are lines; none when everything has been said already.
 pub(crate) fn run(torrent: Torrent) -> Result<(), Vec<String>> {
-    let flags = Flags { database: torrent.database, ..Flags::default() };
-    let sources =
-        Sources { file: torrent.config, environment_database: environment_database()?, flags };
-    let source = Source::parse(&sources.load()?.database.url).map_err(|problem| vec![problem])?;
-    let database = source.ok_or_else(|| vec![MEMORY_KEEPS_NO_LIST.to_owned()])?;
+    let sources = Sources {
+        file: torrent.config,
+        text: None,
+        environment_database: environment_database()?,
+        environment: environment(),
+        flags: Flags { database: torrent.database, ..Flags::default() },
+    };
+    let url = sources.load()?.database.url;
+    let source = Source::parse(&url).map_err(|problem| vec![problem])?;
+    let source = source.ok_or_else(|| vec![MEMORY_KEEPS_NO_LIST.to_owned()])?;
+    let database = Database { source, new_file: file_to_make(url.secret()).map(Path::to_owned) };
     match torrent.verb {
         Verb::Add { torrents, name } => change(&database, &Change::Add { name }, &torrents),
         Verb::Ban { torrents, reason } => change(&database, &Change::Ban { reason }, &torrents),
         Verb::Unban { torrents } => change(&database, &Change::Unban, &torrents),
         Verb::Remove { torrents } => change(&database, &Change::Remove, &torrents),
         Verb::List { json } => list(&database, if json { Format::Json } else { Format::Table }),
-        Verb::Import { file } => import(&database, &file),
+        Verb::Import { file, ban, reason } => {
+            let what = if ban { Import::Ban { reason } } else { Import::Add };
+            import(&database, &what, &file)
+        }
     }
 }
 
-fn change(database: &Source, change: &Change, torrents: &[OsString]) -> Result<(), Vec<String>> {
+/// Asks the database of `config` for a torrent: whether it is there, lets the tracker in, and has
+/// the tables. An SQLite file that is not there yet is made at the start, with its tables.
+pub(crate) fn ask(config: &Config) -> Result<(), Vec<String>> {
+    let source = Source::parse(&config.database.url).map_err(|problem| vec![problem])?;
+    let Some(source) = source else { return Ok(()) };
+    if file_to_make(config.database.url.secret()).is_some() {
+        return Ok(());
+    }
+    let mut backend = source.backend(Arc::new(|| LIMITS));
+    let asked = backend.lookup(&[InfoHash([0; 20])]);
+    asked.map(drop).map_err(|error| vec![error.to_string()])
+}
+
+/// The SQLite file that a URL names, if it is not there.
+fn file_to_make(url: &str) -> Option<&Path> {
+    let path = Path::new(url.strip_prefix("sqlite:")?);
+    (!path.exists()).then_some(path)
+}
+
+fn change(database: &Database, change: &Change, torrents: &[OsString]) -> Result<(), Vec<String>> {
     let mut complaints = 0_u64;
     let mut complain = |problem: &str| {
         complaints += 1;
@@ -60,7 +90,7 @@ fn change(database: &Source, change: &Change, torrents: &[OsString]) -> Result<(
         // Nothing can be lifted or taken off where nothing is listed: there, a name is mistyped.
         let mut ledger = match change {
             Change::Add { .. } | Change::Ban { .. } => open_or_make(database)?,
-            Change::Unban | Change::Remove => database.ledger(LIMITS),
+            Change::Unban | Change::Remove => database.source.ledger(LIMITS),
         };
         operator::apply(&mut *ledger, &edits, &mut io::stdout(), &mut complain)
             .map_err(|trouble| line(&trouble))?;
@@ -68,12 +98,16 @@ fn change(database: &Source, change: &Change, torrents: &[OsString]) -> Result<(
     all_well(complaints)
 }
 
-fn list(database: &Source, format: Format) -> Result<(), Vec<String>> {
-    operator::list(&mut *database.ledger(LIMITS), format, &mut BufWriter::new(io::stdout().lock()))
-        .map_err(|trouble| line(&trouble))
+fn list(database: &Database, format: Format) -> Result<(), Vec<String>> {
+    operator::list(
+        &mut *database.source.ledger(LIMITS),
+        format,
+        &mut BufWriter::new(io::stdout().lock()),
+    )
+    .map_err(|trouble| line(&trouble))
 }
 
-fn import(database: &Source, path: &Path) -> Result<(), Vec<String>> {
+fn import(database: &Database, what: &Import, path: &Path) -> Result<(), Vec<String>> {
     let List { name, input, bytes } = List::open(path)?;
     let bar = hidden_bar(bytes);
     let mut input = BufReader::new(Watched { input, bar: bar.clone(), started: Instant::now() });
@@ -83,7 +117,7 @@ fn import(database: &Source, path: &Path) -> Result<(), Vec<String>> {
         bar.suspend(|| tell(&format!("announced: {name}: {problem}\n")));
     };
     let (imported, ended) =
-        operator::import(&mut *open_or_make(database)?, &mut input, &mut complain);
+        operator::import(&mut *open_or_make(database)?, what, &mut input, &mut complain);
     bar.finish_and_clear();
     print(&format!("{imported}\n"))?;
     ended.map_err(|trouble| match trouble {
@@ -119,10 +153,22 @@ impl List {
     }
 }
 
-/// A connection to `database`; an SQLite file is made if there is none.
-fn open_or_make(database: &Source) -> Result<Box<dyn Ledger>, Vec<String>> {
-    database.prepare().map_err(|error| vec![error.to_string()])?;
-    Ok(database.ledger(LIMITS))
+/// What a command works on.
+struct Database {
+    source: Source,
+    /// The SQLite file that it names and that is not there.
+    new_file: Option<PathBuf>,
+}
+
+/// A connection to `database`; an SQLite file is made if there is none, and named: in the wrong
+/// directory, it is not the tracker's.
+fn open_or_make(database: &Database) -> Result<Box<dyn Ledger>, Vec<String>> {
+    database.source.prepare().map_err(|error| vec![error.to_string()])?;
+    if let Some(file) = &database.new_file {
+        let file = path::absolute(file).unwrap_or_else(|_| file.clone());
+        tell(&format!("announced: there was no database: made {}\n", file.display()));
+    }
+    Ok(database.source.ledger(LIMITS))
 }
 
 fn line(trouble: &Trouble) -> Vec<String> {

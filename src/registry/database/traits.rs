@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::ids::InfoHash;
 use crate::listing::Record;
 use crate::registry::database::columns;
+use crate::swarm::{Counts, Unwritten};
 
 /// Hashes in one lookup.
 pub const LOOKUP_HASHES_MAX: usize = 256;
@@ -172,6 +173,15 @@ pub struct Counted {
     /// Whether there was an announce since the last batch: `updated` is set to now then, else left
     /// alone.
     pub active: bool,
+}
+
+impl Counted {
+    /// What the swarms have of it.
+    pub(in crate::registry) fn of(torrent: &Unwritten) -> Counted {
+        let Unwritten { info_hash, downloads, counts, active } = *torrent;
+        let Counts { complete, incomplete, .. } = counts;
+        Counted { info_hash, downloads, complete, incomplete, active }
+    }
 }
 
 /// Counters to write, numbered so that none is written twice. A batch does not change once it has

@@ -119,7 +119,7 @@ pub(in crate::server) struct Datagram<'b> {
 }
 
 /// Datagrams that have arrived: the memory for them, and those of the last call.
-pub(in crate::server) struct ReceiveBatch {
+pub(crate) struct ReceiveBatch {
     packets: Box<[[u8; PACKET_BYTES_MAX]]>,
     names: Box<[SocketName]>,
     controls: Box<[Control]>,
@@ -236,7 +236,7 @@ struct Answer {
 }
 
 /// Answers to be sent: the memory for them, and those written so far.
-pub(in crate::server) struct SendBatch {
+pub(crate) struct SendBatch {
     packets: Box<[u8]>,
     used: usize,
     answers: Vec<Answer>,
@@ -399,7 +399,46 @@ impl HeaderRoom<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
+
+    impl ReceiveBatch {
+        /// Puts in what a simulated socket has, in place of the batch before: bytes, who sent
+        /// them, and the local address that they came to; how many were taken.
+        pub(crate) fn fill<'a>(
+            &mut self,
+            arrived: impl Iterator<Item = (&'a [u8], SocketAddr, IpAddr)>,
+        ) -> usize {
+            self.count = 0;
+            for (bytes, from, local) in arrived.take(BATCH_MAX) {
+                let packet_bytes = bytes.len().min(PACKET_BYTES_MAX);
+                self.packets[self.count][..packet_bytes].copy_from_slice(&bytes[..packet_bytes]);
+                let (name, name_bytes) = SocketName::of(from);
+                let (control, control_bytes) = Control::leave_from(local);
+                (self.names[self.count], self.controls[self.count]) = (name, control);
+                self.envelopes[self.count] = Envelope { packet_bytes, name_bytes, control_bytes };
+                self.count += 1;
+            }
+            self.count
+        }
+    }
+
+    impl SendBatch {
+        /// Hands each answer to a simulated socket, with where it goes and which local address it
+        /// leaves from, and empties the batch.
+        pub(crate) fn hand_over(
+            &mut self,
+            mut take: impl FnMut(&[u8], Option<SocketAddr>, Option<IpAddr>),
+        ) {
+            for answer in self.answers.drain(..) {
+                let to = answer.to.name.address(answer.to.name_bytes);
+                let local = answer.control.told(answer.control_bytes).local;
+                take(&self.packets[answer.start..answer.start + answer.bytes], to, local);
+            }
+            self.used = 0;
+        }
+    }
 
     /// What the kernel does with one header of `recvmmsg`.
     struct Arrival<'a> {
@@ -491,7 +530,7 @@ mod tests {
     }
 
     /// What a header of `sendmmsg` points at: bytes, destination, local address.
-    fn told_to_send(header: &libc::mmsghdr) -> (Vec<u8>, SocketAddr, Option<std::net::IpAddr>) {
+    fn told_to_send(header: &libc::mmsghdr) -> (Vec<u8>, SocketAddr, Option<IpAddr>) {
         let message = &header.msg_hdr;
         let (mut name, mut control) = (SocketName::EMPTY, Control::EMPTY);
         let (name_bytes, control_bytes) = (message.msg_namelen as usize, message.msg_controllen);

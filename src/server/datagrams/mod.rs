@@ -9,5 +9,9 @@ mod io;
 mod serving;
 mod socket;
 
-pub(in crate::server) use serving::{Datagrams, is_of_datagram};
+#[cfg(test)]
+pub(crate) use io::{ReceiveBatch, SendBatch};
+pub(crate) use serving::{Datagrams, is_of_datagram};
+#[cfg(test)]
+pub(crate) use socket::{BatchSocket, Received};
 pub(in crate::server) use socket::{DatagramOptions, DatagramSocket, bind, probe};

@@ -21,7 +21,7 @@ use crate::ids::{Millis, Ticket, canonical};
 use crate::registry::Completion;
 use crate::server::datagrams::address::Origin;
 use crate::server::datagrams::io::{BATCH_MAX, ReceiveBatch, SendBatch};
-use crate::server::datagrams::socket::DatagramSocket;
+use crate::server::datagrams::socket::BatchSocket;
 use crate::server::deadline::{Deadlines, Scheduled};
 use crate::server::slots::{OCCUPIED_MAX, SlotId, Slots};
 use crate::tracker::{Client, Round};
@@ -52,10 +52,10 @@ struct WaitingDatagram {
 }
 
 /// See the module.
-pub(in crate::server) struct Datagrams {
+pub(crate) struct Datagrams<S> {
     udp: Arc<Udp>,
     worker: u16,
-    sockets: Vec<DatagramSocket>,
+    sockets: Vec<S>,
     /// Sockets that may have more to receive, by position.
     ready: Vec<usize>,
     /// The list that `ready` is exchanged for, so that no round allocates.
@@ -76,17 +76,13 @@ struct Outbox {
 }
 
 /// Whether an answer of the registry is for a datagram, not for a connection.
-pub(in crate::server) fn is_of_datagram(completion: &Completion) -> bool {
+pub(crate) fn is_of_datagram(completion: &Completion) -> bool {
     completion.ticket.slot >= TICKET_BASE
 }
 
-impl Datagrams {
+impl<S: BatchSocket> Datagrams<S> {
     /// Serves `sockets`, as the worker of this index.
-    pub(in crate::server) fn new(
-        worker: u16,
-        udp: Arc<Udp>,
-        sockets: Vec<DatagramSocket>,
-    ) -> Datagrams {
+    pub(crate) fn new(worker: u16, udp: Arc<Udp>, sockets: Vec<S>) -> Datagrams<S> {
         Datagrams {
             udp,
             worker,
@@ -103,18 +99,24 @@ impl Datagrams {
     }
 
     /// Whether some can be received without being told of.
-    pub(in crate::server) fn can_go_on(&self) -> bool {
+    pub(crate) fn can_go_on(&self) -> bool {
         !self.ready.is_empty()
     }
 
     /// Whether any request waits for the registry.
-    pub(in crate::server) fn is_waiting(&self) -> bool {
+    pub(crate) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    /// How many requests wait for the registry.
+    #[cfg(test)]
+    pub(crate) fn waiting_count(&self) -> usize {
+        self.waiting.len()
     }
 
     /// A socket has something to tell. One that is on a list already will be turned to all the
     /// same.
-    pub(in crate::server) fn note(&mut self, position: usize) {
+    pub(crate) fn note(&mut self, position: usize) {
         if !self.ready.contains(&position) && !self.failing.contains(&position) {
             self.ready.push(position);
         }
@@ -122,7 +124,7 @@ impl Datagrams {
 
     /// Gives each socket that has something to tell its turn; it is `unix_s` seconds by the wall
     /// clock.
-    pub(in crate::server) fn serve(&mut self, unix_s: u64, round: &mut Round<'_>) {
+    pub(crate) fn serve(&mut self, unix_s: u64, round: &mut Round<'_>) {
         let spare = std::mem::take(&mut self.spare_positions);
         let mut ready = std::mem::replace(&mut self.ready, spare);
         ready.drain(..).for_each(|position| self.serve_one(position, unix_s, round));
@@ -150,6 +152,7 @@ impl Datagrams {
     fn answer_batch(&mut self, position: usize, unix_s: u64, round: &mut Round<'_>) {
         let Datagrams { udp, worker, sockets, requests, outbox, waiting, deadlines, .. } = self;
         for datagram in requests.datagrams() {
+            round.scratch.counters.add(Counter::BytesReceivedUdp, datagram.bytes.len());
             let vacant = waiting.vacant();
             // Without a vacant slot a late answer finds nobody.
             let (slot, generation) = match &vacant {
@@ -178,14 +181,14 @@ impl Datagrams {
                         scheduled,
                     });
                 }
-                (reply, _) => outbox.push(&reply, &datagram.origin),
+                (reply, _) => outbox.push(&reply, &datagram.origin, round),
             }
         }
         outbox.send(sockets, round);
     }
 
     /// The registry has answered a request. [`Datagrams::flush`] follows when all are handed over.
-    pub(in crate::server) fn complete(&mut self, completion: Completion, round: &mut Round<'_>) {
+    pub(crate) fn complete(&mut self, completion: Completion, round: &mut Round<'_>) {
         let Datagrams { udp, sockets, outbox, waiting, .. } = self;
         let Ticket { slot, generation, .. } = completion.ticket;
         let id = SlotId { index: slot.saturating_sub(TICKET_BASE), generation };
@@ -199,7 +202,7 @@ impl Datagrams {
             // What goes on waiting keeps its slot, and so its ticket.
             Reply::Wait { pending, .. } => found.pending = Some(pending),
             reply => {
-                outbox.push(&reply, &to);
+                outbox.push(&reply, &to, round);
                 waiting.remove(id);
                 round.scratch.counters.lower(Gauge::WaitingRequests);
             }
@@ -208,7 +211,7 @@ impl Datagrams {
 
     /// A tick of the deadlines' wheel has passed: answers those whose time is up, and tries again
     /// what failed.
-    pub(in crate::server) fn tick(&mut self, round: &mut Round<'_>) {
+    pub(crate) fn tick(&mut self, round: &mut Round<'_>) {
         self.ready.append(&mut self.failing);
         self.deadlines.take_due(round.now, &mut self.due);
         while let Some((id, tick)) = self.due.pop() {
@@ -232,11 +235,11 @@ impl Datagrams {
         round.scratch.counters.lower(Gauge::WaitingRequests);
         let room = outbox.room(socket, sockets, round);
         let reply = udp.give_up(*pending, round, room);
-        outbox.push(&reply, &origin);
+        outbox.push(&reply, &origin, round);
     }
 
     /// Sends what has been answered.
-    pub(in crate::server) fn flush(&mut self, round: &mut Round<'_>) {
+    pub(crate) fn flush(&mut self, round: &mut Round<'_>) {
         self.outbox.send(&self.sockets, round);
     }
 
@@ -255,7 +258,7 @@ impl Datagrams {
         self.failing.clear();
         for socket in &mut self.sockets {
             // One that stays watched is noted, and not turned to.
-            let _ = poll.deregister(&mut socket.socket);
+            let _ = socket.unwatch(poll);
         }
     }
 }
@@ -265,7 +268,7 @@ impl Outbox {
     fn room(
         &mut self,
         socket: usize,
-        sockets: &[DatagramSocket],
+        sockets: &[impl BatchSocket],
         round: &mut Round<'_>,
     ) -> &mut [u8] {
         if socket != self.socket || self.batch.room().is_none() {
@@ -277,13 +280,14 @@ impl Outbox {
     }
 
     /// Adds the answer that stands in the room, if there is one.
-    fn push(&mut self, reply: &Reply, to: &Origin) {
+    fn push(&mut self, reply: &Reply, to: &Origin, round: &mut Round<'_>) {
         if let Reply::Ready(bytes) = *reply {
+            round.scratch.counters.add(Counter::BytesSentUdp, bytes);
             self.batch.push(bytes, to);
         }
     }
 
-    fn send(&mut self, sockets: &[DatagramSocket], round: &mut Round<'_>) {
+    fn send(&mut self, sockets: &[impl BatchSocket], round: &mut Round<'_>) {
         if let Some(socket) = sockets.get(self.socket) {
             let unsent = socket.send(&mut self.batch);
             round.scratch.counters.add(Counter::AnswerUnsent, unsent);
@@ -303,7 +307,7 @@ mod tests {
     use crate::mailbox::{Mailboxes, Wake};
     use crate::registry::database::DatabaseError;
     use crate::registry::{Backend, Databases, OpenBackend, Registry};
-    use crate::server::datagrams::socket::DatagramOptions;
+    use crate::server::datagrams::socket::{DatagramOptions, DatagramSocket};
     use crate::tests::harness::{self, Site};
     use crate::tests::paper_ledger;
     use crate::tracker::{Scratch, Tracker};
@@ -323,7 +327,7 @@ mod tests {
     /// One worker's datagrams over one socket, and the registry that nobody answers for.
     struct Fixture {
         site: Site,
-        datagrams: Datagrams,
+        datagrams: Datagrams<DatagramSocket>,
         scratch: Scratch,
         counters: Counters,
         client: UdpSocket,
@@ -355,7 +359,7 @@ mod tests {
             let datagrams = Datagrams::new(0, Arc::clone(&site.udp), vec![socket]);
             let mut fixture = Fixture { site, datagrams, scratch, counters, client, id: [0; 8] };
             fixture.send(&[&[0, 0, 4, 0x17, 0x27, 0x10, 0x19, 0x80][..], &[0; 8]].concat());
-            fixture.serve_until(Counter::Connect, 1);
+            fixture.serve_until(Counter::ConnectV4, 1);
             let answer = fixture.receive();
             fixture.id.copy_from_slice(&answer[8..16]);
             fixture
@@ -383,7 +387,7 @@ mod tests {
         fn with<T>(
             &mut self,
             now_ms: u64,
-            act: impl FnOnce(&mut Datagrams, &mut Round<'_>) -> T,
+            act: impl FnOnce(&mut Datagrams<DatagramSocket>, &mut Round<'_>) -> T,
         ) -> T {
             let mut round = self.site.round(Millis(now_ms), &mut self.scratch);
             let result = act(&mut self.datagrams, &mut round);

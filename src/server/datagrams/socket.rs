@@ -13,6 +13,7 @@ use std::io::Result;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
+use mio::Registry;
 use mio::net::UdpSocket;
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -35,11 +36,31 @@ pub(in crate::server) struct DatagramOptions {
 
 /// What one turn of receiving came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::server) struct Received {
+pub(crate) struct Received {
     /// Datagrams in the batch; as many as it can hold when more may be there.
-    pub(in crate::server) count: usize,
+    pub(crate) count: usize,
     /// Datagrams that the kernel is now known to have dropped, in all since the last such turn.
-    pub(in crate::server) drops: u32,
+    pub(crate) drops: u32,
+}
+
+/// What batches of datagrams come from and go to: a UDP socket, or a simulated one in the tests.
+pub(crate) trait BatchSocket {
+    /// Takes what has arrived into a batch, in place of what was in it.
+    ///
+    /// # Errors
+    /// What the system says: nothing was taken, and no event tells of what is there. Try again
+    /// later.
+    fn receive(&mut self, batch: &mut ReceiveBatch) -> Result<Received>;
+
+    /// Sends a batch and empties it; how many answers were dropped, because the socket would not
+    /// take them.
+    fn send(&self, batch: &mut SendBatch) -> usize;
+
+    /// Has `poll` tell nothing more of it.
+    ///
+    /// # Errors
+    /// When the poll does not know it.
+    fn unwatch(&mut self, poll: &Registry) -> Result<()>;
 }
 
 /// Binds without SO_REUSEPORT and lets go again: fails when anybody else has the port.
@@ -66,15 +87,16 @@ fn socket(options: &DatagramOptions) -> Result<Socket> {
 pub(in crate::server) fn bind(options: &DatagramOptions) -> Result<Socket> {
     let socket = socket(options)?;
     socket.set_reuse_port(true)?;
+    socket.set_recv_buffer_size(options.receive_buffer_bytes)?;
     // Before the first datagram can come.
-    prepare(&socket, options)?;
+    tell(&socket, options)?;
     socket.bind(&options.address.into())?;
     Ok(socket)
 }
 
-fn prepare(socket: &Socket, options: &DatagramOptions) -> Result<()> {
+/// Has the kernel tell what this module wants to know of each datagram, and wait for none.
+fn tell(socket: &Socket, options: &DatagramOptions) -> Result<()> {
     socket.set_nonblocking(true)?;
-    socket.set_recv_buffer_size(options.receive_buffer_bytes)?;
     tell_drops(socket.as_fd())?;
     if options.address.ip().is_unspecified() {
         tell_local_addresses(socket.as_fd(), options.address.is_ipv6())?;
@@ -104,7 +126,11 @@ impl DatagramSocket {
         options: &DatagramOptions,
     ) -> Result<DatagramSocket> {
         let Share { socket, is_counted_elsewhere } = share;
-        prepare(&socket, options)?;
+        tell(&socket, options)?;
+        // The service manager may have given it more than an unprivileged process can ask for.
+        if socket.recv_buffer_size()? / 2 < options.receive_buffer_bytes {
+            socket.set_recv_buffer_size(options.receive_buffer_bytes)?;
+        }
         // The kernel shows twice what it was asked for (socket(7)).
         let receive_buffer_bytes = socket.recv_buffer_size()? / 2;
         // Another process has counted what was dropped before. Old kernels do not tell.
@@ -119,13 +145,10 @@ impl DatagramSocket {
         let share = Share { socket: bind(options)?, is_counted_elsewhere: false };
         DatagramSocket::over(share, options)
     }
+}
 
-    /// Takes what has arrived into a batch, in place of what was in it.
-    ///
-    /// # Errors
-    /// What the system says: nothing was taken, and no event tells of what is there. Try again
-    /// later.
-    pub(in crate::server) fn receive(&mut self, batch: &mut ReceiveBatch) -> Result<Received> {
+impl BatchSocket for DatagramSocket {
+    fn receive(&mut self, batch: &mut ReceiveBatch) -> Result<Received> {
         let count = batch.receive(self.socket.as_fd())?;
         let counter = batch.drops().unwrap_or(self.drops);
         let drops = counter.wrapping_sub(self.drops);
@@ -133,10 +156,12 @@ impl DatagramSocket {
         Ok(Received { count, drops: if self.is_counted_elsewhere { 0 } else { drops } })
     }
 
-    /// Sends a batch and empties it; how many answers were dropped, because the socket would not
-    /// take them.
-    pub(in crate::server) fn send(&self, batch: &mut SendBatch) -> usize {
+    fn send(&self, batch: &mut SendBatch) -> usize {
         batch.send(self.socket.as_fd())
+    }
+
+    fn unwatch(&mut self, poll: &Registry) -> Result<()> {
+        poll.deregister(&mut self.socket)
     }
 }
 

@@ -28,13 +28,26 @@ impl Address {
     }
 
     fn read(url: &str) -> Result<Address, String> {
+        if let Some(port) = port_of_nobody(url) {
+            return Err(format!("has the port {port}, but ports end at 65535; MySQL's is 3306"));
+        }
         let opts = Opts::from_url(url).map_err(|error| describe(&error, url))?;
         if opts.get_ssl_opts().is_some() {
             return Err("asks for TLS, which is not built in".to_owned());
         }
         let Some(name) = opts.get_db_name().filter(|name| !name.is_empty()) else {
-            return Err("names no database: it ends with /NAME".to_owned());
+            return Err(
+                "names no database: it ends with /NAME, as in mysql://USER:PASSWORD@HOST/NAME"
+                    .to_owned(),
+            );
         };
+        if opts.get_user().is_none_or(str::is_empty) {
+            return Err(
+                "names no user: mysql://USER:PASSWORD@HOST/NAME, or mysql://USER@HOST/NAME \
+                 without a password"
+                    .to_owned(),
+            );
+        }
         let server = match opts.get_socket() {
             Some(socket) => socket.to_owned(),
             None => format!("{}:{}", opts.get_ip_or_hostname(), opts.get_tcp_port()),
@@ -53,6 +66,16 @@ impl Address {
     pub(in crate::registry::database) fn database_name(&self) -> String {
         format!("{}/{}", self.database.server, self.database.name)
     }
+}
+
+/// The port of a URL that is past the last one.
+fn port_of_nobody(url: &str) -> Option<&str> {
+    let (_, authority) = url.split_once("://")?;
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let authority = authority.split(['/', '?']).next()?;
+    let (_, port) = authority.rsplit_once(':')?;
+    let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    (is_number && port.parse::<u16>().is_err()).then_some(port)
 }
 
 /// What is wrong with a URL. A `?` in a password that is not escaped makes the rest of it a

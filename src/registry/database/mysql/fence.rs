@@ -72,8 +72,8 @@ impl Driver {
         }
     }
 
-    /// Says farewell and closes the connection; if the driver panics at that, there is nobody to be
-    /// told.
+    /// Tells the server that this is the end, and closes the connection. If the driver panics at
+    /// that, there is nobody to be told.
     fn hang_up(&mut self) {
         if let Some(conn) = self.0.take() {
             let _ = fenced(|| drop(conn));
