@@ -22,6 +22,7 @@ mod reload;
 mod render;
 mod sections;
 mod source;
+mod udp;
 mod validate;
 mod value;
 
@@ -36,9 +37,10 @@ pub use networks::{NETWORKS_FILE_BYTES_MAX, Networks, NetworksSetting};
 pub use reload::Reload;
 pub use render::{KeyManual, SectionManual, default_file, manual};
 pub use sections::{
-    AdminConfig, Config, DatabaseConfig, PORT_DEFAULT, ServerConfig, TrackerConfig, UdpConfig,
+    AdminConfig, Config, DatabaseConfig, PORT_DEFAULT, ServerConfig, TrackerConfig,
 };
 pub use source::{FILE_BYTES_MAX, Flags, Sources, read_settings};
+pub use udp::UdpConfig;
 pub use validate::Problem;
 pub use value::{
     FullScrape, Listen, LogLevel, Mode, UdpListen, UnknownMode, WrongListen, listen_address,

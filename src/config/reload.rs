@@ -95,9 +95,8 @@ mod tests {
 
     use super::*;
     use crate::config::limits::LimitsConfig;
-    use crate::config::sections::{
-        AdminConfig, DatabaseConfig, ServerConfig, TrackerConfig, UdpConfig,
-    };
+    use crate::config::sections::{AdminConfig, DatabaseConfig, ServerConfig, TrackerConfig};
+    use crate::config::udp::UdpConfig;
 
     /// The last words of the doc comment of a setting that is taken over at SIGHUP ...
     const LIVE: &str = "Live.";

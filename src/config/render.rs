@@ -9,9 +9,8 @@ use documented::{Documented, DocumentedFields};
 use serde::Serialize;
 
 use crate::config::limits::LimitsConfig;
-use crate::config::sections::{
-    AdminConfig, DatabaseConfig, ServerConfig, TrackerConfig, UdpConfig,
-};
+use crate::config::sections::{AdminConfig, DatabaseConfig, ServerConfig, TrackerConfig};
+use crate::config::udp::UdpConfig;
 
 const COLUMNS_MAX: usize = 100;
 

@@ -17,7 +17,8 @@ use crate::config::database_url::DatabaseUrl;
 use crate::config::duration;
 use crate::config::limits::LimitsConfig;
 use crate::config::networks::{Networks, NetworksSetting};
-use crate::config::value::{self, FullScrape, Listen, LogLevel, Mode, UdpListen, WrongListen};
+use crate::config::udp::UdpConfig;
+use crate::config::value::{self, FullScrape, Listen, LogLevel, Mode, WrongListen};
 
 /// The port trackers are expected on: opentracker's default.
 pub const PORT_DEFAULT: u16 = 6969;
@@ -156,28 +157,6 @@ impl Default for ServerConfig {
             stats_interval: minutes(10),
             log_level: LogLevel::Info,
         }
-    }
-}
-
-/// Announces over UDP (udp:// announce URLs), beside those over HTTP and in the same swarms.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, Documented, DocumentedFields)]
-#[serde(deny_unknown_fields, default)]
-pub struct UdpConfig {
-    /// Addresses for UDP, as server.listen has them for HTTP. The default, "server.listen", is the
-    /// same addresses, but for those with proxy_protocol: UDP has none, and everybody would have
-    /// the proxy's address. [] turns UDP off. Needs a restart.
-    pub listen: UdpListen,
-
-    /// Bytes of datagrams that wait to be read, for each worker and address; what comes when it is
-    /// full is dropped, and counted. The kernel cuts it to net.core.rmem_max (212992 by default),
-    /// and the log says so at the start. A waiting announce takes about 1 KB. A socket of systemd
-    /// has what its ReceiveBuffer= says. Needs a restart.
-    pub receive_buffer: u32,
-}
-
-impl Default for UdpConfig {
-    fn default() -> UdpConfig {
-        UdpConfig { listen: UdpListen::default(), receive_buffer: 4 << 20 }
     }
 }
 

@@ -15,9 +15,8 @@ use humantime_serde::re::humantime::format_duration;
 
 use crate::bounds::PEERS_PER_REPLY_MAX;
 use crate::bounds::{LIFETIME_MS_MAX, VERDICT_MS_MAX};
-use crate::config::sections::{
-    AdminConfig, Config, DatabaseConfig, ServerConfig, TrackerConfig, UdpConfig,
-};
+use crate::config::sections::{AdminConfig, Config, DatabaseConfig, ServerConfig, TrackerConfig};
+use crate::config::udp::UdpConfig;
 use crate::config::value::{Listen, Mode, UdpListen};
 use crate::ids::{Family, canonical, is_private};
 

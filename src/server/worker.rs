@@ -186,13 +186,11 @@ impl Worker {
         let has_work = self.connections.can_go_on() || self.datagrams.can_go_on();
         let idle = !has_work && self.listening.is_empty() && !self.standstill.lasts();
         let polled = self.poll.poll(events, Some(if idle { wait } else { Duration::ZERO }));
-        let is_complete = polled.is_ok();
-        match polled {
-            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
-            _ => {}
+        if matches!(&polled, Err(error) if error.kind() != ErrorKind::Interrupted) {
+            return polled;
         }
         let before = std::mem::replace(&mut self.now, self.meter.begin(self.shared.epoch));
-        self.standstill.note_poll(before, self.now, is_complete);
+        self.standstill.note_poll(before, self.now, polled.is_ok());
         if self.live.look() {
             self.apply_send_timeout();
         }
