@@ -33,6 +33,16 @@ PREPARE step FROM @step;
 EXECUTE step;
 DEALLOCATE PREPARE step;
 
+-- Names of any characters: older tables hold latin1, or utf8 without emoji.
+SET @step = (SELECT COALESCE((SELECT CONCAT('ALTER TABLE torrents MODIFY name ', COLUMN_TYPE, ' CHARACTER SET utf8mb4 ',
+    IF(IS_NULLABLE = 'YES', 'NULL', 'NOT NULL'), IF(COLUMN_DEFAULT IN ('', ''''''), ' DEFAULT ''''', ''))
+    FROM information_schema.COLUMNS
+    WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'torrents' AND COLUMN_NAME = 'name'
+    AND CHARACTER_SET_NAME IS NOT NULL AND CHARACTER_SET_NAME <> 'utf8mb4'), 'DO 0'));
+PREPARE step FROM @step;
+EXECUTE step;
+DEALLOCATE PREPARE step;
+
 -- What announced writes beside the PHP tracker's counter.
 SET @step = (SELECT IF((SELECT COUNT(*) FROM information_schema.COLUMNS
     WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'torrents' AND COLUMN_NAME = 'complete') = 0,

@@ -273,6 +273,11 @@ impl Daemon {
         self.tracker.registry().reload();
     }
 
+    /// Whether every worker has finished a round lately.
+    pub fn is_going_round(&self) -> bool {
+        self.status.is_going_round()
+    }
+
     /// The line of counters: what is there, how much is asked, and what has been counted.
     pub fn report(&self) -> String {
         self.status.report()

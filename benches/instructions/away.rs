@@ -2,7 +2,11 @@
 //! the registry's threads for the rest find nobody to talk to.
 
 use announced::ids::InfoHash;
-use announced::registry::database::{Batch, DatabaseError, Edit, Edited, Ledger, ListChange, Row};
+use announced::listing::Record;
+use announced::registry::database::{
+    Backend, Batch, BatchOutcome, DatabaseError, Deleted, Edit, Edited, Ledger, ListChange,
+    ListPage, ListPosition, NodeId,
+};
 
 /// See the file.
 pub(crate) struct Away;
@@ -13,12 +17,18 @@ impl Away {
     }
 }
 
+impl Backend for Away {
+    fn lookup(&mut self, _: &[InfoHash]) -> Result<Vec<Record>, DatabaseError> {
+        Away::answer()
+    }
+}
+
 impl Ledger for Away {
-    fn page(&mut self, _: Option<&InfoHash>, _: usize) -> Result<Vec<Row>, DatabaseError> {
+    fn read_list(&mut self, _: &ListPosition, _: usize) -> Result<ListPage, DatabaseError> {
         Away::answer()
     }
 
-    fn write(&mut self, _: &Batch) -> Result<(), DatabaseError> {
+    fn write(&mut self, _: &Batch) -> Result<BatchOutcome, DatabaseError> {
         Away::answer()
     }
 
@@ -30,11 +40,19 @@ impl Ledger for Away {
         Away::answer()
     }
 
-    fn idle(&mut self, _: u64) -> Result<Vec<InfoHash>, DatabaseError> {
+    fn idle(&mut self, _: u64, _: usize) -> Result<Vec<InfoHash>, DatabaseError> {
         Away::answer()
     }
 
-    fn delete_idle(&mut self, _: &[InfoHash], _: u64) -> Result<u64, DatabaseError> {
+    fn delete_idle(&mut self, _: &[InfoHash], _: u64) -> Result<Deleted, DatabaseError> {
+        Away::answer()
+    }
+
+    fn others_write(&mut self, _: NodeId, _: u64) -> Result<bool, DatabaseError> {
+        Away::answer()
+    }
+
+    fn zero_counts(&mut self, _: &[InfoHash], _: u64) -> Result<(), DatabaseError> {
         Away::answer()
     }
 

@@ -46,6 +46,17 @@ impl DatabaseUrl {
         self.is_memory() || names("sqlite:") || names("mysql://")
     }
 
+    /// The right spelling of an SQLite URL with `//`, which is no URL of a file here: none when it
+    /// is none of those.
+    pub fn sqlite_without_slashes(&self) -> Option<String> {
+        let path = self.0.strip_prefix("sqlite://")?;
+        // As other programs mean it: three slashes begin an absolute path.
+        let path = path
+            .strip_prefix('/')
+            .map_or(path.to_owned(), |path| format!("/{}", path.trim_start_matches('/')));
+        Some(format!("sqlite:{}", if path.is_empty() { "announced.db" } else { &path }))
+    }
+
     /// Whether it is `memory`.
     pub fn is_memory(&self) -> bool {
         self.0 == "memory"

@@ -29,6 +29,8 @@ use crate::ids::{Family, canonical};
 pub struct Live {
     /// What the tracker says to peers.
     pub policy: Policy,
+    /// What a browser is told at `/`.
+    pub index: Index,
     /// Who is believed to speak for others.
     pub proxies: ProxyPolicy,
     /// How often one address may ask.
@@ -72,6 +74,30 @@ pub struct Policy {
     pub crypto_flags: bool,
     /// Networks from which the `ip` parameter is believed.
     pub ip_parameter: Networks,
+}
+
+/// What a browser is told at `/`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Index {
+    /// The program's name.
+    #[default]
+    Program,
+    /// A text.
+    Text(String),
+    /// Where to go instead.
+    Redirect(String),
+}
+
+impl Index {
+    fn of(index: &str) -> Index {
+        match index {
+            "" => Index::Program,
+            url if url.starts_with("http://") || url.starts_with("https://") => {
+                Index::Redirect(url.to_owned())
+            }
+            text => Index::Text(format!("{}\n", text.trim_end())),
+        }
+    }
 }
 
 /// Who is believed to speak for others.
@@ -208,6 +234,7 @@ impl Live {
                 crypto_flags: tracker.crypto_flags,
                 ip_parameter: tracker.ip_parameter.clone(),
             },
+            index: Index::of(&server.index),
             proxies: ProxyPolicy {
                 trusted: server.trusted_proxies.networks().clone(),
                 header: server.proxy_header.clone(),

@@ -61,6 +61,8 @@ fn until_restart(started: &Config, newer: &Config) -> Config {
     effective.tracker.peer_ids = started.tracker.peer_ids;
     let (database, of_start) = (&mut effective.database, &started.database);
     database.url.clone_from(&of_start.url);
+    database.url_file.clone_from(&of_start.url_file);
+    database.wait_at_start = of_start.wait_at_start;
     database.lookup_threads = of_start.lookup_threads;
     database.lookup_queue_max = of_start.lookup_queue_max;
     database.cache_bytes_max = of_start.cache_bytes_max;
@@ -94,9 +96,10 @@ mod tests {
     use documented::DocumentedFields;
 
     use super::*;
+    use crate::config::admin::AdminConfig;
+    use crate::config::database::DatabaseConfig;
     use crate::config::limits::LimitsConfig;
-    use crate::config::sections::{AdminConfig, DatabaseConfig, ServerConfig, TrackerConfig};
-    use crate::config::udp::UdpConfig;
+    use crate::config::sections::{ServerConfig, TrackerConfig, UdpConfig};
 
     /// The last words of the doc comment of a setting that is taken over at SIGHUP ...
     const LIVE: &str = "Live.";
@@ -108,6 +111,7 @@ mod tests {
         [server]
         listen = ["127.0.0.1:1"]
         public_url = "http://tracker.example/announce"
+        index = "https://tracker.example/"
         trusted_proxies = ["10.0.0.0/8"]
         proxy_header = "X-Real-IP"
         workers = 3
@@ -153,6 +157,8 @@ mod tests {
         url = "sqlite:7.db"
         lookup_threads = 7
         lookup_timeout = "7s"
+        url_file = "/7"
+        wait_at_start = true
         lookup_queue_max = 7
         cache_ttl = "7s"
         cache_bytes_max = 7000000

@@ -8,9 +8,10 @@
 use documented::{Documented, DocumentedFields};
 use serde::Serialize;
 
+use crate::config::admin::AdminConfig;
+use crate::config::database::DatabaseConfig;
 use crate::config::limits::LimitsConfig;
-use crate::config::sections::{AdminConfig, DatabaseConfig, ServerConfig, TrackerConfig};
-use crate::config::udp::UdpConfig;
+use crate::config::sections::{ServerConfig, TrackerConfig, UdpConfig};
 
 const COLUMNS_MAX: usize = 100;
 

@@ -1,8 +1,7 @@
 //! The settings: one struct for each section of the settings file, the defaults and their reasons.
 //!
-//! The doc comments of the fields are what `announced config` prints above each key, so they are
-//! written for the operator: the meaning, the unit, why this default, and whether a change counts
-//! at SIGHUP (live) or needs a restart.
+//! The doc comments of the fields are what `announced config` prints above each key, for the
+//! operator: the meaning, the unit, why this default, and whether it is live (SIGHUP) or not.
 //!
 //! Never does: check a value (`validate`), read a file (`source`), act on a setting.
 
@@ -13,17 +12,15 @@ use std::time::Duration;
 use documented::{Documented, DocumentedFields};
 use serde::{Deserialize, Serialize};
 
-use crate::config::database_url::DatabaseUrl;
+use crate::config::admin::AdminConfig;
+use crate::config::database::DatabaseConfig;
 use crate::config::duration;
 use crate::config::limits::LimitsConfig;
 use crate::config::networks::{Networks, NetworksSetting};
-use crate::config::udp::UdpConfig;
-use crate::config::value::{self, FullScrape, Listen, LogLevel, Mode, WrongListen};
+use crate::config::value::{self, FullScrape, Listen, LogLevel, Mode, UdpListen};
 
 /// The port trackers are expected on: opentracker's default.
 pub const PORT_DEFAULT: u16 = 6969;
-/// Where the pages for the operator are.
-const ADMIN_DEFAULT: &str = "127.0.0.1:6970";
 
 /// All settings, by section.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -58,6 +55,11 @@ pub struct ServerConfig {
     /// machine's name. Empty, because no machine knows its public name. Needs a restart.
     pub public_url: String,
 
+    /// What a browser is told at `/`: a text, such as who runs the tracker and where to write about
+    /// abuse, or the URL of a page to go to (`https://tracker.example/`). At most 2048 bytes. Empty
+    /// is one line that names the program. Live.
+    pub index: String,
+
     /// Networks of the proxies in front of this tracker, such as ["127.0.0.1/32", "10.0.0.0/8"], or
     /// "file:PATH" with one network on each line. What they say of who is asking is believed:
     /// proxy_header, and the PROXY protocol where listen asks for it. Empty, because whoever is
@@ -89,9 +91,9 @@ pub struct ServerConfig {
     pub backlog: u16,
 
     /// How long a connection may be silent between requests before it is closed without a word.
-    /// Most clients close by themselves; those that keep a connection come back only at the
-    /// next interval. Above the 60 s for which nginx and Amazon's load balancers keep theirs, so
-    /// that a proxy never sends a request into a connection that is just being closed. Live.
+    /// Most clients close by themselves; those that keep a connection come back only at the next
+    /// interval. Above the 60 s for which nginx and Amazon's load balancers keep theirs, so that a
+    /// proxy never sends a request into a connection that is just being closed. Live.
     #[serde(with = "duration")]
     pub idle_timeout: Duration,
 
@@ -106,9 +108,8 @@ pub struct ServerConfig {
     #[serde(with = "duration")]
     pub send_timeout: Duration,
 
-    /// How long a tracker that stops goes on for connections that clients keep open: the next
-    /// request of each is answered with "Connection: close". It ends sooner when all have come.
-    /// Live.
+    /// How long a tracker that stops waits for the next request of each connection that is kept
+    /// open, to answer it with "Connection: close". Live.
     #[serde(with = "humantime_serde")]
     pub drain: Duration,
 
@@ -141,6 +142,7 @@ impl Default for ServerConfig {
         ServerConfig {
             listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT_DEFAULT)).into()],
             public_url: String::new(),
+            index: String::new(),
             trusted_proxies: NetworksSetting::default(),
             proxy_header: "X-Forwarded-For".to_owned(),
             workers: 0,
@@ -160,42 +162,24 @@ impl Default for ServerConfig {
     }
 }
 
-/// Pages for the operator: /metrics for Prometheus, /health, /stats.json, and / for a browser.
+/// Announces over UDP (udp:// announce URLs), beside those over HTTP and in the same swarms.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, Documented, DocumentedFields)]
 #[serde(deny_unknown_fields, default)]
-pub struct AdminConfig {
-    /// The address of these pages, IP:PORT; "" turns them off. They need no password, so the
-    /// default is for this machine alone, and the tracker starts without them where that address is
-    /// taken. Any other address that is taken is an error. Needs a restart.
-    pub listen: String,
+pub struct UdpConfig {
+    /// Addresses for UDP, as server.listen has them for HTTP. The default, "server.listen", is the
+    /// same addresses, but for those with proxy_protocol: UDP has none, and everybody would have
+    /// the proxy's address. [] turns UDP off. Needs a restart.
+    pub listen: UdpListen,
 
-    /// Names under which a browser may ask for them, such as ["stats.example"], beside addresses
-    /// and localhost. Empty, because another site could lead a browser here by a name of its own.
-    /// Needs a restart.
-    pub hosts: Vec<String>,
+    /// Bytes of datagrams that wait to be read, for each worker and address; what comes when it is
+    /// full is dropped, and counted. The kernel cuts it to net.core.rmem_max (212992 by default),
+    /// and the log says so at the start. A waiting announce takes about 1 KB. Needs a restart.
+    pub receive_buffer: u32,
 }
 
-impl AdminConfig {
-    /// The address; none if the pages are off.
-    ///
-    /// # Errors
-    /// When it is none.
-    pub fn address(&self) -> Result<Option<SocketAddr>, WrongListen> {
-        match self.listen.as_str() {
-            "" => Ok(None),
-            listen => value::listen_address(listen).map(Some),
-        }
-    }
-
-    /// Whether the address is the default: then it may be taken.
-    pub fn is_default(&self) -> bool {
-        self.listen == ADMIN_DEFAULT
-    }
-}
-
-impl Default for AdminConfig {
-    fn default() -> AdminConfig {
-        AdminConfig { listen: ADMIN_DEFAULT.to_owned(), hosts: Vec::new() }
+impl Default for UdpConfig {
+    fn default() -> UdpConfig {
+        UdpConfig { listen: UdpListen::default(), receive_buffer: 4 << 20 }
     }
 }
 
@@ -314,67 +298,6 @@ impl Default for TrackerConfig {
             scrape_interval: minutes(30),
             peers_max: 50_000_000,
             torrents_max: 10_000_000,
-        }
-    }
-}
-
-/// Where torrents are registered, and how long to wait for it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, Documented, DocumentedFields)]
-#[serde(deny_unknown_fields, default)]
-pub struct DatabaseConfig {
-    /// The database: sqlite:PATH, a file that is made when it is missing and needs no server;
-    /// mysql://USER:PASSWORD@HOST:PORT/NAME, MySQL or MariaDB, with ?socket=PATH for a Unix
-    /// socket; or memory, none at all: nothing is registered or banned. --database wins over the
-    /// environment variable ANNOUNCED_DATABASE, and that over this file; a command line can be
-    /// read by every user of the machine, so a password belongs in one of the others.
-    /// Needs a restart.
-    pub url: DatabaseUrl,
-
-    /// Threads that wait for the database, so that no event loop does. Needs a restart.
-    pub lookup_threads: u16,
-
-    /// How long a lookup may take before the client is asked to try again later. Clients give up
-    /// after 10 to 60 seconds. Live.
-    #[serde(with = "duration")]
-    pub lookup_timeout: Duration,
-
-    /// Lookups that may wait for a thread; past it clients are asked to try again later, at once.
-    /// Needs a restart.
-    pub lookup_queue_max: u32,
-
-    /// How long an answer of the database is believed, and so how soon a change made by SQL is
-    /// seen. Changes made by "announced torrent" are seen within a second, and all of them at
-    /// once on SIGHUP. Live.
-    #[serde(with = "duration")]
-    pub cache_ttl: Duration,
-
-    /// Bytes of cached answers. The default is 256 MiB: about a million torrents. Those that do
-    /// not fit are looked up when asked for. Needs a restart.
-    pub cache_bytes_max: u64,
-
-    /// How often counters (downloads, seeders, leechers, last activity) are written to the
-    /// database. What is not written yet is lost when the tracker is killed, but not when it
-    /// is stopped. Live.
-    #[serde(with = "duration")]
-    pub flush_interval: Duration,
-
-    /// Listed torrents that had no peers for so long are deleted from the database, unless they
-    /// are banned. "0s" = never. Live.
-    #[serde(with = "duration")]
-    pub torrent_ttl: Duration,
-}
-
-impl Default for DatabaseConfig {
-    fn default() -> DatabaseConfig {
-        DatabaseConfig {
-            url: DatabaseUrl::default(),
-            lookup_threads: 4,
-            lookup_timeout: seconds(2),
-            lookup_queue_max: 10_000,
-            cache_ttl: seconds(30),
-            cache_bytes_max: 256 << 20,
-            flush_interval: seconds(5),
-            torrent_ttl: Duration::ZERO,
         }
     }
 }

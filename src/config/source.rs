@@ -36,6 +36,8 @@ pub struct Flags {
     pub mode: Option<Mode>,
     /// `--database`.
     pub database: Option<DatabaseUrl>,
+    /// `--wait-for-database`.
+    pub wait_for_database: bool,
 }
 
 /// Everything that settings are taken from.
@@ -65,6 +67,10 @@ impl Sources {
             lines.push(line);
         }
         let mut config = read_table(table).map_err(|problem| vec![one_line(&problem)])?;
+        if let Err(problem) = read_url_file(&mut config, &text) {
+            lines.push(format!("database.url_file: {problem}"));
+            wrong.push("database.url".to_owned());
+        }
         self.lay_over(&mut config);
         if let Err(problem) = config.server.trusted_proxies.read_named_file() {
             lines.push(format!("server.trusted_proxies: {problem}"));
@@ -124,7 +130,7 @@ impl Sources {
 
     /// The keys that the command line and the environment give, each with where.
     fn overriding(&self) -> Vec<(String, String)> {
-        let Flags { listen, workers, mode, database } = &self.flags;
+        let Flags { listen, workers, mode, database, wait_for_database } = &self.flags;
         let database = match (database, &self.environment_database) {
             (Some(_), _) => Some("--database"),
             (None, Some(_)) => Some("ANNOUNCED_DATABASE"),
@@ -135,6 +141,7 @@ impl Sources {
             ("server.workers", workers.map(|_| "--workers")),
             ("tracker.mode", mode.map(|_| "--mode")),
             ("database.url", database),
+            ("database.wait_at_start", wait_for_database.then_some("--wait-for-database")),
         ];
         let given =
             given.into_iter().filter_map(|(key, by)| Some((key.to_owned(), by?.to_owned())));
@@ -158,6 +165,7 @@ impl Sources {
         if let Some(database) = database.or_else(of_environment) {
             config.database.url = database;
         }
+        config.database.wait_at_start |= flags.wait_for_database;
     }
 
     /// Where the value of a problem was written, as the beginning of its line.
@@ -178,6 +186,23 @@ impl Sources {
 /// Each value has been read by itself before.
 fn read_table(table: Table) -> Result<Config, String> {
     table.try_into().map_err(|error: toml::de::Error| redact(&error.to_string()))
+}
+
+/// Takes the database's URL from the file that is named for it, if one is.
+fn read_url_file(config: &mut Config, text: &str) -> Result<(), String> {
+    let path = config.database.url_file.as_path();
+    if path.as_os_str().is_empty() {
+        return Ok(());
+    }
+    if line_of_key(text, "database.url").is_some() {
+        return Err("database.url is set as well; leave one of them out".to_owned());
+    }
+    let url = read_text(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    if url.trim().is_empty() {
+        return Err(format!("{}: is empty", path.display()));
+    }
+    config.database.url = DatabaseUrl::from(url.trim().to_owned());
+    Ok(())
 }
 
 fn read_text(path: &Path) -> io::Result<String> {
@@ -235,6 +260,43 @@ mod tests {
     }
 
     #[test]
+    fn the_url_may_stand_in_a_file_of_its_own() {
+        let secret = "mysql://u:hush@db/tracker";
+        let home = tempfile::tempdir().unwrap();
+        let path = |name: &str, text: &str| {
+            let path = home.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let good = path("good", &format!("{secret}\n"));
+        let settings = format!("[database]\nurl_file = {good:?}");
+        let config = load(&settings, Flags::default()).unwrap();
+        assert_eq!(config.database.url.secret(), secret, "the URL of the file");
+        let flags = Flags { database: Some(DatabaseUrl::memory()), ..Flags::default() };
+        assert!(load(&settings, flags).unwrap().database.url.is_memory(), "a flag counts more");
+        let (empty, odd) = (path("empty", " \n"), path("odd", "oracle://u:hush@db/x"));
+        let rows = [
+            (format!("url_file = {empty:?}"), format!("database.url_file: {empty}: is empty")),
+            (
+                format!("url_file = {good:?}\nurl = \"memory\""),
+                "database.url_file: database.url is set as well; leave one of them out".to_owned(),
+            ),
+            (
+                "url_file = \"/no/such/file\"".to_owned(),
+                "database.url_file: /no/such/file: No such file or directory (os error 2)"
+                    .to_owned(),
+            ),
+        ];
+        for (line, problem) in rows {
+            let lines = load(&format!("[database]\n{line}"), Flags::default()).unwrap_err();
+            assert_eq!(lines, [problem], "{line}");
+        }
+        let lines = load(&format!("[database]\nurl_file = {odd:?}"), Flags::default());
+        let lines = lines.unwrap_err();
+        assert!(lines[0].contains("must be") && !lines[0].contains("hush"), "{lines:?}");
+    }
+
+    #[test]
     fn a_wrong_file_is_named_with_line_and_key() {
         let rows = [
             (
@@ -243,9 +305,9 @@ mod tests {
             ),
             (
                 "\n[database]\nxyz = 1",
-                "line 3: unknown key 'xyz' in [database]; known are url, lookup_threads, \
-                 lookup_timeout, lookup_queue_max, cache_ttl, cache_bytes_max, flush_interval, \
-                 torrent_ttl",
+                "line 3: unknown key 'xyz' in [database]; known are url, url_file, \
+                 wait_at_start, lookup_threads, lookup_timeout, lookup_queue_max, cache_ttl, \
+                 cache_bytes_max, flush_interval, torrent_ttl",
             ),
             (
                 "[zzz]",
@@ -353,6 +415,7 @@ mod tests {
             workers: Some(3),
             mode: Some(Mode::Open),
             database: Some(DatabaseUrl::memory()),
+            ..Flags::default()
         };
         let config = load(
             "server.listen = [\":81\"]\nserver.workers = 2000\nserver.backlog = 7\ndatabase.url = \

@@ -15,8 +15,9 @@ use humantime_serde::re::humantime::format_duration;
 
 use crate::bounds::PEERS_PER_REPLY_MAX;
 use crate::bounds::{LIFETIME_MS_MAX, VERDICT_MS_MAX};
-use crate::config::sections::{AdminConfig, Config, DatabaseConfig, ServerConfig, TrackerConfig};
-use crate::config::udp::UdpConfig;
+use crate::config::admin::AdminConfig;
+use crate::config::database::DatabaseConfig;
+use crate::config::sections::{Config, ServerConfig, TrackerConfig, UdpConfig};
 use crate::config::value::{Listen, Mode, UdpListen};
 use crate::ids::{Family, canonical, is_private};
 
@@ -29,6 +30,8 @@ const HEADER_NAME_BYTES_MAX: usize = 64;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest interval, minimum or maximum: the two together are a peer's lifetime.
 const INTERVAL_MAX: Duration = Duration::from_millis(LIFETIME_MS_MAX / 2);
+/// Bytes of the text or URL at `/`: a page belongs on a web server.
+const INDEX_BYTES_MAX: usize = 2_048;
 /// Of which the kernel gives what net.core.rmem_max allows.
 const RECEIVE_BUFFER_BYTES: RangeInclusive<u64> = 4_096..=1 << 30;
 /// newTrackon lists trackers whose interval is at least this.
@@ -94,6 +97,7 @@ impl Problems {
             }
         }
         self.public_url(&server.public_url);
+        self.index(&server.index);
         self.proxies(server);
         self.number("server.workers", server.workers.into(), 0..=1024);
         self.number("server.connections_max", server.connections_max.into(), 1..=10_000_000);
@@ -131,11 +135,22 @@ impl Problems {
 
     fn admin(&mut self, admin: &AdminConfig) {
         if let Err(wrong) = admin.address() {
-            self.add("admin.listen", quoted(&admin.listen), &wrong.to_string());
+            self.add("admin.listen", quoted(&admin.listen), wrong.to_string());
         }
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
         for name in admin.hosts.iter().filter(|name| !name.bytes().all(is_name)) {
             self.add("admin.hosts", quoted(name), "is no name of a host, without a port");
+        }
+    }
+
+    fn index(&mut self, index: &str) {
+        let is_url = index.starts_with("http://") || index.starts_with("https://");
+        if index.len() > INDEX_BYTES_MAX {
+            let rule = format!("has {} bytes; {INDEX_BYTES_MAX} is the most", index.len());
+            self.add("server.index", "\"…\"", rule);
+        } else if is_url && !index.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let rule = "is a URL with a character that must be written as %XX";
+            self.add("server.index", quoted(&index), rule);
         }
     }
 
@@ -224,7 +239,9 @@ impl Problems {
     }
 
     fn database(&mut self, database: &DatabaseConfig) {
-        if !database.url.is_known() {
+        if let Some(right) = database.url.sqlite_without_slashes() {
+            self.add("database.url", quoted(&database.url), format!("is written {right}"));
+        } else if !database.url.is_known() {
             let rule = "must be sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/NAME or memory";
             self.add("database.url", quoted(&database.url), rule);
         }

@@ -49,7 +49,13 @@ pub(super) fn open_database(
     use crate::registry::Source;
     let source = Source::parse(&config.database.url).map_err(StartError::Database)?;
     let Some(source) = source else { return Ok(None) };
-    source.prepare().map_err(|error| StartError::Database(error.to_string()))?;
+    match source.prepare() {
+        Err(error) if error.lasts() && !config.database.wait_at_start => {
+            return Err(StartError::Database(error.to_string()));
+        }
+        // The registry's threads find it out again, and say when it is over.
+        Ok(()) | Err(_) => {}
+    }
     let fingerprint = source.fingerprint();
     let databases = Databases::of(&source, live);
     Ok(Some((databases, fingerprint)))

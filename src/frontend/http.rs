@@ -14,6 +14,7 @@ use crate::frontend::client_address::{self, ProxyHints};
 use crate::frontend::counted;
 use crate::frontend::full_scrape::{FullScrape, FullScrapeRequest, LargeBody, Told};
 use crate::frontend::output::Output;
+use crate::frontend::site_pages;
 use crate::ids::Ticket;
 use crate::registry::Completion;
 use crate::swarm::Chosen;
@@ -139,15 +140,10 @@ impl Http {
         match route(head.target) {
             Route::Announce(query) => self.announce(query, Asked { client, framing }, round, out),
             Route::Scrape(query) => self.any_scrape(query, (head, client), round, out),
-            Route::Index => {
-                out.write(|buffer| response::index(framing, buffer));
+            page => {
+                site_pages::answer(page, framing, round, out);
                 Answer::Done
             }
-            Route::Robots => {
-                out.write(|buffer| response::robots(framing, buffer));
-                Answer::Done
-            }
-            Route::NotFound => fault(HttpFault::NotFound, framing, round, out),
         }
     }
 

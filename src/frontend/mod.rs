@@ -4,7 +4,8 @@
 //! the protocol's bytes. `http` is announces and scrapes over HTTP; `full_scrape` is the scrape of
 //! everything, which a thread of its own makes; `client_address` says who is asking; `output` is
 //! where answers are written; `counted` says which counter a refusal adds to; `udp` is announces
-//! and scrapes over UDP, with `connection_id`.
+//! and scrapes over UDP, with `connection_id`; `status` is the operator's
+//! pages, `site_pages` what a browser sees at the public address.
 //!
 //! Never: decides who is served, owns a socket, or reads a clock.
 
@@ -14,6 +15,7 @@ mod counted;
 mod full_scrape;
 mod http;
 mod output;
+mod site_pages;
 mod status;
 mod udp;
 

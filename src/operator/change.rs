@@ -95,6 +95,10 @@ fn outcome(edit: &Edit, edited: Edited) -> String {
         (Edited::DoneWithoutReason, _) => {
             format!("{done} {info_hash} (without the reason: the table has no column for it)")
         }
+        (Edited::DoneWithQuestionMarks, _) => format!(
+            "{done} {info_hash} (with ? for what its column cannot hold: see \
+             schema/from-php-tracker.sql)"
+        ),
         (Edited::Done, Edit::Add { name: Some(name), .. }) => {
             format!("{done} {info_hash} {}", printable(name))
         }

@@ -49,6 +49,8 @@ pub struct Imported {
     pub of_bans: bool,
     /// Info hashes that are listed now and were not before, or that have another name now.
     pub added: u64,
+    /// Those whose name or reason has a ? for what its column cannot hold.
+    pub question_marks: u64,
     /// Info hashes that were listed already.
     pub already: u64,
     /// Info hashes that are banned now and were not before, or for another reason.
@@ -74,7 +76,16 @@ impl fmt::Display for Imported {
             }
             write!(f, ", already banned {}, ", self.already_banned)?;
         }
-        write!(f, "wrong {}", self.wrong)
+        write!(f, "wrong {}", self.wrong)?;
+        if self.question_marks > 0 {
+            write!(
+                f,
+                "; {} texts have ? for what their column cannot hold: see \
+                 schema/from-php-tracker.sql",
+                self.question_marks
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -199,6 +210,7 @@ impl Importer<'_> {
         let imported = &mut self.imported;
         for (edit, edited) in self.pending.iter().zip(self.ledger.edit(&self.pending)?) {
             let is_ban = matches!(edit, Edit::Ban { .. });
+            imported.question_marks += u64::from(edited == Edited::DoneWithQuestionMarks);
             match (is_ban, edited) {
                 (false, Edited::Already) => imported.already += 1,
                 (false, _) => imported.added += 1,

@@ -11,7 +11,7 @@ use humantime_serde::re::humantime::format_rfc3339_seconds;
 use serde::Serialize;
 
 use crate::operator::output::{Trouble, printable};
-use crate::registry::database::{BATCH_ROWS_MAX, Ledger, Row};
+use crate::registry::database::{BATCH_ROWS_MAX, Ledger, ListPosition, Row};
 
 /// The last second of the year 9999, after which dates have no four-digit year.
 const UNIX_S_MAX: u64 = 253_402_300_799;
@@ -120,15 +120,13 @@ fn each_row(
     ledger: &mut dyn Ledger,
     mut show: impl FnMut(&Row) -> io::Result<()>,
 ) -> Result<(), Trouble> {
-    let mut after = None;
-    loop {
-        let rows = ledger.page(after.as_ref(), BATCH_ROWS_MAX)?;
-        rows.iter().try_for_each(&mut show).map_err(Trouble::Output)?;
-        match rows.last() {
-            Some(last) if rows.len() == BATCH_ROWS_MAX => after = Some(last.info_hash),
-            _ => return Ok(()),
-        }
+    let mut from = Some(ListPosition::BeginByHash);
+    while let Some(position) = from {
+        let page = ledger.read_list(&position, BATCH_ROWS_MAX)?;
+        page.rows.iter().try_for_each(&mut show).map_err(Trouble::Output)?;
+        from = page.next;
     }
+    Ok(())
 }
 
 /// A time as `2026-10-07T12:00:00Z`; `None` when it is not known.

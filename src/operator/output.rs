@@ -54,12 +54,39 @@ pub(super) fn say(out: &mut dyn Write, line: &str) -> Result<(), Trouble> {
     }
 }
 
-/// Text from a stranger as a terminal can bear it: no control characters, and no password where a
-/// URL has gone astray.
+/// Text from a stranger as a terminal can bear it: no control characters, none that turn the line
+/// round, and no password where a URL has gone astray.
 pub(super) fn printable(text: &str) -> String {
     redact(text)
         .chars()
+        .filter(|c| !is_bidirectional_control(*c))
         .take(QUOTED_CHARS_MAX)
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect()
+}
+
+/// Marks, embeddings, overrides and isolates: after U+202E the rest of a line runs from right to
+/// left.
+fn is_bidirectional_control(c: char) -> bool {
+    matches!(
+        c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_cannot_be_turned_round() {
+        for (text, shown) in [
+            ("a\u{202e}gpj.exe", "agpj.exe"),
+            ("\u{2067}x\u{2069}\u{200f}\u{61c}y", "xy"),
+            ("שלום", "שלום"),
+            ("a\u{1b}[2Jb", "a [2Jb"),
+        ] {
+            assert_eq!(printable(text), shown, "{text:?}");
+        }
+    }
 }

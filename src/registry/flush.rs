@@ -2,9 +2,9 @@
 //!
 //! Owns: the thread `flush`. Every interval it walks the swarms for what is to be written, makes a
 //! batch of it, writes the batch, and tells the swarms once the database is known to have applied
-//! it; then the next batch, until nothing is left. Between two rounds the thread deletes torrents
-//! that are past their time, where the settings say so. Every few minutes, during an outage too, it
-//! saves the known records and the batch under way.
+//! it; then the next batch, until nothing is left. Between two rounds the thread tidies up
+//! (`cleaning`). Every few minutes, during an outage too, it saves the known records and the batch
+//! under way.
 //!
 //! A batch is numbered and never changes. When the acknowledgement of its commit is lost, the same
 //! batch is written again under the same number, and the database says whether it has it already.
@@ -14,10 +14,12 @@
 //! numbers and the node's name. The next process writes them first, under that name, and takes a
 //! new name for its own batches. So a copied state directory makes no two writers of one name.
 //!
+//! A database that was set back (a restored backup) gets a batch under a new name. One that may be
+//! applied or not, since somebody has written a later one, goes into a file for the operator.
+//!
 //! Never: takes a batch before the last one is written, but at the end. While the database is away,
 //! the swarms keep what is to be written.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::thread;
@@ -26,23 +28,23 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use crate::config::LiveSettings;
-use crate::ids::InfoHash;
-use crate::listing::Record;
 use crate::mailbox::Clock;
-use crate::registry::database::{BATCH_ROWS_MAX, Batch, Counted, DatabaseError, Ledger, NodeId};
+use crate::registry::cleaning::{Cleaning, CleaningPace, Tidied};
+use crate::registry::database::{
+    BATCH_ROWS_MAX, Batch, BatchOutcome, Counted, Ledger, NodeId, RefusedRow,
+};
 use crate::registry::databases::Databases;
 use crate::registry::health::{Backoff, Health, Part};
 use crate::registry::known_records::KnownRecords;
-use crate::registry::saved;
+use crate::registry::refused_rows::RefusedRows;
 use crate::registry::settings::RegistrySettings;
 use crate::registry::state_file::StateFile;
+use crate::registry::unwritten_batches::{UnwrittenBatches, put_aside, say_set_back};
 use crate::secrets;
 use crate::swarm::{Unwritten, Walk};
 
 /// How often the known records are saved.
 const SAVE_INTERVAL: Duration = Duration::from_secs(300);
-/// How often torrents past their time are looked for.
-const DELETE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Handle to the thread; dropping it tells it to end.
 pub(super) struct Flusher(Arc<Shared>);
@@ -58,34 +60,16 @@ struct Shared {
     save_interval: Duration,
     /// When the state was last saved; held while it is.
     saved_at: Mutex<Instant>,
+    /// Whose the thread is.
+    refused: Mutex<RefusedRows>,
 }
 
 /// What the thread and whoever closes share.
 struct State {
-    node: NodeId,
-    /// The number of the last batch that was made.
-    number: u64,
-    /// Batches that are not known to be applied, in the order of their numbers.
-    unwritten: VecDeque<Arc<Batch>>,
+    unwritten: UnwrittenBatches,
     /// The last try to write was in vain.
     away: bool,
     stage: Stage,
-}
-
-impl State {
-    /// Makes the next batch of what was taken, if that is anything.
-    fn number_batch(&mut self, taken: &[Unwritten]) -> Option<Arc<Batch>> {
-        if taken.is_empty() {
-            return None;
-        }
-        self.number += 1;
-        let mut rows: Vec<Counted> = taken.iter().map(Counted::of).collect();
-        // In one order for every tracker on a database, so that two do not lock each other out.
-        rows.sort_unstable_by_key(|row| row.info_hash);
-        let batch = Arc::new(Batch { node: self.node, number: self.number, rows });
-        self.unwritten.push_back(Arc::clone(&batch));
-        Some(batch)
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -194,15 +178,9 @@ impl Shared {
             let counted = batch.rows.iter().filter(|row| row.downloads > 0);
             known.recent.expect(counted.map(|row| row.info_hash));
         }
-        let unwritten = unwritten.into_iter().map(Arc::new).collect();
-        let state = State {
-            // Two trackers with one name would lose each other's counts.
-            node: NodeId(secrets::bytes()?),
-            number: 0,
-            unwritten,
-            away: false,
-            stage: Stage::Running,
-        };
+        // Two trackers with one name would lose each other's counts.
+        let unwritten = UnwrittenBatches::new(NodeId(secrets::bytes()?), unwritten);
+        let state = State { unwritten, away: false, stage: Stage::Running };
         Ok(Shared {
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -213,14 +191,15 @@ impl Shared {
             state_file: settings.state_file.clone(),
             save_interval: SAVE_INTERVAL,
             saved_at: Mutex::new(Instant::now()),
+            refused: Mutex::default(),
         })
     }
 
     fn run(&self, ledger: &mut dyn Ledger) {
         self.reserve();
-        let mut deleted_at = None::<Instant>;
+        let mut cleaning = Cleaning::new(CleaningPace::default());
         // A file that still holds batches of the last process says so until it is written anew.
-        let mut inherited = !self.state.lock().unwritten.is_empty();
+        let mut inherited = self.state.lock().unwritten.len() > 0;
         loop {
             let closing = inherited || self.wait_for_round();
             // A walk passes by what changes behind it: at the end there is no next one, so it is
@@ -231,12 +210,10 @@ impl Shared {
             }
             self.save_when_due(if inherited { Duration::ZERO } else { self.save_interval });
             inherited = false;
-            let torrent_ttl = self.live.latest().registry.torrent_ttl;
-            if !torrent_ttl.is_zero() && deleted_at.is_none_or(|at| at.elapsed() >= DELETE_INTERVAL)
-            {
-                let outcome = self.delete_idle(torrent_ttl, ledger);
+            let (live, own) = (self.live.latest(), self.state.lock().unwritten.node());
+            let tidied = Tidied { store: &self.known.store, live: &live, own };
+            if let Some(outcome) = cleaning.round(tidied, ledger) {
                 self.health.note(Part::Writing, outcome.as_ref().map(|_| ()));
-                deleted_at = Some(Instant::now());
             }
             let mut state = self.state.lock();
             if closing && state.stage == Stage::Closing {
@@ -268,7 +245,7 @@ impl Shared {
     fn flush(&self, ledger: &mut dyn Ledger) -> bool {
         let (mut walk, mut wrote) = (Walk::default(), false);
         loop {
-            let oldest = self.state.lock().unwritten.front().cloned();
+            let oldest = self.state.lock().unwritten.first();
             let Some(batch) = oldest.or_else(|| self.make_batch(&mut walk, Stage::Running)) else {
                 return wrote;
             };
@@ -288,23 +265,21 @@ impl Shared {
         }
         let mut taken = Vec::new();
         self.known.store.take_unwritten(walk, (self.clock)(), BATCH_ROWS_MAX, &mut taken);
-        state.number_batch(&taken)
+        state.unwritten.add(&taken)
     }
 
     /// Makes a batch of what has been counted of the torrents in batches that are in doubt since
     /// those were made. Once nobody confirms a batch any more.
     fn make_rest(&self) {
-        let mut state = self.state.lock();
-        let own = state.unwritten.iter().filter(|batch| batch.node == state.node);
-        let rows = own.flat_map(|batch| &batch.rows);
-        let now = (self.clock)();
-        let taken: Vec<Unwritten> = rows
-            .filter_map(|row| self.known.store.take_rest(&row.info_hash, row.downloads, now))
-            .collect();
-        state.number_batch(&taken);
+        let (mut state, now) = (self.state.lock(), (self.clock)());
+        let rows = state.unwritten.own_rows();
+        let rest = |row: &Counted| self.known.store.take_rest(&row.info_hash, row.downloads, now);
+        let taken: Vec<Unwritten> = rows.iter().filter_map(rest).collect();
+        state.unwritten.add(&taken);
     }
 
-    /// Writes a batch, however long it takes, and confirms it; false when the process ends before.
+    /// Writes a batch, however long it takes, and does what follows; false when the process ends
+    /// before.
     fn write(&self, batch: &Batch, ledger: &mut dyn Ledger) -> bool {
         let mut backoff = Backoff::default();
         loop {
@@ -312,27 +287,69 @@ impl Shared {
             self.health.note(Part::Writing, outcome.as_ref().map(|_| ()));
             self.state.lock().away = outcome.is_err();
             match outcome {
-                Ok(()) => break self.confirm(batch),
+                Ok(written) => break self.settle(batch, &written),
                 Err(_) if self.pause(backoff.next_pause()) => {}
                 Err(_) => break false,
             }
         }
     }
 
-    /// The batch is applied. False when the process has given it up for the next one to write,
-    /// which finds that out as well.
-    fn confirm(&self, batch: &Batch) -> bool {
+    /// It is known what has become of a batch. False when the process has given it up for the next
+    /// one, which finds that out as well.
+    fn settle(&self, batch: &Batch, written: &BatchOutcome) -> bool {
+        match written {
+            BatchOutcome::Applied { refused } => {
+                self.refused.lock().tell(batch, refused);
+                self.confirm(batch, refused)
+            }
+            // Its process has gone on after it was saved.
+            BatchOutcome::Overtaken { .. } if !self.state.lock().unwritten.is_own(batch) => {
+                self.confirm(batch, &[])
+            }
+            BatchOutcome::Overtaken { last } => {
+                put_aside(batch, *last, self.state_file.as_ref());
+                self.confirm(batch, &[]) && self.rename(batch.node)
+            }
+            BatchOutcome::SetBack { last } => {
+                say_set_back(batch, *last);
+                self.rename(batch.node)
+            }
+        }
+    }
+
+    /// The batch is applied, but for `refused`, whose downloads stay with their swarms. False when
+    /// the process has given it up.
+    fn confirm(&self, batch: &Batch, refused: &[RefusedRow]) -> bool {
         // Held to the end: whoever closes finds the swarms either told of it or not.
         let mut state = self.state.lock();
         if state.stage == Stage::Closed {
             return false;
         }
+        let is_refused = |row: &Counted| refused.iter().any(|no| no.info_hash == row.info_hash);
         let written = batch.rows.iter().filter(|row| row.downloads > 0).map(|row| row.info_hash);
-        let is_of_earlier_process = batch.node != state.node;
         // First, so that who reads a count from here on knows that it may have been read too early.
-        self.known.recent.note(written.collect(), is_of_earlier_process);
-        batch.rows.iter().for_each(|row| self.known.confirm_written(&row.info_hash, row.downloads));
-        state.unwritten.pop_front();
+        self.known.recent.note(written.collect(), !state.unwritten.is_own(batch));
+        for row in &batch.rows {
+            let downloads = if is_refused(row) { 0 } else { row.downloads };
+            self.known.confirm_written(&row.info_hash, downloads);
+        }
+        state.unwritten.take_first();
+        true
+    }
+
+    /// Has batches of `node` written under a new name. That is saved first: a process that found
+    /// them under the old one would write them a second time. False when the process has given
+    /// them up.
+    fn rename(&self, node: NodeId) -> bool {
+        // Without randomness there is no new name yet.
+        let Ok(new) = secrets::bytes().map(NodeId) else { return self.pause(SAVE_INTERVAL) };
+        let mut state = self.state.lock();
+        if state.stage == Stage::Closed {
+            return false;
+        }
+        state.unwritten.rename(node, new);
+        drop(state);
+        self.save_when_due(Duration::ZERO);
         true
     }
 
@@ -345,24 +362,6 @@ impl Shared {
         {
         }
         state.stage != Stage::Closed
-    }
-
-    /// Deletes torrents that are past their time, but none that is in memory: it has peers, or
-    /// something to be written.
-    fn delete_idle(
-        &self,
-        torrent_ttl: Duration,
-        ledger: &mut dyn Ledger,
-    ) -> Result<(), DatabaseError> {
-        let idle_s = torrent_ttl.as_secs();
-        let idle: Vec<InfoHash> = ledger.idle(idle_s)?;
-        let idle: Vec<InfoHash> =
-            idle.into_iter().filter(|hash| !self.known.store.holds(hash)).collect();
-        if !idle.is_empty() {
-            let deleted = ledger.delete_idle(&idle, idle_s)?;
-            log::info!("{deleted} torrents without peers for {idle_s} s are deleted");
-        }
-        Ok(())
     }
 
     /// The thread saves when `interval` has passed, and sees to the room for the next save; not
@@ -390,20 +389,10 @@ impl Shared {
         *saved_at = Instant::now();
         let Some(file) = &self.state_file else { return false };
         let state = self.state.lock();
-        let (own, batches) = (state.node, Vec::from_iter(state.unwritten.iter().cloned()));
+        let (batches, earlier) = (state.unwritten.all(), state.unwritten.earlier_downloads());
         drop(state);
-        // What is known of a torrent holds its downloads in an earlier process's batches since
-        // the start; the file's records hold what the database has.
-        let of_others = batches.iter().map(Arc::as_ref).filter(|batch| batch.node != own);
-        let earlier = saved::downloads_of(of_others);
         file.save(&batches, |f| {
-            self.known.for_each_listed(|hash, record| match earlier.get(hash) {
-                None => f(hash, record),
-                Some(downloads) => {
-                    let downloaded = record.downloaded.saturating_sub(*downloads);
-                    f(hash, &Record { downloaded, ..record.clone() });
-                }
-            });
+            self.known.for_each_listed(|hash, record| f(hash, &earlier.taken_from(hash, record)));
         })
     }
 }
@@ -414,9 +403,10 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::ids::Millis;
+    use crate::ids::{InfoHash, Millis};
     use crate::listing::Listing;
     use crate::registry::Fingerprint;
+    use crate::registry::database::DatabaseError;
     use crate::registry::known_records::CacheSettings;
     use crate::state_directory::StateDirectory;
     use crate::tests::announcement;
@@ -425,6 +415,17 @@ mod tests {
 
     const WAIT_MAX: Duration = Duration::from_secs(30);
 
+    /// What comes of writing a batch.
+    trait OnBatch:
+        Fn(&Batch) -> Result<BatchOutcome, DatabaseError> + Clone + Send + Sync + 'static
+    {
+    }
+
+    impl<F> OnBatch for F where
+        F: Fn(&Batch) -> Result<BatchOutcome, DatabaseError> + Clone + Send + Sync + 'static
+    {
+    }
+
     fn state_file(folder: &Path) -> StateFile {
         let directory = StateDirectory::open(folder).unwrap().unwrap();
         StateFile::new(directory, Fingerprint::of("test", b""))
@@ -432,11 +433,7 @@ mod tests {
 
     /// A thread that has one batch to write at first, and a database that takes it as `on_write`
     /// says.
-    fn start(
-        state_file: &StateFile,
-        save_interval: Duration,
-        on_write: impl Fn() -> Result<(), DatabaseError> + Clone + Send + Sync + 'static,
-    ) -> Flusher {
+    fn start(state_file: &StateFile, save_interval: Duration, on_write: impl OnBatch) -> Flusher {
         let mut live = harness::registry_live();
         live.registry.flush_interval = Duration::from_millis(1);
         let live = LiveSettings::new(live);
@@ -453,10 +450,8 @@ mod tests {
         let shared = Shared { save_interval, ..shared };
         let ledger = move || {
             let on_write = on_write.clone();
-            Box::new(PaperLedger {
-                on_write: Some(Box::new(move |_| on_write())),
-                ..PaperLedger::default()
-            }) as Box<dyn Ledger>
+            Box::new(PaperLedger { on_write: Some(Box::new(on_write)), ..PaperLedger::default() })
+                as Box<dyn Ledger>
         };
         let databases = Databases {
             backend: Box::new(|| panic!("nothing is looked up")),
@@ -478,7 +473,7 @@ mod tests {
     fn during_an_outage_the_state_is_saved_and_its_end_is_not_waited_for() {
         let folder = tempfile::tempdir().unwrap();
         let file = state_file(folder.path());
-        let flusher = start(&file, Duration::ZERO, || Err(DatabaseError::Away("gone".to_owned())));
+        let flusher = start(&file, Duration::ZERO, |_| Err(DatabaseError::Away("gone".to_owned())));
         wait_until("the batch is saved", || !file.load().batches.is_empty());
         let closing = Instant::now();
         flusher.close(2 * WAIT_MAX).unwrap();
@@ -505,7 +500,7 @@ mod tests {
         (2..4).for_each(complete);
         let flusher = Flusher(Arc::new(shared));
         flusher.close(Duration::ZERO).unwrap();
-        assert!(!flusher.0.confirm(&batch), "a batch is confirmed after the end");
+        assert!(!flusher.0.confirm(&batch, &[]), "a batch is confirmed after the end");
         let batches = file.load().batches;
         let downloads: Vec<u32> = batches.iter().map(|batch| batch.rows[0].downloads).collect();
         assert_eq!(downloads, [1, 2], "downloads in each batch");
@@ -520,7 +515,7 @@ mod tests {
         let (begin, begun) = mpsc::channel();
         let (answer, answers) = mpsc::channel();
         let answers = Arc::new(Mutex::new(answers));
-        let flusher = start(&file, WAIT_MAX, move || {
+        let flusher = start(&file, WAIT_MAX, move |_| {
             begin.send(()).unwrap();
             answers.lock().recv().unwrap()
         });
@@ -528,7 +523,7 @@ mod tests {
         flusher.close(Duration::ZERO).unwrap();
         let path = folder.path().join("announced.state");
         std::fs::remove_file(&path).unwrap();
-        answer.send(Ok(())).unwrap();
+        answer.send(Ok(BatchOutcome::WHOLE)).unwrap();
         wait_until("the thread ends", || Arc::strong_count(&flusher.0) == 1);
         assert!(!path.exists());
     }
@@ -536,7 +531,7 @@ mod tests {
     #[test]
     fn what_cannot_be_saved_is_not_said_to_be() {
         let folder = tempfile::tempdir().unwrap();
-        let flusher = start(&state_file(folder.path()), WAIT_MAX, || Ok(()));
+        let flusher = start(&state_file(folder.path()), WAIT_MAX, |_| Ok(BatchOutcome::WHOLE));
         // Once the batch is written the thread saves that there is none, and then not for long.
         let path = folder.path().join("announced.state");
         wait_until("the batch is written and the file anew", || path.exists());
@@ -549,7 +544,7 @@ mod tests {
     #[test]
     fn a_shorter_interval_counts_in_the_pause_that_has_begun() {
         let folder = tempfile::tempdir().unwrap();
-        let flusher = start(&state_file(folder.path()), WAIT_MAX, || Ok(()));
+        let flusher = start(&state_file(folder.path()), WAIT_MAX, |_| Ok(BatchOutcome::WHOLE));
         let shared = &flusher.0;
         let path = folder.path().join("announced.state");
         wait_until("the first batch is written and the file anew", || path.exists());
@@ -561,8 +556,66 @@ mod tests {
         };
         interval(2 * WAIT_MAX);
         let batch = Batch { node: NodeId([7; 16]), number: 2, rows: Vec::new() };
-        shared.state.lock().unwritten.push_back(Arc::new(batch));
+        shared.state.lock().unwritten.push(batch);
         interval(Duration::from_millis(1));
-        wait_until("the next batch is written", || shared.state.lock().unwritten.is_empty());
+        wait_until("the next batch is written", || shared.state.lock().unwritten.len() == 0);
+    }
+
+    fn row(n: u8) -> Counted {
+        let info_hash = InfoHash([n; 20]);
+        Counted { info_hash, downloads: 2, complete: 3, incomplete: 4, active: true }
+    }
+
+    #[test]
+    fn a_database_that_was_set_back_gets_the_batch_under_a_new_name_that_is_saved_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = state_file(folder.path());
+        let (told, tries) = mpsc::channel();
+        let saved = file.clone();
+        let flusher = start(&file, WAIT_MAX, move |batch| {
+            let is_old = batch.node == NodeId([7; 16]);
+            let saved = if is_old { None } else { saved.load().batches.first().cloned() };
+            told.send((batch.clone(), saved)).unwrap();
+            Ok(if is_old { BatchOutcome::SetBack { last: 3 } } else { BatchOutcome::WHOLE })
+        });
+        let (refused, _) = tries.recv_timeout(WAIT_MAX).unwrap();
+        let (written, saved) = tries.recv_timeout(WAIT_MAX).unwrap();
+        assert_ne!(written.node, refused.node, "the name");
+        assert_eq!(written.number, 1, "the number");
+        assert_eq!(written.rows, refused.rows, "what is written");
+        assert_eq!(saved, Some(written), "what the next process would find meanwhile");
+        wait_until("the batch is settled", || flusher.unwritten() == 0);
+    }
+
+    #[test]
+    fn a_later_batch_says_that_one_is_applied_only_if_an_earlier_process_left_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (told, tries) = mpsc::channel();
+        let flusher = start(&state_file(folder.path()), WAIT_MAX, move |batch| {
+            told.send((batch.node, batch.number)).unwrap();
+            Ok(match batch.rows.first() {
+                Some(row) if row.info_hash.0[0] == 2 => BatchOutcome::WHOLE,
+                _ => BatchOutcome::Overtaken { last: 9 },
+            })
+        });
+        let kept = || {
+            let mut names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap());
+            let is_kept = |name: &str| name.starts_with("announced.batch-");
+            names.find(|entry| is_kept(entry.file_name().to_str().unwrap()))
+        };
+        assert_eq!(tries.recv_timeout(WAIT_MAX), Ok((NodeId([7; 16]), 1)), "the one that was left");
+        wait_until("it counts as applied", || flusher.unwritten() == 0);
+        assert!(kept().is_none(), "nothing is in doubt");
+        let shared = &flusher.0;
+        shared.state.lock().unwritten.add_rows(vec![row(1)]);
+        let (own, number) = tries.recv_timeout(WAIT_MAX).unwrap();
+        assert_eq!(number, 1, "its own first batch");
+        wait_until("it is put aside", || flusher.unwritten() == 0);
+        let text = std::fs::read_to_string(kept().expect("a file").path()).unwrap();
+        assert!(text.contains(&format!("{} 2 3 4", InfoHash([1; 20]))), "{text}");
+        shared.state.lock().unwritten.add_rows(vec![row(2)]);
+        let (new, number) = tries.recv_timeout(WAIT_MAX).unwrap();
+        assert_eq!(number, 1, "the first under a new name");
+        assert_ne!(own, new, "the name");
     }
 }

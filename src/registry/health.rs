@@ -49,7 +49,7 @@ struct State {
 enum StateChange {
     /// Every part is answered again.
     Answering,
-    /// Some part is not, and why.
+    /// Some part is not; the line that says so.
     Failing(String),
 }
 
@@ -69,13 +69,15 @@ impl State {
         self.silent |= 1 << part as u8;
         let is_new = match error {
             DatabaseError::Away(_) => !was_silent,
-            DatabaseError::Unfit(text) => {
+            DatabaseError::Refused(text)
+            | DatabaseError::Denied(text)
+            | DatabaseError::Unfit(text) => {
                 let is_new = self.errors_told.iter().flatten().all(|told| told != text);
                 self.errors_told[part as usize] = Some(text.clone());
                 is_new
             }
         };
-        is_new.then(|| StateChange::Failing(error.to_string()))
+        is_new.then(|| StateChange::Failing(format!("{}: {error}", error.heading())))
     }
 }
 
@@ -91,7 +93,7 @@ impl Health {
         let mut state = self.state.lock();
         match state.note(part, outcome) {
             Some(StateChange::Answering) => log::info!("the database answers again"),
-            Some(StateChange::Failing(why)) => log::warn!("the database does not answer: {why}"),
+            Some(StateChange::Failing(line)) => log::warn!("{line}"),
             None => {}
         }
         match state.silent {
@@ -158,7 +160,9 @@ mod tests {
         let away = DatabaseError::Away("gone".to_owned());
         let [table, right] =
             ["no table", "no right"].map(|text| DatabaseError::Unfit(text.to_owned()));
-        let failing = |error: &DatabaseError| Some(StateChange::Failing(error.to_string()));
+        let failing = |error: &DatabaseError| {
+            Some(StateChange::Failing(format!("{}: {error}", error.heading())))
+        };
         assert_eq!(state.note(Part::Lookups, Err(&away)), failing(&away));
         assert_eq!(state.note(Part::Lookups, Err(&table)), failing(&table));
         assert_eq!(state.note(Part::Watching, Err(&table)), None);
@@ -171,6 +175,23 @@ mod tests {
             .map(|part| state.note(part, Ok(())));
         assert_eq!(ends, [None, None, Some(StateChange::Answering), None]);
         assert_eq!(state.note(Part::Writing, Err(&right)), failing(&right));
+    }
+
+    #[test]
+    fn a_line_says_whether_it_is_away_or_refuses() {
+        let rows = [
+            (DatabaseError::Away("gone".to_owned()), "the database does not answer: gone"),
+            (DatabaseError::Refused("full".to_owned()), "the database refuses: full"),
+            (DatabaseError::Denied("no right".to_owned()), "the database refuses: no right"),
+            (
+                DatabaseError::Unfit("no table".to_owned()),
+                "the database cannot be used as it is: no table",
+            ),
+        ];
+        for (error, line) in rows {
+            let told = State::default().note(Part::Lookups, Err(&error));
+            assert_eq!(told, Some(StateChange::Failing(line.to_owned())), "{error:?}");
+        }
     }
 
     #[test]

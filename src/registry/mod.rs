@@ -14,12 +14,14 @@
 //! those of an earlier run).
 //!
 //! `known_records` has what is known, in `cache` and with the swarms; `pool` asks, `flush` writes,
-//! `watch` asks for changes; `recent_batches` and `health` keep these three in step; `database` is
+//! `watch` asks for changes; `recent_batches` and `health` keep these three in step;
+//! `unwritten_batches`, `refused_rows` and `cleaning` is what `flush` keeps in mind; `database` is
 //! what they ask of MySQL or SQLite, `databases` how they come by a connection; `saved`, in a
 //! `state_file`, is what outlives the process. `registry` is all of it as a worker sees it;
 //! `lookup`, `settings` and `gauges` are the words that come in and go out.
 
 mod cache;
+mod cleaning;
 pub mod database;
 mod databases;
 mod flush;
@@ -28,12 +30,16 @@ mod health;
 mod known_records;
 mod lookup;
 mod pool;
+mod read_list;
 mod recent_batches;
+mod refused_rows;
 #[expect(clippy::module_inception, reason = "the folder is named for it")]
 mod registry;
 mod saved;
 mod settings;
+mod shared_ledger;
 mod state_file;
+mod unwritten_batches;
 mod watch;
 
 pub use self::database::{Backend, DatabaseError, Fingerprint};

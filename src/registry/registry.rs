@@ -17,9 +17,11 @@ use crate::registry::health::Health;
 use crate::registry::known_records::{CacheSettings, KnownRecords, verdict};
 use crate::registry::lookup::{Completion, LookupError};
 use crate::registry::pool::Pool;
+use crate::registry::read_list;
 use crate::registry::settings::RegistrySettings;
+use crate::registry::shared_ledger::SharedLedger;
 use crate::registry::state_file::StateFile;
-use crate::registry::watch::{self, Watcher};
+use crate::registry::watch::Watcher;
 use crate::swarm::Store;
 
 /// The records at hand and the way to those that are not.
@@ -29,7 +31,7 @@ pub struct Registry(Option<Parts>);
 struct Parts {
     known: Arc<KnownRecords>,
     pool: Pool,
-    open: Arc<Databases>,
+    reading: SharedLedger,
     flusher: Flusher,
     watcher: Watcher,
     health: Arc<Health>,
@@ -77,13 +79,14 @@ impl Registry {
             Arc::clone(&health),
             saved.batches,
         )?;
+        let reading = SharedLedger::new((open.ledger)());
         let watcher = Watcher::start(
             Arc::clone(&settings.clock),
-            &open,
+            reading.clone(),
             Arc::clone(&known),
             Arc::clone(&health),
         )?;
-        Ok(Registry(Some(Parts { known, pool, open, flusher, watcher, health })))
+        Ok(Registry(Some(Parts { known, pool, reading, flusher, watcher, health })))
     }
 
     /// Puts the next question to `backend` on the caller's thread, as a thread of the pool would:
@@ -208,7 +211,7 @@ impl Registry {
     /// answer, for those that are at hand. Blocks: not for a worker.
     pub fn for_each_listed(&self, mut f: impl FnMut(&InfoHash, &Record)) {
         let Some(parts) = &self.0 else { return };
-        if watch::read_all((parts.open.ledger)().as_mut(), &mut f).is_err() {
+        if read_list::read_all(&mut parts.reading.clone(), &mut f).is_err() {
             parts.known.for_each_listed(f);
         }
     }

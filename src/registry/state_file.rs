@@ -8,7 +8,8 @@
 //!
 //! Never: the form of the file, which is `saved`'s; how it is written, which is the directory's.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -162,6 +163,15 @@ impl StateFile {
         }
     }
 
+    /// Keeps a batch in a file of its own, for the operator; which.
+    pub(super) fn put_aside_batch(&self, batch: &Batch) -> io::Result<PathBuf> {
+        let directory = &self.0.directory;
+        let node = HEXLOWER.encode(&batch.node.0[..NAMING_BYTES]);
+        let name = format!("announced.batch-{node}-{}", batch.number);
+        directory.replace(&name, |file| write_batch(file, batch))?;
+        Ok(directory.path_of(&name))
+    }
+
     /// Writes the file; whether it could be written, which is said once when it begins to fail.
     /// `records` is to call what it is given for each record.
     pub(super) fn save(
@@ -190,6 +200,21 @@ impl StateFile {
         }
         outcome.is_ok()
     }
+}
+
+/// A batch as an operator reads it, and can write it by hand.
+fn write_batch(file: &mut dyn Write, batch: &Batch) -> io::Result<()> {
+    writeln!(
+        file,
+        "# counters of batch {} of {}, which may be in the database already, or not",
+        batch.number,
+        HEXLOWER.encode(&batch.node.0)
+    )?;
+    writeln!(file, "# info hash, downloads to be added, seeders, leechers")?;
+    batch.rows.iter().try_for_each(|row| {
+        let (hash, downloads) = (row.info_hash, row.downloads);
+        writeln!(file, "{hash} {downloads} {} {}", row.complete, row.incomplete)
+    })
 }
 
 /// What a file that is of `database` is called while the tracker runs on another one.

@@ -9,7 +9,7 @@
 //! began before a change may end after it: so each changed torrent is looked up a second time, a
 //! little later.
 //!
-//! Limits: rows read at once, changes read at once and not looked up yet, missing numbers
+//! Limits: changes read at once and not looked up yet, missing numbers
 //! ([`MISSING_MAX`]) and how long each is waited for.
 
 use std::collections::VecDeque;
@@ -21,20 +21,18 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use crate::ids::InfoHash;
-use crate::listing::Record;
 use crate::mailbox::Clock;
 use crate::registry::database::{
-    Backend, CHANGES_MAX, DatabaseError, LOOKUP_HASHES_MAX, Ledger, ListChange, Row,
+    Backend, CHANGES_MAX, DatabaseError, LOOKUP_HASHES_MAX, Ledger, ListChange,
 };
-use crate::registry::databases::Databases;
 use crate::registry::health::{Backoff, Health, Part};
 use crate::registry::known_records::KnownRecords;
+use crate::registry::read_list::read_pages;
+use crate::registry::shared_ledger::SharedLedger;
 use crate::swarm::Walk;
 
 /// How often changes are asked for.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// Rows of the list read at once.
-const PAGE_ROWS: usize = 1_000;
 /// Missing numbers that are asked for again.
 const MISSING_MAX: usize = 2_000;
 /// How long a missing number is waited for: longer than a transaction of the `torrent` command
@@ -113,7 +111,7 @@ impl Cursor {
 impl Watcher {
     pub(super) fn start(
         clock: Clock,
-        open: &Arc<Databases>,
+        reading: SharedLedger,
         known: Arc<KnownRecords>,
         health: Arc<Health>,
     ) -> io::Result<Watcher> {
@@ -124,10 +122,10 @@ impl Watcher {
             health,
             clock,
         });
-        let (thread, open) = (Arc::clone(&shared), Arc::clone(open));
+        let (thread, mut ledger, mut backend) = (Arc::clone(&shared), reading.clone(), reading);
         thread::Builder::new()
             .name("watch".into())
-            .spawn(move || thread.run((open.ledger)().as_mut(), (open.backend)().as_mut()))?;
+            .spawn(move || thread.run(&mut ledger, &mut backend))?;
         Ok(Watcher(shared))
     }
 
@@ -279,7 +277,7 @@ impl Shared {
     fn read_list(&self, starting: bool, ledger: &mut dyn Ledger) -> Result<(), DatabaseError> {
         let (mut count, mut full) = (0, false);
         let mut asked = self.known.mark().at((self.clock)());
-        read_pages(ledger, |rows| {
+        let passed_over = read_pages(ledger, |rows| {
             for row in rows.iter().filter(|row| starting || self.known.holds(&row.info_hash)) {
                 self.known.take_answer(&row.info_hash, &row.record(), asked);
             }
@@ -288,6 +286,9 @@ impl Shared {
             asked = self.known.mark().at((self.clock)());
             !full && !self.commands.lock().stopping
         })?;
+        if let Some(line) = passed_over.line() {
+            log::warn!("{line}");
+        }
         if starting && !full {
             self.known.forget_saved();
         }
@@ -339,37 +340,11 @@ impl Shared {
     }
 }
 
-/// Calls `f` for every torrent that is listed, in the order of their hashes.
-pub(super) fn read_all(
-    ledger: &mut dyn Ledger,
-    mut f: impl FnMut(&InfoHash, &Record),
-) -> Result<(), DatabaseError> {
-    read_pages(ledger, |rows| {
-        rows.iter().for_each(|row| f(&row.info_hash, &row.record()));
-        true
-    })
-}
-
-/// Calls `f` for page after page of the list, until the last or until it says false.
-fn read_pages(
-    ledger: &mut dyn Ledger,
-    mut f: impl FnMut(&[Row]) -> bool,
-) -> Result<(), DatabaseError> {
-    let mut after = None;
-    loop {
-        let rows = ledger.page(after.as_ref(), PAGE_ROWS)?;
-        after = rows.last().map(|row| row.info_hash);
-        if !f(&rows) || rows.len() < PAGE_ROWS {
-            return Ok(());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ids::Millis;
-    use crate::listing::Listing;
+    use crate::listing::{Listing, Record};
     use crate::registry::known_records::CacheSettings;
     use crate::tests::harness;
     use crate::tests::paper_ledger::{PaperLedger, row};

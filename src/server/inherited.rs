@@ -145,14 +145,19 @@ impl Group<'_> {
     }
 }
 
-/// The sockets of one protocol by address, in the order in which they came.
+/// The workers' sockets of one protocol by address, in the order in which they came.
 pub(in crate::server) fn groups(
     handed: &[HandedSocket],
     is_datagram: bool,
 ) -> io::Result<Vec<Group<'_>>> {
     let mut groups = Vec::<Group<'_>>::new();
     for HandedSocket { purpose, activated, socket } in handed {
-        if is_datagram != (*purpose == Purpose::Udp) {
+        let is_wanted = match purpose {
+            Purpose::Udp => is_datagram,
+            Purpose::Http | Purpose::Proxied => !is_datagram,
+            Purpose::Admin => false,
+        };
+        if !is_wanted {
             continue;
         }
         let address = socket.local_addr()?.as_socket();

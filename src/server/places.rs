@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_predecessors_sockets_are_taken_up_where_the_settings_list_them() {
-        let site = Site::new(&["http", "udp", "proxy_protocol"]);
+        let site = Site::new(&["http", "udp", "proxy_protocol", "admin"]);
         let (listed, udp, left) = (site.address(0), site.address(1), site.address(2));
         let site = site.listen(&[other(), listed]);
         assert_eq!(site.http(), [(other(), false, false), (listed, true, false)]);
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn the_service_managers_sockets_stand_in_the_place_of_the_settings() {
-        let words = ["activated-http", "activated-proxy_protocol"];
+        let words = ["activated-http", "activated-proxy_protocol", "admin"];
         let site = Site::new(&words).listen(&[other()]);
         let [plain, proxied] = [site.address(0), site.address(1)];
         assert_eq!(site.http(), [(plain, true, false), (proxied, true, true)]);

@@ -339,7 +339,7 @@ const TARGETS: &[(&[u8], Route<'_>)] = &[
     (b"http://tracker.example/", Route::Index),
     (b"/?a=1", Route::NotFound),
     (b"/?xinfo_hash=x", Route::NotFound),
-    (b"/favicon.ico", Route::NotFound),
+    (b"/favicon.ico", Route::Icon),
     (b"/ANNOUNCE", Route::NotFound),
     (b"/Announce", Route::NotFound),
     (b"/%61nnounce", Route::NotFound),

@@ -14,7 +14,7 @@ use crate::counters::Counter;
 use crate::daemon::Daemon;
 use crate::ids::InfoHash;
 use crate::listing::{Listing, Record};
-use crate::registry::database::{Batch, DatabaseError};
+use crate::registry::database::{Batch, BatchOutcome, DatabaseError};
 use crate::registry::{Backend, Databases, OpenBackend, OpenLedger};
 use crate::tests::paper_ledger::{self, PaperLedger};
 
@@ -532,7 +532,7 @@ fn answers_and_counters_share_the_time_for_stopping() {
         let never = move |_: &Batch| {
             let _ = write.send(());
             std::thread::sleep(PATIENCE);
-            Ok(())
+            Ok(BatchOutcome::WHOLE)
         };
         Box::new(PaperLedger { on_write: Some(Box::new(never)), ..PaperLedger::default() })
     });

@@ -140,6 +140,7 @@ pub fn naive_route(target: &[u8]) -> (&'static str, Vec<u8>) {
         (true, true, _) => ("index", vec![]),
         (true, false, true) => ("announce", query),
         _ if target == b"/robots.txt" => ("robots", vec![]),
+        _ if target == b"/favicon.ico" => ("icon", vec![]),
         _ => ("not found", vec![]),
     }
 }

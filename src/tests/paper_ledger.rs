@@ -1,13 +1,15 @@
 //! A list of torrents on paper: a [`Ledger`] for tests of those who write and read one.
 
 use crate::ids::InfoHash;
+use crate::listing::Record;
 use crate::registry::OpenLedger;
 use crate::registry::database::{
-    BATCH_ROWS_MAX, Batch, DatabaseError, Edit, Edited, Ledger, ListChange, Row,
+    BATCH_ROWS_MAX, Backend, Batch, BatchOutcome, DatabaseError, Deleted, Edit, Edited, Ledger,
+    ListChange, ListPage, ListPosition, NodeId, RefusedRow, Row,
 };
 
 /// Stands in for the writing of a batch.
-pub(crate) type OnWrite = Box<dyn FnMut(&Batch) -> Result<(), DatabaseError> + Send>;
+pub(crate) type OnWrite = Box<dyn FnMut(&Batch) -> Result<BatchOutcome, DatabaseError> + Send>;
 
 /// Rows in the order of their hashes.
 #[derive(Default)]
@@ -21,6 +23,15 @@ pub(crate) struct PaperLedger {
     pub(crate) batches: Vec<usize>,
     /// The table of changes.
     pub(crate) changes: Vec<ListChange>,
+    /// What is past its time, and what of it a rule of the site's keeps.
+    pub(crate) old: Vec<InfoHash>,
+    pub(crate) kept: Vec<InfoHash>,
+    /// What was deleted.
+    pub(crate) deleted: Vec<InfoHash>,
+    /// Whether another tracker writes here.
+    pub(crate) others: bool,
+    /// Whose counts were set to 0, and how old they had to be.
+    pub(crate) zeroed: Vec<(InfoHash, u64)>,
     /// What comes of writing counters; `None`: they are taken.
     pub(crate) on_write: Option<OnWrite>,
 }
@@ -97,16 +108,23 @@ impl PaperLedger {
     }
 }
 
+impl Backend for PaperLedger {
+    fn lookup(&mut self, _: &[InfoHash]) -> Result<Vec<Record>, DatabaseError> {
+        Err(DatabaseError::Away("nothing is looked up on paper".to_owned()))
+    }
+}
+
 impl Ledger for PaperLedger {
-    fn page(&mut self, after: Option<&InfoHash>, limit: usize) -> Result<Vec<Row>, DatabaseError> {
+    fn read_list(&mut self, from: &ListPosition, limit: usize) -> Result<ListPage, DatabaseError> {
         self.call()?;
-        Ok(self
-            .rows
-            .iter()
-            .filter(|row| after.is_none_or(|after| row.info_hash > *after))
-            .take(limit)
-            .cloned()
-            .collect())
+        let is_behind = |row: &&Row| match from {
+            ListPosition::Hash(last) => row.info_hash.0.as_slice() > last.as_slice(),
+            _ => true,
+        };
+        let rows: Vec<Row> = self.rows.iter().filter(is_behind).take(limit).cloned().collect();
+        let next = rows.last().filter(|_| rows.len() == limit);
+        let next = next.map(|last| ListPosition::Hash(last.info_hash.0.to_vec()));
+        Ok(ListPage { rows, next, passed_over: Vec::new() })
     }
 
     fn edit(&mut self, edits: &[Edit]) -> Result<Vec<Edited>, DatabaseError> {
@@ -116,8 +134,8 @@ impl Ledger for PaperLedger {
         Ok(edits.iter().map(|edit| self.edit_one(edit)).collect())
     }
 
-    fn write(&mut self, batch: &Batch) -> Result<(), DatabaseError> {
-        self.on_write.as_mut().map_or(Ok(()), |on_write| on_write(batch))
+    fn write(&mut self, batch: &Batch) -> Result<BatchOutcome, DatabaseError> {
+        self.on_write.as_mut().map_or(Ok(BatchOutcome::WHOLE), |on_write| on_write(batch))
     }
 
     fn last_change(&mut self) -> Result<u64, DatabaseError> {
@@ -132,11 +150,31 @@ impl Ledger for PaperLedger {
         Ok(self.changes.iter().filter(is_asked_for).copied().collect())
     }
 
-    fn idle(&mut self, _idle_s: u64) -> Result<Vec<InfoHash>, DatabaseError> {
-        Ok(Vec::new())
+    fn idle(&mut self, _idle_s: u64, limit: usize) -> Result<Vec<InfoHash>, DatabaseError> {
+        self.call()?;
+        Ok(self.old.iter().copied().take(limit).collect())
     }
 
-    fn delete_idle(&mut self, _hashes: &[InfoHash], _idle_s: u64) -> Result<u64, DatabaseError> {
-        Ok(0)
+    fn delete_idle(&mut self, hashes: &[InfoHash], _: u64) -> Result<Deleted, DatabaseError> {
+        self.call()?;
+        let (kept, gone): (Vec<InfoHash>, Vec<InfoHash>) =
+            hashes.iter().partition(|hash| self.kept.contains(hash));
+        self.old.retain(|hash| !gone.contains(hash));
+        self.deleted.extend(&gone);
+        let why = "a key stands against it".to_owned();
+        let refused = kept.into_iter().map(|info_hash| RefusedRow { info_hash, why: why.clone() });
+        let count = u64::try_from(gone.len()).unwrap_or(u64::MAX);
+        Ok(Deleted { count, refused: refused.collect() })
+    }
+
+    fn others_write(&mut self, _own: NodeId, _within_s: u64) -> Result<bool, DatabaseError> {
+        self.call()?;
+        Ok(self.others)
+    }
+
+    fn zero_counts(&mut self, hashes: &[InfoHash], idle_s: u64) -> Result<(), DatabaseError> {
+        self.call()?;
+        self.zeroed.extend(hashes.iter().map(|hash| (*hash, idle_s)));
+        Ok(())
     }
 }

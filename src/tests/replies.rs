@@ -13,7 +13,8 @@ use crate::wire::http::reply::{
 };
 use crate::wire::http::request::{Parsed, parse};
 use crate::wire::http::response::{
-    Framing, HEAD_BYTES_MAX, LINE_BYTES_MAX, fault, full_scrape_head, index, options, robots,
+    Framing, HEAD_BYTES_MAX, LINE_BYTES_MAX, fault, full_scrape_head, index, options, redirect,
+    robots, text,
 };
 use crate::wire::scrape::ScrapeEntry;
 
@@ -381,6 +382,17 @@ fn faults_are_a_line_of_text_and_close() {
         assert_eq!(head_only, format!("{head}\n\n"));
     }
     assert!(HttpFault::TargetTooLong.texts().1.contains("Request-URI Too Long"));
+}
+
+#[test]
+fn the_index_may_be_a_text_or_the_way_to_a_page() {
+    let answer = shown(|out| text("write to abuse@tracker.example\n", KEEPING, out));
+    assert!(answer.starts_with("HTTP/1.1 200 OK\n"), "{answer}");
+    assert!(answer.ends_with("\n\nwrite to abuse@tracker.example\\n"), "{answer}");
+    let answer = shown(|out| redirect("https://tracker.example/", KEEPING, out));
+    let begin = "HTTP/1.1 302 Found\nLocation: https://tracker.example/\n";
+    assert!(answer.starts_with(begin), "{answer}");
+    assert!(answer.contains("Content-Length: 0\n") && answer.ends_with("\n\n"), "{answer}");
 }
 
 #[test]

@@ -146,7 +146,8 @@ fn what_could_not_be_written_before_the_end_is_written_by_the_next_run() {
 fn missing_tables_are_named_with_the_file_that_makes_them() {
     let home = tempfile::tempdir().expect("a temporary directory");
     let site = Schema::with_tables("");
-    let tracker = site.tracker(home.path(), &settings("registered", SOON));
+    let settings = settings("registered", &format!("{SOON}\nwait_at_start = true"));
+    let tracker = site.tracker(home.path(), &settings);
     let unknown = announce(tracker.address, &hash(1), 1, LEECHES);
     assert!(unknown.is_temporary(), "{unknown:?}");
     wait_until(PATIENCE, "the log names the file", || {
@@ -168,7 +169,8 @@ fn a_wrong_password_is_told_without_being_shown() {
     let site = Schema::create();
     site.list(&[(hash(1), "Demo")]);
     site.change_password(false);
-    let tracker = site.tracker(home.path(), &settings("registered", SOON));
+    let settings = settings("registered", &format!("{SOON}\nwait_at_start = true"));
+    let tracker = site.tracker(home.path(), &settings);
     let unknown = announce(tracker.address, &hash(1), 1, LEECHES);
     assert!(unknown.is_temporary(), "{unknown:?}");
     wait_until(PATIENCE, "the log tells of it", || tracker.transcript().contains("Access denied"));

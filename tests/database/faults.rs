@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::certificates::Certificates;
 use crate::load::Load;
 use crate::mariadb::Mariadb;
-use crate::peer::{Answer, LEAVES, LEECHES, announce, wait_accepted};
+use crate::peer::{Answer, COMPLETES, LEAVES, LEECHES, announce, scrape, wait_accepted};
 use crate::proxy::Proxy;
 use crate::site::{Schema, Site, hash, project_file, settings, stop};
 use crate::support::seeds::seed;
@@ -23,6 +24,10 @@ const TORRENTS: u64 = 200;
 /// No torrents of the load.
 const UNKNOWN: u64 = 1_000_000;
 const LISTED_AFTERWARDS: u64 = 2_000_000;
+/// One that a rule of the site's stands against.
+const REFUSED: u64 = 3_000_000;
+/// A thread for each lookup, one that writes, and one that reads the list.
+const CONNECTIONS_MAX: i64 = 4 + 2;
 /// Short enough for lookups to time out while the database is held up.
 const SETTINGS: &str = "flush_interval = \"1s\"\ncache_ttl = \"1s\"\nlookup_timeout = \"2s\"";
 
@@ -180,6 +185,67 @@ fn mariadb_refuses_the_password_for_a_while() {
         load.wait_answers(A_LONG_WHILE);
         load.print("while the password is refused");
         site.change_password(true);
+    });
+}
+
+/// What a site's rules, administrators and backups do, one after the other: a log-in by ed25519
+/// over TLS, a row that is refused, a table that is locked, numbers that are set back, a password
+/// that is wrong for a while, and a server that may only be read.
+#[test]
+fn all_that_a_site_does_to_its_database_in_one_run() {
+    let certificates = Certificates::make();
+    let server = Mariadb::start_with(&certificates.arguments());
+    let site = Schema::create_in(&server, &project_file("schema/mysql.sql")).encrypted();
+    site.log_in_by_ed25519();
+    let refused = hash(REFUSED);
+    site.list(&[(refused, "refused")]);
+    under_load("all in one run", &site, |tracker, load| {
+        site.run(
+            "ALTER TABLE torrents ADD CONSTRAINT not_this_one CHECK (name <> 'refused' OR \
+             downloaded + complete + incomplete = 0)",
+        );
+        wait_accepted(tracker, &refused, 1);
+        announce(tracker.address, &refused, 1, COMPLETES).accepted();
+        tracker.wait_log("the database refuses the counts of torrent ");
+        load.wait_answers(A_WHILE);
+        load.print("with a row that is refused");
+        assert_eq!(site.column("downloaded", &refused), Some(0), "the rule holds");
+
+        let written = site.lock_torrents();
+        tracker.wait_log("somebody keeps the table locked");
+        for _ in 0..20 {
+            load.wait_answers(A_LONG_WHILE / 20);
+            let connections = site.connections();
+            assert!(connections <= CONNECTIONS_MAX, "{connections} connections at the server");
+        }
+        load.print("while the table is locked");
+        drop(written);
+
+        site.run("UPDATE flushes SET number = number - 3");
+        tracker.wait_log("the database has been set back");
+        load.wait_answers(A_WHILE);
+
+        site.change_password(false);
+        site.kill_connections();
+        tracker.wait_log("the database refuses: MySQL");
+        load.wait_answers(A_WHILE);
+        site.log_in_by_ed25519();
+
+        server.client("SET GLOBAL read_only = 1");
+        tracker.wait_log("may only be read for now");
+        load.wait_answers(A_WHILE);
+        server.client("SET GLOBAL read_only = 0");
+
+        site.run("ALTER TABLE torrents DROP CONSTRAINT not_this_one");
+        let counts = scrape(tracker, &refused).expect("its swarm is there").counts;
+        assert_eq!(counts.downloaded, 1, "the download that was refused is still known");
+        assert_eq!(counts.complete, 1, "and so is the peer");
+        announce(tracker.address, &refused, 2, LEECHES).accepted();
+        wait_until(PATIENCE, "the refused download is written", || {
+            site.column("downloaded", &refused) == Some(1)
+        });
+        // It is none of the load's.
+        site.delete(&refused);
     });
 }
 

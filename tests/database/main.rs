@@ -35,6 +35,7 @@ macro_rules! on_both {
 }
 
 mod away;
+mod certificates;
 mod cleaning;
 mod counts;
 mod crowd;
@@ -49,7 +50,9 @@ mod mariadb;
 mod peer;
 mod php;
 mod proxy;
+mod refused;
 mod registration;
+mod rules;
 mod site;
 #[path = "../support/mod.rs"]
 mod support;

@@ -171,6 +171,8 @@ pub(crate) struct Schema {
     server_port: u16,
     /// Where trackers connect to: the server, or what stands before it.
     port: u16,
+    /// Behind the URL.
+    parameters: &'static str,
 }
 
 impl Schema {
@@ -198,12 +200,26 @@ impl Schema {
             "GRANT SELECT, INSERT, UPDATE, DELETE ON {name}.* TO {name}@'127.0.0.1';"
         ));
         server.client_in(&name, tables);
-        Schema { name, server_port: server.port(), port: server.port() }
+        Schema { name, server_port: server.port(), port: server.port(), parameters: "" }
     }
 
     /// The same schema, for trackers that reach it through what listens on `port`.
     pub(crate) fn through(self, port: u16) -> Schema {
         Schema { port, ..self }
+    }
+
+    /// The same schema, for trackers that encrypt their connections.
+    pub(crate) fn encrypted(self) -> Schema {
+        Schema { parameters: "?ssl_mode=required", ..self }
+    }
+
+    /// How many connections trackers have at the server.
+    pub(crate) fn connections(&self) -> i64 {
+        let sql = format!(
+            "SELECT COUNT(*) FROM information_schema.processlist WHERE user = '{}'",
+            self.name
+        );
+        self.number(&sql).expect("a count is never NULL")
     }
 
     /// Where the server itself listens.
@@ -275,7 +291,8 @@ impl Schema {
 
 impl Site for Schema {
     fn url(&self) -> String {
-        format!("mysql://{0}:{PASSWORD_ESCAPED}@127.0.0.1:{1}/{0}", self.name, self.port)
+        let Schema { name, port, parameters, .. } = self;
+        format!("mysql://{name}:{PASSWORD_ESCAPED}@127.0.0.1:{port}/{name}{parameters}")
     }
 
     #[track_caller]

@@ -61,6 +61,8 @@ pub(crate) struct Mariadb {
     home: PathBuf,
     port: u16,
     server: Option<Server>,
+    /// Beside those that every server gets.
+    arguments: Vec<String>,
 }
 
 /// The process, and the end of the channel on which the thread that started it waits: see the
@@ -74,6 +76,12 @@ impl Mariadb {
     /// A server with an empty data directory, ready to be asked.
     #[track_caller]
     pub(crate) fn start() -> Mariadb {
+        Mariadb::start_with(&[])
+    }
+
+    /// The same, with arguments of its own.
+    #[track_caller]
+    pub(crate) fn start_with(arguments: &[String]) -> Mariadb {
         static SERVERS: AtomicU32 = AtomicU32::new(0);
         let installed = installed();
         let home = installed.join(format!("server-{}", SERVERS.fetch_add(1, Ordering::Relaxed)));
@@ -85,7 +93,7 @@ impl Mariadb {
         );
         fs::write(home.join("init.sql"), rights.replace("; ", ";\n"))
             .expect("a temporary directory can be written to");
-        let mut mariadb = Mariadb { home, port: 0, server: None };
+        let mut mariadb = Mariadb { home, port: 0, server: None, arguments: arguments.to_vec() };
         for _ in 0..STARTS_MAX {
             let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
                 .and_then(|listener| listener.local_addr());
@@ -128,6 +136,11 @@ impl Mariadb {
     #[track_caller]
     pub(crate) fn client_in(&self, database: &str, sql: &str) -> String {
         self.run_client(&[database], sql).unwrap_or_else(|error| panic!("{error}in: {sql}"))
+    }
+
+    /// The same; an error is what the client complained of.
+    pub(crate) fn try_client_in(&self, database: &str, sql: &str) -> Result<String, String> {
+        self.run_client(&[database], sql)
     }
 
     /// Runs statements through the command-line client, as an operator feeds it a file; an error is
@@ -240,6 +253,7 @@ impl Mariadb {
         command.arg(format!("--port={}", self.port)).arg(format!("--socket={home}/socket"));
         command.arg(format!("--datadir={home}/data")).arg(format!("--pid-file={home}/pid"));
         command.arg(format!("--init-file={home}/init.sql")).arg(format!("--log-error={home}/log"));
+        command.args(&self.arguments);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
     }

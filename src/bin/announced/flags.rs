@@ -63,7 +63,8 @@ pub(crate) enum Command {
     /// List torrents in the database, ban them, take them off the list; running trackers see it
     /// within a second
     Torrent(Torrent),
-    /// Ask a running tracker how it is; exit code 0 if it is well, as a container's HEALTHCHECK wants
+    /// Ask a running tracker how it is; exit code 0 if it is well, as a container's HEALTHCHECK
+    /// wants
     Health {
         /// Where its status pages are: admin.listen
         #[arg(default_value = "127.0.0.1:6970")]
@@ -101,6 +102,10 @@ pub(crate) struct Start {
     /// ANNOUNCED_DATABASE keeps a password out of sight
     #[arg(long, value_name = "URL")]
     pub(crate) database: Option<DatabaseUrl>,
+    /// Start also when the database refuses the tracker, by a wrong password or without its tables;
+    /// one that does not answer is always waited for
+    #[arg(long)]
+    pub(crate) wait_for_database: bool,
 }
 
 #[derive(Args)]

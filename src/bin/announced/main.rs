@@ -1,9 +1,10 @@
 //! The `announced` program: command line in, exit code out.
 //!
 //! Beside it: the flags and subcommands (`flags`), the tracker that runs until it is told to stop
-//! (`serve`) and its log (`log_writer`), what it is given by another process (`inherited`) and how
-//! it is succeeded (`upgrade`), what the service manager is told (`notify`), `announced torrent`
-//! (`torrent`), the manual pages (`manual`), and what is said on the terminal (`terminal`).
+//! (`serve`, `timers`) and its log (`log_writer`), what it is given by another process
+//! (`inherited`) and how it is succeeded (`upgrade`), what the service manager is told (`notify`),
+//! `announced torrent` (`torrent`), the manual pages (`manual`), and what is said on the terminal
+//! (`terminal`).
 //!
 //! A wrong setting, an address in use or a thread that died is exit code 1 and one line on stderr
 //! for each problem; a misused command line is clap's exit code 2. A doubtful setting is a line on
@@ -18,6 +19,7 @@ mod notify;
 mod serve;
 mod start_up;
 mod terminal;
+mod timers;
 mod torrent;
 mod upgrade;
 

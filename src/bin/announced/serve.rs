@@ -35,6 +35,7 @@ use crate::inherited::Inherited;
 use crate::log_writer::LogWriter;
 use crate::notify;
 use crate::start_up::announcement;
+use crate::timers::Timers;
 use crate::upgrade::{Heard, Predecessor, Program, Successor};
 
 /// How long answers may still go out, and counters be written, after a signal asked for the end; a
@@ -50,8 +51,8 @@ const STDOUT_MAX: Duration = Duration::from_secs(1);
 
 /// Starts a tracker and stays until it ends. The errors are lines.
 pub(crate) fn run(start: Start) -> Result<(), Vec<String>> {
-    let Start { config: file, listen, workers, mode, database } = start;
-    let flags = Flags { listen, workers, mode, database };
+    let Start { config: file, listen, workers, mode, database, wait_for_database } = start;
+    let flags = Flags { listen, workers, mode, database, wait_for_database };
     let sources = Sources {
         file,
         text: None,
@@ -99,6 +100,7 @@ fn serve(sources: &Sources, config: &Config, log: &LogWriter) -> Result<(), Vec<
     // The daemon has what it took of them; the others are closed.
     drop(sockets);
     tell(announcement(&daemon, config), log);
+    notify::ready();
     let mut upgrade = Upgrade { program, events, successor: None };
     let outcome = wait(&mut daemon, sources, &inbox, &mut upgrade);
     let stopped = match upgrade.successor.filter(|_| matches!(outcome, Ok(End::HandOver))) {
@@ -242,16 +244,17 @@ fn wait(
     inbox: &Receiver<Event>,
     upgrade: &mut Upgrade,
 ) -> Result<End, String> {
+    let mut timers = Timers::start();
     loop {
-        let interval = daemon.live().stats_interval;
-        let longest = if interval.is_zero() { Duration::MAX } else { interval };
-        match inbox.recv_timeout(longest) {
+        match inbox.recv_timeout(timers.attend(daemon)) {
             Ok(Event::Stop(signal)) => {
                 info!("stopping on {}", if signal == SIGINT { "SIGINT" } else { "SIGTERM" });
+                notify::stopping();
                 return Ok(End::Stop);
             }
-            Ok(Event::Hangup) => reload(daemon, sources),
-            Ok(Event::Stats) | Err(RecvTimeoutError::Timeout) => info!("{}", daemon.report()),
+            Ok(Event::Hangup) => notify::while_reloading(|| reload(daemon, sources)),
+            Err(RecvTimeoutError::Timeout) if !timers.line_is_due(daemon) => {}
+            Ok(Event::Stats) | Err(RecvTimeoutError::Timeout) => info!("{}", timers.line(daemon)),
             Ok(Event::Upgrade) => upgrade.begin(daemon),
             Ok(Event::Successor(heard)) => {
                 if upgrade.is_ready(heard) {

@@ -163,7 +163,7 @@ struct Database {
 /// A connection to `database`; an SQLite file is made if there is none, and named: in the wrong
 /// directory, it is not the tracker's.
 fn open_or_make(database: &Database) -> Result<Box<dyn Ledger>, Vec<String>> {
-    database.source.prepare().map_err(|error| vec![error.to_string()])?;
+    database.source.make().map_err(|error| vec![error.to_string()])?;
     if let Some(file) = &database.new_file {
         let file = path::absolute(file).unwrap_or_else(|_| file.clone());
         tell(&format!("announced: there was no database: made {}\n", file.display()));

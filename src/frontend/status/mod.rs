@@ -68,6 +68,11 @@ impl Status {
         self.history.lock().sample(self.source.counters.requests());
     }
 
+    /// Whether every worker has finished a round lately.
+    pub fn is_going_round(&self) -> bool {
+        self.source.workers_alive() == self.source.workers
+    }
+
     /// The line of counters for the log.
     pub fn report(&self) -> String {
         let vitals = self.source.read();

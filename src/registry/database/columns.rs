@@ -10,12 +10,21 @@ use std::sync::Arc;
 #[cfg(feature = "databases")]
 use ahash::RandomState;
 #[cfg(feature = "databases")]
+use data_encoding::HEXLOWER;
+#[cfg(feature = "databases")]
 use hashbrown::HashMap;
 
 use crate::bounds::TEXT_BYTES_MAX;
 #[cfg(feature = "databases")]
 use crate::ids::InfoHash;
 use crate::listing::{Listing, Record};
+
+/// Characters of a database's words that a message quotes.
+#[cfg(feature = "databases")]
+const SAID_CHARS_MAX: usize = 500;
+/// Bytes of an odd value that a message shows.
+#[cfg(feature = "databases")]
+const SHOWN_BYTES_MAX: usize = 24;
 
 /// Rows by their hash.
 #[cfg(feature = "databases")]
@@ -42,6 +51,22 @@ pub(super) fn in_order(hashes: &[InfoHash], found: &ByHash<Record>) -> Vec<Recor
 /// A text as it stands in a column: an old database may hold one that is not UTF-8.
 pub(super) fn readable(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// What stands in place of a hash, for a message.
+#[cfg(feature = "databases")]
+pub(super) fn shown(bytes: &[u8]) -> String {
+    let shown = &bytes[..bytes.len().min(SHOWN_BYTES_MAX)];
+    format!("x'{}'{}", HEXLOWER.encode(shown), if shown.len() < bytes.len() { "…" } else { "" })
+}
+
+/// What a database says, as one line of a message: a site's trigger may say anything.
+#[cfg(feature = "databases")]
+pub(super) fn one_line(text: &str) -> String {
+    text.chars()
+        .take(SAID_CHARS_MAX)
+        .map(|c| if c.is_control() || c == '\u{2028}' { ' ' } else { c })
+        .collect()
 }
 
 /// A count as columns hold it: a site may have made them wider than ours.

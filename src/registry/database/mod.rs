@@ -24,6 +24,7 @@ pub use self::mysql::panic_is_fenced;
 #[cfg(feature = "databases")]
 pub use self::source::Source;
 pub use self::traits::{
-    AskLimits, BATCH_ROWS_MAX, Backend, Batch, CHANGES_MAX, Counted, DatabaseError, Edit, Edited,
-    LOOKUP_HASHES_MAX, Ledger, ListChange, NodeId, Row, TimeLimits,
+    AskLimits, BATCH_ROWS_MAX, Backend, Batch, BatchOutcome, CHANGES_MAX, Counted, DatabaseError,
+    Deleted, Edit, Edited, LOOKUP_HASHES_MAX, Ledger, ListChange, ListPage, ListPosition, NodeId,
+    RefusedRow, Row, TimeLimits,
 };

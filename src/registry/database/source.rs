@@ -14,8 +14,10 @@ use crate::registry::database::mysql::{Address, Mysql};
 use crate::registry::database::sqlite::Sqlite;
 use crate::registry::database::traits::{AskLimits, Backend, DatabaseError, Ledger, TimeLimits};
 
-/// For the file's lock while it is made: nobody waits for the database yet.
-const PREPARE_LOCK_WAIT: Duration = Duration::from_secs(5);
+/// For a file's lock at the start.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// For a server's word at the start, which does not depend on it.
+const WORD_WAIT: Duration = Duration::from_secs(2);
 
 /// A database that can be asked for connections, each for one thread.
 #[derive(Clone)]
@@ -42,6 +44,9 @@ impl Source {
             // own of.
             return match path {
                 "" | ":memory:" => Err(refuse("names no file: sqlite:PATH")),
+                _ if let Some(right) = url.sqlite_without_slashes() => {
+                    Err(refuse(&format!("is written {right}")))
+                }
                 path => Ok(Some(Source(Kind::Sqlite(PathBuf::from(path))))),
             };
         }
@@ -78,25 +83,42 @@ impl Source {
         }
     }
 
-    /// What can be done about the database before anybody asks it: an SQLite file is made, with its
-    /// tables. A MySQL server may be away at that time, and nothing is asked of it; the same
-    /// goes for a file that is there but locked.
+    /// Makes an SQLite file with its tables where there is none. A MySQL server is not asked
+    /// anything, and a file that is there but locked is not waited for.
     ///
     /// # Errors
     /// When the file cannot be used or made; the text names it.
-    pub fn prepare(&self) -> Result<(), DatabaseError> {
-        match &self.0 {
-            Kind::Sqlite(path) => {
-                let was_there = path.exists();
-                let limits = TimeLimits::both(PREPARE_LOCK_WAIT);
-                match Sqlite::new(path, Arc::new(move || limits)).prepare() {
-                    Err(DatabaseError::Away(_)) if was_there => Ok(()),
-                    prepared => prepared,
-                }
-            }
-            Kind::Mysql(_) => Ok(()),
+    pub fn make(&self) -> Result<(), DatabaseError> {
+        let Kind::Sqlite(path) = &self.0 else { return Ok(()) };
+        let was_there = path.exists();
+        match Sqlite::new(path, limits_at_start(LOCK_WAIT)).prepare() {
+            Err(DatabaseError::Away(_)) if was_there => Ok(()),
+            made => made,
         }
     }
+
+    /// What can be done about the database before anybody asks it: an SQLite file is made, and a
+    /// MySQL server is asked whether it lets the tracker do what it has to.
+    ///
+    /// # Errors
+    /// When the file cannot be used or made, or the server refuses. A server that does not answer
+    /// is [`DatabaseError::Away`]: it may come.
+    pub fn prepare(&self) -> Result<(), DatabaseError> {
+        match &self.0 {
+            // Nobody makes the file later.
+            Kind::Sqlite(_) => self.make().map_err(|error| match error {
+                DatabaseError::Away(text) | DatabaseError::Refused(text) => {
+                    DatabaseError::Denied(text)
+                }
+                error => error,
+            }),
+            Kind::Mysql(address) => Mysql::new(address, limits_at_start(WORD_WAIT)).try_rights(),
+        }
+    }
+}
+
+fn limits_at_start(limit: Duration) -> AskLimits {
+    Arc::new(move || TimeLimits::both(limit))
 }
 
 /// The path as every process names it, as far as it leads anywhere.

@@ -26,16 +26,41 @@ pub const CHANGES_MAX: usize = 1_000;
 /// Why the database could not do something. One line for the operator, without a password.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum DatabaseError {
-    /// It did not answer, or not in time, or refused the connection: it may do so later.
+    /// There is no connection, or no answer in time: it may answer later.
     Away(String),
-    /// It answered that this cannot work as it is set up: a table is missing, a right, the file.
-    /// The text says what to do about it.
+    /// It answers, and refuses what may be granted later by itself: it has too many connections, a
+    /// full disk, or may only be read for now.
+    Refused(String),
+    /// It answers, and refuses until somebody changes the password, a right or the server. The text
+    /// says what to do.
+    Denied(String),
+    /// It answers, but this is not the tracker's database, or its tables are not as they must be.
+    /// The text says what to do.
     Unfit(String),
+}
+
+impl DatabaseError {
+    /// What the log says before the text.
+    pub fn heading(&self) -> &'static str {
+        match self {
+            DatabaseError::Away(_) => "the database does not answer",
+            DatabaseError::Refused(_) | DatabaseError::Denied(_) => "the database refuses",
+            DatabaseError::Unfit(_) => "the database cannot be used as it is",
+        }
+    }
+
+    /// Whether waiting cures nothing: somebody has to act.
+    pub fn lasts(&self) -> bool {
+        matches!(self, DatabaseError::Denied(_) | DatabaseError::Unfit(_))
+    }
 }
 
 impl fmt::Display for DatabaseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (DatabaseError::Away(text) | DatabaseError::Unfit(text)) = self;
+        let (DatabaseError::Away(text)
+        | DatabaseError::Refused(text)
+        | DatabaseError::Denied(text)
+        | DatabaseError::Unfit(text)) = self;
         f.write_str(text)
     }
 }
@@ -72,23 +97,23 @@ pub trait Backend: Send {
     fn lookup(&mut self, hashes: &[InfoHash]) -> Result<Vec<Record>, DatabaseError>;
 }
 
-/// Everything else; the thread that writes counters has one, and the `torrent` command.
-pub trait Ledger: Send {
-    /// Listed torrents, banned ones included, with hashes above `after`, ascending, `limit` at
-    /// most. Fewer than `limit` are the last.
+/// Everything else, on the same connection as its lookups; the thread that writes counters has one,
+/// those who read the list share one, and the `torrent` command has one.
+pub trait Ledger: Backend {
+    /// Reads the list on from a position, banned torrents included: `limit` rows at most.
     ///
     /// # Errors
     /// When the database could not be asked.
-    fn page(&mut self, after: Option<&InfoHash>, limit: usize) -> Result<Vec<Row>, DatabaseError>;
+    fn read_list(&mut self, from: &ListPosition, limit: usize) -> Result<ListPage, DatabaseError>;
 
     /// Writes a batch in one transaction, unless it has been applied already: asking again after an
-    /// error is always safe. Torrents that are no longer listed are passed over. Ok means that
-    /// the batch is known to be applied, by this call or an earlier one.
+    /// error is always safe. Torrents that are no longer listed are passed over, and so are rows
+    /// that the database refuses by a rule of the site's; the others are written.
     ///
     /// # Errors
     /// When it is not known to be applied: the same batch must be asked for again before any later
     /// one of its node.
-    fn write(&mut self, batch: &Batch) -> Result<(), DatabaseError>;
+    fn write(&mut self, batch: &Batch) -> Result<BatchOutcome, DatabaseError>;
 
     /// The number of the last change there is; changes up to it are of no interest to who starts
     /// now. 0 where there is no table of them.
@@ -105,20 +130,33 @@ pub trait Ledger: Send {
     /// When the database could not be asked.
     fn changes(&mut self, after: u64, also: &[u64]) -> Result<Vec<ListChange>, DatabaseError>;
 
-    /// Torrents, [`BATCH_ROWS_MAX`] at most, that may be deleted for being old: not banned, no
-    /// peers by the last count written, and nothing written for `idle_s` seconds by the
-    /// database's clock.
+    /// Torrents, `limit` at most, that may be deleted for being old: not banned, no peers by the
+    /// last count written, and nothing written for `idle_s` seconds by the database's clock.
     ///
     /// # Errors
     /// When the database could not be asked.
-    fn idle(&mut self, idle_s: u64) -> Result<Vec<InfoHash>, DatabaseError>;
+    fn idle(&mut self, idle_s: u64, limit: usize) -> Result<Vec<InfoHash>, DatabaseError>;
 
     /// Deletes those of `hashes` for which what [`Ledger::idle`] asks still holds (the condition is
-    /// in the DELETE itself); how many.
+    /// in the DELETE itself), but for those that a rule of the site's keeps.
     ///
     /// # Errors
     /// When the database could not be asked; some may have been deleted.
-    fn delete_idle(&mut self, hashes: &[InfoHash], idle_s: u64) -> Result<u64, DatabaseError>;
+    fn delete_idle(&mut self, hashes: &[InfoHash], idle_s: u64) -> Result<Deleted, DatabaseError>;
+
+    /// Whether a tracker other than `own` has written a batch within so many seconds, by the
+    /// database's clock. True also where that cannot be known.
+    ///
+    /// # Errors
+    /// When the database could not be asked.
+    fn others_write(&mut self, own: NodeId, within_s: u64) -> Result<bool, DatabaseError>;
+
+    /// Sets seeders and leechers of `hashes` to 0, of those for which nothing has been written for
+    /// `idle_s` seconds; that counts as no activity.
+    ///
+    /// # Errors
+    /// When the database could not be asked.
+    fn zero_counts(&mut self, hashes: &[InfoHash], idle_s: u64) -> Result<(), DatabaseError>;
 
     /// Makes changes that running trackers see within a second, in one transaction: all or none. At
     /// most [`BATCH_ROWS_MAX`]; what became of each, in their order.
@@ -126,6 +164,39 @@ pub trait Ledger: Send {
     /// # Errors
     /// When the database could not be asked, or has no table of torrents.
     fn edit(&mut self, edits: &[Edit]) -> Result<Vec<Edited>, DatabaseError>;
+}
+
+/// Where reading the list goes on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ListPosition {
+    /// Nothing is read yet; in the order that is quickest to read.
+    Begin,
+    /// Nothing is read yet; in the order of the hashes.
+    BeginByHash,
+    /// Behind the row with this key.
+    Key(i128),
+    /// Behind the row with this in the column of its hash, whatever that is.
+    Hash(Vec<u8>),
+}
+
+/// A piece of the list.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListPage {
+    /// What it holds.
+    pub rows: Vec<Row>,
+    /// Where the next one begins; none after the last.
+    pub next: Option<ListPosition>,
+    /// Rows that are passed over because they have no hash of 20 bytes, each by what names it.
+    pub passed_over: Vec<String>,
+}
+
+/// What came of a deletion.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Deleted {
+    /// How many torrents are deleted.
+    pub count: u64,
+    /// Those that a rule of the site's keeps, such as a foreign key.
+    pub refused: Vec<RefusedRow>,
 }
 
 /// A torrent as the database lists it.
@@ -196,6 +267,41 @@ pub struct Batch {
     pub rows: Vec<Counted>,
 }
 
+/// What became of a batch. Each of these is certain: asking again changes nothing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum BatchOutcome {
+    /// It is applied, by this call or an earlier one, but for the rows that were refused now.
+    Applied {
+        /// Rows that a rule of the site's keeps from being written.
+        refused: Vec<RefusedRow>,
+    },
+    /// It is not applied, and cannot be: the database knows an earlier batch than the one before it
+    /// as its node's last, so what came between is lost there.
+    SetBack {
+        /// The last batch that the database knows.
+        last: u64,
+    },
+    /// The database knows a later batch of its node: whether this one is applied is not known.
+    Overtaken {
+        /// The last batch that the database knows.
+        last: u64,
+    },
+}
+
+impl BatchOutcome {
+    /// Applied as a whole.
+    pub const WHOLE: BatchOutcome = BatchOutcome::Applied { refused: Vec::new() };
+}
+
+/// A row that a CHECK, a trigger or a key of the site's keeps from being written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RefusedRow {
+    /// Which torrent.
+    pub info_hash: InfoHash,
+    /// The database's words.
+    pub why: String,
+}
+
 /// Names one writer of batches: random and new in every process, so that two never share it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct NodeId(pub [u8; 16]);
@@ -258,6 +364,9 @@ pub enum Edited {
     Done,
     /// It is done, but the table has no column for the reason of the ban.
     DoneWithoutReason,
+    /// It is done, but the column of the name or the reason cannot hold all its characters: those
+    /// that it cannot hold are question marks.
+    DoneWithQuestionMarks,
     /// There was nothing to do: listed already, banned already for that reason, not banned.
     Already,
     /// There is no such torrent to unban or remove.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::listing::{Listing, Record};
 use crate::registry::database::{
-    BATCH_ROWS_MAX, DatabaseError, Edit, Edited, LOOKUP_HASHES_MAX, ListChange,
+    BATCH_ROWS_MAX, BatchOutcome, Deleted, Edit, Edited, LOOKUP_HASHES_MAX, ListChange,
 };
 
 const WEEK_S: u64 = 7 * 86_400;
@@ -173,14 +173,11 @@ fn a_batch_is_written_once() {
         ledger.write(&batch(8, vec![counted(hash(1), 1)])).unwrap();
         ledger.write(&first).unwrap();
         assert_eq!(site.downloaded(hash(1)), 6);
-        let gap = ledger.write(&batch(10, vec![counted(hash(1), 1)])).unwrap_err();
-        assert!(
-            matches!(
-                &gap,
-                DatabaseError::Unfit(text) if text.contains("batch 8") && text.contains("10")
-            ),
-            "{gap:?}"
-        );
+        let outcome = |number| site.ledger().write(&batch(number, vec![counted(hash(1), 1)]));
+        assert_eq!(outcome(10), Ok(BatchOutcome::SetBack { last: 8 }), "9 is missing");
+        assert_eq!(outcome(8), Ok(BatchOutcome::WHOLE), "8 is the last");
+        assert_eq!(outcome(7), Ok(BatchOutcome::Overtaken { last: 8 }), "8 is later than 7");
+        assert_eq!(site.downloaded(hash(1)), 6, "nothing of that is counted");
         // Another tracker counts for itself.
         ledger
             .write(&Batch { node: NodeId([1; 16]), number: 1, rows: vec![counted(hash(1), 1)] })
@@ -252,21 +249,21 @@ fn old_torrents_are_found_and_deleted() {
             ));
             expected.remove(1);
         }
-        let idle = ledger.idle(WEEK_S).unwrap();
+        let idle = ledger.idle(WEEK_S, BATCH_ROWS_MAX).unwrap();
         assert_eq!(idle[0], hash(4));
         let mut sorted = idle.clone();
         sorted.sort_unstable_by_key(|hash| hash.0);
         expected.sort_unstable_by_key(|hash| hash.0);
         assert_eq!(sorted, expected);
-        assert_eq!(ledger.idle(u64::MAX), Ok(Vec::new()));
+        assert_eq!(ledger.idle(u64::MAX, 10), Ok(Vec::new()));
         // One of them is announced before the deletion.
         ledger
             .write(&batch(1, vec![Counted { complete: 0, incomplete: 0, ..counted(hash(6), 0) }]))
             .unwrap();
-        assert_eq!(ledger.delete_idle(&[], WEEK_S), Ok(0));
+        assert_eq!(ledger.delete_idle(&[], WEEK_S), Ok(Deleted::default()));
         assert_eq!(
             ledger.delete_idle(&[hash(2), hash(3), hash(4), hash(5), hash(6), hash(9)], WEEK_S),
-            Ok(2)
+            Ok(Deleted { count: 2, refused: Vec::new() })
         );
         let left: Vec<_> = ledger.page(None, 10).unwrap().iter().map(|row| row.info_hash).collect();
         assert_eq!(left, [hash(1), hash(2), hash(3), hash(6)]);
@@ -284,8 +281,8 @@ fn a_torrent_of_unknown_age_is_not_old() {
             hash(1)
         ));
         let mut ledger = site.ledger();
-        assert_eq!(ledger.idle(60), Ok(Vec::new()), "{kind:?}");
-        assert_eq!(ledger.delete_idle(&[hash(1), hash(2)], 60), Ok(0), "{kind:?}");
+        assert_eq!(ledger.idle(60, 10), Ok(Vec::new()), "{kind:?}");
+        assert_eq!(ledger.delete_idle(&[hash(1), hash(2)], 60).unwrap().count, 0, "{kind:?}");
     }
 }
 
@@ -391,7 +388,7 @@ fn what_is_old_in_the_small_tables_is_forgotten() {
         );
         ledger.write(&batch(1, Vec::new())).unwrap();
         let other = ledger.write(&Batch { node: NodeId([0x11; 16]), number: 9, rows: Vec::new() });
-        assert_eq!(other, Ok(()), "a forgotten node begins anew");
+        assert_eq!(other, Ok(BatchOutcome::WHOLE), "a forgotten node begins anew");
     }
 }
 
@@ -445,7 +442,8 @@ fn an_error_says_what_to_do() {
             source(&url).backend(always(LIMITS)).lookup(&[hash(1)]).unwrap_err(),
             source(&url).ledger(LIMITS).edit(&[ban(hash(1), None)]).unwrap_err(),
         ] {
-            let DatabaseError::Unfit(text) = error else { panic!("{error:?}") };
+            assert!(error.lasts(), "{error:?}");
+            let text = error.to_string();
             assert!(text.contains(advice) && !text.contains('\n'), "{text}");
             assert!(!text.contains("hunter2") && !text.contains("wordpass"), "{text}");
         }
@@ -458,7 +456,7 @@ fn an_error_says_what_to_do() {
     assert!(
         matches!(
             &error,
-            DatabaseError::Unfit(text)
+            DatabaseError::Denied(text)
                 if text.contains("GRANT SELECT, INSERT, UPDATE, DELETE ON narrow.*")
         ),
         "{error}"

@@ -5,8 +5,12 @@
 //! `odd_servers` about those that were none of MySQL's in the first place.
 
 mod behaviour;
+mod locked_tables;
 mod odd_servers;
+mod odd_tables;
 mod outages;
+mod refusals;
+mod seeded_server;
 
 use std::fs;
 use std::path::Path;
@@ -21,7 +25,8 @@ use crate::config::DatabaseUrl;
 use crate::ids::InfoHash;
 use crate::registry::Source;
 use crate::registry::database::{
-    AskLimits, Backend, Batch, Counted, Ledger, NodeId, Row, TimeLimits,
+    AskLimits, Backend, Batch, Counted, DatabaseError, Ledger, ListPosition, NodeId, Row,
+    TimeLimits,
 };
 
 const LIMITS: TimeLimits =
@@ -60,6 +65,8 @@ impl Kind {
 /// A database with an empty table of torrents.
 struct Site {
     kind: Kind,
+    /// Where it is, unless it is a file.
+    server: &'static Mariadb,
     source: Source,
     database: String,
     home: TempDir,
@@ -67,18 +74,22 @@ struct Site {
 
 impl Site {
     fn new(kind: Kind) -> Site {
+        Site::new_in(server(), kind)
+    }
+
+    fn new_in(server: &'static Mariadb, kind: Kind) -> Site {
         static SITES: AtomicU32 = AtomicU32::new(0);
         let database = format!("site_{}", SITES.fetch_add(1, Ordering::Relaxed));
         let home = tempfile::tempdir().unwrap();
         let url = match kind {
             Kind::Sqlite => format!("sqlite:{}", home.path().join("announced.db").display()),
             _ => {
-                create(server(), &database, kind);
-                server().url(&database)
+                create(server, &database, kind);
+                server.url(&database)
             }
         };
-        let site = Site { kind, source: source(&url), database, home };
-        site.source.prepare().unwrap();
+        let site = Site { kind, server, source: source(&url), database, home };
+        site.source.make().unwrap();
         if kind != Kind::Sqlite {
             site.sql("DELETE FROM torrents");
         }
@@ -91,7 +102,7 @@ impl Site {
             Kind::Sqlite => {
                 rusqlite::Connection::open(self.file()).unwrap().execute_batch(sql).unwrap();
             }
-            _ => drop(server().client_in(&self.database, sql)),
+            _ => drop(self.server.client_in(&self.database, sql)),
         }
     }
 
@@ -130,6 +141,21 @@ impl Site {
 
     fn downloaded(&self, hash: InfoHash) -> u32 {
         self.row(hash).unwrap().downloaded
+    }
+}
+
+/// The list in the order of its hashes, as most tests look at it.
+trait Pages {
+    /// Rows with hashes above `after`, `limit` at most.
+    fn page(&mut self, after: Option<&InfoHash>, limit: usize) -> Result<Vec<Row>, DatabaseError>;
+}
+
+impl Pages for dyn Ledger {
+    fn page(&mut self, after: Option<&InfoHash>, limit: usize) -> Result<Vec<Row>, DatabaseError> {
+        let from = after.map(|hash| ListPosition::Hash(hash.0.to_vec()));
+        let page = self.read_list(&from.unwrap_or(ListPosition::BeginByHash), limit)?;
+        assert_eq!(page.passed_over, [""; 0], "rows that are no torrents");
+        Ok(page.rows)
     }
 }
 

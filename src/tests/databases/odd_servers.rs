@@ -10,12 +10,12 @@ use std::thread::{self, JoinHandle};
 
 use super::*;
 use crate::listing::Record;
-use crate::registry::database::DatabaseError;
+use crate::registry::database::BatchOutcome;
 use crate::registry::panic_is_fenced;
 use crate::tests::seeds::seed;
 
 /// A server that plays what it was told to whoever connects, without listening to them.
-struct Fake {
+pub(super) struct Fake {
     port: u16,
     script: Arc<Mutex<Vec<u8>>>,
     ended: Arc<AtomicBool>,
@@ -23,7 +23,7 @@ struct Fake {
 }
 
 impl Fake {
-    fn start() -> Fake {
+    pub(super) fn start() -> Fake {
         print_no_fenced_panic();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -42,10 +42,26 @@ impl Fake {
     }
 
     /// What comes of a lookup when the server says `script`.
-    fn lookup(&self, script: &[u8]) -> Result<Vec<Record>, DatabaseError> {
+    pub(super) fn lookup(&self, script: &[u8]) -> Result<Vec<Record>, DatabaseError> {
+        self.plays(script).backend(always(LIMITS)).lookup(&[hash(1)])
+    }
+
+    /// What comes of writing when the server says `script`.
+    pub(super) fn write(
+        &self,
+        script: &[u8],
+        batch: &Batch,
+    ) -> Result<BatchOutcome, DatabaseError> {
+        self.plays(script).ledger(LIMITS).write(batch)
+    }
+
+    fn plays(&self, script: &[u8]) -> Source {
         *self.script.lock().unwrap() = script.to_vec();
-        let url = format!("mysql://announced:wordpass@127.0.0.1:{}/tracker", self.port);
-        source(&url).backend(always(LIMITS)).lookup(&[hash(1)])
+        source(&format!("mysql://announced:wordpass@127.0.0.1:{}/tracker", self.port))
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
     }
 
     /// The same, of which nothing may come but a line that names the server.
@@ -92,21 +108,21 @@ fn print_no_fenced_panic() {
 
 /// One packet of the server's: its number in the exchange, and its payload.
 #[derive(Clone)]
-struct Packet(u8, Vec<u8>);
+pub(super) struct Packet(pub(super) u8, pub(super) Vec<u8>);
 
 impl Packet {
-    fn bytes(&self) -> Vec<u8> {
+    pub(super) fn bytes(&self) -> Vec<u8> {
         let length = u32::try_from(self.1.len()).unwrap().to_le_bytes();
         [&length[..3], &[self.0], &self.1].concat()
     }
 }
 
-fn script(packets: &[Packet]) -> Vec<u8> {
+pub(super) fn script(packets: &[Packet]) -> Vec<u8> {
     packets.iter().flat_map(Packet::bytes).collect()
 }
 
 /// What a server begins with: version, a challenge, what it can do, how one logs in.
-fn greeting() -> Packet {
+pub(super) fn greeting() -> Packet {
     let mut payload = vec![10];
     payload.extend(b"10.11.0\0\x01\0\0\0challeng\0");
     // Protocol 4.1 with transactions, a database in the log-in, several results, plugins.
@@ -119,18 +135,18 @@ fn greeting() -> Packet {
     Packet(0, payload)
 }
 
-fn ok(number: u8) -> Packet {
+pub(super) fn ok(number: u8) -> Packet {
     Packet(number, vec![0, 0, 0, 2, 0, 0, 0])
 }
 
 /// Asks for another way to log in, with a challenge of its own.
-fn switch_to(plugin: &str) -> Packet {
+pub(super) fn switch_to(plugin: &str) -> Packet {
     let challenge = [b'c'; 32];
     Packet(2, [&[0xfe], plugin.as_bytes(), &[0], &challenge].concat())
 }
 
 /// The answer to a question: one row of texts.
-fn row(cells: &[&[u8]]) -> Vec<Packet> {
+pub(super) fn row(cells: &[&[u8]]) -> Vec<Packet> {
     let text = |text: &[u8]| [&[u8::try_from(text.len()).unwrap()], text].concat();
     let column = [
         text(b"def"),
@@ -152,11 +168,13 @@ fn row(cells: &[&[u8]]) -> Vec<Packet> {
 }
 
 /// All that a server says until the answer to the first lookup.
-fn conversation() -> Vec<Packet> {
+pub(super) fn conversation() -> Vec<Packet> {
     let mut packets = vec![greeting(), ok(2), ok(1)];
     packets.extend(row(&[b"infohash"]));
     packets.extend(row(&[b"torrents", b"InnoDB"]));
     packets.extend(row(&[b"torrents"]));
+    // How long a statement may take: that it can be set, and what it is.
+    packets.extend([ok(1), ok(1)]);
     packets.extend(row(&[&hash(1).0, b"Demo", b"7", b"0", b""]));
     packets
 }
@@ -180,8 +198,23 @@ fn what_the_driver_does_not_speak_is_named_and_what_it_cannot_read_is_borne() {
         ]
     };
     let rows = [
-        ("ed25519", vec![greeting(), switch_to("client_ed25519")], Some("plugin ed25519")),
-        ("parsec", vec![greeting(), switch_to("parsec"), parsec_salt], Some("plugin parsec")),
+        ("ed25519 and then nothing", vec![greeting(), switch_to("client_ed25519")], None),
+        ("parsec and then nothing", vec![greeting(), switch_to("parsec")], None),
+        (
+            "parsec whose salt is half of one",
+            vec![greeting(), switch_to("parsec"), Packet(4, b"\x01P\x00half".to_vec())],
+            None,
+        ),
+        (
+            "parsec with an endless task",
+            vec![
+                greeting(),
+                switch_to("parsec"),
+                Packet(4, [&b"\x01P\xff"[..], &[b's'; 18]].concat()),
+            ],
+            None,
+        ),
+        ("parsec", vec![greeting(), switch_to("parsec"), parsec_salt, Packet(6, vec![0xff])], None),
         ("a plugin nobody knows", vec![greeting(), switch_to("dialog2")], Some("dialog2")),
         ("nothing", vec![], None),
         ("an empty greeting", vec![Packet(0, vec![])], None),
@@ -201,7 +234,7 @@ fn what_the_driver_does_not_speak_is_named_and_what_it_cannot_read_is_borne() {
         let error = fake.fails(what, &script(&packets));
         match plugin {
             Some(plugin) => assert!(
-                matches!(&error, DatabaseError::Unfit(text) if text.contains(plugin)),
+                matches!(&error, DatabaseError::Denied(text) if text.contains(plugin)),
                 "{what}: somebody has to act: {error:?}"
             ),
             None => assert!(matches!(error, DatabaseError::Away(_)), "{what}: {error:?}"),

@@ -80,6 +80,7 @@ fn check_target(head: &Head<'_>) {
         Route::Announce(query) => ("announce", query),
         Route::Scrape(query) => ("scrape", query),
         Route::Index => ("index", b""),
+        Route::Icon => ("icon", b""),
         Route::Robots => ("robots", b""),
         Route::NotFound => ("not found", b""),
     };

@@ -175,6 +175,28 @@ pub fn index(framing: Framing, out: &mut [u8]) -> Result<usize, Full> {
     ok(framing, out, |body| body.raw(text.as_bytes()))
 }
 
+/// Writes the operator's text, for `/`.
+///
+/// # Errors
+/// [`Full`] when `out` has less than [`LINE_BYTES_MAX`] bytes beside the text's.
+pub fn text(text: &str, framing: Framing, out: &mut [u8]) -> Result<usize, Full> {
+    ok(framing, out, |body| body.raw(text.as_bytes()))
+}
+
+/// Writes the way to the operator's page, for `/`; `url` is one that a header can hold.
+///
+/// # Errors
+/// [`Full`] when `out` has less than [`LINE_BYTES_MAX`] bytes beside the URL's.
+pub fn redirect(url: &str, framing: Framing, out: &mut [u8]) -> Result<usize, Full> {
+    let mut head = Writer::new(out);
+    head.raw(b"HTTP/1.1 302 Found\r\nLocation: ");
+    head.raw(url.as_bytes());
+    head.raw(BEFORE_LENGTH.as_bytes());
+    head.raw(b"0");
+    head.raw(framing.end_of_head());
+    head.written()
+}
+
 /// Writes what asks search engines to stay away: `/robots.txt`.
 ///
 /// # Errors

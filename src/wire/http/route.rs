@@ -19,6 +19,8 @@ pub enum Route<'b> {
     Index,
     /// The lines that ask search engines to stay away.
     Robots,
+    /// The icon that browsers ask for. There is none, and it is nobody's fault.
+    Icon,
     /// Nothing.
     NotFound,
 }
@@ -51,6 +53,7 @@ pub fn route(target: &[u8]) -> Route<'_> {
     let query = without_fragment(query);
     match without_fragment(path) {
         b"/robots.txt" => Route::Robots,
+        b"/favicon.ico" => Route::Icon,
         b"" | b"/" if query.is_empty() => Route::Index,
         b"" | b"/" if names_info_hash(query) => Route::Announce(query),
         _ => Route::NotFound,

@@ -7,6 +7,7 @@ use mysql::{Opts, OptsBuilder, UrlError};
 use crate::config::DatabaseUrl;
 use crate::registry::database::mysql::failure::NamedDatabase;
 use crate::registry::database::mysql::fence::fenced;
+use crate::registry::database::mysql::tls::Tls;
 
 const CANNOT_BE_READ: &str = "cannot be read: in a user or a password, @ is written %40, / %2F, : \
                               %3A, ? %3F, # %23 and % %25";
@@ -16,6 +17,9 @@ const CANNOT_BE_READ: &str = "cannot be read: in a user or a password, @ is writ
 pub(in crate::registry::database) struct Address {
     pub(super) opts: Opts,
     pub(super) database: NamedDatabase,
+    /// Whether the certificate must be of the host by its name, so that no address of it may stand
+    /// in its place.
+    pub(super) verifies_host: bool,
 }
 
 impl Address {
@@ -31,9 +35,10 @@ impl Address {
         if let Some(port) = port_of_nobody(url) {
             return Err(format!("has the port {port}, but ports end at 65535; MySQL's is 3306"));
         }
-        let opts = Opts::from_url(url).map_err(|error| describe(&error, url))?;
+        let (tls, rest) = Tls::take(url)?;
+        let opts = Opts::from_url(&rest).map_err(|error| describe(&error, url))?;
         if opts.get_ssl_opts().is_some() {
-            return Err("asks for TLS, which is not built in".to_owned());
+            return Err("asks for TLS in other words: write ssl_mode=required".to_owned());
         }
         let Some(name) = opts.get_db_name().filter(|name| !name.is_empty()) else {
             return Err(
@@ -56,10 +61,9 @@ impl Address {
         // The driver prefers a socket unless told otherwise, and so would reach another server
         // where only a port is forwarded.
         let prefer_socket = opts.get_prefer_socket() && url.contains("prefer_socket=true");
-        Ok(Address {
-            opts: OptsBuilder::from_opts(opts).prefer_socket(prefer_socket).into(),
-            database,
-        })
+        let opts = OptsBuilder::from_opts(opts).prefer_socket(prefer_socket);
+        let opts = opts.ssl_opts(tls.options()?).into();
+        Ok(Address { opts, database, verifies_host: tls.verifies_host() })
     }
 
     /// The server and the database's name there, without the user.
@@ -93,7 +97,7 @@ fn describe(error: &UrlError, url: &str) -> String {
         UrlError::UnknownParameter(name) => format!("has an unknown parameter {name}"),
         UrlError::InvalidValue(name, _) => format!("has a parameter {name} that cannot be read"),
         UrlError::FeatureRequired(_, name) => {
-            format!("has a parameter {name} that needs TLS, which is not built in")
+            format!("has a parameter {name} that is not built in; for TLS, write ssl_mode=required")
         }
         _ => CANNOT_BE_READ.to_owned(),
     }

@@ -31,6 +31,11 @@ pub(super) fn number(row: &Row, column: usize) -> u64 {
     std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
+/// A whole number that may have a sign; none for anything else, and for NULL.
+pub(super) fn signed(row: &Row, column: usize) -> Option<i128> {
+    std::str::from_utf8(bytes(row, column)).ok()?.parse().ok()
+}
+
 /// An info hash; none when it has not its 20 bytes.
 pub(super) fn info_hash(row: &Row, column: usize) -> Option<InfoHash> {
     bytes(row, column).try_into().ok().map(InfoHash)

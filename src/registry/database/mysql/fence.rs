@@ -61,10 +61,10 @@ impl Driver {
         call: impl FnOnce(&mut Conn) -> Result<T, Error>,
     ) -> Result<T, Fault> {
         let Some(conn) = &mut self.0 else {
-            return Err(Fault::Told(Error::IoError(ErrorKind::NotConnected.into())));
+            return Err(Error::IoError(ErrorKind::NotConnected.into()).into());
         };
         match fenced(|| call(conn)) {
-            Ok(outcome) => outcome.map_err(Fault::Told),
+            Ok(outcome) => outcome.map_err(Fault::from),
             Err(panic) => {
                 self.hang_up();
                 Err(Fault::Panicked(panic))

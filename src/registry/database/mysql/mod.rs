@@ -1,20 +1,19 @@
 //! MySQL and MariaDB; the only folder that knows the `mysql` crate.
 //!
-//! Owns: the registry's questions in SQL (`statement`), on one connection (`reconnecting`) to a
-//! database that may be ours or the PHP tracker's (`schema`). Only the text protocol: one round
-//! trip for a lookup, none to prepare it.
+//! Owns: the registry's questions in SQL (`statement`), on one connection (`session`, which
+//! `reconnecting` makes anew when it breaks) to a database that may be ours or the PHP tracker's
+//! (`schema`). Only the text protocol: one round trip for a lookup, none to prepare it.
 //!
 //! Exactly once: a batch moves its node's number on in its own transaction, so that asking for it
 //! again finds out whether it was applied. A database without the table `flushes`, or whose tables
 //! know no transactions, cannot be asked. There, a batch whose acknowledgement was lost is taken as
 //! applied: it may be lost, and is never counted twice.
 //!
-//! The driver panics at what it cannot read, and where it is asked to log in by `ed25519` or
-//! `parsec`, which are not built in: every call into it is fenced (`fence`).
+//! The driver panics at what it cannot read: every call into it is fenced (`fence`). Connections
+//! are encrypted where the URL says so (`tls`).
 //!
-//! Never: TLS, which would need a library this crate does without; a Unix socket, unless the URL
-//! names one (`?socket=PATH`) or asks to prefer it; the driver's authentication by the system's
-//! user (`unix_socket`), which it does not speak.
+//! Never: a Unix socket, unless the URL names one (`?socket=PATH`) or asks to prefer it; the
+//! driver's authentication by the system's user (`unix_socket`), which it does not speak.
 
 mod address;
 mod cell;
@@ -22,7 +21,10 @@ mod failure;
 mod fence;
 mod reconnecting;
 mod schema;
+mod session;
 mod statement;
+mod text;
+mod tls;
 
 use mysql::Row as Cells;
 
@@ -31,10 +33,12 @@ use crate::listing::Record;
 use crate::registry::database::columns::{self, ByHash, in_order, record};
 use crate::registry::database::edit::{ListedTorrent, Plan, plan};
 use crate::registry::database::mysql::failure::Fault;
-use crate::registry::database::mysql::reconnecting::{Reconnecting, Session, Stop, Undone};
+use crate::registry::database::mysql::reconnecting::{Pace, Reconnecting, Undone};
+use crate::registry::database::mysql::session::Session;
 use crate::registry::database::numbered::Numbered;
 use crate::registry::database::traits::{
-    AskLimits, Backend, Batch, DatabaseError, Edit, Edited, Ledger, ListChange, Row,
+    AskLimits, Backend, Batch, BatchOutcome, DatabaseError, Deleted, Edit, Edited, Ledger,
+    ListChange, ListPage, ListPosition, NodeId, RefusedRow, Row,
 };
 
 pub(super) use address::Address;
@@ -49,6 +53,18 @@ impl Mysql {
     /// A database that has not been connected to yet.
     pub(super) fn new(address: &Address, limits: AskLimits) -> Mysql {
         Mysql { connection: Reconnecting::new(address, limits) }
+    }
+
+    /// Finds out whether the tracker may do what it has to, without doing any of it.
+    ///
+    /// # Errors
+    /// What is refused, or that the server does not answer.
+    pub(super) fn try_rights(&mut self) -> Result<(), DatabaseError> {
+        self.lookup(&[InfoHash([0; 20])])?;
+        let tried = self.connection.transaction(|session| {
+            session.change(&statement::of_no_row(&session.schema)).map(drop)
+        });
+        tried.map_err(Undone::into_error)
     }
 }
 
@@ -74,25 +90,31 @@ impl Backend for Mysql {
 }
 
 impl Ledger for Mysql {
-    fn page(&mut self, after: Option<&InfoHash>, limit: usize) -> Result<Vec<Row>, DatabaseError> {
-        self.connection.ask(|session| {
-            let sql = statement::page(after, limit, &session.schema);
-            session.rows(&sql, row)
+    fn read_list(&mut self, from: &ListPosition, limit: usize) -> Result<ListPage, DatabaseError> {
+        self.connection.ask_at(Pace::Unlimited, |session| {
+            let sql = statement::list_page(from, limit, &session.schema);
+            let rows = session.rows(&sql, |row| Some(list_row(row)))?;
+            Ok(list_page(from, &rows, limit, session.schema.key.as_deref()))
         })
     }
 
-    fn write(&mut self, batch: &Batch) -> Result<(), DatabaseError> {
+    fn write(&mut self, batch: &Batch) -> Result<BatchOutcome, DatabaseError> {
         let mut is_numbered = false;
         let written = self.connection.transaction(|session| {
             is_numbered = session.schema.is_numbered();
-            if is_numbered && !move_on(session, batch)? {
-                return Ok(());
+            if is_numbered && let Some(written) = move_on(session, batch)? {
+                return Ok(written);
             }
-            let schema = session.schema;
-            let counts: Vec<String> =
-                batch.rows.iter().filter_map(|row| statement::count(row, &schema)).collect();
-            session.change(&counts)?;
-            Ok(())
+            let schema = session.schema.clone();
+            let (hashes, counts): (Vec<InfoHash>, Vec<String>) = batch
+                .rows
+                .iter()
+                .filter_map(|row| Some((row.info_hash, statement::count(row, &schema)?)))
+                .unzip();
+            let refused = session.change_each(&counts)?.refused.into_iter();
+            let refused =
+                refused.map(|(at, why)| RefusedRow { info_hash: hashes[at], why }).collect();
+            Ok(BatchOutcome::Applied { refused })
         });
         match written {
             Err(Undone::Perhaps(error)) if !is_numbered => {
@@ -101,7 +123,7 @@ impl Ledger for Mysql {
                     "{error}: whether {downloads} downloads were written is not known, they are \
                      taken as written"
                 );
-                Ok(())
+                Ok(BatchOutcome::WHOLE)
             }
             written => written.map_err(Undone::into_error),
         }
@@ -130,22 +152,52 @@ impl Ledger for Mysql {
         })
     }
 
-    fn idle(&mut self, idle_s: u64) -> Result<Vec<InfoHash>, DatabaseError> {
+    fn idle(&mut self, idle_s: u64, limit: usize) -> Result<Vec<InfoHash>, DatabaseError> {
         self.connection.ask(|session| {
-            let sql = statement::idle(idle_s, &session.schema);
+            let sql = statement::idle(idle_s, limit, &session.schema);
             session.rows(&sql, |row| cell::info_hash(row, 0))
         })
     }
 
-    fn delete_idle(&mut self, hashes: &[InfoHash], idle_s: u64) -> Result<u64, DatabaseError> {
+    fn delete_idle(&mut self, hashes: &[InfoHash], idle_s: u64) -> Result<Deleted, DatabaseError> {
         if hashes.is_empty() {
-            return Ok(0);
+            return Ok(Deleted::default());
         }
         let deleted = self.connection.transaction(|session| {
-            let sql = statement::delete_idle(hashes, idle_s, &session.schema);
-            Ok(session.change(&[sql])?)
+            let schema = session.schema.clone();
+            let sql = |hashes: &[InfoHash]| statement::delete_idle(hashes, idle_s, &schema);
+            let each = hashes.iter().map(|hash| sql(std::slice::from_ref(hash)));
+            let changed = session.change_all_or_each(sql(hashes), each)?;
+            let refused = changed.refused.into_iter();
+            let refused = refused.map(|(at, why)| RefusedRow { info_hash: hashes[at], why });
+            Ok(Deleted { count: changed.rows_changed, refused: refused.collect() })
         });
         deleted.map_err(Undone::into_error)
+    }
+
+    fn others_write(&mut self, own: NodeId, within_s: u64) -> Result<bool, DatabaseError> {
+        self.connection.ask(|session| match session.schema.flushes {
+            true => {
+                let others = session.rows(&statement::others(&own, within_s), |_| Some(()))?;
+                Ok(!others.is_empty())
+            }
+            false => Ok(true),
+        })
+    }
+
+    fn zero_counts(&mut self, hashes: &[InfoHash], idle_s: u64) -> Result<(), DatabaseError> {
+        if hashes.is_empty() {
+            return Ok(());
+        }
+        let zeroed = self.connection.transaction(|session| {
+            if !session.schema.counts {
+                return Ok(());
+            }
+            let sql = |hashes: &[InfoHash]| statement::zero_counts(hashes, idle_s);
+            let each = hashes.iter().map(|hash| sql(std::slice::from_ref(hash)));
+            session.change_all_or_each(sql(hashes), each).map(drop)
+        });
+        zeroed.map_err(Undone::into_error)
     }
 
     fn edit(&mut self, edits: &[Edit]) -> Result<Vec<Edited>, DatabaseError> {
@@ -153,21 +205,53 @@ impl Ledger for Mysql {
             return Ok(Vec::new());
         }
         let edited = self.connection.transaction(|session| {
-            let schema = session.schema;
-            let Plan { edited, writes } = plan(edits, held(session, edits)?, schema.ban_reason);
+            let schema = session.schema.clone();
+            let fitted = text::fit(session, edits)?;
+            let listed = held(session, edits)?;
+            let Plan { edited, writes } = plan(&fitted.edits, listed, schema.ban_reason);
             let mut statements: Vec<String> =
                 writes.iter().map(|write| statement::edit(write, &schema)).collect();
             if schema.changes && !writes.is_empty() {
                 statements.extend([statement::tell(&writes), statement::forget_changes()]);
             }
             session.change(&statements)?;
-            Ok(edited)
+            Ok(fitted.tell(edited))
         });
         edited.map_err(Undone::into_error)
     }
 }
 
-/// A row of [`statement::page`].
+/// A row of [`statement::list_page`] as it stands: what is in the column of the hash, its key, and
+/// the row if that is a hash.
+struct ListRow {
+    hash: Vec<u8>,
+    key: Option<i128>,
+    row: Option<Row>,
+}
+
+fn list_row(cells: &Cells) -> ListRow {
+    ListRow { hash: cell::bytes(cells, 0).to_owned(), key: cell::signed(cells, 9), row: row(cells) }
+}
+
+/// A piece of the list, of as many rows as the database has returned.
+fn list_page(from: &ListPosition, rows: &[ListRow], limit: usize, key: Option<&str>) -> ListPage {
+    let by_key = matches!(from, ListPosition::Begin | ListPosition::Key(_));
+    let position = |last: &ListRow| match last.key.filter(|_| by_key) {
+        Some(key) => ListPosition::Key(key),
+        None => ListPosition::Hash(last.hash.clone()),
+    };
+    let name = |row: &ListRow| match (key, row.key) {
+        (Some(column), Some(key)) => format!("{column} {key}"),
+        _ => format!("infohash {}", columns::shown(&row.hash)),
+    };
+    ListPage {
+        next: rows.last().filter(|_| rows.len() >= limit).map(position),
+        passed_over: rows.iter().filter(|row| row.row.is_none()).map(name).collect(),
+        rows: rows.iter().filter_map(|row| row.row.clone()).collect(),
+    }
+}
+
+/// A row of [`statement::list_page`]; none when it has no hash.
 fn row(row: &Cells) -> Option<Row> {
     let seconds = |column| i64::try_from(cell::number(row, column)).unwrap_or(0);
     Some(Row {
@@ -183,24 +267,27 @@ fn row(row: &Cells) -> Option<Row> {
     })
 }
 
-/// Moves the batch's node on to it; false when it has been applied already. The usual case is one
-/// round trip.
-fn move_on(session: &mut Session, batch: &Batch) -> Result<bool, Stop> {
+/// Moves the batch's node on to it, unless it is known already what has become of the batch. The
+/// usual case is one round trip.
+fn move_on(session: &mut Session, batch: &Batch) -> Result<Option<BatchOutcome>, Fault> {
     if session.change(&[statement::next_number(batch)])? == 1 {
-        return Ok(true);
+        return Ok(None);
     }
     let applied = session
         .rows(&statement::last_number(batch), |row| Some(cell::number(row, 0)))?
         .first()
         .copied();
-    match Numbered::of(batch.number, applied).map_err(Stop::Unfit)? {
-        Numbered::Applied => Ok(false),
+    match Numbered::of(batch.number, applied) {
+        Numbered::Decided(written) => Ok(Some(written)),
         // Moved on by a lost connection's transaction since the UPDATE, which then waits for it
         // now.
-        Numbered::Next => Ok(session.change(&[statement::next_number(batch)])? == 1),
+        Numbered::Next => {
+            Ok((session.change(&[statement::next_number(batch)])? != 1)
+                .then_some(BatchOutcome::WHOLE))
+        }
         Numbered::First => {
             session.change(&[statement::first_number(batch), statement::forget_nodes()])?;
-            Ok(true)
+            Ok(None)
         }
     }
 }

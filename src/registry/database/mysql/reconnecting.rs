@@ -7,32 +7,33 @@
 //! so what follows finds a working connection; it is begun again when it has met another
 //! one ([`COLLISION_PAUSES_MS`]).
 //!
+//! A question that this end gives up must not go on at the server, where it would hold a connection
+//! for as long as somebody keeps a table locked. So the server is told to give up first: waiting
+//! for any lock, after half the time limit, and the whole statement after three quarters of it. The
+//! latter not for reading the list, nor for the look at the tables.
+//!
 //! Limits: [`ADDRESSES_MAX`] addresses of a host name are tried, all within the one time limit for
-//! connecting. Resolving the name takes as long as the system's resolver takes, and connecting to a
-//! Unix socket as long as its queue is full.
+//! connecting; of one whose certificate is checked for it, the first alone. Resolving the name
+//! takes as long as the system's resolver takes, and connecting to a Unix socket as long as its
+//! queue is full.
 
 use std::io::{Error as IoError, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mysql::prelude::Queryable;
-use mysql::{Error, Opts, OptsBuilder, Row};
+use mysql::{Error, Opts, OptsBuilder};
 
 use crate::registry::database::mysql::address::Address;
 use crate::registry::database::mysql::failure::{Fault, NamedDatabase};
 use crate::registry::database::mysql::fence::Driver;
-use crate::registry::database::mysql::schema::Schema;
-use crate::registry::database::mysql::{cell, statement};
+use crate::registry::database::mysql::session::Session;
 use crate::registry::database::traits::{AskLimits, DatabaseError, TimeLimits};
 
 /// Addresses tried of one host name.
 const ADDRESSES_MAX: usize = 8;
 /// Before each new beginning of a transaction that has met another one.
 const COLLISION_PAUSES_MS: [u64; 4] = [10, 40, 160, 640];
-/// After this long, a connection to a database that lacks something is made anew, to see what an
-/// upgrade has added.
-const SCHEMA_LOOK_EVERY: Duration = Duration::from_secs(60);
 /// What the driver would ask the server for at every connection; more than anything here needs,
 /// either way.
 const PACKET_BYTES_MAX: usize = 4 << 20;
@@ -41,34 +42,20 @@ const PACKET_BYTES_MAX: usize = 4 << 20;
 pub(super) struct Reconnecting {
     opts: Opts,
     database: NamedDatabase,
+    verifies_host: bool,
     ask_limits: AskLimits,
     /// Those of the connection that is kept, or was tried last.
     limits: TimeLimits,
     kept: Option<Session>,
 }
 
-/// A connection that works, as far as is known.
-pub(super) struct Session {
-    conn: Driver,
-    since: Instant,
-    /// Whether [`Session::change`] has, or may have, changed something in this transaction.
-    changed: bool,
-    /// What the database has.
-    pub(super) schema: Schema,
-}
-
-/// Why the steps of a transaction cannot go on.
-pub(super) enum Stop {
-    /// The server or the driver says so.
-    Failed(Fault),
-    /// What was read says so.
-    Unfit(DatabaseError),
-}
-
-impl From<Fault> for Stop {
-    fn from(fault: Fault) -> Stop {
-        Stop::Failed(fault)
-    }
+/// Whether a question may take longer than others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// It ends within the time limit.
+    Limited,
+    /// It takes as long as the table is large; what comes of it comes piece by piece.
+    Unlimited,
 }
 
 /// What is known of a transaction that did not end well.
@@ -94,6 +81,7 @@ impl Reconnecting {
         Reconnecting {
             opts: opts.into(),
             database: address.database.clone(),
+            verifies_host: address.verifies_host,
             limits: ask_limits(),
             ask_limits,
             kept: None,
@@ -105,7 +93,16 @@ impl Reconnecting {
         &mut self,
         question: impl FnMut(&mut Session) -> Result<T, Fault>,
     ) -> Result<T, DatabaseError> {
-        let (session, answer) = self.ask_first(question)?;
+        self.ask_at(Pace::Limited, question)
+    }
+
+    /// The same, in as much time as `pace` says.
+    pub(super) fn ask_at<T>(
+        &mut self,
+        pace: Pace,
+        question: impl FnMut(&mut Session) -> Result<T, Fault>,
+    ) -> Result<T, DatabaseError> {
+        let (session, answer) = self.ask_first(pace, question)?;
         self.kept = Some(session);
         Ok(answer)
     }
@@ -113,49 +110,45 @@ impl Reconnecting {
     /// Takes `steps` in one transaction, which may be begun several times.
     pub(super) fn transaction<T>(
         &mut self,
-        mut steps: impl FnMut(&mut Session) -> Result<T, Stop>,
+        mut steps: impl FnMut(&mut Session) -> Result<T, Fault>,
     ) -> Result<T, Undone> {
         let mut pauses_ms = COLLISION_PAUSES_MS.into_iter();
         loop {
             let (mut session, ()) = self
-                .ask_first(|session| session.run("START TRANSACTION"))
+                .ask_first(Pace::Limited, |session| session.run("START TRANSACTION"))
                 .map_err(Undone::Wholly)?;
             session.changed = false;
-            let (stop, committing) = match steps(&mut session) {
+            let (fault, committing) = match steps(&mut session) {
                 Ok(done) => match session.run("COMMIT") {
                     Ok(()) => {
                         self.kept = Some(session);
                         return Ok(done);
                     }
-                    Err(fault) => (Stop::Failed(fault), true),
+                    Err(fault) => (fault, true),
                 },
-                Err(stop) => (stop, false),
+                Err(fault) => (fault, false),
             };
             // Without transactions, what has been changed stays changed.
             let undone = session.schema.undoes || !session.changed;
-            match stop {
-                // A cluster may find out only at the COMMIT that another node was first: then it
-                // has rolled back.
-                Stop::Failed(fault)
-                    if undone
-                        && fault.is_collision()
-                        && self.begin_again(session, pauses_ms.next()) => {}
-                Stop::Failed(fault) if undone && (!committing || fault.is_collision()) => {
-                    return Err(Undone::Wholly(self.explain(&fault)));
-                }
-                Stop::Failed(fault) => return Err(Undone::Perhaps(self.explain(&fault))),
-                Stop::Unfit(error) => return Err(Undone::Wholly(error)),
+            // A cluster may find out only at the COMMIT that another node was first: then it has
+            // rolled back.
+            if undone && fault.is_collision() && self.begin_again(session, pauses_ms.next()) {
+                continue;
             }
+            return Err(match undone && (!committing || fault.is_collision()) {
+                true => Undone::Wholly(self.explain(&fault)),
+                false => Undone::Perhaps(self.explain(&fault)),
+            });
         }
     }
 
     /// Clears the way for another try after a pause; false when there have been enough. A lock wait
     /// that timed out has undone its statement only, so the transaction is rolled back by word.
     fn begin_again(&mut self, mut session: Session, pause_ms: Option<u64>) -> bool {
-        let Some(pause_ms) = pause_ms else { return false };
         if session.run("ROLLBACK").is_ok() {
             self.kept = Some(session);
         }
+        let Some(pause_ms) = pause_ms else { return false };
         // Not all of those that met each other should come back at the same time.
         thread::sleep(Duration::from_millis(fastrand::u64(pause_ms / 2..=pause_ms)));
         true
@@ -165,23 +158,38 @@ impl Reconnecting {
     /// have changed; with the answer, the connection is the caller's.
     fn ask_first<T>(
         &mut self,
+        pace: Pace,
         mut question: impl FnMut(&mut Session) -> Result<T, Fault>,
     ) -> Result<(Session, T), DatabaseError> {
         let limits = (self.ask_limits)();
+        let longest = (pace == Pace::Limited).then_some(limits.answer * 3 / 4);
+        let mut question = |session: &mut Session| {
+            session.limit_statements(longest)?;
+            question(session)
+        };
         let kept = self.kept.take().filter(|kept| !kept.is_outdated() && limits == self.limits);
         self.limits = limits;
         if let Some(mut kept) = kept {
             match question(&mut kept) {
                 Ok(answer) => return Ok((kept, answer)),
                 Err(fault) if fault.is_cut() => {}
-                Err(fault) => return Err(self.explain(&fault)),
+                Err(fault) => return Err(self.failed(kept, &fault)),
             }
         }
-        let fresh = self.connect().and_then(|mut fresh| {
-            let answer = question(&mut fresh)?;
-            Ok((fresh, answer))
-        });
-        fresh.map_err(|fault| self.explain(&fault))
+        let mut fresh = self.connect().map_err(|fault| self.explain(&fault))?;
+        match question(&mut fresh) {
+            Ok(answer) => Ok((fresh, answer)),
+            Err(fault) => Err(self.failed(fresh, &fault)),
+        }
+    }
+
+    /// A question has failed. What the server itself has given up leaves the connection as it was,
+    /// and logging in again would only cost.
+    fn failed(&mut self, session: Session, fault: &Fault) -> DatabaseError {
+        if fault.is_given_up() {
+            self.kept = Some(session);
+        }
+        self.explain(fault)
     }
 
     fn explain(&self, fault: &Fault) -> DatabaseError {
@@ -189,18 +197,7 @@ impl Reconnecting {
     }
 
     fn connect(&self) -> Result<Session, Fault> {
-        let mut session = Session {
-            conn: self.dial()?,
-            since: Instant::now(),
-            changed: false,
-            schema: Schema::default(),
-        };
-        // Half of what is waited here, so that the server's word comes first.
-        session.run(&statement::session((self.limits.answer.as_secs() / 2).max(1)))?;
-        let columns = session.rows(statement::COLUMNS, |row| Some(cell::text(row, 0)))?;
-        let engines = session.rows(statement::ENGINE, |row| Some(cell::text(row, 1)))?;
-        let tables = session.rows(statement::TABLES, |row| Some(cell::text(row, 0)))?;
-        session.schema = Schema::of(&columns, &engines.concat(), &tables);
+        let session = Session::begin(self.dial()?, self.limits.answer)?;
         session.schema.say_what_is_missing(&self.database.server);
         Ok(session)
     }
@@ -216,7 +213,7 @@ impl Reconnecting {
         let host = self.opts.get_ip_or_hostname().into_owned();
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let no_address = IoError::new(ErrorKind::NotFound, "the host has no address");
-        let mut failure = Fault::Told(no_address.into());
+        let mut failure = Fault::from(Error::from(no_address));
         let addresses = (host, self.opts.get_tcp_port()).to_socket_addrs().map_err(Error::from)?;
         for address in addresses.take(ADDRESSES_MAX) {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -233,67 +230,21 @@ impl Reconnecting {
     }
 
     fn dial_address(&self, address: SocketAddr, limit: Duration) -> Result<Driver, Fault> {
+        let opts = self.timed_opts().tcp_connect_timeout(Some(limit));
+        // The driver looks for the name in the certificate that it connects to, so it has to find
+        // the address by itself.
+        if self.verifies_host {
+            return Driver::connect(opts.into());
+        }
         let host = match address {
             SocketAddr::V4(address) => address.ip().to_string(),
             SocketAddr::V6(address) => format!("[{}]", address.ip()),
         };
-        let opts = self.timed_opts().ip_or_hostname(Some(host)).tcp_connect_timeout(Some(limit));
-        Driver::connect(opts.into())
+        Driver::connect(opts.ip_or_hostname(Some(host)).into())
     }
 
     fn timed_opts(&self) -> OptsBuilder {
         let answer = Some(self.limits.answer);
         OptsBuilder::from_opts(self.opts.clone()).read_timeout(answer).write_timeout(answer)
-    }
-}
-
-impl Session {
-    fn is_outdated(&self) -> bool {
-        !self.schema.is_whole() && self.since.elapsed() > SCHEMA_LOOK_EVERY
-    }
-
-    /// Finds out whether the server answers.
-    pub(super) fn ping(&mut self) -> Result<(), Fault> {
-        self.conn.call(|conn| conn.ping())
-    }
-
-    /// Runs one statement without rows.
-    pub(super) fn run(&mut self, sql: &str) -> Result<(), Fault> {
-        self.conn.call(|conn| conn.query_drop(sql))
-    }
-
-    /// What `read` makes of each row; rows of which it makes nothing are passed over.
-    pub(super) fn rows<T>(
-        &mut self,
-        sql: &str,
-        read: impl Fn(&Row) -> Option<T>,
-    ) -> Result<Vec<T>, Fault> {
-        let rows: Vec<Row> = self.conn.call(|conn| conn.query_iter(sql)?.collect())?;
-        Ok(rows.iter().filter_map(read).collect())
-    }
-
-    /// Runs statements that change something, many in a packet; how many rows they have changed. An
-    /// error ends with the statement that caused it: the server runs none after it.
-    pub(super) fn change(&mut self, statements: &[String]) -> Result<u64, Fault> {
-        let mut rows_changed = 0;
-        for packet in statements.chunks(statement::PACKET_STATEMENTS_MAX) {
-            let packet = packet.join(";");
-            let mut is_refused = false;
-            let changed = self.conn.call(|conn| {
-                let answers = conn.query_iter(packet);
-                is_refused = matches!(answers, Err(Error::MySqlError(_)));
-                let (mut answers, mut rows_changed) = (answers?, 0);
-                while let Some(mut answer) = answers.iter() {
-                    rows_changed += answer.affected_rows();
-                    if let Some(row) = answer.next() {
-                        row?;
-                    }
-                }
-                Ok(rows_changed)
-            });
-            self.changed |= !is_refused;
-            rows_changed += changed?;
-        }
-        Ok(rows_changed)
     }
 }

@@ -13,7 +13,7 @@ use crate::ids::InfoHash;
 use crate::registry::database::edit::{CHANGE_HOURS_KEPT, CHANGES_DELETED_MAX, Write, Written};
 use crate::registry::database::mysql::schema::Schema;
 use crate::registry::database::numbered::FLUSH_DAYS_KEPT;
-use crate::registry::database::traits::{BATCH_ROWS_MAX, Batch, CHANGES_MAX, Counted};
+use crate::registry::database::traits::{Batch, CHANGES_MAX, Counted, ListPosition, NodeId};
 
 /// Statements sent in one packet: each is answered on its own, but the way there and back is paid
 /// once.
@@ -52,7 +52,7 @@ fn list<'h>(hashes: impl Iterator<Item = &'h InfoHash>) -> String {
 
 /// First column: the names of the columns. Fails in the server's own words when the table cannot be
 /// read at all.
-pub(super) const COLUMNS: &str = "SHOW COLUMNS FROM torrents";
+pub(super) const COLUMNS: &str = "SHOW FULL COLUMNS FROM torrents";
 /// Second column: the storage engine. Not from `information_schema`, which may look at every table
 /// of a server for it.
 pub(super) const ENGINE: &str = "SHOW TABLE STATUS LIKE 'torrents'";
@@ -60,33 +60,55 @@ pub(super) const ENGINE: &str = "SHOW TABLE STATUS LIKE 'torrents'";
 pub(super) const TABLES: &str = "SHOW TABLES";
 
 /// What every connection starts with. Without strict mode a value too large for a site's narrower
-/// column is cut, not refused; and the server gives up waiting for a lock before this end gives up
-/// waiting for the server.
+/// column is cut, not refused; and the server gives up waiting for a lock, of a row or of a table,
+/// before this end gives up waiting for the server.
 pub(super) fn session(lock_wait_s: u64) -> String {
     format!(
         "SET NAMES utf8mb4, SESSION sql_mode = '', SESSION innodb_lock_wait_timeout = \
-         {lock_wait_s}, SESSION autocommit = 1"
+         {lock_wait_s}, SESSION lock_wait_timeout = {lock_wait_s}, SESSION autocommit = 1"
     )
+}
+
+/// Statements that need the rights of those that a tracker asks, and change nothing.
+pub(super) fn of_no_row(schema: &Schema) -> Vec<String> {
+    let mut statements = vec!["UPDATE torrents SET updated = updated WHERE 1 = 0"];
+    if schema.flushes {
+        statements.extend([
+            "UPDATE flushes SET number = number WHERE 1 = 0",
+            "INSERT INTO flushes (node, number) SELECT node, number FROM flushes WHERE 1 = 0",
+        ]);
+    }
+    statements.into_iter().map(str::to_owned).collect()
 }
 
 /// Columns: info hash, name, downloaded, banned, reason.
 pub(super) fn lookup(hashes: &[InfoHash], schema: &Schema) -> String {
     format!(
         "SELECT infohash, name, downloaded, banned+0, {} FROM torrents WHERE infohash IN ({})",
-        schema.reason(),
+        schema.reason_column(),
         list(hashes.iter())
     )
 }
 
 /// Columns: as in [`lookup`], then complete, incomplete, added, updated (seconds since 1970; NULL
-/// when unknown).
-pub(super) fn page(after: Option<&InfoHash>, limit: usize, schema: &Schema) -> String {
-    let above = after.map(|hash| format!("WHERE infohash > {}", hex(&hash.0))).unwrap_or_default();
+/// when unknown), and the key if the table has one.
+pub(super) fn list_page(from: &ListPosition, limit: usize, schema: &Schema) -> String {
+    let key = schema.key.as_deref();
+    let after_hash = |hash: &[u8]| (format!("WHERE infohash > {}", hex(hash)), "infohash");
+    let (above, order) = match (from, key) {
+        (ListPosition::Key(last), Some(key)) => (format!("WHERE `{key}` > {last}"), key),
+        (ListPosition::Begin, Some(key)) => (String::new(), key),
+        (ListPosition::Hash(last), _) => after_hash(last),
+        (ListPosition::Begin | ListPosition::BeginByHash | ListPosition::Key(_), _) => {
+            (String::new(), "infohash")
+        }
+    };
     let counts = if schema.counts { "complete, incomplete" } else { "0, 0" };
     format!(
         "SELECT infohash, name, downloaded, banned+0, {}, {counts}, UNIX_TIMESTAMP(added), \
-         UNIX_TIMESTAMP(updated) FROM torrents {above} ORDER BY infohash LIMIT {limit}",
-        schema.reason()
+         UNIX_TIMESTAMP(updated), {} FROM torrents {above} ORDER BY `{order}` LIMIT {limit}",
+        schema.reason_column(),
+        key.map_or("NULL".to_owned(), |key| format!("`{key}`"))
     )
 }
 
@@ -120,7 +142,8 @@ pub(super) fn forget_nodes() -> String {
 pub(super) fn count(row: &Counted, schema: &Schema) -> Option<String> {
     let mut set = String::new();
     if row.downloads > 0 {
-        let _ = write!(set, "downloaded = LEAST(downloaded + {}, {}), ", row.downloads, u32::MAX);
+        // Cut by the column itself, which a site may have made wider.
+        let _ = write!(set, "downloaded = COALESCE(downloaded, 0) + {}, ", row.downloads);
     }
     if schema.counts {
         let _ = write!(set, "complete = {}, incomplete = {}, ", row.complete, row.incomplete);
@@ -162,9 +185,9 @@ fn is_idle(idle_s: u64, schema: &Schema) -> String {
 }
 
 /// Old torrents, the oldest first.
-pub(super) fn idle(idle_s: u64, schema: &Schema) -> String {
+pub(super) fn idle(idle_s: u64, limit: usize, schema: &Schema) -> String {
     format!(
-        "SELECT infohash FROM torrents WHERE {} ORDER BY updated LIMIT {BATCH_ROWS_MAX}",
+        "SELECT infohash FROM torrents WHERE {} ORDER BY updated LIMIT {limit}",
         is_idle(idle_s, schema)
     )
 }
@@ -178,14 +201,40 @@ pub(super) fn delete_idle(hashes: &[InfoHash], idle_s: u64, schema: &Schema) -> 
     )
 }
 
+/// A row when another tracker than `own` has written within so many seconds.
+pub(super) fn others(own: &NodeId, within_s: u64) -> String {
+    format!(
+        "SELECT 1 FROM flushes WHERE node <> {} AND at >= NOW() - INTERVAL {} SECOND LIMIT 1",
+        hex(&own.0),
+        within_s.min(AGE_S_MAX)
+    )
+}
+
+/// Forgets the peers of torrents of which nothing was written for so long.
+pub(super) fn zero_counts(hashes: &[InfoHash], idle_s: u64) -> String {
+    let idle_s = idle_s.min(AGE_S_MAX);
+    format!(
+        "UPDATE torrents SET complete = 0, incomplete = 0, added = added, updated = updated WHERE \
+         infohash IN ({}) AND (updated IS NULL OR updated <= NOW() - INTERVAL {idle_s} SECOND)",
+        list(hashes.iter())
+    )
+}
+
 /// Columns: info hash, name, banned, reason. Locks the rows, and on InnoDB the gaps where there is
 /// none.
 pub(super) fn held<'h>(hashes: impl Iterator<Item = &'h InfoHash>, schema: &Schema) -> String {
     format!(
         "SELECT infohash, name, banned+0, {} FROM torrents WHERE infohash IN ({}) FOR UPDATE",
-        schema.reason(),
+        schema.reason_column(),
         list(hashes)
     )
+}
+
+/// One row: each text as a column of `charset` holds it.
+pub(super) fn converted<'t>(texts: impl Iterator<Item = &'t str>, charset: &str) -> String {
+    let held = texts
+        .map(|wished| format!("CONVERT(CONVERT({} USING {charset}) USING utf8mb4)", text(wished)));
+    format!("SELECT {}", held.collect::<Vec<_>>().join(","))
 }
 
 /// Writes a planned change.

@@ -35,6 +35,10 @@ pub(super) fn number(row: &Cells<'_>, column: usize) -> Result<u64, Error> {
         .unwrap_or(0))
 }
 
-pub(super) fn info_hash(row: &Cells<'_>, column: usize) -> Result<InfoHash, Error> {
-    row.get(column).map(InfoHash)
+/// An info hash; none when it is no blob of 20 bytes.
+pub(super) fn info_hash(row: &Cells<'_>, column: usize) -> Result<Option<InfoHash>, Error> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Blob(bytes) => bytes.try_into().ok().map(InfoHash),
+        _ => None,
+    })
 }

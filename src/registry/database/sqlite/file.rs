@@ -8,8 +8,10 @@
 //! in the place of another one is refused for as long as the other one's log is still there: what
 //! it holds would be written into the new file.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -106,6 +108,24 @@ impl SqliteFile {
         let file = hold(&self.path).filter(|(id, _)| *id == found.file).map(|(_, file)| file);
         let (log_id, log) = hold(&self.beside("-wal")).unzip();
         self.opened = Some(Opened { file: found.file, log: log_id, _held: [file, log] });
+    }
+
+    /// Whether there is a write-ahead log beside the file with something in it.
+    pub(super) fn has_log(&self) -> bool {
+        fs::metadata(self.beside("-wal")).is_ok_and(|log| log.len() > 0)
+    }
+
+    /// A URI by which SQLite reads the file without a lock or a log.
+    pub(super) fn uri_as_it_stands(&self) -> OsString {
+        let mut uri = OsString::from("file:");
+        for byte in self.path.as_os_str().as_bytes() {
+            match byte {
+                b'%' | b'?' | b'#' => uri.push(format!("%{byte:02x}")),
+                byte => uri.push(OsStr::from_bytes(&[*byte])),
+            }
+        }
+        uri.push("?immutable=1");
+        uri
     }
 
     /// What SQLite keeps beside the file.

@@ -2,15 +2,20 @@
 //!
 //! Owns: the registry's questions to one file, which is made with its tables when it is not there.
 //! Write-ahead logging, so readers and the one writer do not wait for each other; `synchronous =
-//! NORMAL`, so a power cut may take the last batches, but never half of one. A file that another
-//! process has locked is waited for, up to the time limit. One that was replaced is opened anew, by
-//! every connection before its next transaction (`file`).
+//! NORMAL`, so a power cut may take the last batches, but never half of one. Where that mode cannot
+//! be set, as while somebody reads a file with a rollback journal, the file's own is kept. A file
+//! that another process has locked is waited for, up to the time limit. One that was replaced is
+//! opened anew, by every connection before its next transaction (`file`).
 //!
 //! Never: SQL from outside; everything is a parameter. Numbers past the ends of their columns are
 //! cut to what records hold.
 
 mod cell;
+mod clock;
+mod counts;
+mod failure;
 mod file;
+mod list;
 mod statement;
 
 use std::path::Path;
@@ -23,21 +28,17 @@ use rusqlite::{
 
 use crate::ids::InfoHash;
 use crate::listing::Record;
-use crate::registry::database::columns::{self, ByHash, in_order, record};
+use crate::registry::database::columns::{ByHash, in_order, record};
 use crate::registry::database::edit::{
     CHANGE_HOURS_KEPT, CHANGES_DELETED_MAX, ListedTorrent, Plan, Write, Written, plan,
 };
-use crate::registry::database::numbered::{FLUSH_DAYS_KEPT, Numbered};
+use crate::registry::database::sqlite::clock::{HOUR_S, now};
+use crate::registry::database::sqlite::failure::Failure;
 use crate::registry::database::sqlite::file::SqliteFile;
 use crate::registry::database::traits::{
-    AskLimits, BATCH_ROWS_MAX, Backend, Batch, CHANGES_MAX, DatabaseError, Edit, Edited, Ledger,
-    ListChange, Row,
+    AskLimits, Backend, Batch, BatchOutcome, CHANGES_MAX, DatabaseError, Deleted, Edit, Edited,
+    Ledger, ListChange, ListPage, ListPosition, NodeId,
 };
-
-/// What to do about a file whose tables are not these.
-const OTHER_TABLES: &str = "the tables must be as in schema/sqlite.sql; name another file";
-const DAY_S: i64 = 86_400;
-const HOUR_S: i64 = 3_600;
 
 /// An SQLite file.
 pub(super) struct Sqlite {
@@ -46,18 +47,6 @@ pub(super) struct Sqlite {
     /// How long a lock is waited for on the connection that is kept, or was tried last.
     lock_wait: Duration,
     kept: Option<Connection>,
-}
-
-/// Why a question was not answered.
-enum Failure {
-    Sqlite(Error),
-    Unfit(DatabaseError),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Failure {
-        Failure::Sqlite(error)
-    }
 }
 
 impl Sqlite {
@@ -71,16 +60,31 @@ impl Sqlite {
     /// # Errors
     /// When that cannot be done, or the file cannot be written to; the text names it.
     pub(super) fn prepare(&mut self) -> Result<(), DatabaseError> {
-        drop(self.open(OpenFlags::SQLITE_OPEN_CREATE).map_err(|error| self.explain(&error))?);
-        self.write(|transaction| Ok(transaction.execute_batch(statement::SCHEMA)?))
+        drop(self.open(OpenFlags::SQLITE_OPEN_CREATE).map_err(|error| self.explain(error.into()))?);
+        self.write(|transaction| {
+            transaction.execute_batch(statement::SCHEMA)?;
+            // Where there are tables, that writes nothing; this finds out whether anything can be.
+            let version: i64 =
+                transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            Ok(transaction.pragma_update(None, "user_version", version)?)
+        })
     }
 
     /// Asks in a transaction that only reads.
     fn ask<T>(
         &mut self,
-        question: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
+        question: impl Fn(&Transaction<'_>) -> Result<T, Failure>,
     ) -> Result<T, DatabaseError> {
-        self.transaction(TransactionBehavior::Deferred, question)
+        match self.try_transaction(TransactionBehavior::Deferred, &question) {
+            Err(Failure::Sqlite(error)) if may_only_be_read(&error) && !self.file.has_log() => {
+                let asked = self.open_to_read().map_err(Failure::from).and_then(|mut file| {
+                    question(&file.transaction_with_behavior(TransactionBehavior::Deferred)?)
+                });
+                // What stands in the way of writing says more than what does of that.
+                asked.map_err(|_| self.explain(error.into()))
+            }
+            asked => asked.map_err(|failure| self.explain(failure)),
+        }
     }
 
     /// Takes `steps` in a transaction that holds the file's one lock for writing from its
@@ -99,37 +103,33 @@ impl Sqlite {
         behavior: TransactionBehavior,
         steps: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
     ) -> Result<T, DatabaseError> {
+        self.try_transaction(behavior, steps).map_err(|failure| self.explain(failure))
+    }
+
+    fn try_transaction<T>(
+        &mut self,
+        behavior: TransactionBehavior,
+        steps: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let lock_wait = (self.limits)().answer;
         let kept = self.kept.take().filter(|_| lock_wait == self.lock_wait);
         self.lock_wait = lock_wait;
-        let found = self.file.look().map_err(|problem| self.unfit(&problem))?;
+        let found = self.file.look().map_err(Failure::File)?;
         let connected = match kept {
             Some(kept) if found.is_same => Ok(kept),
             _ => self.open(OpenFlags::empty()),
         };
-        let done = connected.map_err(Failure::from).and_then(|mut connection| {
-            let transaction = connection.transaction_with_behavior(behavior)?;
-            let done = steps(&transaction)?;
-            transaction.commit()?;
-            Ok((connection, done))
-        });
-        match done {
-            Ok((connection, done)) => {
-                self.kept = Some(connection);
-                self.file.note_open(found);
-                Ok(done)
-            }
-            Err(Failure::Sqlite(error)) => Err(self.explain(&error)),
-            Err(Failure::Unfit(error)) => Err(error),
-        }
+        let mut connection = connected?;
+        let transaction = connection.transaction_with_behavior(behavior)?;
+        let done = steps(&transaction)?;
+        transaction.commit()?;
+        self.kept = Some(connection);
+        self.file.note_open(found);
+        Ok(done)
     }
 
-    fn unfit(&self, problem: &str) -> DatabaseError {
-        DatabaseError::Unfit(self.about(problem))
-    }
-
-    fn about(&self, text: &str) -> String {
-        format!("SQLite file {}: {text}", self.file.path().display())
+    fn explain(&self, failure: Failure) -> DatabaseError {
+        failure.explain(self.file.path(), self.lock_wait)
     }
 
     /// Once the tracker runs nothing is made: a file that is missing may come back, and an empty
@@ -139,43 +139,40 @@ impl Sqlite {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
         let connection = Connection::open_with_flags(self.file.path(), flags)?;
         connection.busy_timeout(self.lock_wait)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        if !is_wal(&connection)? {
+            // Not possible while somebody reads the file, or where it may only be read: then the
+            // mode that it has must do.
+            connection.busy_timeout(Duration::ZERO)?;
+            let _ = connection.pragma_update(None, "journal_mode", "WAL");
+            connection.busy_timeout(self.lock_wait)?;
+        }
+        let synchronous = if is_wal(&connection)? { "NORMAL" } else { "FULL" };
+        connection.pragma_update(None, "synchronous", synchronous)?;
         Ok(connection)
     }
 
-    /// What to tell the operator.
-    fn explain(&self, error: &Error) -> DatabaseError {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                let waited_s = self.lock_wait.as_secs_f32();
-                DatabaseError::Away(
-                    self.about(&format!("another process has kept it locked for {waited_s} s")),
-                )
-            }
-            Some(ErrorCode::NotADatabase) => {
-                self.unfit("this is no SQLite database; name another file")
-            }
-            Some(ErrorCode::DatabaseCorrupt) => {
-                self.unfit("damaged; restore it, or see sqlite3's .recover")
-            }
-            Some(ErrorCode::CannotOpen) => self.unfit(
-                "cannot be opened or made; does its directory exist, and may the tracker write \
-                 there?",
-            ),
-            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
-                self.unfit("may not be written to; it and its directory must be the tracker's")
-            }
-            Some(ErrorCode::Unknown | ErrorCode::ConstraintViolation) => {
-                self.unfit(&format!("{error}; {OTHER_TABLES}"))
-            }
-            _ => match error {
-                // Its own text quotes all of the SQL.
-                Error::SqlInputError { msg, .. } => self.unfit(&format!("{msg}; {OTHER_TABLES}")),
-                _ => DatabaseError::Away(self.about(&error.to_string())),
-            },
-        }
+    /// Opens a file in a directory that may only be read. In the write-ahead mode SQLite wants to
+    /// make a file beside it even to read: without a log there, nobody writes, and it can be read
+    /// as it stands.
+    fn open_to_read(&self) -> Result<Connection, Error> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_URI;
+        Connection::open_with_flags(self.file.uri_as_it_stands(), flags)
     }
+}
+
+fn is_wal(connection: &Connection) -> Result<bool, Error> {
+    connection.pragma_query_value(None, "journal_mode", |row| {
+        Ok(row.get_ref(0)?.as_str().is_ok_and(|mode| mode.eq_ignore_ascii_case("wal")))
+    })
+}
+
+fn may_only_be_read(error: &Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied)
+    )
 }
 
 impl Backend for Sqlite {
@@ -200,53 +197,26 @@ impl Backend for Sqlite {
 }
 
 impl Ledger for Sqlite {
-    fn page(&mut self, after: Option<&InfoHash>, limit: usize) -> Result<Vec<Row>, DatabaseError> {
-        // Nothing is below the empty blob.
-        let after = after.map_or(&[][..], |hash| &hash.0);
-        self.ask(|transaction| {
-            let mut statement = transaction.prepare(statement::PAGE)?;
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let rows = statement.query_map(params![after, limit], row)?;
-            Ok(rows.collect::<Result<_, _>>()?)
-        })
+    fn read_list(&mut self, from: &ListPosition, limit: usize) -> Result<ListPage, DatabaseError> {
+        self.ask(|transaction| Ok(list::read(transaction, from, limit)?))
     }
 
-    fn write(&mut self, batch: &Batch) -> Result<(), DatabaseError> {
-        self.write(|transaction| {
-            let now = now(transaction)?;
-            let applied = transaction
-                .prepare(statement::LAST_NUMBER)?
-                .query_row([batch.node.0], |row| cell::number(row, 0))
-                .optional()?;
-            match Numbered::of(batch.number, applied).map_err(Failure::Unfit)? {
-                Numbered::Applied => return Ok(()),
-                Numbered::First => {
-                    transaction.execute(
-                        statement::FORGET_NODES,
-                        [now - i64::from(FLUSH_DAYS_KEPT) * DAY_S],
-                    )?;
-                }
-                Numbered::Next => {}
+    fn write(&mut self, batch: &Batch) -> Result<BatchOutcome, DatabaseError> {
+        let mut refused = Vec::new();
+        loop {
+            let known = refused.len();
+            let behavior = TransactionBehavior::Immediate;
+            let written = self.try_transaction(behavior, |transaction| {
+                counts::write(transaction, batch, &mut refused)
+            });
+            match written {
+                // Once more without the row for which that was done.
+                Err(Failure::RolledBack) if refused.len() > known => {}
+                Err(failure) => return Err(self.explain(failure)),
+                Ok(Some(written)) => return Ok(written),
+                Ok(None) => return Ok(BatchOutcome::Applied { refused }),
             }
-            let number = i64::try_from(batch.number).unwrap_or(i64::MAX);
-            transaction.prepare(statement::SET_NUMBER)?.execute(params![
-                batch.node.0,
-                number,
-                now
-            ])?;
-            let mut count = transaction.prepare(statement::COUNT)?;
-            for row in &batch.rows {
-                count.execute(params![
-                    row.info_hash.0,
-                    row.downloads,
-                    row.complete,
-                    row.incomplete,
-                    row.active,
-                    now
-                ])?;
-            }
-            Ok(())
-        })
+        }
     }
 
     fn last_change(&mut self) -> Result<u64, DatabaseError> {
@@ -272,25 +242,34 @@ impl Ledger for Sqlite {
         })
     }
 
-    fn idle(&mut self, idle_s: u64) -> Result<Vec<InfoHash>, DatabaseError> {
+    fn idle(&mut self, idle_s: u64, limit: usize) -> Result<Vec<InfoHash>, DatabaseError> {
         self.ask(|transaction| {
             let until = now(transaction)?.saturating_sub(cell::signed(idle_s));
             let mut statement = transaction.prepare(statement::IDLE)?;
-            let limit = i64::try_from(BATCH_ROWS_MAX).unwrap_or(i64::MAX);
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             let hashes = statement.query_map([until, limit], |row| cell::info_hash(row, 0))?;
-            Ok(hashes.collect::<Result<_, _>>()?)
+            Ok(hashes.filter_map(Result::transpose).collect::<Result<_, _>>()?)
         })
     }
 
-    fn delete_idle(&mut self, hashes: &[InfoHash], idle_s: u64) -> Result<u64, DatabaseError> {
+    fn delete_idle(&mut self, hashes: &[InfoHash], idle_s: u64) -> Result<Deleted, DatabaseError> {
         self.write(|transaction| {
             let until = now(transaction)?.saturating_sub(cell::signed(idle_s));
-            let mut statement = transaction.prepare(statement::DELETE_IDLE)?;
-            let mut deleted = 0;
-            for hash in hashes {
-                deleted += u64::try_from(statement.execute(params![until, hash.0])?).unwrap_or(0);
-            }
-            Ok(deleted)
+            Ok(counts::delete_idle(transaction, hashes, until)?)
+        })
+    }
+
+    fn others_write(&mut self, own: NodeId, within_s: u64) -> Result<bool, DatabaseError> {
+        self.ask(|transaction| {
+            let since = now(transaction)?.saturating_sub(cell::signed(within_s));
+            Ok(transaction.prepare(statement::OTHERS)?.exists(params![own.0, since])?)
+        })
+    }
+
+    fn zero_counts(&mut self, hashes: &[InfoHash], idle_s: u64) -> Result<(), DatabaseError> {
+        self.write(|transaction| {
+            let until = now(transaction)?.saturating_sub(cell::signed(idle_s));
+            Ok(counts::zero(transaction, hashes, until)?)
         })
     }
 
@@ -312,11 +291,6 @@ impl Ledger for Sqlite {
             Ok(edited)
         })
     }
-}
-
-/// The time, which is the system's: one answer for a whole transaction.
-fn now(transaction: &Transaction<'_>) -> Result<i64, Error> {
-    transaction.query_row(statement::NOW, [], |row| row.get(0))
 }
 
 /// What is listed of the torrents that are to be edited.
@@ -352,27 +326,13 @@ fn apply(transaction: &Transaction<'_>, write: &Write, now: i64) -> Result<(), E
     written.map(drop)
 }
 
-/// A row of [`statement::PAGE`].
-fn row(row: &Cells<'_>) -> Result<Row, Error> {
-    Ok(Row {
-        info_hash: cell::info_hash(row, 0)?,
-        name: cell::text(row, 1)?,
-        downloaded: columns::count(cell::number(row, 2)?),
-        banned: cell::number(row, 3)? != 0,
-        ban_reason: Some(cell::text(row, 4)?).filter(|reason| !reason.is_empty()),
-        complete: columns::count(cell::number(row, 5)?),
-        incomplete: columns::count(cell::number(row, 6)?),
-        added_unix_s: cell::signed(cell::number(row, 7)?),
-        updated_unix_s: cell::signed(cell::number(row, 8)?),
-    })
-}
-
 fn change_rows(
     statement: &mut Statement<'_>,
     parameters: impl rusqlite::Params,
 ) -> Result<Vec<ListChange>, Error> {
     let read = |row: &Cells<'_>| {
-        Ok(ListChange { number: cell::number(row, 0)?, info_hash: cell::info_hash(row, 1)? })
+        let number = cell::number(row, 0)?;
+        Ok(cell::info_hash(row, 1)?.map(|info_hash| ListChange { number, info_hash }))
     };
-    statement.query_map(parameters, read)?.collect()
+    statement.query_map(parameters, read)?.filter_map(Result::transpose).collect()
 }
