@@ -251,6 +251,11 @@ impl Daemon {
         self.live.latest()
     }
 
+    /// The settings that were loaded last, of which some may need a restart.
+    pub fn settings(&self) -> &Config {
+        &self.current
+    }
+
     /// Takes over what may change of settings that have been checked. Workers work by it from their
     /// next round on.
     ///

@@ -77,7 +77,8 @@ pub struct ServerConfig {
     /// connections_max. Needs a restart.
     pub connections_max: u32,
 
-    /// Connections per address and worker; past it 503. 0 = no limit, because a carrier's NAT puts
+    /// Connections per address and worker; past it 503. Behind a PROXY protocol preface the address
+    /// is the client's; other trusted proxies have no limit. 0 = no limit, because a carrier's NAT puts
     /// thousands of clients behind one address. Needs a restart.
     pub connections_per_address_max: u32,
 
