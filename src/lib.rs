@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`ids`] | the small values all pass around | has logic |
 //! | [`bounds`] | limits that several modules must agree on | has logic |
+//! | [`files`] | opening what may be no regular file | makes a file, waits for ever |
 //! | [`mailbox`] | where answers from other threads wait for their worker | looks into them |
 //! | [`counters`] | what any module counts | locks, allocates where it counts |
 //! | [`config`] | the settings, their defaults and reasons | reads a clock or a socket |
@@ -34,6 +35,8 @@
 pub mod ids;
 
 pub mod bounds;
+
+pub mod files;
 
 pub mod mailbox;
 

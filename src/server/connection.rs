@@ -7,8 +7,8 @@
 //!
 //! Never: answers anything itself, or waits.
 //!
-//! Limits: [`STEPS_PER_ROUND_MAX`] reads and writes before others get their turn, one write of what
-//! was left unsent, and [`WRITE_BYTES_MAX`] bytes of it.
+//! Limits: [`STEPS_PER_ROUND_MAX`] reads and writes before others get their turn, one read that is
+//! parsed, one write of what was left unsent, and [`WRITE_BYTES_MAX`] bytes of it.
 
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
@@ -46,6 +46,8 @@ pub enum Progress {
     CanGoOn,
     /// It has a large body to send, and may go on at a later tick.
     Throttled,
+    /// A preface has named the client at this address, which is to be counted first.
+    Named(IpAddr),
     /// It is over.
     Over,
 }
@@ -146,6 +148,7 @@ impl<S: Stream> Connection<S> {
                 self.receive(bytes, buffers, http, round)
             }
             Next::Read => self.read(buffers, http, round),
+            Next::Admit(ip) => Step::Break(Progress::Named(ip)),
             Next::Wait => Step::Break(Progress::Blocked),
             Next::ShutDown => {
                 self.conversation.start_draining(round.now);
@@ -215,7 +218,13 @@ impl<S: Stream> Connection<S> {
     ) -> Step {
         let mut out = Output::new(&mut buffers.output);
         self.conversation.receive(&buffers.input[..bytes], http, round, &mut out);
-        or_over(self.send(out.filled(), round))
+        or_over(self.send(out.filled(), round))?;
+        match self.conversation.next() {
+            // The rest of a pipeline is answered in turn with others.
+            Next::Parse => Step::Break(Progress::CanGoOn),
+            Next::Read if self.readable => Step::Break(Progress::CanGoOn),
+            _ => Step::Continue(()),
+        }
     }
 
     /// Sends fresh answers straight from the worker's buffer; only what the stream does not take is

@@ -15,34 +15,36 @@ use crate::config::ConnectionTimes;
 use crate::counters::Gauge;
 use crate::frontend::{Answer, Http, LateAnswer, Output, Pending};
 use crate::ids::Millis;
-use crate::server::phase::{Ending, Next, Phase, Waited};
+use crate::server::phase::{Ending, LINGER_MS, Next, Phase, Waited};
 use crate::server::unsent::Unsent;
 use crate::tracker::{Client, Round};
 use crate::wire::http::fault::HttpFault;
 use crate::wire::http::reply::REPLY_BYTES_MAX;
 use crate::wire::http::request::{Parsed, parse};
-use crate::wire::proxy_protocol::{self, Preface};
 
-/// How long a lingering close waits for the peer to take note, milliseconds.
-const LINGER_MS: u64 = 2_000;
 /// Bytes of unread input that a lingering close takes in before it closes all the same.
 const LINGER_BYTES_MAX: usize = 64 * 1024;
+
+/// Requests of one connection that are answered before others get their turn.
+const REQUESTS_PER_TURN_MAX: u32 = 16;
 
 /// See the module.
 pub struct Conversation {
     /// Who is at the other end; behind a proxy each request says more.
-    client: Client,
-    phase: Phase,
+    pub(in crate::server) client: Client,
+    /// The other end is a trusted proxy, which brings many clients.
+    pub(in crate::server) of_proxy: bool,
+    pub(in crate::server) phase: Phase,
     /// Input that is not parsed yet: part of a request, or what came behind one that waits.
-    tail: Vec<u8>,
+    pub(super) tail: Vec<u8>,
     /// The tail may hold a whole request.
-    unparsed: bool,
+    pub(in crate::server) unparsed: bool,
     /// The peer will send no more.
     half_closed: bool,
-    unsent: Unsent,
+    pub(in crate::server) unsent: Unsent,
     /// When the first byte of a partial request came.
-    request_since: Option<Millis>,
-    deadline: Millis,
+    pub(in crate::server) request_since: Option<Millis>,
+    pub(in crate::server) deadline: Millis,
 }
 
 impl Conversation {
@@ -51,6 +53,7 @@ impl Conversation {
     pub fn new(client: Client, now: Millis, times: &ConnectionTimes) -> Conversation {
         Conversation {
             client,
+            of_proxy: false,
             phase: Phase::Open,
             tail: Vec::new(),
             unparsed: false,
@@ -61,13 +64,9 @@ impl Conversation {
         }
     }
 
-    /// The conversation of a trusted proxy's connection, which begins with a PROXY protocol
-    /// preface.
-    pub fn behind_preface(client: Client, now: Millis, times: &ConnectionTimes) -> Conversation {
-        let deadline = now.plus(times.request_ms);
-        let request_since = Some(now);
-        let phase = Phase::Preface;
-        Conversation { phase, deadline, request_since, ..Conversation::new(client, now, times) }
+    /// The same of a trusted proxy's connection: it is never closed to make room.
+    pub fn of_proxy(self) -> Conversation {
+        Conversation { of_proxy: true, ..self }
     }
 
     /// What is to be done now.
@@ -78,8 +77,9 @@ impl Conversation {
         match self.phase {
             Phase::Open if self.unparsed => Next::Parse,
             Phase::Open if self.half_closed => Next::Close,
-            Phase::Preface if self.half_closed => Next::Close,
-            Phase::Open | Phase::Preface => Next::Read,
+            Phase::Preface { .. } if self.half_closed => Next::Close,
+            Phase::Open | Phase::Preface { .. } => Next::Read,
+            Phase::Named(ip) => Next::Admit(ip),
             Phase::Waiting { .. } => Next::Wait,
             Phase::Ending { linger: true } if !self.half_closed => Next::ShutDown,
             Phase::Ending { .. } => Next::Close,
@@ -93,25 +93,9 @@ impl Conversation {
         self.deadline
     }
 
-    /// Whether an answer is on its way: at shutdown such connections are waited for.
-    pub fn is_answering(&self) -> bool {
-        !self.unsent.is_empty() || matches!(self.phase, Phase::Waiting { .. })
-    }
-
-    /// Whether the peer is in the middle of something: a request that has begun, or the end of a
-    /// last answer, which a reset would overtake.
-    pub fn is_under_way(&self) -> bool {
-        self.request_since.is_some() || matches!(self.phase, Phase::Draining { .. })
-    }
-
     /// Input that came earlier and is not used up.
     pub fn tail(&self) -> &[u8] {
         &self.tail
-    }
-
-    /// Whether a request waits for another thread.
-    pub fn is_waiting(&self) -> bool {
-        matches!(self.phase, Phase::Waiting { .. })
     }
 
     /// Answers every whole request of `input`, which is the tail and what was read behind it, and
@@ -124,11 +108,13 @@ impl Conversation {
         out: &mut Output<'_>,
     ) {
         let behind_preface = match self.phase {
-            Phase::Preface => self.take_preface(input, http.request_bytes_max()),
+            Phase::Preface { is_counted } => {
+                self.take_preface(input, http.request_bytes_max(), is_counted)
+            }
             _ => input,
         };
         let unused = match self.phase {
-            Phase::Preface => behind_preface.len(),
+            Phase::Preface { .. } | Phase::Named(_) => behind_preface.len(),
             _ => self.answer_all(behind_preface, http, round, out),
         };
         self.keep_tail(&input[input.len() - unused..]);
@@ -139,31 +125,10 @@ impl Conversation {
         }
     }
 
-    /// Takes the proxy's preface off the input, and over what it says of the client; what stands
-    /// behind it. A bad one ends the connection: nobody is there who would understand an answer.
-    fn take_preface<'i>(&mut self, input: &'i [u8], bytes_max: usize) -> &'i [u8] {
-        match proxy_protocol::parse(input) {
-            Preface::Partial if input.len() < bytes_max => input,
-            Preface::Complete { client, consumed } => {
-                self.client = match client {
-                    Some(ip) => Client { ip, ..self.client },
-                    None => Client { is_known: false, ..self.client },
-                };
-                self.phase = Phase::Open;
-                self.request_since = None;
-                &input[consumed..]
-            }
-            Preface::Partial | Preface::Bad => {
-                self.phase = Phase::Ending { linger: false };
-                &[]
-            }
-        }
-    }
-
     /// Keeps the time at which the request that the tail begins with has begun: now, unless
     /// `nothing_used` says that the tail is still what it was before and more.
     fn note_partial_request(&mut self, nothing_used: bool, now: Millis) {
-        if matches!(self.phase, Phase::Preface) {
+        if matches!(self.phase, Phase::Preface { .. }) {
             return;
         }
         // Old clients send an empty line behind a request (RFC 9112, section 2.2): it is not the
@@ -176,8 +141,8 @@ impl Conversation {
         };
     }
 
-    /// Answers requests until input, output space or the registry's knowledge ends; the number of
-    /// bytes left over.
+    /// Answers requests until input, output space, the turn or the registry's knowledge ends; the
+    /// number of bytes left over.
     fn answer_all(
         &mut self,
         mut input: &[u8],
@@ -189,8 +154,13 @@ impl Conversation {
         let request_bytes_max = http.request_bytes_max();
         // A full read: the socket may hold more, and closing over it would reset the connection.
         let full = input.len() >= request_bytes_max;
+        let closing = round.closing || (round.scratch.crowded && !self.of_proxy);
+        let answered_max = round.scratch.answered + REQUESTS_PER_TURN_MAX;
         while matches!(self.phase, Phase::Open) && !input.is_empty() {
-            if out.free() < REPLY_BYTES_MAX || self.unsent.has_body() {
+            if out.free() < REPLY_BYTES_MAX
+                || self.unsent.has_body()
+                || round.scratch.answered >= answered_max
+            {
                 self.unparsed = true;
                 return input.len();
             }
@@ -199,7 +169,8 @@ impl Conversation {
                 Ok(Parsed::Complete { ref mut head, consumed }) => {
                     input = &input[consumed..];
                     let is_last = input.is_empty() && !full;
-                    let ending = Ending::of(head, is_last, round.closing);
+                    round.scratch.answered += 1;
+                    let ending = Ending::of(head, is_last, closing);
                     let answer = http.answer(head, self.client, round, out);
                     self.take_answer(answer, ending, round);
                 }
@@ -207,7 +178,7 @@ impl Conversation {
             }
         }
         match self.phase {
-            Phase::Open | Phase::Waiting { .. } | Phase::Preface => {
+            Phase::Open | Phase::Waiting { .. } | Phase::Preface { .. } | Phase::Named(_) => {
                 self.unparsed = !input.is_empty();
                 input.len()
             }
@@ -240,7 +211,7 @@ impl Conversation {
         }
     }
 
-    fn fault(
+    pub(super) fn fault(
         &mut self,
         fault: HttpFault,
         http: &Http,
@@ -251,7 +222,7 @@ impl Conversation {
         self.phase = Phase::Ending { linger: true };
     }
 
-    fn keep_tail(&mut self, rest: &[u8]) {
+    pub(super) fn keep_tail(&mut self, rest: &[u8]) {
         match rest.is_empty() {
             true => self.tail = Vec::new(),
             false => {
@@ -261,13 +232,15 @@ impl Conversation {
         }
     }
 
-    fn set_deadline(&mut self, round: &Round<'_>) {
+    pub(super) fn set_deadline(&mut self, round: &Round<'_>) {
         let (now, times) = (round.now, &round.live.connection_times);
         self.deadline = match (&self.phase, self.request_since) {
             _ if !self.unsent.is_empty() => self.unsent.deadline(now, times.send_ms),
             (Phase::Waiting { until, .. }, _) => *until,
             // The preface comes with the connection, or the proxy is broken.
-            (Phase::Preface, since) => since.unwrap_or(now).plus(times.request_ms),
+            (Phase::Preface { .. } | Phase::Named(_), since) => {
+                since.unwrap_or(now).plus(times.request_ms)
+            }
             (Phase::Open, Some(since)) if !self.unparsed => since.plus(times.request_ms),
             (Phase::Open, _) => now.plus(times.idle_ms),
             (Phase::Ending { .. }, _) => now.plus(times.send_ms),

@@ -278,11 +278,14 @@ impl Store {
         let Newcomer { announce, verdict } = *newcomer;
         let nobody = Counts { downloaded: verdict.downloaded, ..Counts::default() };
         if announce.event == Event::Stopped {
-            self.early.note(announce);
+            if announce.is_known {
+                self.early.note(announce);
+            }
             return nobody;
         }
         let is_listed = verdict.listing == Listing::Listed;
         if !announce.listening
+            || !announce.is_known
             || shard.is_full()
             || !self.admit_torrent(is_listed, newcomer, moment)
         {
@@ -300,8 +303,13 @@ impl Store {
     }
 
     /// Stores what the asker says of itself, if it is known or there is room for it below the cap.
+    /// One whose address is not known changes nothing: the peer at the proxy's address is another.
     fn update(&self, torrent: &mut Torrent, asker: &Asker<'_>) -> Option<Place> {
         let (announce, now) = (asker.announce, Stamp::of(asker.moment.now));
+        if !announce.is_known {
+            self.population.count_not_stored();
+            return None;
+        }
         // Who starts is mostly new, which one look at the addresses of a small swarm tells.
         let starts = announce.event == Event::Started && torrent.len() <= FEW_MAX;
         if starts {
@@ -328,6 +336,9 @@ impl Store {
     /// peer and nothing is to be written.
     fn leave(&self, shard: &mut Shard, at: usize, announce: &Announcement) -> Counts {
         let torrent = shard.torrent_mut(at);
+        if !announce.is_known {
+            return torrent.counts();
+        }
         let left = torrent.leave(&announce.peer, Class::of(announce.seeder), &self.rules);
         let counts = torrent.counts();
         if let Some(class) = left {
@@ -385,6 +396,9 @@ mod tests {
     use super::*;
     use crate::config::{PublicAddresses, SwarmLimits};
     use crate::ids::{Crypto, Millis, PeerAddr, PeerId, is_private};
+    use crate::swarm::early::Note;
+    use crate::swarm::state::UNIT_MS;
+    use crate::swarm::sweep::Sweep;
     use crate::tests::announcement::{self, LIMITS, open_at};
 
     const LEECHER: Announcement = Announcement {
@@ -567,6 +581,39 @@ mod tests {
         assert_eq!(chosen.count(), 1, "peers given");
         assert_eq!(store.totals().peers(), 1, "peers in all");
         assert_eq!(store.not_stored(), 2, "announces of a peer that does not listen");
+    }
+
+    /// Behind a proxy that does not name its clients somebody announces from the proxy's address,
+    /// where a peer listens on the same port.
+    #[test]
+    fn an_asker_whose_address_is_not_known_changes_nothing() {
+        let unknown = Announcement { is_known: false, listening: false, ..LEECHER };
+        let said = [
+            ("an update", Announcement { event: Event::Update, ..unknown }),
+            ("nothing left", Announcement { seeder: true, ..unknown }),
+            ("a completion", Announcement { seeder: true, event: Event::Completed, ..unknown }),
+            ("a stop", Announcement { event: Event::Stopped, ..unknown }),
+        ];
+        for (name, said) in said {
+            let store = store();
+            announce(&store, LEECHER);
+            announce(&store, SEEDER);
+            store.early.open();
+            let stored = counts(1, 1, 0);
+            assert_eq!(announce(&store, said).0, stored, "{name}: what is answered");
+            let (mut rng, mut chosen) = (fastrand::Rng::with_seed(1), Chosen::new());
+            store.announce(&said, open_at(Millis(LIMITS.lifetime_ms)), &mut rng, &mut chosen);
+            assert_eq!(store.scrape(&said.info_hash), Some(stored), "{name}: who is stored");
+            let elsewhere = announcement::hash(2);
+            announce(&store, Announcement { info_hash: elsewhere, ..said });
+            for hash in [said.info_hash, elsewhere] {
+                let note = store.early.notes().of(&hash, &said.peer);
+                assert_eq!(note, Note::default(), "{name}: what is noted of {hash}");
+            }
+            let old = Millis(LIMITS.lifetime_ms + 2 * UNIT_MS);
+            store.sweep(&mut Sweep::new(0, 1), old, &LIMITS);
+            assert_eq!(store.totals().peers(), 0, "{name}: somebody was refreshed");
+        }
     }
 
     #[test]

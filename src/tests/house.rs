@@ -6,9 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules from the bottom up: a file may name its own and those before it.
-const LAYERS: [&str; 20] = [
+const LAYERS: [&str; 21] = [
     "ids",
     "bounds",
+    "files",
     "mailbox",
     "counters",
     "config",

@@ -258,7 +258,7 @@ fn wait(
             Ok(Event::Hangup) => notify::while_reloading(|| reload(daemon, sources)),
             Err(RecvTimeoutError::Timeout) if !timers.line_is_due(daemon) => {}
             Ok(Event::Stats) | Err(RecvTimeoutError::Timeout) => info!("{}", timers.line(daemon)),
-            Ok(Event::Upgrade) => upgrade.begin(daemon),
+            Ok(Event::Upgrade) => upgrade.begin(daemon, sources),
             Ok(Event::Successor(heard)) => {
                 if upgrade.is_ready(heard) {
                     return Ok(End::HandOver);
@@ -285,14 +285,14 @@ struct Upgrade {
 
 impl Upgrade {
     /// SIGUSR2: starts a successor, and has it waited for.
-    fn begin(&mut self, daemon: &Daemon) {
-        match self.start(daemon) {
+    fn begin(&mut self, daemon: &Daemon, sources: &Sources) {
+        match self.start(daemon, sources) {
             Ok(id) => info!("SIGUSR2: process {id} is to take over"),
             Err(problem) => error!("SIGUSR2: this process goes on: {problem}"),
         }
     }
 
-    fn start(&mut self, daemon: &Daemon) -> Result<u32, String> {
+    fn start(&mut self, daemon: &Daemon, sources: &Sources) -> Result<u32, String> {
         if process::id() == 1 {
             return Err("it is a container's process 1, which nobody can succeed; start the new \
                         container in its place"
@@ -306,6 +306,8 @@ impl Upgrade {
         if let Some(successor) = &self.successor {
             return Err(format!("process {} has been started already", successor.id()));
         }
+        // The successor finds out what is wrong in it, but knows no settings from before.
+        sources.check_again(daemon.settings()).map_err(|lines| lines.join("; "))?;
         let sockets = daemon.sockets().map_err(|error| error.to_string())?;
         let successor = Successor::start(&self.program, sockets)?;
         let (readiness, events) = (successor.readiness()?, self.events.clone());
@@ -344,7 +346,7 @@ fn reload(daemon: &mut Daemon, sources: &Sources) {
             error!("the settings stay as they were: {line}");
         }
     };
-    let newer = match sources.load() {
+    let newer = match sources.load_again(daemon.settings()) {
         Ok(newer) => newer,
         Err(lines) => return refused(&lines),
     };
