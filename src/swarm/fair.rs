@@ -89,18 +89,15 @@ impl<'a, const SLOT: usize> Draw<'a, '_, SLOT> {
                 continue;
             }
             self.judged += 1;
-            if self.is_exempt(slot) || self.chosen.tally_mut().admit(Host::of_wire(wire(slot))) {
+            let exempt = self.fair.exempt;
+            let is_exempt =
+                || PeerAddr::of_wire(wire(slot)).is_some_and(|peer| exempt.contain(peer.ip()));
+            if self.chosen.tally_mut().admit(Host::of_wire(wire(slot)), is_exempt) {
                 self.chosen.put(self.chosen.count(), slot, id);
             } else {
                 _ = self.left_out.try_push((slot, id));
             }
         }
-    }
-
-    fn is_exempt(&self, slot: &[u8; SLOT]) -> bool {
-        let exempt = self.fair.exempt;
-        !exempt.is_empty()
-            && PeerAddr::of_wire(wire(slot)).is_some_and(|peer| exempt.contain(peer.ip()))
     }
 
     fn fill_up(&mut self) {

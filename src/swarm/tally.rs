@@ -20,6 +20,7 @@ struct Entry {
     host: Host,
     answer: u32,
     peers: u8,
+    is_exempt: bool,
 }
 
 /// See the module.
@@ -33,7 +34,7 @@ pub(super) struct Tally {
 impl Tally {
     /// An empty one.
     pub(super) fn new() -> Tally {
-        let nobody = Entry { host: Host(0), answer: 0, peers: 0 };
+        let nobody = Entry { host: Host(0), answer: 0, peers: 0, is_exempt: true };
         Tally { entries: Box::new([nobody; PLACES]), key: 1, answer: 0, hosts: 0 }
     }
 
@@ -47,8 +48,9 @@ impl Tally {
         (self.key, self.hosts) = (key | 1, 0);
     }
 
-    /// Counts one more peer of an address, unless there are [`OF_ONE_HOST`] already.
-    pub(super) fn admit(&mut self, host: Host) -> bool {
+    /// Counts one more peer of an address, unless there are [`OF_ONE_HOST`] already. Whether the
+    /// address may have more is asked once.
+    pub(super) fn admit(&mut self, host: Host, is_exempt: impl FnOnce() -> bool) -> bool {
         let mut at = (host.0.wrapping_mul(self.key) >> (u64::BITS - PLACES_BITS)) as usize;
         loop {
             let entry = &mut self.entries[at % PLACES];
@@ -57,13 +59,15 @@ impl Tally {
                     return false;
                 }
                 self.hosts += 1;
-                *entry = Entry { host, answer: self.answer, peers: 1 };
+                *entry = Entry { host, answer: self.answer, peers: 1, is_exempt: is_exempt() };
                 return true;
             }
             if entry.host == host {
-                let is_admitted = entry.peers < OF_ONE_HOST;
-                entry.peers += u8::from(is_admitted);
-                return is_admitted;
+                if entry.peers < OF_ONE_HOST {
+                    entry.peers += 1;
+                    return true;
+                }
+                return entry.is_exempt;
             }
             at += 1;
         }
@@ -85,10 +89,15 @@ mod tests {
         for answer in 0..5_u64 {
             tally.begin(answer.wrapping_mul(0x9e37_79b9_7f4a_7c15));
             for host in 0..PEERS_PER_REPLY_MAX as u64 {
-                let admitted = (0..4).filter(|_| tally.admit(Host(host << 32))).count();
+                let admitted = (0..4).filter(|_| tally.admit(Host(host << 32), || false)).count();
                 assert_eq!(admitted, 2, "peers of address {host} in answer {answer}");
             }
-            assert!(!tally.admit(Host(7)), "an address past the last that fits");
+            assert!(!tally.admit(Host(7), || false), "an address past the last that fits");
+            tally.begin(answer);
+            assert!((0..9).all(|_| tally.admit(Host(7), || true)), "an exempt address");
+            assert_eq!(tally.hosts(), 1, "addresses, one of them with many peers");
+            tally.begin(answer);
+            (0..PEERS_PER_REPLY_MAX as u64).for_each(|host| _ = tally.admit(Host(host), || false));
             assert_eq!(tally.hosts(), PEERS_PER_REPLY_MAX, "addresses in answer {answer}");
         }
     }
