@@ -82,8 +82,7 @@ pub struct ServerConfig {
     pub connections_max: u32,
 
     /// Connections per address, over IPv6 per /64, of all workers together; past it 503. 0 = no
-    /// limit, because a carrier's NAT puts thousands of clients behind one address. Needs a
-    /// restart.
+    /// limit: behind a carrier's NAT are thousands of clients. Needs a restart.
     pub connections_per_address_max: u32,
 
     /// Connections per listening socket that wait to be accepted. The kernel cuts it to
