@@ -1,9 +1,7 @@
-//! The built tracker under attack: what each attack costs the machine, and what regular clients
-//! notice of it.
+//! The built tracker under floods: what one address gets of answers, swarms, completions and caps,
+//! and where a flood ends that would fill the memory.
 //!
-//! Short forms, for every run. `tests/siege.sh` has those that take minutes or thousands of
-//! connections. The kernel's memory of the tracker's sockets is what `ss` says of them, also of
-//! those that the tracker has closed and the kernel still keeps.
+//! Judged by counts. All addresses are of 127/8, so none is exempt here.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -12,212 +10,171 @@
 
 mod support;
 
-use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::Command;
 
 use rustix::process::Signal;
+use serde_bencode::value::Value;
 
-use support::http::{Connection, get, percent_encoded};
-use support::process::{command, program};
-use support::tracker::Tracker;
-use support::udp::UdpClient;
-use support::{PATIENCE, wait_until};
+use support::http::{Connection, percent_encoded};
+use support::process::program;
+use support::tracker::{Counts, Tracker};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-const TORRENT: [u8; 20] = [7; 20];
+const TORRENT: [u8; 20] = *b"a torrent of floods.";
+const FLOOD: Ipv4Addr = Ipv4Addr::new(127, 9, 9, 9);
+/// Requests that are sent together.
+const DEPTH: usize = 64;
 
-/// Peers of [`TORRENT`]: as many as an answer holds.
-const PEERS: u16 = 200;
-/// Clients that never read. The bounds below are those of 1 000 of them, for each.
-const MUTE_CLIENTS: usize = 100;
-/// What one of them sends: it asks for some 300 kB.
-const MUTE_BYTES: usize = 32 * 1024;
-const PINNED_BYTES_MAX: u64 = 160_000;
-const LEFT_BYTES_MAX: u64 = 20_000;
-
-fn announce(port: u16) -> Vec<u8> {
-    announce_with(port, "numwant=200")
+/// One of many addresses that announce regularly.
+fn regular(number: u16) -> Ipv4Addr {
+    let [high, low] = number.to_be_bytes();
+    Ipv4Addr::new(127, 1, high, low)
 }
 
-fn announce_with(port: u16, rest: &str) -> Vec<u8> {
-    let info_hash = percent_encoded(&TORRENT);
+fn request(info_hash: &[u8; 20], port: u16, rest: &str) -> String {
     format!(
-        "GET /announce?info_hash={info_hash}&peer_id=-XX0001-000000000000&port={port}&uploaded=0&\
-         downloaded=0&left=1&{rest} HTTP/1.1\r\nHost: tracker\r\n\r\n"
+        "GET /announce?info_hash={}&peer_id=-XX0001-abcdefghijkl&port={port}&uploaded=0&\
+         downloaded=0{rest} HTTP/1.1\r\nHost: tracker\r\n\r\n",
+        percent_encoded(info_hash)
     )
-    .into_bytes()
 }
 
+/// Sends requests over one connection, many at a time; the last answer.
 #[track_caller]
-fn fill_torrent(to: SocketAddr) {
-    let mut connection = Connection::open(to);
-    for port in 2_000..2_000 + PEERS {
-        connection.send(&announce(port));
-        assert_eq!(connection.reply().status(), 200, "a regular announce");
-    }
-}
-
-/// What the kernel keeps for the sockets of a port: how many have something to send, and bytes.
-#[derive(Clone, Copy, Debug, Default)]
-struct SocketMemory {
-    sending: usize,
-    bytes: u64,
-}
-
-impl SocketMemory {
-    #[track_caller]
-    fn of(address: SocketAddr) -> SocketMemory {
-        let mut command = command(&program("ss", "iproute2"), Path::new("/"));
-        let output = command
-            .args(["-tanmH", "sport", "=", &format!(":{}", address.port())])
-            .output()
-            .expect("ss can be run");
-        let text = String::from_utf8_lossy(&output.stdout);
-        let mut memory = SocketMemory::default();
-        for (_, sizes) in text.split('\n').filter_map(|line| line.split_once("skmem:(")) {
-            let sizes = sizes.split([',', ')']);
-            // The same letter begins `r` and `rb`: what follows `r` alone is a number.
-            let size = |name: &str| {
-                let mut values = sizes.clone().filter_map(|size| size.strip_prefix(name));
-                values.find_map(|value| value.parse::<u64>().ok()).unwrap_or_default()
-            };
-            memory.sending += usize::from(size("w") > 0);
-            memory.bytes += size("r") + size("w") + size("f");
+fn send(tracker: &Tracker, source: Ipv4Addr, requests: &[String]) -> Vec<(Ipv4Addr, u16)> {
+    let mut connection = Connection::open_from(source, tracker.address);
+    let mut last = None;
+    for some in requests.chunks(DEPTH) {
+        connection.send(some.concat().as_bytes());
+        for _ in some {
+            last = Some(connection.reply());
         }
-        memory
+    }
+    match last.expect("a request at least").dict().get(b"peers".as_slice()) {
+        Some(Value::Bytes(peers)) => {
+            let peers = peers.as_chunks::<6>().0.iter();
+            peers
+                .map(|[a, b, c, d, high, low]| {
+                    (Ipv4Addr::new(*a, *b, *c, *d), u16::from_be_bytes([*high, *low]))
+                })
+                .collect()
+        }
+        other => panic!("no compact peers: {other:?}"),
     }
 }
 
 #[test]
-fn clients_that_never_read_pin_little_memory_and_not_for_long() {
-    let tracker = Tracker::start(LOOPBACK, "[server]\nworkers = 1\nsend_timeout = \"3s\"\n");
-    fill_torrent(tracker.address);
-    let pipeline = announce(1_999).repeat(MUTE_BYTES / announce(1_999).len());
-    let mut clients = Vec::new();
-    for _ in 0..MUTE_CLIENTS {
-        let mut client = TcpStream::connect(tracker.address).expect("a connection");
-        client.set_write_timeout(Some(PATIENCE)).expect("the limit is not zero");
-        client.write_all(&pipeline).expect("the kernels' buffers hold so much");
-        clients.push(client);
+fn one_address_with_many_ports_gets_two_places_in_an_answer() {
+    // Real seeders, ports of the flood, and how many an answer has at most and of the real ones at
+    // least.
+    for (real, ports, wanted, of_real) in [(200, 1_000, 50, 48), (20, 5_000, 50, 20)] {
+        let tracker = Tracker::start(LOOPBACK, "[tracker]\nshares_exempt = []\n");
+        for number in 0..real {
+            send(&tracker, regular(number), &[request(&TORRENT, 6881, "&left=0")]);
+        }
+        let flood: Vec<_> =
+            (0..ports).map(|port| request(&TORRENT, 1_024 + port, "&left=0")).collect();
+        send(&tracker, FLOOD, &flood);
+        let stored = tracker.scrape(&TORRENT).map(|counts| counts.complete);
+        assert_eq!(stored, Some(i64::from(real) + 64), "{real} and what one address may have");
+        for number in 1_000..1_020 {
+            let asked = request(&TORRENT, 6881, &format!("&left=1&numwant={wanted}"));
+            let peers = send(&tracker, regular(number), &[asked]);
+            let of_flood = peers.iter().filter(|(address, _)| *address == FLOOD).count();
+            assert!(of_flood <= 2, "{of_flood} of {} peers are the flood's", peers.len());
+            let is_seeder =
+                |address: &Ipv4Addr| (0..real).any(|number| regular(number) == *address);
+            let seeders = peers.iter().filter(|(address, _)| is_seeder(address)).count();
+            let leechers = usize::from(number) - 1_000;
+            assert!(seeders + leechers >= of_real, "{seeders} of {real} seeders are given");
+        }
+        tracker.stop();
     }
-    let mut most = SocketMemory::default();
-    wait_until(PATIENCE, "answers to all of them wait in the kernel", || {
-        let now = SocketMemory::of(tracker.address);
-        most.bytes = most.bytes.max(now.bytes);
-        now.sending == MUTE_CLIENTS
+}
+
+#[test]
+fn one_address_completes_a_torrent_sixty_four_times_whatever_its_ports() {
+    let tracker = Tracker::start(LOOPBACK, "[tracker]\nshares_exempt = []\n");
+    send(&tracker, regular(1), &[request(&TORRENT, 6881, "&left=1")]);
+    let flood: Vec<_> = (0..2_000)
+        .flat_map(|port| {
+            ["&left=1", "&left=0&event=completed", "&left=0&event=stopped"]
+                .map(|rest| request(&TORRENT, 1_024 + port, rest))
+        })
+        .collect();
+    send(&tracker, FLOOD, &flood);
+    let counts = tracker.scrape(&TORRENT);
+    assert_eq!(counts, Some(Counts { complete: 0, downloaded: 64, incomplete: 1 }));
+    send(&tracker, regular(1), &[request(&TORRENT, 6881, "&left=0&event=completed")]);
+    let downloaded = tracker.scrape(&TORRENT).map(|counts| counts.downloaded);
+    assert_eq!(downloaded, Some(65), "somebody else completes it as well");
+    tracker.stop();
+}
+
+fn made_up(number: u32) -> [u8; 20] {
+    let mut info_hash = [7; 20];
+    info_hash[..4].copy_from_slice(&number.wrapping_mul(0x9e37_79b1).to_be_bytes());
+    info_hash
+}
+
+#[test]
+fn made_up_torrents_of_one_address_keep_nobody_from_meeting() {
+    for exempt in ["shares_exempt = []", ""] {
+        let settings = format!("[tracker]\ntorrents_max = 2000\n{exempt}\n");
+        let tracker = Tracker::start(LOOPBACK, &settings);
+        let flood = |from: u32| {
+            let requests: Vec<_> = (from..from + 5_000)
+                .map(|number| request(&made_up(number), 6881, "&left=1"))
+                .collect();
+            send(&tracker, FLOOD, &requests);
+        };
+        flood(0);
+        for number in 1..=5 {
+            let asked = request(&TORRENT, 6881, "&left=1&numwant=50");
+            let met = send(&tracker, regular(number), &[asked]).len();
+            assert_eq!(met, usize::from(number) - 1, "whom real peer {number} meets, {exempt:?}");
+        }
+        flood(5_000);
+        let asked = request(&TORRENT, 6881, "&left=1&numwant=50");
+        let met = send(&tracker, regular(1), &[asked]).len();
+        assert_eq!(met, 4, "whom the first meets when the flood goes on, {exempt:?}");
+        tracker.stop();
+    }
+}
+
+#[test]
+fn a_flood_ends_at_the_caps_that_follow_from_the_memory() {
+    const BYTES: &str = "--as=420000000";
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let prlimit = program("prlimit", "util-linux");
+    let tracker = Tracker::start_in(home.path(), LOOPBACK, "", |command| {
+        let mut limited = Command::new(&prlimit);
+        limited.arg(BYTES).arg(command.get_program()).args(command.get_args());
+        limited.args(["--database", "memory"]).env_clear().current_dir(home.path());
+        *command = limited;
     });
-    let pinned_max = PINNED_BYTES_MAX * MUTE_CLIENTS as u64;
-    println!("{MUTE_CLIENTS} clients that never read pin {} bytes", most.bytes);
-    assert!(most.bytes <= pinned_max, "{most:?} is more than {pinned_max} bytes");
-    let left_max = LEFT_BYTES_MAX * MUTE_CLIENTS as u64;
-    wait_until(PATIENCE, "the kernel has let go of them", || {
-        SocketMemory::of(tracker.address).bytes <= left_max
-    });
-    drop(clients);
-    assert_eq!(Connection::open(tracker.address).get("/scrape?info_hash=x").status(), 200);
-}
-
-#[test]
-fn the_newcomer_gets_the_place_of_the_connection_that_was_idle_longest() {
-    let tracker = Tracker::start(LOOPBACK, "[server]\nworkers = 1\nconnections_max = 8\n");
-    let mut idle: Vec<Connection> = (0..8).map(|_| Connection::open(tracker.address)).collect();
-    for connection in &mut idle {
-        assert_eq!(connection.get("/").status(), 200, "while there is room");
+    tracker.wait_log("RLIMIT_AS less what is mapped");
+    let mut number = 0;
+    while !tracker.transcript().contains("make room for newcomers") {
+        let flood: Vec<_> = (number..number + 20_000)
+            .map(|number| request(&made_up(number), 6881, "&left=1"))
+            .collect();
+        let [_, high, middle, _] = number.to_be_bytes();
+        send(&tracker, Ipv4Addr::new(127, 9, high, middle), &flood);
+        number += 20_000;
+        assert!(number < 3_000_000, "no cap was reached");
     }
-    // The tracker's clock tells milliseconds apart.
-    let since = Instant::now();
-    wait_until(PATIENCE, "they are idle", || since.elapsed() > Duration::from_millis(50));
-    let mut newcomers = Vec::new();
-    for count in 0..idle.len() {
-        let mut newcomer = Connection::open(tracker.address);
-        assert_eq!(newcomer.get("/").status(), 200, "newcomer {count}");
-        newcomers.push(newcomer);
-    }
-    for (count, idle) in idle.iter_mut().enumerate() {
-        assert_eq!(idle.rest(), b"", "{count} is closed without a word");
-    }
-    for (count, newcomer) in newcomers.iter_mut().enumerate() {
-        assert_eq!(newcomer.get("/").status(), 200, "newcomer {count} is kept");
-    }
-}
-
-#[test]
-fn a_limit_per_address_counts_the_connections_of_all_workers() {
-    let settings = "[server]\nworkers = 4\nconnections_per_address_max = 2\n";
-    let tracker = Tracker::start(LOOPBACK, settings);
-    let mut held: Vec<Connection> = (0..2).map(|_| Connection::open(tracker.address)).collect();
-    for connection in &mut held {
-        assert_eq!(connection.get("/").status(), 200, "within the limit");
-    }
-    for count in 0..8 {
-        assert_eq!(get(tracker.address, "/").status(), 503, "past the limit: {count}");
-    }
-    let other = Connection::open_from(Ipv4Addr::new(127, 0, 0, 2), tracker.address).get("/");
-    assert_eq!(other.status(), 200, "somebody else");
-}
-
-/// Requests that arrived while the process stood still, for longer than a connection may be idle.
-#[test]
-fn after_a_standstill_what_has_arrived_is_answered_before_deadlines_count() {
-    const IDLE: &str = "[server]\nworkers = 1\nidle_timeout = \"4s\"\n";
-    let tracker = Tracker::start(LOOPBACK, IDLE);
-    let mut waiting: Vec<Connection> =
-        (0..600).map(|_| Connection::open(tracker.address)).collect();
-    for connection in &mut waiting {
-        connection.send(b"GET / HTTP/1.1\r\nHost: tracker\r\n\r\n");
-        let status = connection.reply().status();
-        assert_eq!(status, 200, "before the standstill");
-    }
-    tracker.signal(Signal::STOP);
-    for connection in &mut waiting {
-        connection.send(b"GET / HTTP/1.1\r\nHost: tracker\r\n\r\n");
-    }
-    let stopped = Instant::now();
-    wait_until(PATIENCE, "idle_timeout is over", || stopped.elapsed() > Duration::from_secs(5));
-    tracker.signal(Signal::CONT);
-    for (count, connection) in waiting.iter_mut().enumerate() {
-        assert_eq!(connection.reply().status(), 200, "request {count} during the standstill");
-    }
-}
-
-#[test]
-fn an_address_past_its_rate_is_asked_to_come_back_and_others_are_served() {
-    let settings = "[server]\nworkers = 2\ntrusted_proxies = [\"127.0.0.3\"]\n[limits]\n\
-                    announces_per_address = \"3/m\"\nconnections_per_address = \"4/m\"\n\
-                    connects_per_address = \"2/m\"\n";
-    let tracker = Tracker::start(LOOPBACK, settings);
-    let from = |last| Connection::open_from(Ipv4Addr::new(127, 0, 0, last), tracker.address);
-    let said = |connection: &mut Connection, rest: &str| {
-        connection.send(&announce_with(2_000, rest));
-        String::from_utf8_lossy(&connection.reply().body).into_owned()
-    };
-    let mut connections: Vec<Connection> = (0..2).map(|_| from(2)).collect();
-    for count in 0..3 {
-        let body = said(&mut connections[count % 2], "numwant=9");
-        assert!(!body.contains("failure"), "announce {count}: {body}");
-    }
-    for (event, refused) in [("started", true), ("stopped", false), ("completed", false)] {
-        let body = said(&mut connections[0], &format!("event={event}"));
-        assert_eq!(body.contains("too many announces"), refused, "{event}: {body}");
-        assert_eq!(body.contains("8:retry in"), refused, "{event}: {body}");
-    }
-    let statuses = [(); 4].map(|()| from(2).get("/").status());
-    assert_eq!(statuses, [200, 200, 503, 503], "four connections, of which two were there");
-    for count in 0..6 {
-        let mut proxy = from(3);
-        assert_eq!(proxy.get("/").status(), 200, "connection {count} of a trusted proxy");
-        let body = said(&mut proxy, "numwant=9");
-        assert!(!body.contains("failure"), "announce {count} of somebody unknown: {body}");
-    }
-    assert!(!said(&mut from(4), "numwant=9").contains("failure"), "another address");
-    let udp = Ipv4Addr::new(127, 0, 0, 2).into();
-    for _ in 0..2 {
-        UdpClient::connect(udp, tracker.address);
-    }
-    let third = UdpClient::bind(udp, tracker.address);
-    third.ask_for_id();
-    UdpClient::connect(Ipv4Addr::new(127, 0, 0, 5).into(), tracker.address);
-    assert_eq!(third.try_receive(Duration::from_millis(50)), None, "the third in a minute");
+    let flood: Vec<_> = (number..number + 100_000)
+        .map(|number| request(&made_up(number), 6881, "&left=1"))
+        .collect();
+    send(&tracker, FLOOD, &flood);
+    send(&tracker, regular(1), &[request(&TORRENT, 6881, "&left=1")]);
+    let met = send(&tracker, regular(2), &[request(&TORRENT, 6881, "&left=1")]).len();
+    assert_eq!(met, 1, "whom a real peer meets past the caps");
+    tracker.signal(Signal::USR1);
+    let log = tracker.stop();
+    assert!(!log.contains("memory allocation"), "{log}");
+    fs::remove_dir_all(home.path()).expect("nobody uses it");
 }

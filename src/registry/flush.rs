@@ -535,7 +535,8 @@ mod tests {
         // Once the batch is written the thread saves that there is none, and then not for long.
         let path = folder.path().join("announced.state");
         wait_until("the batch is written and the file anew", || path.exists());
-        folder.close().unwrap();
+        // The thread may be writing a file there.
+        wait_until("the directory is gone", || std::fs::remove_dir_all(folder.path()).is_ok());
         assert!(!flusher.0.save(&mut Instant::now()));
         let error = flusher.close(WAIT_MAX).unwrap_err();
         assert_eq!(error, "what is known of torrents could not be saved");

@@ -26,7 +26,7 @@ use crate::server::connection::{Broken, Buffers, Connection, Progress};
 use crate::server::conversation::Conversation;
 use crate::server::crowd::{Crowd, is_crowded};
 use crate::server::deadline::{Deadlines, TICK_MS};
-use crate::server::parts::ConnectionSettings;
+use crate::server::parts::{Arrival, ConnectionSettings, Refused};
 use crate::server::per_address::PerAddress;
 use crate::server::phase::Next;
 use crate::server::slots::{SlotId, Slots};
@@ -40,24 +40,6 @@ const CHECKED_MAX: usize = 16;
 /// Requests that are answered before the others get their turn: for those that have just come, and
 /// as many for those that go on.
 pub(in crate::server) const REQUESTS_PER_ROUND_MAX: u32 = 1_024;
-
-/// A connection just accepted, beside its stream.
-#[derive(Clone, Copy, Debug)]
-pub struct Arrival {
-    /// The address at its other end, IPv4-mapped ones as IPv4.
-    pub ip: IpAddr,
-    /// Whether trusted proxies begin each connection with a preface where it came in.
-    pub proxy_protocol: bool,
-}
-
-/// Why a connection was not taken.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Refused {
-    /// There are as many as there may be.
-    Full,
-    /// There are as many of its address as there may be, or it opens them too often.
-    PerAddress,
-}
 
 /// See the module.
 pub struct Connections<S> {
@@ -167,7 +149,10 @@ impl<S: Stream> Connections<S> {
         let client = Client { ip, is_known: true, ticket };
         let times = &round.live.connection_times;
         let conversation = match proxy_protocol && is_proxy {
-            true => Conversation::behind_preface(client, round.now, times),
+            true => {
+                let is_counted = self.per_address.is_bounded();
+                Conversation::behind_preface(client, is_counted, round.now, times)
+            }
             false if is_proxy => Conversation::new(client, round.now, times).of_proxy(),
             false => Conversation::new(client, round.now, times),
         };
@@ -248,6 +233,7 @@ impl<S: Stream> Connections<S> {
         let Some(connection) = self.slots.find(id) else { return };
         match connection.advance(&mut self.buffers, &self.http, round) {
             Progress::Over => self.close(id, round),
+            Progress::Named(ip) => self.admit_named(id, ip, round),
             Progress::CanGoOn => {
                 if !std::mem::replace(&mut connection.listed, true) {
                     self.can_go_on.push_back(id);
@@ -268,6 +254,27 @@ impl<S: Stream> Connections<S> {
                 }
             }
         }
+    }
+
+    /// Counts the client that a connection's preface has named, or turns it away; the connection
+    /// goes on in either case.
+    #[inline(never)]
+    fn admit_named(&mut self, id: SlotId, ip: IpAddr, round: &mut Round<'_>) {
+        let Some(connection) = self.slots.find(id) else { return };
+        // The client may be another trusted proxy, which brings everybody.
+        let is_proxy = round.live.proxies.trusted.contain(ip);
+        if is_proxy || self.per_address.admit(ip) {
+            connection.counted = (!is_proxy).then_some(ip);
+            connection.conversation.admit();
+        } else {
+            round.scratch.counters.count(Counter::TurnedAway);
+            let mut out = Output::new(&mut self.buffers.output);
+            connection.conversation.turn_away(&self.http, round, &mut out);
+            if let Err(Broken) = connection.send(out.filled(), round) {
+                return self.close(id, round);
+            }
+        }
+        self.advance(id, round);
     }
 
     fn close(&mut self, id: SlotId, round: &mut Round<'_>) {

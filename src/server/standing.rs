@@ -38,7 +38,15 @@ impl Conversation {
             (Phase::Open, Some(since)) => (since, true),
             (Phase::Open, None) => (before(times.idle_ms), false),
             (Phase::Draining { .. }, _) => (before(LINGER_MS), true),
-            (Phase::Preface | Phase::Waiting { .. } | Phase::Ending { .. }, _) => return None,
+            (
+                Phase::Preface { .. }
+                | Phase::Named(_)
+                | Phase::Waiting { .. }
+                | Phase::Ending { .. },
+                _,
+            ) => {
+                return None;
+            }
         };
         (!begun || now.since(since) >= BEGUN_MS_MIN).then_some(since)
     }

@@ -29,6 +29,8 @@ mod fairness;
 mod field_requests;
 #[cfg(test)]
 mod fields;
+#[cfg(test)]
+pub(crate) mod fifo;
 pub mod fuzz;
 pub mod harness;
 #[cfg(test)]
@@ -53,6 +55,8 @@ mod no_allocation;
 mod oracle;
 #[cfg(test)]
 pub(crate) mod paper_ledger;
+#[cfg(test)]
+mod prefaces;
 #[cfg(test)]
 mod property;
 #[cfg(test)]

@@ -160,7 +160,12 @@ impl Store {
             }
         };
         match became {
-            Became::Peer if saved.address.is_private() => registration.note_private_peer(),
+            Became::Peer => {
+                if saved.address.is_private() {
+                    registration.note_private_peer();
+                }
+                self.note_stored(torrent, &saved.address, how.limits);
+            }
             Became::NotStored => self.population.release_peer(kind),
             _ => {}
         }
