@@ -4,7 +4,7 @@
 //! These take minutes, so `cargo test` leaves them out: `tests/siege.sh` runs them, one by one.
 //! Each prints the memory of the process and of its sockets and what the regular client saw; it
 //! fails when that client is refused after the siege, or memory stays. Short forms of some are in
-//! `floods.rs`.
+//! `attacks.rs`.
 #![allow(
     clippy::expect_used,
     clippy::panic,
