@@ -143,6 +143,10 @@ counted! {
         OpenConnections = "open connections",
         /// Requests that wait for the registry or for a full scrape.
         WaitingRequests = "waiting requests",
+        /// When the swarms were last saved, seconds by the wall clock; 0 before the first time.
+        SnapshotUnixS = "is when the last snapshot was made",
+        /// Bytes of that snapshot.
+        SnapshotBytes = "bytes of the last snapshot",
     }
 }
 

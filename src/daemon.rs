@@ -25,6 +25,7 @@ use crate::frontend::{
     ConnectionIds, FULL_SCRAPES_MAX, FullScrape, Http, Status, StatusSource, Udp,
 };
 use crate::mailbox::Mailboxes;
+use crate::memory::MemoryLimit;
 use crate::registry::{Databases, Fingerprint, Registry, RegistrySettings, StateFile};
 use crate::secrets::{self, Secret};
 use crate::server::{
@@ -55,6 +56,7 @@ pub struct Daemon {
     started: Config,
     current: Config,
     status: Arc<Status>,
+    memory: MemoryLimit,
     /// None where there is no state directory.
     snapshots: Option<Snapshots>,
     /// Whose lock is held for as long as the tracker runs.
@@ -110,7 +112,7 @@ impl Daemon {
         there: &[HandedSocket],
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Daemon, StartError> {
-        let live = LiveSettings::new(Live::of(config));
+        let live = LiveSettings::new(MemoryLimit::read().live_of(config));
         // First, so that connections queue from here on.
         let sockets = Sockets::open(config, there).map_err(StartError::Listen)?;
         let admin = open_admin(&config.admin, there)?;
@@ -134,7 +136,7 @@ impl Daemon {
         databases: Option<Databases>,
         worker_ended: impl Fn(usize) + Send + Sync + 'static,
     ) -> Result<Daemon, StartError> {
-        let live = LiveSettings::new(Live::of(config));
+        let live = LiveSettings::new(MemoryLimit::read().live_of(config));
         let sockets = Sockets::open(config, &[]).map_err(StartError::Listen)?;
         let kept = Kept { directory: None, fingerprint: None, secret: Secret::random()? };
         let admin = open_admin(&config.admin, &[])?;
@@ -202,6 +204,9 @@ impl Daemon {
         let server = Server::start(sockets, &shared, worker_ended)?;
         let admin =
             admin.map(|listener| Admin::start(listener, Arc::clone(&status))).transpose()?;
+        // Again, as the threads' stacks and heaps are mapped now.
+        let memory = MemoryLimit::read();
+        live.replace(memory.live_of(config));
         Ok(Daemon {
             server,
             admin,
@@ -211,6 +216,7 @@ impl Daemon {
             started: config.clone(),
             current: config.clone(),
             status,
+            memory,
             snapshots,
             state_directory: kept.directory,
         })
@@ -251,6 +257,16 @@ impl Daemon {
         self.live.latest()
     }
 
+    /// The settings that were loaded last, of which some may need a restart.
+    pub fn settings(&self) -> &Config {
+        &self.current
+    }
+
+    /// How much is kept at most, and what that follows from.
+    pub fn caps(&self) -> String {
+        self.memory.tell(&self.live().swarm, &self.current)
+    }
+
     /// Takes over what may change of settings that have been checked. Workers work by it from their
     /// next round on.
     ///
@@ -258,7 +274,7 @@ impl Daemon {
     /// What cannot count before a restart that the rest needs; nothing is taken over then.
     pub fn reload(&mut self, newer: Config) -> Result<Reload, Vec<Problem>> {
         let reload = Reload::of(&self.started, &self.current, &newer)?;
-        self.live.replace(reload.live.clone());
+        self.live.replace(self.memory.cap(reload.live.clone(), self.started.tracker.peer_ids));
         self.tracker.registry().look_at_settings();
         if let Some(snapshots) = &self.snapshots {
             snapshots.look_at_settings();

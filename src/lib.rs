@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`ids`] | the small values all pass around | has logic |
 //! | [`bounds`] | limits that several modules must agree on | has logic |
+//! | [`files`] | opening what may be no regular file | makes a file, waits for ever |
 //! | [`mailbox`] | where answers from other threads wait for their worker | looks into them |
 //! | [`counters`] | what any module counts | locks, allocates where it counts |
 //! | [`config`] | the settings, their defaults and reasons | reads a clock or a socket |
@@ -16,6 +17,7 @@
 //! one |
 //! | [`secrets`] | the system's randomness and the kept secret: keys, seeds, names | makes a choice
 //! |
+//! | [`memory`] | how much memory there may be, and the caps that follow | fails |
 //! | [`wire`] | bytes to values and back | allocates, locks, waits |
 //! | [`swarm`] | who is in which torrent | reads a clock, draws its own randomness |
 //! | [`registry`] | registration, bans, names, counts | decides who is served |
@@ -34,6 +36,8 @@ pub mod ids;
 
 pub mod bounds;
 
+pub mod files;
+
 pub mod mailbox;
 
 pub mod counters;
@@ -45,6 +49,8 @@ pub mod listing;
 pub mod state_directory;
 
 pub mod secrets;
+
+pub mod memory;
 
 pub mod wire;
 

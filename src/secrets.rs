@@ -4,18 +4,23 @@
 //! Owns: the one way to the system's randomness. Keys of hash tables and the seeds of choices come
 //! from here: info hashes and ports are chosen by strangers, and the intervals in answers show what
 //! follows from a guessed seed. Beside that the [`Secret`] in the state directory, from which keys
-//! are derived that the next process must have as well, each under a label of its own.
+//! are derived that the next process must have as well, each under a label of its own. Whoever may
+//! read or write its file beside the tracker's user is warned of.
 //!
 //! Never: shows a secret, or uses it for anything itself.
 
 use std::fmt;
+use std::fs::Metadata;
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use ahash::RandomState;
 use data_encoding::HEXLOWER;
+use rustix::process::geteuid;
 use siphasher::sip128::SipHasher24;
 
-use crate::state_directory::StateDirectory;
+use crate::state_directory::{StateDirectory, in_shell};
 
 /// Bytes of a secret, and of each key that follows from it.
 pub const KEY_BYTES: usize = 16;
@@ -23,6 +28,8 @@ pub const KEY_BYTES: usize = 16;
 const NAME: &str = "announced.secret";
 /// The secret in hexadecimal digits, and what an editor may have added.
 const FILE_BYTES_MAX: usize = 2 * KEY_BYTES + 2;
+/// Bits of a file's mode by which others than its owner may read or write it.
+const OTHERS_MODE: u32 = 0o066;
 
 /// So many random bytes.
 ///
@@ -69,8 +76,8 @@ impl Secret {
     }
 
     /// The one that is kept in `directory`. Where there is none yet, a new one is kept from now on;
-    /// a file that holds none is put aside. One that cannot be kept ends with the process, with a
-    /// warning.
+    /// a file that holds none is put aside, or stays where that cannot be done. A secret that
+    /// cannot be kept ends with the process, with a warning.
     ///
     /// # Errors
     /// As [`bytes`].
@@ -79,15 +86,21 @@ impl Secret {
         match read(directory) {
             Ok(Some(secret)) => return Ok(secret),
             Ok(None) => {}
-            Err(error) => {
-                let aside = directory.set_aside(NAME);
-                let aside = aside.map(|path| format!("; kept as {}", path.display()));
-                log::warn!(
-                    "{}: {error}{}; a new one is made, and clients over UDP connect anew",
+            Err(error) => match directory.set_aside(NAME) {
+                Ok(kept) => log::warn!(
+                    "{}: {error}; kept as {}; a new one is made, and clients over UDP connect anew",
                     path.display(),
-                    aside.unwrap_or_default()
-                );
-            }
+                    kept.display()
+                ),
+                Err(trouble) => {
+                    log::warn!(
+                        "{}: {error}, and it cannot be put aside ({trouble}): until it is gone, \
+                         clients over UDP connect anew after each start",
+                        path.display()
+                    );
+                    return Secret::random();
+                }
+            },
         }
         let secret = Secret::random()?;
         let text = HEXLOWER.encode(&secret.0);
@@ -108,20 +121,43 @@ impl Secret {
 
 fn read(directory: &StateDirectory) -> io::Result<Option<Secret>> {
     let Some(file) = directory.read(NAME)? else { return Ok(None) };
+    let metadata = file.get_ref().metadata()?;
     let mut text = Vec::new();
     file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut text)?;
     let bytes = HEXLOWER.decode(text.trim_ascii()).ok();
     let secret = bytes.and_then(|bytes| bytes.try_into().ok()).map(Secret);
     let wrong = || io::Error::new(ErrorKind::InvalidData, "is not 32 hexadecimal digits");
-    secret.ok_or_else(wrong).map(Some)
+    let secret = secret.ok_or_else(wrong)?;
+    if let Some(warning) = others(&directory.path_of(NAME), &metadata, geteuid().as_raw()) {
+        log::warn!("{warning}");
+    }
+    Ok(Some(secret))
+}
+
+/// Who beside `user` may read or write a file, and what to do about it.
+fn others(path: &Path, metadata: &Metadata, user: u32) -> Option<String> {
+    let shell_path = in_shell(path);
+    let (mut who, mut remedies) = (Vec::new(), Vec::new());
+    if metadata.uid() != user {
+        who.push(format!("belongs to user {}", metadata.uid()));
+        remedies.push(format!("chown {user} {shell_path}"));
+    }
+    if metadata.mode() & OTHERS_MODE != 0 {
+        who.push("may be read or written by others".to_owned());
+        remedies.push(format!("chmod 600 {shell_path}"));
+    }
+    let (who, remedies) = (who.join(" and "), remedies.join(" && "));
+    (!who.is_empty()).then(|| format!("{}: {who}; to end that: {remedies}", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::state_directory::DAMAGED_FILES_MAX;
+    use crate::tests::fifo;
 
     #[test]
     fn a_secret_is_kept_for_its_own_user_alone() {
@@ -147,6 +183,57 @@ mod tests {
             let kept = fs::read_to_string(directory.path_of("announced.secret.damaged-1"));
             assert_eq!(kept.unwrap(), text, "{text:?} is kept");
             assert_eq!(Secret::kept_in(&directory).unwrap().0, made.0, "instead of {text:?}");
+        }
+    }
+
+    #[test]
+    fn a_fifo_is_put_aside_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = StateDirectory::open(folder.path()).unwrap().unwrap();
+        fifo::make(&directory.path_of(NAME));
+        let made = Secret::kept_in(&directory).unwrap();
+        assert!(directory.path_of("announced.secret.damaged-1").exists(), "it is gone");
+        assert_eq!(Secret::kept_in(&directory).unwrap().0, made.0, "the new one is not kept");
+    }
+
+    #[test]
+    fn where_no_more_can_be_put_aside_the_file_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = StateDirectory::open(folder.path()).unwrap().unwrap();
+        for number in 1..=DAMAGED_FILES_MAX {
+            fs::write(directory.path_of(&format!("{NAME}.damaged-{number}")), "older").unwrap();
+        }
+        fs::write(directory.path_of(NAME), "damaged").unwrap();
+        let made = Secret::kept_in(&directory).unwrap();
+        assert_eq!(fs::read_to_string(directory.path_of(NAME)).unwrap(), "damaged");
+        let again = Secret::kept_in(&directory).unwrap();
+        assert_ne!(again.0, made.0, "each run has a secret of its own");
+    }
+
+    #[test]
+    fn others_who_may_read_or_write_it_are_told_of_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a secret");
+        fs::write(&path, "").unwrap();
+        let (name, user) = (path.display(), geteuid().as_raw());
+        let (chmod, chown) = (format!("chmod 600 '{name}'"), format!("chown 12345 '{name}'"));
+        let (owned, open) =
+            (format!("belongs to user {user}"), "may be read or written by others".to_owned());
+        let rows = [
+            (0o600, user, None),
+            (0o400, user, None),
+            (0o700, user, None),
+            (0o640, user, Some(format!("{open}; to end that: {chmod}"))),
+            (0o604, user, Some(format!("{open}; to end that: {chmod}"))),
+            (0o602, user, Some(format!("{open}; to end that: {chmod}"))),
+            (0o600, 12_345, Some(format!("{owned}; to end that: {chown}"))),
+            (0o644, 12_345, Some(format!("{owned} and {open}; to end that: {chown} && {chmod}"))),
+        ];
+        for (mode, of, expected) in rows {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let warning = others(&path, &fs::metadata(&path).unwrap(), of);
+            let expected = expected.map(|expected| format!("{name}: {expected}"));
+            assert_eq!(warning, expected, "mode {mode:o}, the tracker's user is {of}");
         }
     }
 

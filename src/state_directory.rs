@@ -9,7 +9,8 @@
 //! written; and checksums behind records, so that a flipped bit is found ([`RecordWriter`],
 //! [`RecordReader`]).
 //!
-//! Never: the form or the meaning of a file, which is whose the file is.
+//! Never: the form or the meaning of a file, which is whose the file is. Never waits for what has
+//! a file's name and is none, as a FIFO.
 //!
 //! Limits: [`DAMAGED_FILES_MAX`] damaged files of one name are kept.
 
@@ -24,6 +25,8 @@ use crc32fast::Hasher;
 use parking_lot::{RwLock, RwLockReadGuard};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
+
+use crate::files;
 
 const LOCK: &str = "announced.state.lock";
 /// Kept of each name; past it, a damaged file stays where it is.
@@ -51,6 +54,8 @@ pub enum Unfit {
     NoDirectory(PathBuf),
     /// The tracker's user may not write into it.
     Denied(PathBuf),
+    /// What has the lock's name is no regular file.
+    OddLock(PathBuf),
 }
 
 impl fmt::Display for Unfit {
@@ -59,7 +64,10 @@ impl fmt::Display for Unfit {
             Unfit::InUse(path) => {
                 write!(f, "another tracker uses server.state_directory {path:?}; give each its own")
             }
-            Unfit::Missing(path) | Unfit::NoDirectory(path) | Unfit::Denied(path) => {
+            Unfit::Missing(path)
+            | Unfit::NoDirectory(path)
+            | Unfit::Denied(path)
+            | Unfit::OddLock(path) => {
                 write!(f, "server.state_directory = {path:?}: {}", self.rule())
             }
         }
@@ -82,6 +90,10 @@ impl Unfit {
                  tracker runs as",
                 in_shell(path)
             ),
+            Unfit::OddLock(path) => {
+                let lock = path.join(LOCK);
+                format!("{LOCK} is no regular file; remove it: rm -r {}", in_shell(&lock))
+            }
         }
     }
 
@@ -90,13 +102,14 @@ impl Unfit {
             ErrorKind::NotFound => Some(Unfit::Missing(path.to_owned())),
             ErrorKind::NotADirectory => Some(Unfit::NoDirectory(path.to_owned())),
             ErrorKind::PermissionDenied => Some(Unfit::Denied(path.to_owned())),
+            ErrorKind::InvalidData => Some(Unfit::OddLock(path.to_owned())),
             _ => None,
         }
     }
 }
 
 /// A path as it is written in a shell.
-fn in_shell(path: &Path) -> String {
+pub fn in_shell(path: &Path) -> String {
     let path = path.display().to_string();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+,:@".contains(&byte);
     match path.bytes().all(plain) {
@@ -125,12 +138,9 @@ impl StateDirectory {
     /// When another tracker has it, it is missing, or it may not be written to.
     pub fn open(path: &Path) -> Result<Option<StateDirectory>, Unfit> {
         let lock = path.join(LOCK);
-        let file = File::options()
-            .create(true)
-            .write(true)
-            .truncate(false)
-            .open(&lock)
-            .map_err(TryLockError::Error);
+        let mut options = File::options();
+        options.create(true).write(true).truncate(false);
+        let file = files::open_regular(&lock, &mut options).map_err(TryLockError::Error);
         match file.and_then(|file| file.try_lock().map(|()| file)) {
             Ok(file) => {
                 let locked = Locked { path: path.to_owned(), lock: RwLock::new(Some(file)) };
@@ -173,9 +183,9 @@ impl StateDirectory {
     /// A file to read; none when there is none.
     ///
     /// # Errors
-    /// When it is there, and cannot be opened.
+    /// When it is there, and cannot be opened or is no regular file.
     pub fn read(&self, name: &str) -> io::Result<Option<BufReader<File>>> {
-        match File::open(self.path_of(name)) {
+        match files::open_regular(&self.path_of(name), File::options().read(true)) {
             Ok(file) => Ok(Some(BufReader::new(file))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -190,7 +200,8 @@ impl StateDirectory {
     pub fn reserve(&self, name: &str, bytes: u64) -> io::Result<()> {
         let _held = self.held()?;
         let path = self.path_of(&beside(name));
-        let file = File::options().create(true).write(true).truncate(false).open(&path)?;
+        let mut options = File::options();
+        let file = open_beside(&path, options.create(true).write(true).truncate(false))?;
         match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
             Err(error) => {
@@ -238,7 +249,8 @@ impl StateDirectory {
         let _held = self.held()?;
         let beside = beside(name);
         let has_room = self.path_of(&beside).exists();
-        let written = options.write(true).open(self.path_of(&beside)).and_then(|file| {
+        let opened = open_beside(&self.path_of(&beside), options.write(true));
+        let written = opened.and_then(|file| {
             let mut file = BufWriter::new(file);
             write(&mut file)?;
             file.flush()?;
@@ -288,6 +300,13 @@ impl StateDirectory {
 /// Where a file is written before it takes its place.
 fn beside(name: &str) -> String {
     format!("{name}-new")
+}
+
+fn open_beside(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    files::open_regular(path, options).map_err(|error| match error.kind() {
+        ErrorKind::InvalidData => io::Error::other(format!("{} {error}", path.display())),
+        _ => error,
+    })
 }
 
 /// Writes records, each with the checksum of its bytes behind it.
@@ -371,6 +390,7 @@ impl<R: Read> Read for RecordReader<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::fifo;
 
     fn open(folder: &Path) -> StateDirectory {
         StateDirectory::open(folder).unwrap().unwrap()
@@ -516,6 +536,36 @@ mod tests {
             assert_eq!(fs::read_to_string(kept).unwrap(), number.to_string());
         }
         assert_eq!(text(&directory), None);
+    }
+
+    /// Whoever opened a FIFO would wait for ever.
+    #[test]
+    fn what_is_no_regular_file_is_never_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fifo::make(&path(LOCK));
+        let refused = StateDirectory::open(folder.path()).err().expect("its lock is a FIFO");
+        let rule = format!(
+            "server.state_directory = {:?}: announced.state.lock is no regular file; remove it: rm \
+             -r {}",
+            folder.path(),
+            path(LOCK).display()
+        );
+        assert_eq!(refused.to_string(), rule);
+        fs::remove_file(path(LOCK)).unwrap();
+        let directory = open(folder.path());
+        fifo::make(&path("a"));
+        let problem = directory.read("a").expect_err("it is a FIFO");
+        assert_eq!(problem.to_string(), "is no regular file");
+        directory.set_aside("a").unwrap();
+        put(&directory, "one").unwrap();
+        fifo::make(&path("a-new"));
+        let odd = format!("{} is no regular file", path("a-new").display());
+        let problems = [put(&directory, "two"), directory.reserve("a", 1)];
+        for problem in problems {
+            assert_eq!(problem.unwrap_err().to_string(), odd, "where the next form is written");
+        }
+        assert_eq!(text(&directory).as_deref(), Some("one"), "the form before stays");
     }
 
     #[test]

@@ -26,6 +26,8 @@ const DATABASE: &str = "mysqli://root:hunter2@db/tracker";
 fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_announced"));
     command.env_remove("ANNOUNCED_DATABASE").env_remove("RUST_LOG");
+    // Its default port can be one tracker's only.
+    command.env("ANNOUNCED_ADMIN__LISTEN", "127.0.0.1:0");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -473,6 +475,7 @@ fn it_says_where_it_listens_and_stops_when_told() {
             assert_eq!(running.line(), format!("announce URL {scheme}://{address}/announce"));
         }
     }
+    assert!(running.line().starts_with("status page http://127.0.0.1:"));
     for address in &addresses {
         TcpStream::connect(address.parse::<SocketAddr>().unwrap()).unwrap();
     }

@@ -26,7 +26,7 @@ use std::process::{Command, ExitCode, Stdio};
 use clap::Parser;
 use serde::{Deserialize, Serialize};
 
-use shapes::{ANSWERS, OPEN, REGISTERED, SHAPES, Shape};
+use shapes::{ANSWERS, DEAR_MAX, Input, OPEN, REGISTERED, SHAPES, Shape};
 use site::Site;
 
 /// The share by which a count may differ from its baseline.
@@ -100,6 +100,10 @@ fn compare(options: &Options) -> io::Result<()> {
             shape.name,
             before.map_or(String::new(), |before| before.to_string())
         );
+        let usual = baseline.instructions.get(OPEN).copied().unwrap_or(u64::MAX / DEAR_MAX);
+        if shape.is_dear && count > DEAR_MAX * usual {
+            off.push(format!("{} is above {DEAR_MAX} announces", shape.name));
+        }
         if change.is_none_or(|change| change.abs() > TOLERANCE) {
             off.push(format!("{} {shown}", shape.name));
         }
@@ -189,13 +193,14 @@ fn answer_shape(name: &str) -> io::Result<()> {
         .iter()
         .find(|shape| shape.name == name)
         .ok_or_else(|| io::Error::other("no such shape"))?;
-    let mut site = Site::new(shape.registered)?;
-    for request in shape.first() {
-        if site.receive(request.as_bytes()) == 0 {
-            site.look_up();
+    // One more than those that are there at first: a new peer.
+    let mut site = Site::new(shape.registered, shape.peers + 1, shape.of_one_address)?;
+    for Input { peer, bytes } in shape.first() {
+        if site.receive(peer, &bytes) == 0 {
+            site.look_up(peer);
         }
     }
-    let inputs = shape.inputs(site.connection_id());
+    let inputs = shape.inputs(|peer| site.connection_id(peer));
     if shape.repeats() {
         answer_all(&mut site, shape, &inputs);
     }
@@ -215,21 +220,22 @@ fn answer_shape(name: &str) -> io::Result<()> {
 
 /// What is counted.
 #[inline(never)]
-fn answer_all_inputs(site: &mut Site, shape: &Shape, inputs: &[Vec<u8>]) -> usize {
+fn answer_all_inputs(site: &mut Site, shape: &Shape, inputs: &[Input]) -> usize {
     answer_all(site, shape, inputs)
 }
 
 /// Answers every input; how long the last answers were.
-fn answer_all(site: &mut Site, shape: &Shape, inputs: &[Vec<u8>]) -> usize {
-    if shape.is_udp() {
-        return inputs.iter().fold(0, |_, input| black_box(site.answer_datagram(black_box(input))));
-    }
+fn answer_all(site: &mut Site, shape: &Shape, inputs: &[Input]) -> usize {
     let mut bytes = 0;
-    for input in inputs {
-        if shape.reconnects {
-            site.reconnect();
+    for Input { peer, bytes: input } in inputs {
+        if shape.is_udp() {
+            bytes = black_box(site.answer_datagram(*peer, black_box(input)));
+            continue;
         }
-        bytes = black_box(site.receive(black_box(input)));
+        if shape.reconnects {
+            site.reconnect(*peer);
+        }
+        bytes = black_box(site.receive(*peer, black_box(input)));
     }
     bytes
 }

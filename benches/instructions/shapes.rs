@@ -1,4 +1,7 @@
 //! The kinds of announces whose instructions are counted.
+//!
+//! Every peer of a swarm has a public address of its own, as on the internet: peers that share one,
+//! or are exempt from what an address may have, take another way.
 
 use std::fmt::Write;
 
@@ -20,8 +23,20 @@ pub(crate) struct Shape {
     pub(crate) depth: usize,
     /// Whether every request comes over a connection of its own.
     pub(crate) reconnects: bool,
+    /// Peers that share an address.
+    pub(crate) of_one_address: usize,
+    /// Whether this is as dear as a stranger can make it, and only held below [`DEAR_MAX`].
+    pub(crate) is_dear: bool,
     /// Whether only what a database lists is served; it has been asked for every torrent before.
     pub(crate) registered: bool,
+}
+
+/// What is received at once.
+pub(crate) struct Input {
+    /// Whose connection it comes over: the number of the peer in its swarms.
+    pub(crate) peer: usize,
+    /// The requests.
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// Who asks for what.
@@ -39,6 +54,8 @@ enum Ask {
     Dictionary,
     /// qBittorrent scrapes a torrent.
     Scrape,
+    /// A peer that requires encryption, among those that do not support it.
+    Encrypted,
     /// Over UDP: a connection id.
     UdpConnect,
     /// Over UDP: libtorrent, of a peer that is there.
@@ -54,8 +71,13 @@ const USUAL: Shape = Shape {
     ask: Ask::Again,
     depth: 1,
     reconnects: false,
+    of_one_address: 1,
+    is_dear: false,
     registered: false,
 };
+
+/// No answer may be as dear as so many announces of [`OPEN`].
+pub(crate) const DEAR_MAX: u64 = 30;
 
 /// The shape that an open tracker and one that serves only what is listed are compared by.
 pub(crate) const OPEN: &str = "qBittorrent, in a swarm of 50";
@@ -68,13 +90,31 @@ pub(crate) const SHAPES: &[Shape] = &[
     Shape { name: OPEN, ..USUAL },
     Shape { name: "qBittorrent, in a swarm of 10000", torrents: 1, peers: 10_000, ..USUAL },
     Shape { name: "qBittorrent, a connection for each", reconnects: true, ..USUAL },
-    Shape { name: "qBittorrent, eight pipelined", depth: 8, ..USUAL },
+    // A connection's requests are one peer's, and eight divide its torrents.
+    Shape { name: "qBittorrent, eight pipelined", torrents: 24, depth: 8, ..USUAL },
     Shape { name: "qBittorrent, a new peer", torrents: ANSWERS, ask: Ask::Started, ..USUAL },
     Shape { name: "qBittorrent, a peer that stops", torrents: ANSWERS, ask: Ask::Stopped, ..USUAL },
     Shape { name: "Transmission, in a swarm of 50", ask: Ask::Transmission, ..USUAL },
     Shape { name: "dictionary, in a swarm of 50", ask: Ask::Dictionary, ..USUAL },
     Shape { name: REGISTERED, registered: true, ..USUAL },
     Shape { name: "scrape of one torrent", ask: Ask::Scrape, ..USUAL },
+    Shape { name: "three of an address, in a swarm of 50", of_one_address: 3, ..USUAL },
+    Shape {
+        name: "dear: none takes encryption, of 10000",
+        torrents: 1,
+        peers: 10_000,
+        ask: Ask::Encrypted,
+        is_dear: true,
+        ..USUAL
+    },
+    Shape {
+        name: "dear: 64 addresses with 64 peers each",
+        torrents: 1,
+        peers: 4_096,
+        of_one_address: 64,
+        is_dear: true,
+        ..USUAL
+    },
     Shape { name: "UDP, connect", ask: Ask::UdpConnect, ..USUAL },
     Shape { name: "UDP, announce in a swarm of 50", ask: Ask::UdpAgain, ..USUAL },
     Shape { name: "UDP, scrape of one torrent", ask: Ask::UdpScrape(1), ..USUAL },
@@ -88,35 +128,51 @@ impl Shape {
     }
 
     /// What fills the swarms: everybody's first announce, over HTTP.
-    pub(crate) fn first(&self) -> impl Iterator<Item = String> + '_ {
+    pub(crate) fn first(&self) -> impl Iterator<Item = Input> + '_ {
         let everybody =
             (0..self.torrents).flat_map(|torrent| (0..self.peers).map(move |peer| (torrent, peer)));
-        everybody.map(|(torrent, peer)| qbittorrent(torrent, peer, "&event=started", false))
+        everybody.map(|(torrent, peer)| {
+            let text = qbittorrent(torrent, peer, "&event=started", false);
+            let text = if self.ask == Ask::Encrypted { text.replace(CRYPTO, "") } else { text };
+            Input { peer, bytes: text.into_bytes() }
+        })
     }
 
     /// What is received one after the other while it is counted: [`ANSWERS`] requests in all. Those
-    /// over UDP carry `connection_id`.
-    pub(crate) fn inputs(&self, connection_id: u64) -> Vec<Vec<u8>> {
+    /// over UDP carry the `connection_id` of their peer.
+    pub(crate) fn inputs(&self, connection_id: impl Fn(usize) -> u64) -> Vec<Input> {
         let request = |number: usize| {
-            let (torrent, peer) = (number % self.torrents, number / self.torrents % self.peers);
+            let (torrent, known) = (number % self.torrents, number / self.torrents % self.peers);
+            let peer = if self.ask == Ask::Started { self.peers } else { known };
             let text = match self.ask {
                 Ask::Again => qbittorrent(torrent, peer, "", self.reconnects),
-                Ask::Started => qbittorrent(torrent, self.peers, "&event=started", false),
+                Ask::Started => qbittorrent(torrent, peer, "&event=started", false),
                 Ask::Stopped => qbittorrent(torrent, peer, "&event=stopped", false),
                 Ask::Transmission => transmission(torrent, peer),
                 Ask::Dictionary => dictionary(torrent, peer),
                 Ask::Scrape => scrape(torrent),
-                Ask::UdpConnect => return packet(PROTOCOL_ID, 0, &[]),
-                Ask::UdpAgain => return packet(connection_id, 1, &udp_announce(torrent, peer)),
+                Ask::Encrypted => {
+                    qbittorrent(torrent, peer, "", false).replace(CRYPTO, "&requirecrypto=1")
+                }
+                Ask::UdpConnect => return Input { peer, bytes: packet(PROTOCOL_ID, 0, &[]) },
+                Ask::UdpAgain => {
+                    let announce = udp_announce(torrent, peer);
+                    return Input { peer, bytes: packet(connection_id(peer), 1, &announce) };
+                }
                 Ask::UdpScrape(torrents) => {
                     let hashes = (0..torrents).map(|at| hash((torrent + at) % self.torrents));
-                    return packet(connection_id, 2, &hashes.collect::<Vec<_>>().concat());
+                    let hashes = hashes.collect::<Vec<_>>().concat();
+                    return Input { peer, bytes: packet(connection_id(peer), 2, &hashes) };
                 }
             };
-            text.into_bytes()
+            Input { peer, bytes: text.into_bytes() }
         };
-        let requests: Vec<Vec<u8>> = (0..ANSWERS).map(request).collect();
-        requests.chunks(self.depth).map(<[Vec<u8>]>::concat).collect()
+        let requests: Vec<Input> = (0..ANSWERS).map(request).collect();
+        let together = |some: &[Input]| Input {
+            peer: some.first().map_or(0, |input| input.peer),
+            bytes: some.iter().flat_map(|input| input.bytes.iter().copied()).collect(),
+        };
+        requests.chunks(self.depth).map(together).collect()
     }
 
     /// Whether receiving the inputs once changes nothing for the second time, so that it can be
@@ -125,6 +181,9 @@ impl Shape {
         !matches!(self.ask, Ask::Started | Ask::Stopped)
     }
 }
+
+/// What a client says that supports encryption.
+const CRYPTO: &str = "&supportcrypto=1";
 
 /// Twenty bytes of which five need no escape, the mean of random ones.
 fn hash(torrent: usize) -> [u8; 20] {
@@ -150,7 +209,7 @@ fn escaped(torrent: usize, upper: bool) -> String {
     text
 }
 
-/// Every other peer is a seeder; peers differ in their port.
+/// Every other peer is a seeder.
 fn fields(peer: usize) -> String {
     let progress = if peer.is_multiple_of(2) {
         "downloaded=1483407360&left=0"

@@ -32,12 +32,6 @@ const NOW: Millis = Millis(1_000);
 /// Seconds by the wall clock.
 const NOW_S: u64 = 1_700_000_040;
 const REQUEST_BYTES_MAX: usize = 8_192;
-/// Who asks.
-const CLIENT: Client = Client {
-    ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
-    is_known: true,
-    ticket: Ticket { worker: 0, slot: 0, generation: 0 },
-};
 
 /// See the module.
 pub(crate) struct Site {
@@ -48,13 +42,16 @@ pub(crate) struct Site {
     live: Live,
     scratch: Scratch,
     output: Vec<u8>,
-    conversation: Conversation,
+    /// One for each peer.
+    conversations: Vec<Conversation>,
+    of_one_address: usize,
 }
 
 impl Site {
-    /// A tracker without peers: an open one without a database, or one that serves what its
-    /// database lists, which is everything.
-    pub(crate) fn new(registered: bool) -> io::Result<Site> {
+    /// A tracker without peers, to which `peers` are connected: an open one without a database, or
+    /// one that serves what its database lists, which is everything. So many of the peers share each
+    /// address.
+    pub(crate) fn new(registered: bool, peers: usize, of_one_address: usize) -> io::Result<Site> {
         let mut live = Live::default();
         live.policy.mode = if registered { Mode::Registered } else { Mode::Open };
         live.registry.cache_ttl_ms = VERDICT_MS_MAX;
@@ -80,32 +77,30 @@ impl Site {
         let http = Http::new(tracker, full_scrape, REQUEST_BYTES_MAX);
         let scratch = Scratch::new(SEED, Counters::default().local());
         let output = vec![0; 2 * REPLY_BYTES_MAX];
-        let conversation = conversation(&live);
-        Ok(Site { http, udp, ids, lookups, live, scratch, output, conversation })
+        let conversations =
+            (0..peers).map(|peer| conversation(peer / of_one_address, &live)).collect();
+        Ok(Site { http, udp, ids, lookups, live, scratch, output, conversations, of_one_address })
     }
 
-    /// Has the conversation receive `input`, and says how long the answers are.
-    pub(crate) fn receive(&mut self, input: &[u8]) -> usize {
-        let Site { http, live, scratch, output, conversation, .. } = self;
+    /// Has a peer's conversation receive `input`, and says how long the answers are.
+    pub(crate) fn receive(&mut self, peer: usize, input: &[u8]) -> usize {
+        let Site { http, live, scratch, output, conversations, .. } = self;
         let mut out = Output::new(output);
-        conversation.receive(
-            input,
-            http,
-            &mut Round { now: NOW, live, closing: false, scratch },
-            &mut out,
-        );
+        let mut round = Round { now: NOW, live, closing: false, scratch };
+        conversations[peer].receive(input, http, &mut round, &mut out);
         out.filled().len()
     }
 
-    /// What the client has been given for its requests over UDP.
-    pub(crate) fn connection_id(&self) -> u64 {
-        self.ids.make(CLIENT.ip, NOW_S).0
+    /// What a peer has been given for its requests over UDP.
+    pub(crate) fn connection_id(&self, peer: usize) -> u64 {
+        self.ids.make(client(peer / self.of_one_address).ip, NOW_S).0
     }
 
-    /// Answers a datagram, and says how long the answer is.
-    pub(crate) fn answer_datagram(&mut self, bytes: &[u8]) -> usize {
+    /// Answers a peer's datagram, and says how long the answer is.
+    pub(crate) fn answer_datagram(&mut self, peer: usize, bytes: &[u8]) -> usize {
+        let client = client(peer / self.of_one_address);
         let Site { udp, live, scratch, output, .. } = self;
-        let packet = Packet { bytes, client: CLIENT, unix_s: NOW_S };
+        let packet = Packet { bytes, client, unix_s: NOW_S };
         match udp.answer(&packet, &mut Round { now: NOW, live, closing: false, scratch }, output) {
             Reply::Ready(bytes) => bytes,
             _ => 0,
@@ -114,19 +109,20 @@ impl Site {
 
     /// Lets the database answer for what waits for it, as it does for the first announce of a
     /// torrent.
-    pub(crate) fn look_up(&mut self) {
+    pub(crate) fn look_up(&mut self, peer: usize) {
         self.http.tracker().registry().ask_once(&mut AllListed);
-        let Site { http, live, scratch, output, conversation, lookups, .. } = self;
+        let Site { http, live, scratch, output, conversations, lookups, .. } = self;
         while let Some(completion) = lookups.take(0) {
             let mut out = Output::new(output);
             let mut round = Round { now: NOW, live, closing: false, scratch };
-            conversation.complete(LateAnswer::Lookup(completion), http, &mut round, &mut out);
+            let answer = LateAnswer::Lookup(completion);
+            conversations[peer].complete(answer, http, &mut round, &mut out);
         }
     }
 
-    /// The next input is a new connection's.
-    pub(crate) fn reconnect(&mut self) {
-        self.conversation = conversation(&self.live);
+    /// The peer's next input is a new connection's.
+    pub(crate) fn reconnect(&mut self, peer: usize) {
+        self.conversations[peer] = conversation(peer / self.of_one_address, &self.live);
     }
 
     /// The last answers.
@@ -160,6 +156,13 @@ impl Backend for AllListed {
     }
 }
 
-fn conversation(live: &Live) -> Conversation {
-    Conversation::new(CLIENT, NOW, &live.connection_times)
+/// The client at a numbered address, which is public.
+fn client(address: usize) -> Client {
+    let number = u32::try_from(address).unwrap_or(u32::MAX);
+    let ip = IpAddr::V4(Ipv4Addr::from(0x0900_0001_u32.wrapping_add(number)));
+    Client { ip, is_known: true, ticket: Ticket { worker: 0, slot: 0, generation: 0 } }
+}
+
+fn conversation(address: usize, live: &Live) -> Conversation {
+    Conversation::new(client(address), NOW, &live.connection_times)
 }

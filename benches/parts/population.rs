@@ -1,6 +1,6 @@
 //! Peers and torrents by number, and stores full of them.
 
-use announced::config::{PublicAddresses, SwarmLimits};
+use announced::config::{Networks, PublicAddresses, SwarmLimits};
 use announced::ids::{Crypto, Event, InfoHash, Millis, PeerAddr, PeerId};
 use announced::listing::Served;
 use announced::swarm::{
@@ -13,6 +13,8 @@ pub(crate) const LIMITS: SwarmLimits = SwarmLimits {
     lifetime_ms: 2_700_000,
     peers_max: 1 << 30,
     torrents_max: 1 << 30,
+    peers_per_address_max: 0,
+    shares_exempt: Networks::NONE,
     public_addresses: PublicAddresses::NONE,
 };
 

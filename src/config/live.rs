@@ -106,16 +106,23 @@ pub struct ProxyPolicy {
     pub header: String,
 }
 
+/// A cap that the settings leave to the memory, before anybody has looked how much there is.
+pub const UNSET_MAX: u64 = u64::MAX;
+
 /// What the swarms may hold, and how that is shown outside.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SwarmLimits {
     /// A peer not heard of for longer is gone, milliseconds: the minimum and the maximum interval
     /// together, but not before [`LIFETIME_MS_MIN`].
     pub lifetime_ms: u64,
-    /// Peers that are stored, at most.
+    /// Peers that are stored, at most; [`UNSET_MAX`] where the settings leave it to the memory.
     pub peers_max: u64,
-    /// Torrents that are stored, at most.
+    /// Torrents that are stored, at most; likewise.
     pub torrents_max: u64,
+    /// Peers of one address (IPv6: of one /64) that are stored in one swarm, at most; 0 is no limit.
+    pub peers_per_address_max: u32,
+    /// Networks whose addresses may have more than their share.
+    pub shares_exempt: Networks,
     /// What peers with a private address are handed out under.
     pub public_addresses: PublicAddresses,
 }
@@ -228,8 +235,10 @@ impl Live {
             swarm: SwarmLimits {
                 lifetime_ms: millis(tracker.min_interval + tracker.max_interval)
                     .max(LIFETIME_MS_MIN),
-                peers_max: tracker.peers_max,
-                torrents_max: tracker.torrents_max,
+                peers_max: cap(tracker.peers_max),
+                torrents_max: cap(tracker.torrents_max),
+                peers_per_address_max: tracker.peers_per_address_max,
+                shares_exempt: tracker.shares_exempt.networks().clone(),
                 public_addresses: PublicAddresses::of(&tracker.public_address),
             },
             connection_times: ConnectionTimes {
@@ -334,6 +343,11 @@ impl LiveReader {
 /// A duration in whole milliseconds.
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What a cap of the settings means, where 0 leaves it to the memory.
+fn cap(setting: u64) -> u64 {
+    if setting == 0 { UNSET_MAX } else { setting }
 }
 
 fn seconds(duration: Duration) -> u32 {

@@ -1,9 +1,9 @@
 //! Every setting: its name, unit, default and the reason for it.
 //!
-//! Owns: the sections and their defaults (`sections`, `database`), the layering of command line,
-//! environment and file ([`Sources`]; `reading` reads a file's text, `environment` the variables),
-//! the ranges (`validate`), the default file that `announced config` prints ([`default_file`]), and
-//! the value that a running tracker works by ([`Live`]).
+//! Owns: the sections and their defaults (`sections`, `database`, `admin`), the layering of command
+//! line, environment and file ([`Sources`]; `reading` reads a file's text, `environment` the
+//! variables), the ranges (`validate`), the default file that `announced config` prints
+//! ([`default_file`]), and the value that a running tracker works by ([`Live`]).
 //!
 //! Never does: act on a setting, open a socket or a database, log. The one file it reads is the one
 //! it is told to; when none is named, none is read.
@@ -32,7 +32,7 @@ pub use database_url::{DatabaseUrl, redact};
 pub use environment::Environment;
 pub use live::{
     ConnectionTimes, FullScrapePolicy, Index, Live, LiveReader, LiveSettings, Policy, ProxyPolicy,
-    PublicAddresses, RegistryPace, SwarmLimits, millis,
+    PublicAddresses, RegistryPace, SwarmLimits, UNSET_MAX, millis,
 };
 pub use networks::{NETWORKS_FILE_BYTES_MAX, Networks, NetworksSetting};
 pub use reload::Reload;

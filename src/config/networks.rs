@@ -1,19 +1,19 @@
 //! Networks: lists of address ranges, in the settings file or in a file of their own.
 //!
 //! Owns: their spelling, and whether an address is in one of them. The ranges are merged and sorted
-//! when they are read, so that asking takes a binary search however many there are.
+//! when they are read, so that asking takes a binary search however many there are. IPv4-mapped
+//! networks and addresses (`::ffff:10.0.0.0/104`) are the IPv4 ones, as clients are.
 //!
-//! Limits: a file of [`NETWORKS_FILE_BYTES_MAX`] bytes.
+//! Limits: a regular file of [`NETWORKS_FILE_BYTES_MAX`] bytes.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use serde::de::{Error, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::files;
 use crate::ids::canonical;
 
 /// Bytes of a file of networks: more than a million IPv6 prefixes.
@@ -27,11 +27,31 @@ pub struct Networks {
     /// As they were written.
     written: Vec<IpNet>,
     /// First and last address of each range, ascending; none touches another.
-    v4: Box<[(u32, u32)]>,
-    v6: Box<[(u128, u128)]>,
+    v4: Vec<(u32, u32)>,
+    v6: Vec<(u128, u128)>,
 }
 
 impl Networks {
+    /// None at all.
+    pub const NONE: Networks = Networks { written: Vec::new(), v4: Vec::new(), v6: Vec::new() };
+
+    /// Those whose addresses mean something on a network of one's own only; see
+    /// [`is_private`](crate::ids::is_private).
+    pub fn private() -> Networks {
+        let texts = [
+            "127.0.0.0/8",
+            "10.0.0.0/8",
+            "172.16.0.0/12",
+            "192.168.0.0/16",
+            "100.64.0.0/10",
+            "169.254.0.0/16",
+            "::1/128",
+            "fc00::/7",
+            "fe80::/10",
+        ];
+        texts.iter().filter_map(|text| parse(text)).collect::<Vec<_>>().into()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.v4.is_empty() && self.v6.is_empty()
@@ -50,7 +70,10 @@ impl Networks {
     /// # Errors
     /// What is wrong, with the number of the line.
     pub fn read_file(path: &Path) -> Result<Networks, String> {
-        let text = read_text(path).map_err(|error| error.to_string())?;
+        Networks::of_lines(&read_text(path)?)
+    }
+
+    fn of_lines(text: &str) -> Result<Networks, String> {
         let mut networks = Vec::new();
         for (number, line) in text.lines().enumerate() {
             let line = line.split('#').next().unwrap_or_default().trim();
@@ -80,18 +103,21 @@ impl Networks {
     }
 }
 
-fn read_text(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    let limited = File::open(path)?.take(NETWORKS_FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
-    if limited as u64 > NETWORKS_FILE_BYTES_MAX {
-        return Err(io::Error::other(format!("larger than {NETWORKS_FILE_BYTES_MAX} bytes")));
-    }
-    Ok(text)
+fn read_text(path: &Path) -> Result<String, String> {
+    files::read_text(path, NETWORKS_FILE_BYTES_MAX).map_err(|error| error.to_string())
 }
 
 /// A network, or one address.
 fn parse(text: &str) -> Option<IpNet> {
     text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+}
+
+/// An IPv4-mapped network as its IPv4 network, which its clients are judged by.
+fn unmapped(network: &IpNet) -> IpNet {
+    let IpNet::V6(mapped) = network else { return *network };
+    let (ip, prefix) = (mapped.addr().to_ipv4_mapped(), mapped.prefix_len().checked_sub(96));
+    let v4 = ip.zip(prefix).and_then(|(ip, prefix)| Ipv4Net::new(ip, prefix).ok());
+    v4.map_or(*network, IpNet::V4)
 }
 
 fn not_a_network(text: &str) -> String {
@@ -102,7 +128,7 @@ impl From<Vec<IpNet>> for Networks {
     fn from(written: Vec<IpNet>) -> Networks {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for network in &written {
-            match network {
+            match unmapped(network) {
                 IpNet::V4(network) => {
                     v4.push((network.network().to_bits(), network.broadcast().to_bits()));
                 }
@@ -117,7 +143,7 @@ impl From<Vec<IpNet>> for Networks {
 
 /// The ranges in ascending order, those that overlap or touch made one; `one` is the step from an
 /// address to the next.
-fn merged<N>(mut ranges: Vec<(N, N)>, one: N) -> Box<[(N, N)]>
+fn merged<N>(mut ranges: Vec<(N, N)>, one: N) -> Vec<(N, N)>
 where
     N: Copy + Ord + std::ops::Sub<Output = N>,
 {
@@ -129,7 +155,7 @@ where
             _ => merged.push((first, last)),
         }
     }
-    merged.into()
+    merged
 }
 
 fn is_in<N: Copy + Ord>(ranges: &[(N, N)], address: N) -> bool {
@@ -156,17 +182,29 @@ impl NetworksSetting {
         &self.networks
     }
 
-    /// Reads the file, if one is named.
+    /// Reads the file, if one is named. One that has become empty is being written, or was lost: it
+    /// does not take the place of networks that were there `before`.
     ///
     /// # Errors
-    /// What is wrong, with the file's name.
-    pub(in crate::config) fn read_named_file(&mut self) -> Result<(), String> {
-        if let Some(path) = &self.file {
-            self.networks = Networks::read_file(path)
-                .map_err(|problem| format!("{}: {problem}", path.display()))?;
+    /// What is wrong with it.
+    pub(in crate::config) fn read_named_file(&mut self, before: &Networks) -> Result<(), String> {
+        let Some(path) = &self.file else { return Ok(()) };
+        let text = read_text(path)?;
+        if text.trim().is_empty() && !before.is_empty() {
+            return Err("is empty; a comment in it would say that there are no networks".to_owned());
         }
+        self.networks = Networks::of_lines(&text)?;
         Ok(())
     }
+
+    /// How the setting names its file; nothing where it names none.
+    pub(in crate::config) fn named_file(&self) -> String {
+        self.file.as_deref().map(file_value).unwrap_or_default()
+    }
+}
+
+fn file_value(path: &Path) -> String {
+    format!("{FILE_PREFIX}{}", path.display())
 }
 
 impl From<Networks> for NetworksSetting {
@@ -178,7 +216,7 @@ impl From<Networks> for NetworksSetting {
 impl Serialize for NetworksSetting {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.file {
-            Some(path) => serializer.serialize_str(&format!("{FILE_PREFIX}{}", path.display())),
+            Some(path) => serializer.serialize_str(&file_value(path)),
             None => self.networks.serialize(serializer),
         }
     }
@@ -227,7 +265,7 @@ mod tests {
 
     #[test]
     fn an_address_is_in_a_network_or_not_whatever_others_there_are() {
-        let rows: [(&[&str], &str, bool); 14] = [
+        let rows: [(&[&str], &str, bool); 21] = [
             (&[], "10.0.0.1", false),
             (&["10.0.0.0/8"], "10.255.255.255", true),
             (&["10.0.0.0/8"], "11.0.0.0", false),
@@ -242,6 +280,13 @@ mod tests {
             (&["::/0"], "ffff::1", true),
             (&["::/0"], "10.0.0.1", false),
             (&["2001:db8::/32", "fd00::/8"], "fdff::7", true),
+            (&["::ffff:10.0.0.0/104"], "10.1.2.3", true),
+            (&["::ffff:10.0.0.0/104"], "::ffff:10.1.2.3", true),
+            (&["::ffff:10.0.0.0/104"], "11.0.0.0", false),
+            (&["::ffff:192.0.2.7"], "192.0.2.7", true),
+            (&["::ffff:192.0.2.7/128"], "192.0.2.8", false),
+            (&["::ffff:0:0/96"], "8.8.4.4", true),
+            (&["::ffff:0:0/96"], "::1", false),
         ];
         for (texts, ip, expected) in rows {
             assert_eq!(networks(texts).contain(ip.parse().unwrap()), expected, "{ip} in {texts:?}");

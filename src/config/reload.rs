@@ -76,9 +76,14 @@ fn differences(before: &Config, after: &Config) -> Vec<String> {
     for (section, values) in &after_table {
         let old = before_table.get(section);
         for (key, value) in values.as_table().into_iter().flatten() {
-            // A URL is written without its password, which may be what has changed.
-            let secret = key == "url" && before.database.url != after.database.url;
-            if secret || old.and_then(|old| old.get(key)) != Some(value) {
+            // A URL is written without its password, and networks by the name of their file: what
+            // is not written may be what has changed.
+            let is_other = match key.as_str() {
+                "url" => before.database.url != after.database.url,
+                "trusted_proxies" => before.server.trusted_proxies != after.server.trusted_proxies,
+                _ => false,
+            };
+            if is_other || old.and_then(|old| old.get(key)) != Some(value) {
                 keys.push(format!("{section}.{key}"));
             }
         }
@@ -93,11 +98,14 @@ fn table(config: &Config) -> Table {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use documented::DocumentedFields;
 
     use super::*;
     use crate::config::admin::AdminConfig;
     use crate::config::database::DatabaseConfig;
+    use crate::config::networks::{Networks, NetworksSetting};
     use crate::config::sections::{ServerConfig, TrackerConfig, UdpConfig};
 
     /// The last words of the doc comment of a setting that is taken over at SIGHUP ...
@@ -148,6 +156,8 @@ mod tests {
         scrape_interval = "7m"
         peers_max = 7
         torrents_max = 7
+        peers_per_address_max = 7
+        shares_exempt = []
         [database]
         url = "sqlite:7.db"
         lookup_threads = 7
@@ -223,6 +233,26 @@ mod tests {
         let again = Reload::of(&started, &newer, &newer).unwrap();
         assert_eq!(again.taken, [""; 0], "nothing has changed since");
         assert_eq!(again.left, ["server.workers"]);
+    }
+
+    #[test]
+    fn a_list_in_a_file_of_its_own_that_has_changed_is_named() {
+        let list = tempfile::NamedTempFile::new().unwrap();
+        let of = |listed: &str| {
+            fs::write(list.path(), listed).unwrap();
+            let name = format!("\"file:{}\"", list.path().display());
+            let mut proxies: NetworksSetting = serde_json::from_str(&name).unwrap();
+            proxies.read_named_file(&Networks::default()).unwrap();
+            Config {
+                server: ServerConfig { trusted_proxies: proxies, ..ServerConfig::default() },
+                ..Config::default()
+            }
+        };
+        let (started, newer) = (of("10.0.0.0/8\n"), of("192.0.2.0/24\n"));
+        let reload = Reload::of(&started, &started, &newer).unwrap();
+        assert_eq!(reload.taken, ["server.trusted_proxies"]);
+        let reload = Reload::of(&started, &newer, &newer).unwrap();
+        assert_eq!(reload.taken, [""; 0], "nothing has changed since");
     }
 
     #[test]

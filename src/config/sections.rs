@@ -77,8 +77,9 @@ pub struct ServerConfig {
     /// connections_max. Needs a restart.
     pub connections_max: u32,
 
-    /// Connections per address and worker; past it 503. 0 = no limit, because a carrier's NAT puts
-    /// thousands of clients behind one address. Needs a restart.
+    /// Connections per address and worker; past it 503. Behind a PROXY protocol preface the address
+    /// is the client's; other trusted proxies have no limit. 0 = no limit, because a carrier's NAT
+    /// puts thousands of clients behind one address. Needs a restart.
     pub connections_per_address_max: u32,
 
     /// Connections per listening socket that wait to be accepted. The kernel cuts it to
@@ -262,12 +263,26 @@ pub struct TrackerConfig {
     #[serde(with = "duration")]
     pub scrape_interval: Duration,
 
-    /// Most peers kept, all torrents together; one past it is answered but not stored. A peer
-    /// costs 15 to 84 bytes, and about 30 more with its id. Live.
+    /// Most peers kept, all torrents together. A peer costs 15 to 84 bytes, and about 30 more with
+    /// its id. 0 = as many as fit into a quarter of the memory: the least of the machine's, the
+    /// control groups' (memory.max), and RLIMIT_AS and RLIMIT_DATA less what is mapped at the
+    /// start; the log says then how many and which. Live.
     pub peers_max: u64,
 
-    /// Most torrents with peers; one past it is answered but not stored. An address could
-    /// otherwise fill the memory with made-up torrents. Live.
+    /// Most peers of one address (IPv6: of one /64) kept in one torrent; more are answered, not
+    /// kept. Seedboxes, campuses and carriers' NATs have some dozens; one host could otherwise be
+    /// most of a swarm by its ports. 0 = no limit. Live.
+    pub peers_per_address_max: u32,
+
+    /// Networks whose addresses may have more than their share: of a swarm, of its answers (at most
+    /// two peers of one address while there are others), of its completions (64 in a peer's
+    /// life), and of peers_max and torrents_max (a sixteenth). The default is loopback and
+    /// private networks, where many clients share an address that a NAT or a proxy gives them.
+    /// "file:PATH" has one network on each line. Live.
+    pub shares_exempt: NetworksSetting,
+
+    /// Most torrents with peers, without which made-up torrents would fill the memory. 0 = as many
+    /// as fit into another quarter of the memory. Live.
     pub torrents_max: u64,
 }
 
@@ -290,8 +305,10 @@ impl Default for TrackerConfig {
             full_scrape_bytes_per_s: 8_000_000,
             full_scrape_interval: seconds(60),
             scrape_interval: minutes(30),
-            peers_max: 50_000_000,
-            torrents_max: 10_000_000,
+            peers_max: 0,
+            peers_per_address_max: 64,
+            shares_exempt: Networks::private().into(),
+            torrents_max: 0,
         }
     }
 }

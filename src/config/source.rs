@@ -4,6 +4,9 @@
 //! was written: the flag, the variable, or the file and its line. Each problem is one line of text,
 //! without line breaks, control characters or passwords.
 //!
+//! A file that is read again must be a regular one: a pipe says everything once. One that has
+//! become empty is being written, or was lost, and does not take the place of what was read before.
+//!
 //! Never does: look for a file nobody named, or read the environment; both are arguments.
 
 use std::fs::File;
@@ -16,10 +19,12 @@ use toml::de::DeTable;
 
 use crate::config::database_url::{DatabaseUrl, redact};
 use crate::config::environment::Environment;
+use crate::config::networks::Networks;
 use crate::config::reading::{self, Mistake, Written, line_at};
 use crate::config::sections::Config;
 use crate::config::validate::Problem;
 use crate::config::value::{Listen, Mode};
+use crate::files::{self, Patient};
 
 /// Bytes a settings file may have: `announced config` prints 6 KB. A device or a disk image named
 /// by mistake ends there.
@@ -59,22 +64,61 @@ impl Sources {
     /// The settings, validated. Errors: one line for each problem, saying where it is and what it
     /// is.
     pub fn load(&self) -> Result<Config, Vec<String>> {
-        let text = self.read_text().map_err(|problem| vec![one_line(&problem)])?;
-        let Written { mut table, mistakes, mut wrong } = reading::read(&text);
+        let text = self.read_text(read_once)?;
+        self.settings(&text, &Networks::default())
+    }
+
+    /// The same for a tracker that has loaded the `current` settings before. Errors: as
+    /// [`Sources::load`], and as [`Sources::check_again`].
+    pub fn load_again(&self, current: &Config) -> Result<Config, Vec<String>> {
+        let text = self.read_text_again(current)?;
+        self.settings(&text, current.server.trusted_proxies.networks())
+    }
+
+    /// Whether the settings file, of which the `current` settings came, can be read again and says
+    /// anything. Errors: one line.
+    pub fn check_again(&self, current: &Config) -> Result<(), Vec<String>> {
+        self.read_text_again(current).map(drop)
+    }
+
+    fn read_text_again(&self, current: &Config) -> Result<String, Vec<String>> {
+        let text = self.read_text(read_again)?;
+        let changes_all = || self.settings("", &Networks::default()).as_ref() != Ok(current);
+        match &self.file {
+            Some(path) if text.trim().is_empty() && changes_all() => Err(vec![one_line(&format!(
+                "{}: is empty; a comment in it would say that every setting is the default",
+                path.display()
+            ))]),
+            _ => Ok(text),
+        }
+    }
+
+    /// What `text` sets, with all else laid over it. The networks of trusted proxies were these
+    /// `before`.
+    fn settings(&self, text: &str, before: &Networks) -> Result<Config, Vec<String>> {
+        let Written { mut table, mistakes, mut wrong } = reading::read(text);
         let mut lines: Vec<String> = mistakes.iter().map(|mistake| self.locate(mistake)).collect();
         for (key, line) in self.environment.lay_over(&mut table) {
             wrong.push(key);
             lines.push(line);
         }
         let mut config = read_table(table).map_err(|problem| vec![one_line(&problem)])?;
-        if let Err(problem) = read_url_file(&mut config, &text) {
+        if let Err(problem) = read_url_file(&mut config, text) {
             lines.push(format!("database.url_file: {problem}"));
             wrong.push("database.url".to_owned());
         }
         self.lay_over(&mut config);
-        if let Err(problem) = config.server.trusted_proxies.read_named_file() {
-            lines.push(format!("server.trusted_proxies: {problem}"));
-            wrong.push("server.trusted_proxies".to_owned());
+        let none = Networks::default();
+        for (key, networks, before) in [
+            ("server.trusted_proxies", &mut config.server.trusted_proxies, before),
+            ("tracker.shares_exempt", &mut config.tracker.shares_exempt, &none),
+        ] {
+            if let Err(rule) = networks.read_named_file(before) {
+                let value = format!("{:?}", networks.named_file());
+                let problem = Problem { key, value, rule };
+                lines.push(format!("{}{problem}", self.place(&problem, text)));
+                wrong.push(key.to_owned());
+            }
         }
         if self.environment_database.is_some() && self.environment.database().is_some() {
             let line = "ANNOUNCED_DATABASE and ANNOUNCED_DATABASE__URL are the same setting; \
@@ -86,19 +130,22 @@ impl Sources {
             wrong.iter().any(|key| *key == problem.key || problem.rule.contains(key.as_str()))
         };
         let problems = config.validate().into_iter().filter(|problem| !follows(problem));
-        lines.extend(problems.map(|problem| format!("{}{problem}", self.place(&problem, &text))));
+        lines.extend(problems.map(|problem| format!("{}{problem}", self.place(&problem, text))));
         match lines.is_empty() {
             true => Ok(config),
             false => Err(lines.iter().map(|line| one_line(line)).collect()),
         }
     }
 
-    /// The file's text; empty when there is none.
-    fn read_text(&self) -> Result<String, String> {
+    /// The file's text as `read` has it; empty when there is none.
+    fn read_text(
+        &self,
+        read: impl FnOnce(&Path) -> io::Result<String>,
+    ) -> Result<String, Vec<String>> {
         match (&self.text, &self.file) {
             (Some(text), _) => Ok(text.clone()),
             (None, Some(path)) => {
-                read_text(path).map_err(|error| format!("{}: {error}", path.display()))
+                read(path).map_err(|error| vec![one_line(&format!("{}: {error}", path.display()))])
             }
             (None, None) => Ok(String::new()),
         }
@@ -111,7 +158,7 @@ impl Sources {
 
     /// A line for each problem that was found with the loaded settings later, saying where it is.
     pub fn lines(&self, problems: &[Problem]) -> Vec<String> {
-        let text = self.read_text().unwrap_or_default();
+        let text = self.read_text(read_again).unwrap_or_default();
         let line = |problem| one_line(&format!("{}{problem}", self.place(problem, &text)));
         problems.iter().map(line).collect()
     }
@@ -123,7 +170,7 @@ impl Sources {
 
     /// Keys that the settings file sets and that do not count, each with what overrides it.
     pub fn overridden(&self) -> Vec<(String, String)> {
-        let text = self.read_text().unwrap_or_default();
+        let text = self.read_text(read_again).unwrap_or_default();
         let is_set = |(key, _): &(String, _)| line_of_key(&text, key).is_some();
         self.overriding().into_iter().filter(is_set).collect()
     }
@@ -197,7 +244,7 @@ fn read_url_file(config: &mut Config, text: &str) -> Result<(), String> {
     if line_of_key(text, "database.url").is_some() {
         return Err("database.url is set as well; leave one of them out".to_owned());
     }
-    let url = read_text(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let url = read_again(path).map_err(|error| format!("{}: {error}", path.display()))?;
     if url.trim().is_empty() {
         return Err(format!("{}: is empty", path.display()));
     }
@@ -205,8 +252,19 @@ fn read_url_file(config: &mut Config, text: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn read_text(path: &Path) -> io::Result<String> {
-    read_settings(&mut File::open(path)?)
+/// Reads whatever has the name, which can perhaps be read only once. From what is no regular file
+/// something must come: of a pipe that was read before, or that nobody writes to, no settings do.
+fn read_once(path: &Path) -> io::Result<String> {
+    let mut file = Patient::open(path)?;
+    let text = read_settings(&mut file)?;
+    if text.is_empty() && !file.is_regular()? {
+        return Err(io::Error::other("is no regular file, and nothing came from it"));
+    }
+    Ok(text)
+}
+
+fn read_again(path: &Path) -> io::Result<String> {
+    read_settings(&mut files::open_regular(path, File::options().read(true))?)
 }
 
 /// The text of a settings file.
@@ -243,10 +301,14 @@ fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::io::Write;
 
+    use tempfile::TempDir;
+
     use super::*;
-    use crate::config::{FullScrape, Networks, TrackerConfig};
+    use crate::config::{FullScrape, TrackerConfig};
+    use crate::tests::fifo;
 
     /// What `text` as a settings file leads to, with the file's changing name taken out.
     fn load(text: &str, flags: Flags) -> Result<Config, Vec<String>> {
@@ -265,7 +327,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = |name: &str, text: &str| {
             let path = home.path().join(name);
-            std::fs::write(&path, text).unwrap();
+            fs::write(&path, text).unwrap();
             path.display().to_string()
         };
         let good = path("good", &format!("{secret}\n"));
@@ -469,6 +531,100 @@ mod tests {
             endless.load(),
             Err(vec!["/dev/zero: larger than 1048576 bytes, so hardly a settings file".to_owned()])
         );
+    }
+
+    #[test]
+    fn where_something_else_than_a_file_is_settings_must_come_from_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let silent = folder.path().join("fifo");
+        fifo::make(&silent);
+        for file in [silent, "/dev/null".into()] {
+            let line = format!("{}: is no regular file, and nothing came from it", file.display());
+            let sources = Sources { file: Some(file), ..Sources::default() };
+            assert_eq!(sources.load(), Err(vec![line]));
+        }
+    }
+
+    /// A file's changing name is taken out of the lines.
+    struct Site {
+        folder: TempDir,
+        sources: Sources,
+    }
+
+    impl Site {
+        fn new() -> Site {
+            let folder = tempfile::tempdir().unwrap();
+            let file = Some(folder.path().join("settings"));
+            Site { folder, sources: Sources { file, ..Sources::default() } }
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.folder.path().join(name)
+        }
+
+        fn load_again(&self, current: &Config) -> Result<Config, String> {
+            let folder = format!("{}/", self.folder.path().display());
+            let loaded = self.sources.load_again(current);
+            loaded.map_err(|lines| lines.join("; ").replace(&folder, ""))
+        }
+    }
+
+    #[test]
+    fn a_file_that_has_become_empty_takes_nothing_away() {
+        let site = Site::new();
+        fs::write(site.path("settings"), "[tracker]\nnumwant_max = 77\n").unwrap();
+        let mut current = site.sources.load().unwrap();
+        let empty = "settings: is empty; a comment in it would say that every setting is the \
+                     default";
+        for text in ["", "\n", " \t\r\n\n"] {
+            fs::write(site.path("settings"), text).unwrap();
+            assert_eq!(site.load_again(&current), Err(empty.to_owned()), "{text:?}");
+            assert!(site.sources.check_again(&current).is_err(), "{text:?} for a successor");
+        }
+        fs::write(site.path("settings"), "# nothing").unwrap();
+        current = site.load_again(&current).expect("a comment says that nothing is set");
+        fs::write(site.path("settings"), "").unwrap();
+        assert_eq!(site.load_again(&current), Ok(current), "an empty one changes nothing then");
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_not_read_again() {
+        let current = Config::default();
+        let odd = Err("settings: is no regular file".to_owned());
+        for make in [fifo::make, |path: &Path| fs::create_dir(path).unwrap()] {
+            let site = Site::new();
+            make(&site.path("settings"));
+            assert_eq!(site.load_again(&current), odd, "the settings file");
+            assert!(site.sources.check_again(&current).is_err(), "the file for a successor");
+            assert_eq!(site.sources.overridden(), [], "what is overridden is not waited for");
+        }
+    }
+
+    #[test]
+    fn a_list_of_proxies_that_is_wrong_is_named_with_the_line_that_names_it() {
+        let site = Site::new();
+        let list = site.path("list");
+        let text =
+            format!("[server]\ntrusted_proxies = {:?}\n", format!("file:{}", list.display()));
+        fs::write(site.path("settings"), text).unwrap();
+        fs::write(&list, "10.0.0.0/8\n").unwrap();
+        let current = site.sources.load().unwrap();
+        let problem = |rule: &str| {
+            Err(format!("settings: line 2: server.trusted_proxies = \"file:list\": {rule}"))
+        };
+        let empty = "is empty; a comment in it would say that there are no networks";
+        let wrong = "line 2: \"10.0.0.0/33\" is not a network such as \"10.0.0.0/8\"";
+        for (text, rule) in [("", empty), ("\n\n", empty), ("10.0.0.1\n10.0.0.0/33\n", wrong)] {
+            fs::write(&list, text).unwrap();
+            assert_eq!(site.load_again(&current), problem(rule), "{text:?}");
+        }
+        fs::write(&list, "# nobody\n").unwrap();
+        let nobody = site.load_again(&current).expect("a comment says that there is nobody");
+        assert!(nobody.server.trusted_proxies.networks().is_empty(), "somebody is trusted");
+        fs::remove_file(&list).unwrap();
+        fifo::make(&list);
+        assert_eq!(site.load_again(&current), problem("is no regular file"), "a FIFO");
+        assert!(site.sources.load().is_err(), "a FIFO at the start");
     }
 
     #[test]

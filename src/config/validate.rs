@@ -217,8 +217,8 @@ impl Problems {
         self.public_address(&tracker.public_address);
         self.duration("tracker.full_scrape_interval", tracker.full_scrape_interval, SECOND..=DAY);
         self.duration("tracker.scrape_interval", tracker.scrape_interval, SECOND..=DAY);
-        self.number("tracker.peers_max", tracker.peers_max, 1..=u32::MAX.into());
-        self.number("tracker.torrents_max", tracker.torrents_max, 1..=u32::MAX.into());
+        self.number("tracker.peers_max", tracker.peers_max, 0..=u32::MAX.into());
+        self.number("tracker.torrents_max", tracker.torrents_max, 0..=u32::MAX.into());
     }
 
     fn public_address(&mut self, addresses: &[IpAddr]) {
@@ -425,7 +425,7 @@ mod tests {
 
     #[test]
     fn every_zero_that_means_nothing_is_refused() {
-        let rows: [Row; 13] = [
+        let rows: [Row; 11] = [
             (|c| c.server.connections_max = 0, "server.connections_max"),
             (|c| c.server.backlog = 0, "server.backlog"),
             (|c| c.server.request_timeout = Duration::ZERO, "server.request_timeout"),
@@ -434,8 +434,6 @@ mod tests {
             (|c| c.tracker.full_scrape_bytes_max = 0, "tracker.full_scrape_bytes_max"),
             (|c| c.tracker.full_scrape_interval = Duration::ZERO, "tracker.full_scrape_interval"),
             (|c| c.tracker.scrape_interval = Duration::ZERO, "tracker.scrape_interval"),
-            (|c| c.tracker.peers_max = 0, "tracker.peers_max"),
-            (|c| c.tracker.torrents_max = 0, "tracker.torrents_max"),
             (|c| c.database.lookup_threads = 0, "database.lookup_threads"),
             (|c| c.database.lookup_timeout = Duration::ZERO, "database.lookup_timeout"),
             (|c| c.database.cache_ttl = Duration::ZERO, "database.cache_ttl"),

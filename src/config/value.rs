@@ -155,12 +155,12 @@ pub enum FullScrape {
 }
 
 impl FullScrape {
-    /// Whether `ip` may ask.
-    pub fn permits(&self, ip: IpAddr) -> bool {
+    /// Whether `ip` may ask; none is somebody whose address is not known.
+    pub fn permits(&self, ip: Option<IpAddr>) -> bool {
         match self {
             FullScrape::On => true,
             FullScrape::Off => false,
-            FullScrape::Networks(networks) => networks.contain(ip),
+            FullScrape::Networks(networks) => ip.is_some_and(|ip| networks.contain(ip)),
         }
     }
 }
@@ -458,11 +458,17 @@ mod tests {
             ("::1", false),
         ];
         for (ip, permitted) in rows {
-            let ip = ip.parse().unwrap();
-            assert!(FullScrape::On.permits(ip), "on does not permit {ip}");
-            assert!(!FullScrape::Off.permits(ip), "off permits {ip}");
-            assert_eq!(networks.permits(ip), permitted, "{ip}");
+            let asks_from = Some(ip.parse().unwrap());
+            assert!(FullScrape::On.permits(asks_from), "on does not permit {ip}");
+            assert!(!FullScrape::Off.permits(asks_from), "off permits {ip}");
+            assert_eq!(networks.permits(asks_from), permitted, "{ip}");
         }
+        assert!(FullScrape::On.permits(None), "on does not permit somebody unknown");
+        let everywhere = vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()].into();
+        assert!(
+            !FullScrape::Networks(everywhere).permits(None),
+            "networks permit somebody unknown"
+        );
     }
 
     #[test]

@@ -161,7 +161,8 @@ impl Http {
     ) -> Answer {
         let Asked { client, framing } = asked;
         let announces = round.count(Counter::announce(Protocol::Http, client.family()));
-        if let Some(ip) = round.scratch.recent_announcers.note(client, announces) {
+        let ip = client.is_known.then_some(client.ip);
+        if let Some(ip) = round.scratch.recent_announcers.note(ip, announces) {
             self.hints.note_one_private_address(ip);
         }
         match &Announce::parse(query) {

@@ -1,6 +1,7 @@
 //! Where the registry stands, for who asks.
 
 use crate::ids::Millis;
+use crate::registry::lookup_times::LookupFigures;
 
 /// What the registry holds at one moment, read when it is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -17,6 +18,8 @@ pub struct RegistryGauges {
     pub cache_bytes: usize,
     /// Batches of counters that are not known to be written.
     pub unwritten_batches: usize,
+    /// How long lookups took.
+    pub lookups: LookupFigures,
     /// Since when the database does not answer; none while it does.
     pub away_since: Option<Millis>,
 }

@@ -35,6 +35,7 @@ use crate::registry::gauges::RegistryGauges;
 use crate::registry::health::{Backoff, Health, Part};
 use crate::registry::known_records::{Asked, KnownRecords, TakenAnswer};
 use crate::registry::lookup::{Completion, LookupError};
+use crate::registry::lookup_times::LookupTimes;
 use crate::registry::settings::PoolSettings;
 
 /// Asked for to find out whether the database answers: a question like any other, so that a missing
@@ -51,6 +52,7 @@ struct Shared {
     bounds: PoolSettings,
     /// Answers for which there was no room in a mailbox.
     dropped: AtomicU64,
+    times: LookupTimes,
     mailboxes: Mailboxes<Completion>,
     known: Arc<KnownRecords>,
     health: Arc<Health>,
@@ -116,6 +118,7 @@ impl Pool {
             queued: Condvar::new(),
             bounds: settings,
             dropped: AtomicU64::new(0),
+            times: LookupTimes::default(),
             mailboxes,
             known,
             health,
@@ -151,6 +154,7 @@ impl Pool {
         let lookups = self.0.lookups.lock();
         gauges.hashes_queued = lookups.queue.len();
         gauges.requests_waiting = lookups.waiters;
+        gauges.lookups = self.0.times.figures();
         gauges.answers_dropped = self.0.dropped.load(Ordering::Relaxed);
     }
 
@@ -235,6 +239,7 @@ impl Shared {
     fn ask(&self, batch: &[Question], backend: &mut dyn Backend) {
         let hashes: Vec<InfoHash> = batch.iter().map(|question| question.info_hash).collect();
         let marked = self.known.mark();
+        let began = Instant::now();
         let answer =
             backend.lookup(&hashes).and_then(|records| match records.len() == hashes.len() {
                 true => Ok(records),
@@ -244,6 +249,7 @@ impl Shared {
                     hashes.len()
                 ))),
             });
+        self.times.note(began.elapsed(), answer.is_ok());
         self.health.note(Part::Lookups, answer.as_ref().map(|_| ()));
         match answer {
             Ok(records) => {

@@ -46,6 +46,8 @@ pub enum Progress {
     CanGoOn,
     /// It has a large body to send, and may go on at a later tick.
     Throttled,
+    /// A preface has named the client at this address, which is to be counted first.
+    Named(IpAddr),
     /// It is over.
     Over,
 }
@@ -146,6 +148,7 @@ impl<S: Stream> Connection<S> {
                 self.receive(bytes, buffers, http, round)
             }
             Next::Read => self.read(buffers, http, round),
+            Next::Admit(ip) => Step::Break(Progress::Named(ip)),
             Next::Wait => Step::Break(Progress::Blocked),
             Next::ShutDown => {
                 self.conversation.start_draining(round.now);

@@ -155,7 +155,10 @@ impl<S: Stream> Connections<S> {
         let client = Client { ip, is_known: true, ticket };
         let times = &round.live.connection_times;
         let conversation = match proxy_protocol && is_proxy {
-            true => Conversation::behind_preface(client, round.now, times),
+            true => {
+                let is_counted = self.per_address.is_bounded();
+                Conversation::behind_preface(client, is_counted, round.now, times)
+            }
             false => Conversation::new(client, round.now, times),
         };
         let counted = (!is_proxy).then_some(ip);
@@ -220,6 +223,7 @@ impl<S: Stream> Connections<S> {
         let Some(connection) = self.slots.find(id) else { return };
         match connection.advance(&mut self.buffers, &self.http, round) {
             Progress::Over => self.close(id, round),
+            Progress::Named(ip) => self.admit_named(id, ip, round),
             Progress::CanGoOn => {
                 if !std::mem::replace(&mut connection.listed, true) {
                     self.can_go_on.push(id);
@@ -240,6 +244,27 @@ impl<S: Stream> Connections<S> {
                 }
             }
         }
+    }
+
+    /// Counts the client that a connection's preface has named, or turns it away; the connection
+    /// goes on in either case.
+    #[inline(never)]
+    fn admit_named(&mut self, id: SlotId, ip: IpAddr, round: &mut Round<'_>) {
+        let Some(connection) = self.slots.find(id) else { return };
+        // The client may be another trusted proxy, which brings everybody.
+        let is_proxy = round.live.proxies.trusted.contain(ip);
+        if is_proxy || self.per_address.admit(ip) {
+            connection.counted = (!is_proxy).then_some(ip);
+            connection.conversation.admit();
+        } else {
+            round.scratch.counters.count(Counter::TurnedAway);
+            let mut out = Output::new(&mut self.buffers.output);
+            connection.conversation.turn_away(&self.http, round, &mut out);
+            if let Err(Broken) = connection.send(out.filled(), round) {
+                return self.close(id, round);
+            }
+        }
+        self.advance(id, round);
     }
 
     fn close(&mut self, id: SlotId, round: &mut Round<'_>) {

@@ -21,7 +21,6 @@ use crate::tracker::{Client, Round};
 use crate::wire::http::fault::HttpFault;
 use crate::wire::http::reply::REPLY_BYTES_MAX;
 use crate::wire::http::request::{Parsed, parse};
-use crate::wire::proxy_protocol::{self, Preface};
 
 /// How long a lingering close waits for the peer to take note, milliseconds.
 const LINGER_MS: u64 = 2_000;
@@ -31,18 +30,18 @@ const LINGER_BYTES_MAX: usize = 64 * 1024;
 /// See the module.
 pub struct Conversation {
     /// Who is at the other end; behind a proxy each request says more.
-    client: Client,
-    phase: Phase,
+    pub(super) client: Client,
+    pub(super) phase: Phase,
     /// Input that is not parsed yet: part of a request, or what came behind one that waits.
-    tail: Vec<u8>,
+    pub(super) tail: Vec<u8>,
     /// The tail may hold a whole request.
-    unparsed: bool,
+    pub(super) unparsed: bool,
     /// The peer will send no more.
     half_closed: bool,
     unsent: Unsent,
     /// When the first byte of a partial request came.
-    request_since: Option<Millis>,
-    deadline: Millis,
+    pub(super) request_since: Option<Millis>,
+    pub(super) deadline: Millis,
 }
 
 impl Conversation {
@@ -61,15 +60,6 @@ impl Conversation {
         }
     }
 
-    /// The conversation of a trusted proxy's connection, which begins with a PROXY protocol
-    /// preface.
-    pub fn behind_preface(client: Client, now: Millis, times: &ConnectionTimes) -> Conversation {
-        let deadline = now.plus(times.request_ms);
-        let request_since = Some(now);
-        let phase = Phase::Preface;
-        Conversation { phase, deadline, request_since, ..Conversation::new(client, now, times) }
-    }
-
     /// What is to be done now.
     pub fn next(&self) -> Next {
         if !self.unsent.is_empty() {
@@ -78,8 +68,9 @@ impl Conversation {
         match self.phase {
             Phase::Open if self.unparsed => Next::Parse,
             Phase::Open if self.half_closed => Next::Close,
-            Phase::Preface if self.half_closed => Next::Close,
-            Phase::Open | Phase::Preface => Next::Read,
+            Phase::Preface { .. } if self.half_closed => Next::Close,
+            Phase::Open | Phase::Preface { .. } => Next::Read,
+            Phase::Named(ip) => Next::Admit(ip),
             Phase::Waiting { .. } => Next::Wait,
             Phase::Ending { linger: true } if !self.half_closed => Next::ShutDown,
             Phase::Ending { .. } => Next::Close,
@@ -124,11 +115,13 @@ impl Conversation {
         out: &mut Output<'_>,
     ) {
         let behind_preface = match self.phase {
-            Phase::Preface => self.take_preface(input, http.request_bytes_max()),
+            Phase::Preface { is_counted } => {
+                self.take_preface(input, http.request_bytes_max(), is_counted)
+            }
             _ => input,
         };
         let unused = match self.phase {
-            Phase::Preface => behind_preface.len(),
+            Phase::Preface { .. } | Phase::Named(_) => behind_preface.len(),
             _ => self.answer_all(behind_preface, http, round, out),
         };
         self.keep_tail(&input[input.len() - unused..]);
@@ -139,31 +132,10 @@ impl Conversation {
         }
     }
 
-    /// Takes the proxy's preface off the input, and over what it says of the client; what stands
-    /// behind it. A bad one ends the connection: nobody is there who would understand an answer.
-    fn take_preface<'i>(&mut self, input: &'i [u8], bytes_max: usize) -> &'i [u8] {
-        match proxy_protocol::parse(input) {
-            Preface::Partial if input.len() < bytes_max => input,
-            Preface::Complete { client, consumed } => {
-                self.client = match client {
-                    Some(ip) => Client { ip, ..self.client },
-                    None => Client { is_known: false, ..self.client },
-                };
-                self.phase = Phase::Open;
-                self.request_since = None;
-                &input[consumed..]
-            }
-            Preface::Partial | Preface::Bad => {
-                self.phase = Phase::Ending { linger: false };
-                &[]
-            }
-        }
-    }
-
     /// Keeps the time at which the request that the tail begins with has begun: now, unless
     /// `nothing_used` says that the tail is still what it was before and more.
     fn note_partial_request(&mut self, nothing_used: bool, now: Millis) {
-        if matches!(self.phase, Phase::Preface) {
+        if matches!(self.phase, Phase::Preface { .. }) {
             return;
         }
         // Old clients send an empty line behind a request (RFC 9112, section 2.2): it is not the
@@ -207,7 +179,7 @@ impl Conversation {
             }
         }
         match self.phase {
-            Phase::Open | Phase::Waiting { .. } | Phase::Preface => {
+            Phase::Open | Phase::Waiting { .. } | Phase::Preface { .. } | Phase::Named(_) => {
                 self.unparsed = !input.is_empty();
                 input.len()
             }
@@ -240,7 +212,7 @@ impl Conversation {
         }
     }
 
-    fn fault(
+    pub(super) fn fault(
         &mut self,
         fault: HttpFault,
         http: &Http,
@@ -251,7 +223,7 @@ impl Conversation {
         self.phase = Phase::Ending { linger: true };
     }
 
-    fn keep_tail(&mut self, rest: &[u8]) {
+    pub(super) fn keep_tail(&mut self, rest: &[u8]) {
         match rest.is_empty() {
             true => self.tail = Vec::new(),
             false => {
@@ -261,13 +233,15 @@ impl Conversation {
         }
     }
 
-    fn set_deadline(&mut self, round: &Round<'_>) {
+    pub(super) fn set_deadline(&mut self, round: &Round<'_>) {
         let (now, times) = (round.now, &round.live.connection_times);
         self.deadline = match (&self.phase, self.request_since) {
             _ if !self.unsent.is_empty() => self.unsent.deadline(now, times.send_ms),
             (Phase::Waiting { until, .. }, _) => *until,
             // The preface comes with the connection, or the proxy is broken.
-            (Phase::Preface, since) => since.unwrap_or(now).plus(times.request_ms),
+            (Phase::Preface { .. } | Phase::Named(_), since) => {
+                since.unwrap_or(now).plus(times.request_ms)
+            }
             (Phase::Open, Some(since)) if !self.unparsed => since.plus(times.request_ms),
             (Phase::Open, _) => now.plus(times.idle_ms),
             (Phase::Ending { .. }, _) => now.plus(times.send_ms),

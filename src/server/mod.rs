@@ -26,6 +26,7 @@ mod parts;
 mod per_address;
 mod phase;
 mod places;
+mod preface;
 mod slots;
 mod sockets;
 mod sockopt;

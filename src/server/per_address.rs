@@ -19,6 +19,11 @@ impl PerAddress {
         PerAddress { counts: HashMap::default(), connections_max }
     }
 
+    /// Whether anybody is counted.
+    pub(in crate::server) fn is_bounded(&self) -> bool {
+        self.connections_max > 0
+    }
+
     /// Counts one more connection of `ip`; false, and nothing counted, when it has as many as it
     /// may.
     pub(in crate::server) fn admit(&mut self, ip: IpAddr) -> bool {

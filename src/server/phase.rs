@@ -1,5 +1,7 @@
 //! Where a conversation stands, and what is to be done for it.
 
+use std::net::IpAddr;
+
 use crate::frontend::Pending;
 use crate::ids::Millis;
 use crate::wire::http::head::Head;
@@ -18,6 +20,10 @@ pub enum Next {
     /// [`Conversation::receive`](crate::server::Conversation::receive); at the end of input,
     /// [`Conversation::end_of_input`](crate::server::Conversation::end_of_input).
     Read,
+    /// Count the client at this address, which a preface has named:
+    /// [`Conversation::admit`](crate::server::Conversation::admit) if it may have one connection
+    /// more, [`Conversation::turn_away`](crate::server::Conversation::turn_away) if not.
+    Admit(IpAddr),
     /// Nothing: the registry's answer comes by
     /// [`Conversation::complete`](crate::server::Conversation::complete).
     Wait,
@@ -34,7 +40,12 @@ pub enum Next {
 /// How far a conversation has come.
 pub(super) enum Phase {
     /// A proxy's preface is to come first.
-    Preface,
+    Preface {
+        /// Whether the client in it is counted by its address.
+        is_counted: bool,
+    },
+    /// The preface has named a client that is to be counted.
+    Named(IpAddr),
     Open,
     Waiting {
         pending: Box<Pending>,

@@ -308,7 +308,14 @@ impl Worker {
             datagrams.tick(&mut round);
         }
         let limits = &self.live.seen().swarm;
-        self.shared.http.tracker().store().sweep(&mut self.sweep, self.now, limits);
+        let store = self.shared.http.tracker().store();
+        store.sweep(&mut self.sweep, self.now, limits);
+        if store.take_full() {
+            log::warn!(
+                "tracker.peers_max or tracker.torrents_max is reached: peers of the addresses that \
+                 have most make room for newcomers"
+            );
+        }
         self.scratch.counters.set(Gauge::OpenConnections, self.connections.len());
         if self.meter.end(&self.scratch.counters, self.shared.epoch, self.now) {
             self.scratch.counters.note_round(self.now);

@@ -9,6 +9,7 @@
 //! Never: holds a lock, or more than one block.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::state_directory::StateDirectory;
 use crate::swarm::{
@@ -25,12 +26,14 @@ const NAMED_MAX: u32 = 8;
 pub(super) struct SnapshotFile {
     directory: StateDirectory,
     source: [u8; SOURCE_BYTES],
+    /// What is there could not be opened, nor put aside: nothing is saved in its place.
+    in_the_way: AtomicBool,
 }
 
 impl SnapshotFile {
     /// The file in `directory` of a tracker on the database that `source` tells from others.
     pub(super) fn new(directory: StateDirectory, source: [u8; SOURCE_BYTES]) -> SnapshotFile {
-        SnapshotFile { directory, source }
+        SnapshotFile { directory, source, in_the_way: AtomicBool::default() }
     }
 
     /// Calls `take` with each block that can be read, and whether its counts are still to be
@@ -40,7 +43,7 @@ impl SnapshotFile {
             Ok(Some(file)) => file,
             Ok(None) => return false,
             Err(error) => {
-                log::warn!("{}: {error}; starting without the peers in it", self.path());
+                self.set_aside(&error);
                 return false;
             }
         };
@@ -72,6 +75,25 @@ impl SnapshotFile {
         }
         self.note_end(&end, offset);
         true
+    }
+
+    /// The file cannot be opened, or is something else than a file.
+    fn set_aside(&self, error: &io::Error) {
+        match self.directory.set_aside(NAME) {
+            Ok(kept) => log::warn!(
+                "{}: {error}; kept as {}, starting without the peers in it",
+                self.path(),
+                kept.display()
+            ),
+            Err(trouble) => {
+                self.in_the_way.store(true, Ordering::Relaxed);
+                log::error!(
+                    "{}: {error}; starting without the peers in it, and it cannot be put aside \
+                     ({trouble}): no peers are saved in this run",
+                    self.path()
+                );
+            }
+        }
     }
 
     fn note_damage(&self, end: &mut End, offset: u64, length: usize) {
@@ -156,6 +178,9 @@ impl SnapshotFile {
         &self,
         write: impl FnOnce(&mut dyn Write) -> io::Result<SnapshotTotals>,
     ) -> io::Result<SnapshotTotals> {
+        if self.in_the_way.load(Ordering::Relaxed) {
+            return Err(io::Error::other("is in the way of the peers"));
+        }
         let mut totals = SnapshotTotals::default();
         self.directory.replace_private(NAME, |file| {
             totals = write(file)?;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use parking_lot::{Condvar, Mutex};
 
 use crate::config::{LiveSettings, millis};
-use crate::counters::{Counter, LocalCounters};
+use crate::counters::{Counter, Gauge, LocalCounters};
 use crate::mailbox::Clock;
 use crate::secrets;
 use crate::snapshots::file::{Origin, SnapshotFile};
@@ -225,6 +225,10 @@ impl Saving {
             Ok(SnapshotTotals { peers, torrents, bytes }) => {
                 self.is_failing = false;
                 self.counters.count(Counter::Snapshot);
+                let unix_s = usize::try_from(unix_ms() / 1_000).unwrap_or(0);
+                self.counters.set(Gauge::SnapshotUnixS, unix_s);
+                self.counters
+                    .set(Gauge::SnapshotBytes, usize::try_from(*bytes).unwrap_or(usize::MAX));
                 let took_ms = begin.elapsed().as_millis();
                 log::log!(
                     if is_final { log::Level::Info } else { log::Level::Debug },

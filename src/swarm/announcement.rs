@@ -17,7 +17,8 @@ pub struct Announcement {
     /// Where the peer listens, which is its identity and the family of its answer.
     pub peer: PeerAddr,
     /// Whether that address is the peer's. One behind a proxy that does not say who it is is given
-    /// peers like one from outside the tracker's network.
+    /// peers like one from outside the tracker's network, and changes nothing: a peer that is known
+    /// at the proxy's address is another one.
     pub is_known: bool,
     /// What the peer calls itself.
     pub peer_id: PeerId,
@@ -27,8 +28,8 @@ pub struct Announcement {
     pub event: Event,
     /// What the peer says of encryption; one that requires it is given only peers that support it.
     pub crypto: Crypto,
-    /// Whether the peer can be connected to. One that cannot (libtorrent's port 1) is answered,
-    /// never stored.
+    /// Whether the peer can be connected to. One that cannot (libtorrent's port 1), or whose
+    /// address is not known, is answered, never stored.
     pub listening: bool,
     /// Peers wanted, at most; `PEERS_PER_REPLY_MAX` is the end of it.
     pub numwant: usize,

@@ -13,6 +13,7 @@ use crate::bounds::PEERS_PER_REPLY_MAX;
 use crate::ids::{Family, PEER_ID_BYTES, PEER_V6_BYTES, PeerAddr, PeerId};
 use crate::swarm::announcement::Announcement;
 use crate::swarm::run::{STATE_BYTES, state, wire};
+use crate::swarm::tally::Tally;
 
 /// See the module.
 pub struct Chosen {
@@ -23,6 +24,7 @@ pub struct Chosen {
     wire: Box<[u8]>,
     ids: Box<[PeerId]>,
     crypto_flags: Box<[u8]>,
+    tally: Tally,
 }
 
 impl Chosen {
@@ -36,6 +38,7 @@ impl Chosen {
             wire: vec![0; PEERS_PER_REPLY_MAX * PEER_V6_BYTES + STATE_BYTES].into_boxed_slice(),
             ids: vec![PeerId([0; PEER_ID_BYTES]); PEERS_PER_REPLY_MAX].into_boxed_slice(),
             crypto_flags: vec![0; PEERS_PER_REPLY_MAX].into_boxed_slice(),
+            tally: Tally::new(),
         }
     }
 
@@ -68,6 +71,11 @@ impl Chosen {
     /// Whether [`Chosen::ids`] are wanted and kept.
     pub(super) fn want_ids(&self) -> bool {
         self.want_ids
+    }
+
+    /// What counts peers of one address in an answer.
+    pub(super) fn tally_mut(&mut self) -> &mut Tally {
+        &mut self.tally
     }
 
     /// Forgets the last answer; the next is for `announce`, of a store that keeps peer ids or not.

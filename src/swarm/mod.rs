@@ -8,22 +8,29 @@
 //! Never: reads a clock, has randomness of its own, logs, or knows of requests and answers: the
 //! time and the random numbers are arguments.
 //!
-//! Limits: those of `config::SwarmLimits`, an argument too, as they may change. Past a cap a peer
-//! is answered, but not stored. An empty torrent is forgotten as soon as the database has what was
+//! Limits: those of `config::SwarmLimits`, an argument too, as they may change. At a
+//! cap a newcomer pushes out whose address has the most, and one that cannot is answered, but not
+//! stored. An empty torrent is forgotten as soon as the database has what was
 //! counted of it; at once where there is none.
 //!
 //! From the outside in: `announcement` (what is said, and what is answered), `store` (the locks and
 //! the way of an announce), `shard` (the torrents of one lock), `torrent` (one swarm, one cache
 //! line), `peers` (one family: few or many), `table` (many: linear hashing), `run` (few: dense
-//! bytes), `state` (two bytes a peer); `select` and `chosen` (the answer); `sweep` (expiry), `walk`
+//! bytes), `state` (two bytes a peer); `select`, `fair`, `tally` and `chosen` (the answer); `shares`,
+//! `hosts`, `completions`, `admit`, `evict` (what one address may have); `sweep` (expiry), `walk`
 //! (over all torrents); `registration` (what the database says of a torrent and is to be told) and
 //! `unwritten` (telling it); `snapshot` (what outlives the process) and `early` (who leaves before
 //! having been taken in from it).
 
+mod admit;
 mod announcement;
 mod capacity;
 mod chosen;
+mod completions;
 mod early;
+mod evict;
+mod fair;
+mod hosts;
 mod peers;
 mod population;
 mod registration;
@@ -31,14 +38,17 @@ mod rules;
 mod run;
 mod select;
 mod shard;
+mod shares;
 mod snapshot;
 mod state;
 mod store;
 mod sweep;
 mod table;
+mod tally;
 mod torrent;
 mod unwritten;
 mod walk;
+mod work;
 
 pub use self::announcement::{Announced, Announcement, Counts, Moment, Newcomer};
 pub use self::chosen::Chosen;

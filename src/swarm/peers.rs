@@ -10,16 +10,23 @@
 use crate::ids::PEER_ID_BYTES;
 use crate::swarm::rules::Rules;
 use crate::swarm::run::{Class, Peer, Run, SLOT_V4, SLOT_V6, is_private, state, wire};
-use crate::swarm::state::{Expiry, State};
-use crate::swarm::table::Table;
+use crate::swarm::shares::Neighbours;
+use crate::swarm::state::State;
+use crate::swarm::table::{self, Table};
+use crate::swarm::work::Work;
 
 /// The most peers in one run.
-const FEW_MAX: usize = 64;
+pub(super) const FEW_MAX: usize = 64;
 /// The fewest peers in two tables.
 const MANY_MIN: usize = 32;
 
 /// The most peers whose places are all checked after each change in a debug build.
 const CHECKED_MAX: usize = 33;
+
+/// Runs that are looked at for other peers of an address.
+const NEIGHBOUR_RUNS: usize = 16;
+/// Runs that are looked at for anybody; few are empty.
+const ANY_RUNS_MAX: usize = 16;
 
 const _: () = assert!(size_of::<Peers<SLOT_V4>>() == 24 && size_of::<Peers<SLOT_V6>>() == 24);
 
@@ -207,22 +214,21 @@ impl<const SLOT: usize> Peers<SLOT> {
         self.fit(rules);
     }
 
-    /// Takes out peers that have lived their time, until about `budget` peers have been looked at,
-    /// which it lowers. Says where to go on when that was not all.
+    /// Takes out peers that have lived their time, until about as many have been looked at as the
+    /// work's budget allows, which it lowers. Says where to go on when that was not all.
     pub(super) fn expire(
         &mut self,
         from: Progress,
-        budget: &mut usize,
-        expiry: Expiry,
+        work: &mut Work<'_>,
         rules: &Rules,
     ) -> Option<Progress> {
         let left = match self {
             Peers::Few(run) => {
-                *budget = budget.saturating_sub(run.len());
-                run.expire(expiry, rules.ids);
+                work.spend(run.len());
+                run.expire(work, rules.ids);
                 None
             }
-            Peers::Many(many) => many.expire(from, budget, expiry, rules),
+            Peers::Many(many) => many.expire(from, work, rules),
         };
         self.fit(rules);
         left
@@ -256,6 +262,38 @@ impl<const SLOT: usize> Peers<SLOT> {
         Peers::Many(many)
     }
 
+    /// What is found of the address of `key` around the place that a peer of this key has or would
+    /// have.
+    pub(super) fn neighbours(&self, key: &[u8; SLOT], rules: &Rules) -> Neighbours {
+        match self {
+            Peers::Few(run) => Neighbours { found: run.count_host(key), runs: 1, of_runs: 1 },
+            Peers::Many(many) => many.neighbours(key, rules),
+        }
+    }
+
+    /// A peer, by any number; None when there is nobody.
+    pub(super) fn any(&self, number: usize) -> Option<&[u8; SLOT]> {
+        match self {
+            Peers::Few(run) => run.any(number),
+            Peers::Many(many) => {
+                let leechers = number % many.len() < many.leechers.len();
+                let class = if leechers { Class::Leecher } else { Class::Seeder };
+                let runs = many.table(class).buckets();
+                let all = (0..runs.len()).map(|step| &runs[(number + step) % runs.len()]);
+                all.take(ANY_RUNS_MAX).find_map(|run| run.any(number / runs.len()))
+            }
+        }
+    }
+
+    /// Every peer's slot.
+    pub(super) fn for_each_slot(&self, f: &mut impl FnMut(&[u8; SLOT])) {
+        let runs = match self {
+            Peers::Few(run) => [std::slice::from_ref(run), &[]],
+            Peers::Many(many) => [many.leechers.buckets(), many.seeders.buckets()],
+        };
+        runs.iter().copied().flatten().flat_map(Run::slots).for_each(f);
+    }
+
     /// Whether any peer has a private address. Looks at all of them.
     pub(super) fn holds_private_peer(&self) -> bool {
         let runs = [Class::Leecher, Class::Seeder].map(|class| self.runs(class));
@@ -285,21 +323,33 @@ impl<const SLOT: usize> Peers<SLOT> {
 }
 
 impl<const SLOT: usize> Many<SLOT> {
-    fn expire(
-        &mut self,
-        from: Progress,
-        budget: &mut usize,
-        expiry: Expiry,
-        rules: &Rules,
-    ) -> Option<Progress> {
+    /// Looks at [`NEIGHBOUR_RUNS`] runs in all, of each class as many as its share: those to both
+    /// sides of the key's own. An answer holds peers of runs side by side.
+    fn neighbours(&self, key: &[u8; SLOT], rules: &Rules) -> Neighbours {
+        let hash = rules.peer_hash(wire(key));
+        let of_runs = self.leechers.buckets().len() + self.seeders.buckets().len();
+        let mut neighbours = Neighbours { found: 0, runs: 0, of_runs };
+        for table in [&self.leechers, &self.seeders] {
+            let runs = table.buckets();
+            let share = (NEIGHBOUR_RUNS * runs.len()).div_ceil(of_runs).min(runs.len());
+            let first = table::address(hash, runs.len()) + runs.len() - share / 2;
+            neighbours.runs += share;
+            for at in first..first + share {
+                neighbours.found += runs[at % runs.len()].count_host(key);
+            }
+        }
+        neighbours
+    }
+
+    fn expire(&mut self, from: Progress, work: &mut Work<'_>, rules: &Rules) -> Option<Progress> {
         let Progress { mut class, mut buckets } = from;
         loop {
             let table = self.table_mut(class);
             buckets = buckets.min(table.buckets().len());
-            while buckets > 0 && *budget > 0 {
+            while buckets > 0 && work.budget > 0 {
                 buckets -= 1;
-                let touched = table.expire(buckets, class, expiry, rules);
-                *budget = budget.saturating_sub(touched + 1);
+                let touched = table.expire(buckets, class, work, rules);
+                work.spend(touched + 1);
                 buckets = buckets.min(table.buckets().len());
             }
             if buckets > 0 {

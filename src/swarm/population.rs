@@ -7,8 +7,8 @@
 //! Never: exceeds a cap. Of workers that add at once as the cap is reached, one too many may be
 //! refused.
 
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicU8, AtomicU64};
 
 use crate::ids::Family;
 use crate::swarm::run::Class;
@@ -80,7 +80,15 @@ pub(super) struct Population {
     peers: Line<[AtomicU64; Kind::COUNT]>,
     torrents: Line<AtomicU64>,
     not_stored: Line<AtomicU64>,
+    evicted: Line<AtomicU64>,
+    searches: Line<AtomicU64>,
+    full: AtomicU8,
 }
+
+/// No cap has been reached; one has; and that has been told.
+const NOT_FULL: u8 = 0;
+const FULL: u8 = 1;
+const TOLD: u8 = 2;
 
 /// On cache lines of its own (x86 fetches them in pairs).
 #[derive(Default)]
@@ -130,6 +138,28 @@ impl Population {
         if gone > 0 {
             self.torrents.0.fetch_sub(gone as u64, SeqCst);
         }
+    }
+
+    /// Counts a peer that made room for another.
+    pub(super) fn count_evicted(&self) {
+        self.evicted.0.fetch_add(1, Relaxed);
+    }
+
+    /// Peers so far that made room for others.
+    pub(super) fn evicted(&self) -> u64 {
+        self.evicted.0.load(Relaxed)
+    }
+
+    /// Whether a cap has been reached; true once.
+    pub(super) fn take_full(&self) -> bool {
+        self.full.load(Relaxed) == FULL
+            && self.full.compare_exchange(FULL, TOLD, Relaxed, Relaxed).is_ok()
+    }
+
+    /// The number of another search for somebody to make room.
+    pub(super) fn next_eviction(&self) -> u64 {
+        _ = self.full.compare_exchange(NOT_FULL, FULL, Relaxed, Relaxed);
+        self.searches.0.fetch_add(1, Relaxed)
     }
 
     /// Counts an announce whose peer was not stored.

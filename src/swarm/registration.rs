@@ -1,5 +1,5 @@
-//! What a swarm keeps of its torrent's registration: twelve bytes in its cache line. One bit of
-//! them was free, and says of the swarm whether it holds a private peer.
+//! What a swarm keeps of its torrent's registration: twelve bytes in its cache line. Two bits of
+//! them are about the swarm: whether it holds a private peer, and whether many of one address.
 //!
 //! Owns: the database's count of downloads and what has been added to it since, whether the
 //! database lists the torrent and until when that is believed, and what is to be written back.
@@ -17,20 +17,23 @@ use crate::bounds::{LIFETIME_MS_MAX, VERDICT_MS_MAX};
 use crate::ids::Millis;
 use crate::listing::{Listing, REFRESH_RETRY_MS, Verdict};
 
-/// The listing's number, the flags, the private peer, the hour, the time.
+/// The listing's number, the flags, the private peer, the crowd, the hour, the time.
 const LISTING_MASK: u32 = (1 << Listing::BITS) - 1;
 const DIRTY: u32 = 1 << Listing::BITS;
 const ACTIVE: u32 = DIRTY << 1;
 const TAKEN: u32 = ACTIVE << 1;
 const PRIVATE: u32 = TAKEN << 1;
-const HOUR_SHIFT: u32 = 7;
-const HOUR_MASK: u32 = 0b1_1111 << HOUR_SHIFT;
+const CROWD: u32 = PRIVATE << 1;
+const HOUR_SHIFT: u32 = 8;
+const HOUR_MASK: u32 = 0b1111 << HOUR_SHIFT;
 const TIME_SHIFT: u32 = 12;
 const TIME_BITS: u32 = 20;
-const _: () = assert!(PRIVATE < 1 << HOUR_SHIFT && HOUR_MASK < 1 << TIME_SHIFT);
+const _: () = assert!(CROWD < 1 << HOUR_SHIFT && HOUR_MASK < 1 << TIME_SHIFT);
 
-/// An "hour" is 2^22 ms: 70 minutes.
+/// An "hour" is 2^22 ms: 70 minutes. There are sixteen, and a swarm without an announce for as long
+/// is gone.
 const HOUR_MS_SHIFT: u32 = 22;
+const _: () = assert!(LIFETIME_MS_MAX < 15 << HOUR_MS_SHIFT);
 /// A unit of time is 2^7 ms.
 const TIME_MS_SHIFT: u32 = 7;
 
@@ -191,7 +194,22 @@ impl Registration {
         self.marks |= PRIVATE;
     }
 
-    /// Whether such a peer may be there.
+    /// A third peer of one address came. This is not forgotten either.
+    pub(super) fn note_crowd(&mut self) {
+        self.marks |= CROWD;
+    }
+
+    /// Whether an address may have more peers than an answer should hold.
+    pub(super) fn holds_crowd(&self) -> bool {
+        self.marks & CROWD != 0
+    }
+
+    /// Whether answers take more care than usual: one of these two.
+    pub(super) fn is_choosy(&self) -> bool {
+        self.marks & (PRIVATE | CROWD) != 0
+    }
+
+    /// Whether a private peer may be there.
     pub(super) fn holds_private_peer(&self) -> bool {
         self.marks & PRIVATE != 0
     }

@@ -32,6 +32,19 @@ impl Rules {
         keyed(&self.torrent_keys, &info_hash.0)
     }
 
+    /// Something random for each number, which strangers cannot guess.
+    pub(super) fn random(&self, number: u64) -> u64 {
+        keyed(&self.torrent_keys, &number.to_le_bytes())
+    }
+
+    /// A hash for what is counted of an address in a torrent; never 0.
+    pub(super) fn pair_hash(&self, info_hash: &InfoHash, host: u64) -> u64 {
+        let mut hasher = self.peer_keys.build_hasher();
+        hasher.write(&info_hash.0);
+        hasher.write_u64(host);
+        hasher.finish() | 1
+    }
+
     /// The hash that finds a peer of a large swarm, by its wire address.
     #[expect(
         clippy::cast_possible_truncation,

@@ -16,7 +16,8 @@ use std::ops::Range;
 
 use crate::ids::{PEER_ID_BYTES, PeerAddr};
 use crate::swarm::capacity;
-use crate::swarm::state::{Expiry, State};
+use crate::swarm::state::State;
+use crate::swarm::work::Work;
 
 /// Bytes of the state at the end of a slot.
 pub(super) const STATE_BYTES: usize = 2;
@@ -152,6 +153,24 @@ impl<const SLOT: usize> Run<SLOT> {
         self.slots().iter().position(|slot| wire(slot) == wire(key))
     }
 
+    /// Peers with the address of `key`, whatever their port; of an IPv6 address, its /64.
+    pub(super) fn count_host(&self, key: &[u8; SLOT]) -> usize {
+        let slots = self.slots();
+        if SLOT == SLOT_V4 {
+            let words = slots.as_flattened().as_chunks::<SLOT_V4>().0;
+            let host = key.first_chunk().map_or(0, |bytes| u32::from_ne_bytes(*bytes));
+            let is_it =
+                |[a, b, c, d, ..]: &[u8; SLOT_V4]| u32::from_ne_bytes([*a, *b, *c, *d]) == host;
+            return words.iter().map(|slot| u32::from(is_it(slot))).sum::<u32>() as usize;
+        }
+        slots.iter().filter(|slot| slot.first_chunk::<8>() == key.first_chunk()).count()
+    }
+
+    /// A peer, by any number.
+    pub(super) fn any(&self, number: usize) -> Option<&[u8; SLOT]> {
+        self.slots().get(number % self.len().max(1))
+    }
+
     /// Adds a peer that is not there yet, and says at which position. None when the run is full.
     pub(super) fn insert(&mut self, class: Class, peer: &Peer<SLOT>, ids: bool) -> Option<usize> {
         let (len, leechers) = (self.len(), self.part(Class::Leecher).end);
@@ -213,7 +232,8 @@ impl<const SLOT: usize> Run<SLOT> {
     }
 
     /// Takes out every peer that has lived its time, and says how many those were.
-    pub(super) fn expire(&mut self, expiry: Expiry, ids: bool) -> usize {
+    pub(super) fn expire(&mut self, work: &mut Work<'_>, ids: bool) -> usize {
+        let expiry = work.expiry;
         let is_over = |slot: &[u8; SLOT]| expiry.is_over(state(slot));
         let len = self.len();
         let Some(oldest) = self.slots().iter().rposition(is_over) else {
@@ -222,6 +242,7 @@ impl<const SLOT: usize> Run<SLOT> {
         // Downwards: what a removal moves into the gap has been looked at.
         for at in (0..=oldest).rev() {
             if is_over(&self.slots()[at]) {
+                work.note_gone(wire(&self.slots()[at]));
                 self.remove(at, ids);
             }
         }

@@ -33,7 +33,7 @@ use crate::swarm::table;
 /// Draws of a start before something surer but slower is done.
 const DRAWS_MAX: usize = 64;
 /// Peers looked at for an answer that skips some: a hundred cache misses or so.
-const LOOKED_AT_MAX: usize = 4_096;
+pub(super) const LOOKED_AT_MAX: usize = 4_096;
 
 /// What an asker wants.
 #[derive(Clone, Copy, Debug)]
@@ -59,13 +59,30 @@ impl Want {
         }
     }
 
+    /// Leechers in an answer that looks like the swarm, of which there is one peer at least.
+    #[inline]
+    pub(super) fn leecher_count(
+        self,
+        leechers: usize,
+        seeders: usize,
+        rng: &mut fastrand::Rng,
+    ) -> usize {
+        let eligible = leechers + seeders;
+        if eligible <= self.numwant {
+            return leechers;
+        }
+        let share = self.numwant * leechers;
+        let rounded_up = usize::from(rng.usize(0..eligible) < share % eligible);
+        share / eligible + rounded_up
+    }
+
     /// Whether some peers of an eligible class will not do.
     fn skips(self) -> bool {
         self.encrypted || self.public
     }
 
     /// Whether a peer of an eligible class will do.
-    fn admits<const SLOT: usize>(self, slot: &[u8; SLOT]) -> bool {
+    pub(super) fn admits<const SLOT: usize>(self, slot: &[u8; SLOT]) -> bool {
         (!self.encrypted || state(slot).supports_crypto()) && !(self.public && is_private(slot))
     }
 }
@@ -95,16 +112,9 @@ pub(super) fn choose<const SLOT: usize>(
         _ = choose_among([leechers, seeders], want, rng, chosen);
         return;
     }
-    let (leecher_count, seeder_count) = if eligible <= numwant {
-        (leechers.len, seeders.len)
-    } else {
-        let share = numwant * leechers.len;
-        let rounded_up = usize::from(rng.usize(0..eligible) < share % eligible);
-        let leecher_count = share / eligible + rounded_up;
-        (leecher_count, numwant - leecher_count)
-    };
+    let leecher_count = want.leecher_count(leechers.len, seeders.len, rng);
     leechers.window(leecher_count, rng, chosen);
-    seeders.window(seeder_count, rng, chosen);
+    seeders.window(eligible.min(numwant) - leecher_count, rng, chosen);
 }
 
 /// The same in a small swarm when all its eligible peers are wanted, so that nothing is drawn: they
@@ -181,27 +191,27 @@ fn choose_among<const SLOT: usize>(
 }
 
 /// A place in a cycle: index of the run, position in the run.
-type Spot = (usize, usize);
+pub(super) type Spot = (usize, usize);
 
-const BEGIN: Spot = (0, 0);
+pub(super) const BEGIN: Spot = (0, 0);
 const END: Spot = (usize::MAX, usize::MAX);
 
 /// The eligible peers of one class, in their cyclic order.
 #[derive(Clone, Copy)]
-struct Cycle<'a, const SLOT: usize> {
-    runs: &'a [Run<SLOT>],
-    class: Class,
-    asker: Option<Spot>,
+pub(super) struct Cycle<'a, const SLOT: usize> {
+    pub(super) runs: &'a [Run<SLOT>],
+    pub(super) class: Class,
+    pub(super) asker: Option<Spot>,
     /// Eligible peers.
-    len: usize,
-    ids: bool,
+    pub(super) len: usize,
+    pub(super) ids: bool,
 }
 
 impl<'a, const SLOT: usize> Cycle<'a, SLOT> {
-    const EMPTY: Cycle<'a, SLOT> =
+    pub(super) const EMPTY: Cycle<'a, SLOT> =
         Cycle { runs: &[], class: Class::Seeder, asker: None, len: 0, ids: false };
 
-    fn new(
+    pub(super) fn new(
         peers: &'a Peers<SLOT>,
         class: Class,
         asker: Option<Place>,
@@ -233,7 +243,7 @@ impl<'a, const SLOT: usize> Cycle<'a, SLOT> {
 
     /// A spot that is uniform over the eligible peers, of which there is one at least. Should luck
     /// fail [`DRAWS_MAX`] times (less than once in a million draws), the begin of a run.
-    fn draw(&self, rng: &mut fastrand::Rng) -> Spot {
+    pub(super) fn draw(&self, rng: &mut fastrand::Rng) -> Spot {
         (0..DRAWS_MAX)
             .find_map(|_| self.try_draw(rng).filter(|spot| self.asker != Some(*spot)))
             .unwrap_or_else(|| (rng.usize(0..self.runs.len()), 0))

@@ -69,9 +69,10 @@ impl Expiry {
         Expiry { now: Stamp::of(now), lifetime_units: units as u16 }
     }
 
-    /// Whether a peer of this state has.
+    /// Whether a peer of this state has. One that another worker has just heard of, by a clock that
+    /// was read a little later, has not.
     pub(super) fn is_over(self, state: State) -> bool {
-        (self.now.0.wrapping_sub(state.0) & STAMP_MASK) > self.lifetime_units
+        state.age_units(self.now) > self.lifetime_units
     }
 }
 
@@ -196,6 +197,20 @@ mod tests {
                     is_over(lifetime_ms, heard_ms, heard_ms + lifetime_ms + 2 * UNIT_MS),
                     "{lifetime_ms} ms, heard at {heard_ms}: it has"
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn a_peer_that_a_later_clock_has_stamped_is_fresh() {
+        for lifetime_ms in [1, UNIT_MS, 2_700_000, LIFETIME_MS_MAX] {
+            for now_ms in (0..10_000).map(|step| step * UNIT_MS + UNIT_MS - 1) {
+                for later_ms in [1, UNIT_MS, 63 * UNIT_MS] {
+                    assert!(
+                        !is_over(lifetime_ms, now_ms + later_ms, now_ms),
+                        "{lifetime_ms} ms, heard {later_ms} ms after {now_ms} ms: it is gone"
+                    );
+                }
             }
         }
     }

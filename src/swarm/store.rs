@@ -10,13 +10,18 @@
 
 use parking_lot::{Mutex, MutexGuard};
 
+#[cfg(any(test, feature = "fuzzing"))]
+use crate::ids::PeerAddr;
 use crate::ids::{Event, InfoHash};
 use crate::listing::{Listing, Verdict};
 use crate::secrets;
 use crate::swarm::announcement::{Announced, Announcement, Counts, Moment, Newcomer};
 use crate::swarm::chosen::Chosen;
+use crate::swarm::completions::Completions;
 use crate::swarm::early::Early;
-use crate::swarm::peers::Place;
+use crate::swarm::fair::FairWant;
+use crate::swarm::hosts::Hosts;
+use crate::swarm::peers::{FEW_MAX, Place};
 use crate::swarm::population::{Kind, PeerCounts, Population, Totals};
 use crate::swarm::rules::Rules;
 use crate::swarm::run::Class;
@@ -40,9 +45,9 @@ pub struct StoreSettings {
 }
 
 /// Who announces, and when.
-struct Asker<'a> {
-    announce: &'a Announcement,
-    moment: Moment<'a>,
+pub(super) struct Asker<'a> {
+    pub(super) announce: &'a Announcement,
+    pub(super) moment: Moment<'a>,
 }
 
 /// What the peers of an answer are drawn with, and put into.
@@ -63,6 +68,11 @@ pub struct Store {
     pub(super) shards: Box<[Line]>,
     pub(super) rules: Rules,
     pub(super) population: Population,
+    pub(super) hosts: Hosts,
+    pub(super) completions: Completions,
+    /// Who made room since it was asked last, for a model that cannot know.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) gone: Mutex<Vec<(InfoHash, PeerAddr)>>,
     pub(super) early: Early,
 }
 
@@ -70,11 +80,16 @@ impl Store {
     /// An empty store. The keys of its hashes derive from `seed`, which strangers must not be able
     /// to guess.
     pub fn new(settings: StoreSettings, seed: u64) -> Store {
+        let rules = Rules::new(settings.peer_ids, seed);
         let [early_keys] = secrets::table_keys(seed.rotate_left(32));
         Store {
             shards: (0..SHARDS).map(|_| Line::default()).collect(),
-            rules: Rules::new(settings.peer_ids, seed),
+            hosts: Hosts::new(rules.random(0)),
+            rules,
             population: Population::default(),
+            completions: Completions::new(),
+            #[cfg(any(test, feature = "fuzzing"))]
+            gone: Mutex::default(),
             early: Early::new(early_keys),
         }
     }
@@ -138,8 +153,8 @@ impl Store {
         let torrent = shard.torrent_mut(at);
         torrent.registration.note_activity(asker.moment.now);
         let place = self.update(torrent, asker);
-        if torrent.registration.holds_private_peer() {
-            choose_with_private(torrent, place, asker, Draw { rng, chosen });
+        if torrent.registration.is_choosy() {
+            choose_with_care(torrent, place, asker, Draw { rng, chosen });
         } else {
             torrent.choose(place, Want::of(announce), rng, chosen);
         }
@@ -189,6 +204,7 @@ impl Store {
         // What a large swarm owns is freed after the lock.
         drop(shard);
         if let Some(torrent) = gone {
+            self.forget_hosts(&torrent);
             self.population.release_peers(torrent.peer_counts());
         }
     }
@@ -207,6 +223,22 @@ impl Store {
     /// cap was reached.
     pub fn not_stored(&self) -> u64 {
         self.population.not_stored()
+    }
+
+    /// Whether a cap has been reached for the first time: true for one caller, once.
+    pub fn take_full(&self) -> bool {
+        self.population.take_full()
+    }
+
+    /// Peers so far that made room for others at a cap.
+    pub fn evicted(&self) -> u64 {
+        self.population.evicted()
+    }
+
+    /// Who made room since this was asked last.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub fn take_gone(&self) -> Vec<(InfoHash, PeerAddr)> {
+        std::mem::take(&mut self.gone.lock())
     }
 
     /// Panics when something is not where it would be looked for, or was miscounted. Looks at
@@ -246,12 +278,16 @@ impl Store {
         let Newcomer { announce, verdict } = *newcomer;
         let nobody = Counts { downloaded: verdict.downloaded, ..Counts::default() };
         if announce.event == Event::Stopped {
-            self.early.note(announce);
+            if announce.is_known {
+                self.early.note(announce);
+            }
             return nobody;
         }
+        let is_listed = verdict.listing == Listing::Listed;
         if !announce.listening
+            || !announce.is_known
             || shard.is_full()
-            || !self.population.admit_torrent(moment.limits.torrents_max)
+            || !self.admit_torrent(is_listed, newcomer, moment)
         {
             self.population.count_not_stored();
             return nobody;
@@ -267,11 +303,28 @@ impl Store {
     }
 
     /// Stores what the asker says of itself, if it is known or there is room for it below the cap.
+    /// One whose address is not known changes nothing: the peer at the proxy's address is another.
     fn update(&self, torrent: &mut Torrent, asker: &Asker<'_>) -> Option<Place> {
         let (announce, now) = (asker.announce, Stamp::of(asker.moment.now));
+        if !announce.is_known {
+            self.population.count_not_stored();
+            return None;
+        }
+        // Who starts is mostly new, which one look at the addresses of a small swarm tells.
+        let starts = announce.event == Event::Started && torrent.len() <= FEW_MAX;
+        if starts {
+            let neighbours = torrent.neighbours(&announce.peer, &self.rules);
+            if neighbours.are_none() {
+                return self.add(torrent, asker, neighbours);
+            }
+        }
         let Some(rewritten) = torrent.rewrite(announce, now, &self.rules) else {
-            return self.add(torrent, asker);
+            let neighbours = torrent.neighbours(&announce.peer, &self.rules);
+            return self.add(torrent, asker, neighbours);
         };
+        if rewritten.is_completed && self.admit_completion(asker) {
+            torrent.registration.count_download();
+        }
         if rewritten.has_changed_class {
             let (family, class) = (announce.peer.family(), rewritten.place.class);
             self.population.change_class(Kind { family, class });
@@ -279,33 +332,18 @@ impl Store {
         Some(rewritten.place)
     }
 
-    /// Adds the asker, who is not known yet. Kept out of [`Store::update`], whose usual way is
-    /// shorter without it.
-    #[inline(never)]
-    fn add(&self, torrent: &mut Torrent, asker: &Asker<'_>) -> Option<Place> {
-        let Asker { announce, moment } = *asker;
-        self.early.note(announce);
-        let kind = Kind { family: announce.peer.family(), class: Class::of(announce.seeder) };
-        if !announce.listening || !self.population.admit_peer(kind, moment.limits.peers_max) {
-            self.population.count_not_stored();
-            return None;
-        }
-        let place = torrent.insert(announce, Stamp::of(moment.now), &self.rules);
-        if place.is_none() {
-            self.population.release_peer(kind);
-            self.population.count_not_stored();
-        }
-        place
-    }
-
     /// Takes the asker out of its torrent, and the torrent out of the store when that was the last
     /// peer and nothing is to be written.
     fn leave(&self, shard: &mut Shard, at: usize, announce: &Announcement) -> Counts {
         let torrent = shard.torrent_mut(at);
+        if !announce.is_known {
+            return torrent.counts();
+        }
         let left = torrent.leave(&announce.peer, Class::of(announce.seeder), &self.rules);
         let counts = torrent.counts();
         if let Some(class) = left {
             self.population.release_peer(Kind { family: announce.peer.family(), class });
+            self.hosts.remove(&announce.info_hash, &announce.peer);
         }
         // Known or not: what was saved of it may be still to be taken in.
         self.early.note(announce);
@@ -322,26 +360,29 @@ impl Store {
     }
 }
 
-/// Chooses peers in a torrent that holds private ones. An asker outside the tracker's network is
-/// given those under its public address, and none where it has none of the asker's family.
+/// Chooses peers in a torrent that holds many of one address, or private ones. An asker outside the
+/// tracker's network is given those under its public address, and none where it has none of the
+/// asker's family.
 #[inline(never)]
-fn choose_with_private(
+fn choose_with_care(
     torrent: &Torrent,
     place: Option<Place>,
     asker: &Asker<'_>,
     Draw { rng, chosen }: Draw<'_>,
 ) {
     let Asker { announce, moment } = *asker;
-    let want = Want::of(announce);
-    if !announce.is_outside() {
-        return torrent.choose(place, want, rng, chosen);
+    let mut want = Want::of(announce);
+    let is_outside = torrent.registration.holds_private_peer() && announce.is_outside();
+    let public = moment.limits.public_addresses.of_family(announce.peer.family());
+    want.public = is_outside && public.is_none();
+    if torrent.registration.holds_crowd() {
+        let exempt = &moment.limits.shares_exempt;
+        torrent.choose_fairly(place, FairWant { want, exempt }, rng, chosen);
+    } else {
+        torrent.choose(place, want, rng, chosen);
     }
-    match moment.limits.public_addresses.of_family(announce.peer.family()) {
-        None => torrent.choose(place, Want { public: true, ..want }, rng, chosen),
-        Some(public) => {
-            torrent.choose(place, want, rng, chosen);
-            chosen.show_outside(public, &announce.peer);
-        }
+    if let Some(public) = public.filter(|_| is_outside) {
+        chosen.show_outside(public, &announce.peer);
     }
 }
 
@@ -355,6 +396,9 @@ mod tests {
     use super::*;
     use crate::config::{PublicAddresses, SwarmLimits};
     use crate::ids::{Crypto, Millis, PeerAddr, PeerId, is_private};
+    use crate::swarm::early::Note;
+    use crate::swarm::state::UNIT_MS;
+    use crate::swarm::sweep::Sweep;
     use crate::tests::announcement::{self, LIMITS, open_at};
 
     const LEECHER: Announcement = Announcement {
@@ -487,29 +531,42 @@ mod tests {
     }
 
     #[test]
-    fn past_a_cap_a_peer_is_answered_but_not_stored() {
-        let (store, limits) = (store(), SwarmLimits { peers_max: 2, torrents_max: 1, ..LIMITS });
+    fn at_a_cap_somebody_makes_room_or_the_peer_is_answered_but_not_stored() {
+        let (store, limits) = (store(), SwarmLimits { peers_max: 3, torrents_max: 1, ..LIMITS });
         let say = |said| {
             let (counts, chosen) = announce_within(&limits, &store, said);
             (counts, chosen.count())
         };
-        say(LEECHER);
-        let other = Announcement { info_hash: announcement::hash(2), ..LEECHER };
-        assert_eq!(say(other).0, Counts::default(), "a torrent past the cap");
+        let of =
+            |torrent| move |said| Announcement { info_hash: announcement::hash(torrent), ..said };
+        say(of(2)(LEECHER));
+        assert_eq!(say(LEECHER).0, counts(0, 1, 0), "a torrent at the cap");
+        assert_eq!(store.scrape(&announcement::hash(2)), None, "the one that made room");
         say(SEEDER);
+        assert_eq!(say(of(2)(LEECHER)).0, Counts::default(), "nobody is alone in a torrent");
         let third = Announcement { peer: announcement::addr(3), ..LEECHER };
-        assert_eq!(say(third), (counts(1, 1, 0), 2), "a peer past the cap");
-        assert_eq!(say(LEECHER).0, counts(1, 1, 0), "a stored peer is still updated");
-        let totals = store.totals();
-        assert_eq!(totals.torrents, 1, "torrents");
-        assert_eq!(totals.seeders_v4, 1, "IPv4 seeders");
-        assert_eq!(totals.leechers_v4, 1, "IPv4 leechers");
-        announce(&store, third);
-        announce(&store, other);
-        let totals = store.totals();
-        assert_eq!(totals.torrents, 2, "torrents, with caps that were raised");
-        assert_eq!(totals.peers(), 4, "peers, with caps that were raised");
-        assert_eq!(store.not_stored(), 2, "announces past a cap");
+        say(third);
+        let fourth = Announcement { peer: announcement::addr(4), ..LEECHER };
+        assert_eq!(say(fourth), (counts(1, 2, 0), 3), "a peer at the cap, with no other torrent");
+        assert_eq!(say(LEECHER).0, counts(1, 2, 0), "a stored peer is still updated");
+        assert_eq!(store.not_stored(), 2, "announces at a cap whose peer was not stored");
+        assert_eq!(store.evicted(), 1, "peers that made room");
+        let listed = Verdict { listing: Listing::Listed, ..Verdict::NO_LIST };
+        let (mut rng, mut chosen) = (fastrand::Rng::with_seed(1), Chosen::new());
+        let said = of(5)(LEECHER);
+        let newcomer = Newcomer { announce: &said, verdict: listed };
+        let moment = Moment { limits: &limits, ..open_at(Millis(0)) };
+        store.enter(&newcomer, moment, &mut rng, &mut chosen);
+        assert_eq!(
+            store.scrape(&announcement::hash(5)).map(|counts| counts.incomplete),
+            Some(1),
+            "a torrent that the database lists gets in, whatever the cap"
+        );
+        assert_eq!(store.totals().peers(), 3, "peers, one of whom made room");
+        announce(&store, fourth);
+        announce(&store, of(7)(LEECHER));
+        assert_eq!(store.totals().torrents, 3, "torrents, with caps that were raised");
+        store.check_invariants();
     }
 
     #[test]
@@ -524,6 +581,39 @@ mod tests {
         assert_eq!(chosen.count(), 1, "peers given");
         assert_eq!(store.totals().peers(), 1, "peers in all");
         assert_eq!(store.not_stored(), 2, "announces of a peer that does not listen");
+    }
+
+    /// Behind a proxy that does not name its clients somebody announces from the proxy's address,
+    /// where a peer listens on the same port.
+    #[test]
+    fn an_asker_whose_address_is_not_known_changes_nothing() {
+        let unknown = Announcement { is_known: false, listening: false, ..LEECHER };
+        let said = [
+            ("an update", Announcement { event: Event::Update, ..unknown }),
+            ("nothing left", Announcement { seeder: true, ..unknown }),
+            ("a completion", Announcement { seeder: true, event: Event::Completed, ..unknown }),
+            ("a stop", Announcement { event: Event::Stopped, ..unknown }),
+        ];
+        for (name, said) in said {
+            let store = store();
+            announce(&store, LEECHER);
+            announce(&store, SEEDER);
+            store.early.open();
+            let stored = counts(1, 1, 0);
+            assert_eq!(announce(&store, said).0, stored, "{name}: what is answered");
+            let (mut rng, mut chosen) = (fastrand::Rng::with_seed(1), Chosen::new());
+            store.announce(&said, open_at(Millis(LIMITS.lifetime_ms)), &mut rng, &mut chosen);
+            assert_eq!(store.scrape(&said.info_hash), Some(stored), "{name}: who is stored");
+            let elsewhere = announcement::hash(2);
+            announce(&store, Announcement { info_hash: elsewhere, ..said });
+            for hash in [said.info_hash, elsewhere] {
+                let note = store.early.notes().of(&hash, &said.peer);
+                assert_eq!(note, Note::default(), "{name}: what is noted of {hash}");
+            }
+            let old = Millis(LIMITS.lifetime_ms + 2 * UNIT_MS);
+            store.sweep(&mut Sweep::new(0, 1), old, &LIMITS);
+            assert_eq!(store.totals().peers(), 0, "{name}: somebody was refreshed");
+        }
     }
 
     #[test]

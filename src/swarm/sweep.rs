@@ -22,6 +22,7 @@ use crate::swarm::population::PeerCounts;
 use crate::swarm::state::Expiry;
 use crate::swarm::store::{SHARDS, Store};
 use crate::swarm::torrent::Rest;
+use crate::swarm::work::Work;
 
 /// Rounds in a lifetime.
 const ROUNDS: u64 = 64;
@@ -128,10 +129,10 @@ impl Store {
     /// One hold of one lock: at most about [`HOLD_UNITS`] of work. Says how much it was.
     fn hold(&self, sweep: &mut Sweep, expiry: Expiry) -> usize {
         let (mut peers_gone, mut torrents_gone) = (PeerCounts::default(), 0);
-        let mut budget = HOLD_UNITS;
+        let mut work = Work::new(expiry, HOLD_UNITS, &self.hosts);
         let mut shard = self.shards[sweep.shard].0.lock();
         sweep.torrents = sweep.torrents.min(shard.len());
-        while sweep.torrents > 0 && budget > 0 {
+        while sweep.torrents > 0 && work.budget > 0 {
             let at = sweep.torrents - 1;
             let torrent = shard.torrent_mut(at);
             let rest = match sweep.rest.take() {
@@ -139,12 +140,12 @@ impl Store {
                 _ => Rest::ALL,
             };
             let peers = torrent.peer_counts();
-            if let Some(rest) = torrent.expire(rest, &mut budget, expiry, &self.rules) {
+            if let Some(rest) = torrent.expire(rest, &mut work, &self.rules) {
                 sweep.rest = Some((torrent.info_hash, rest));
             } else {
                 sweep.torrents = at;
             }
-            budget = budget.saturating_sub(TORRENT_UNITS);
+            work.spend(TORRENT_UNITS);
             peers_gone.add_gone(peers, torrent.peer_counts());
             if torrent.is_disposable() {
                 shard.remove(at, &self.rules);
@@ -152,12 +153,13 @@ impl Store {
             }
         }
         drop(shard);
+        work.tell();
         if sweep.torrents == 0 {
             sweep.next_shard();
         }
         self.population.release_peers(peers_gone);
         self.population.release_torrents(torrents_gone);
-        HOLD_UNITS - budget + 1
+        HOLD_UNITS - work.budget + 1
     }
 
     /// Lets all peers of a shard go, and all torrents of which nothing is to be written.
@@ -166,7 +168,9 @@ impl Store {
         let mut shard = self.shards[shard].0.lock();
         for at in (0..shard.len()).rev() {
             let torrent = shard.torrent_mut(at);
-            peers_gone.add_gone(torrent.vacate().peer_counts(), PeerCounts::default());
+            let gone = torrent.vacate();
+            self.forget_hosts(&gone);
+            peers_gone.add_gone(gone.peer_counts(), PeerCounts::default());
             if torrent.is_disposable() {
                 shard.remove(at, &self.rules);
                 torrents_gone += 1;
@@ -193,7 +197,7 @@ mod tests {
     use crate::swarm::{Announcement, Chosen, Newcomer, StoreSettings, Totals};
     use crate::tests::announcement::{self, LIMITS, open_at};
 
-    const LIFETIME_MS: u64 = LIMITS.lifetime_ms;
+    const LIFETIME_MS: u64 = announcement::LIFETIME_MS;
     const ROUND_MS: u64 = LIFETIME_MS / ROUNDS;
 
     fn store() -> Store {

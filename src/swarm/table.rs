@@ -15,7 +15,7 @@
 use crate::swarm::capacity;
 use crate::swarm::rules::Rules;
 use crate::swarm::run::{Class, Peer, RUN_MAX, Run, key, wire};
-use crate::swarm::state::Expiry;
+use crate::swarm::work::Work;
 
 /// More peers a bucket than this: split one.
 pub(super) const LOAD_MAX: usize = 32;
@@ -90,12 +90,12 @@ impl<const SLOT: usize> Table<SLOT> {
         &mut self,
         bucket: usize,
         class: Class,
-        expiry: Expiry,
+        work: &mut Work<'_>,
         rules: &Rules,
     ) -> usize {
         let run = &mut self.buckets[bucket];
         let looked_at = run.len();
-        let gone = run.expire(expiry, rules.ids);
+        let gone = run.expire(work, rules.ids);
         self.len -= gone;
         looked_at + if gone > 0 { self.merge(class, rules.ids) } else { 0 }
     }

@@ -1,16 +1,15 @@
 //! One swarm: who is in it, and how often it was completed.
 //!
 //! Owns: what an announce changes. A peer is one address and port (PROTOCOL.md); its class, age,
-//! peer id and encryption are rewritten by each announce. `downloaded` grows when a peer that has
-//! been a leecher reports `completed`, once for as long as the peer is known. Another peer id on
-//! the same address and port is a new client, which is judged as if it were not known yet.
+//! peer id and encryption are rewritten by each announce. A peer that has been a leecher completes
+//! once for as long as it is known. Another peer id on the same address and port is a new client,
+//! which is judged as if it were not known yet.
 //!
 //! Never: decides who is let in (the cap is its caller's), or is kept without a peer longer than
 //! something of it is to be written to the database.
 //!
-//! Limits: one cache line, so that a torrent costs one miss and 64 bytes; a torrent of one or two
-//! IPv4 peers without ids costs nothing beside it. Swarms of IPv6 peers are rarer and lie in an
-//! allocation of their own.
+//! Limits: one cache line: a torrent costs one miss and 64 bytes, and one or two IPv4 peers without
+//! ids nothing beside it. IPv6 peers are rarer and lie in an allocation of their own.
 
 use std::mem;
 
@@ -18,13 +17,16 @@ use crate::ids::{Event, Family, INFO_HASH_BYTES, InfoHash, PEER_ID_BYTES, PeerAd
 use crate::listing::Verdict;
 use crate::swarm::announcement::{Announcement, Counts};
 use crate::swarm::chosen::Chosen;
+use crate::swarm::fair::{self, FairWant};
 use crate::swarm::peers::{Peers, Place, Progress};
 use crate::swarm::population::{Kind, PeerCounts};
 use crate::swarm::registration::Registration;
 use crate::swarm::rules::Rules;
-use crate::swarm::run::{Class, Peer, SLOT_V4, SLOT_V6, slot};
+use crate::swarm::run::{Class, Peer, SLOT_V4, SLOT_V6, slot, wire};
 use crate::swarm::select::{self, Want};
-use crate::swarm::state::{Expiry, History, Stamp, State};
+use crate::swarm::shares::Neighbours;
+use crate::swarm::state::{History, Stamp, State};
+use crate::swarm::work::Work;
 
 /// The id of a peer that was saved by a process that kept no ids: not one that a client has.
 pub(super) const UNKNOWN_ID: [u8; PEER_ID_BYTES] = *b"\0announced: unknown\0";
@@ -182,6 +184,45 @@ impl Torrent {
         }
     }
 
+    /// The same, with at most two peers of one address while there are others.
+    pub(super) fn choose_fairly(
+        &self,
+        asker: Option<Place>,
+        fair: FairWant<'_>,
+        rng: &mut fastrand::Rng,
+        chosen: &mut Chosen,
+    ) {
+        match (chosen.family(), &self.v6) {
+            (Family::V4, _) => _ = fair::choose(&self.v4, asker, fair, rng, chosen),
+            (Family::V6, Some(v6)) => _ = fair::choose(v6, asker, fair, rng, chosen),
+            (Family::V6, None) => {}
+        }
+    }
+
+    /// What is found of a peer's address.
+    pub(super) fn neighbours(&self, peer: &PeerAddr, rules: &Rules) -> Neighbours {
+        match (peer, &self.v6) {
+            (PeerAddr::V4(wire), _) => self.v4.neighbours(&padded(wire), rules),
+            (PeerAddr::V6(wire), Some(v6)) => v6.neighbours(&padded(wire), rules),
+            (PeerAddr::V6(_), None) => Neighbours { found: 0, runs: 1, of_runs: 1 },
+        }
+    }
+
+    /// A peer, by any number; None when there is nobody.
+    pub(super) fn any_peer(&self, number: usize) -> Option<PeerAddr> {
+        let v4 = || self.v4.any(number).map(wire);
+        let v6 = || self.v6.as_ref()?.any(number).map(wire);
+        PeerAddr::of_wire(if number & 1 == 0 { v4().or_else(v6) } else { v6().or_else(v4) }?)
+    }
+
+    /// Every peer's wire address.
+    pub(super) fn for_each_wire(&self, mut f: impl FnMut(&[u8])) {
+        self.v4.for_each_slot(&mut |slot| f(wire(slot)));
+        if let Some(v6) = &self.v6 {
+            v6.for_each_slot(&mut |slot| f(wire(slot)));
+        }
+    }
+
     /// Forgets a peer that leaves. Says what it was, None when it was not known.
     pub(super) fn leave(&mut self, peer: &PeerAddr, likely: Class, rules: &Rules) -> Option<Class> {
         let left = match (peer, &mut self.v6) {
@@ -197,17 +238,17 @@ impl Torrent {
         left
     }
 
-    /// Forgets peers that have lived their time, until about `budget` peers have been looked at,
-    /// which it lowers. Says what is left to do.
+    /// Forgets peers that have lived their time, as far as the work's budget goes. Says what is left
+    /// to do.
     pub(super) fn expire(
         &mut self,
         rest: Rest,
-        budget: &mut usize,
-        expiry: Expiry,
+        work: &mut Work<'_>,
         rules: &Rules,
     ) -> Option<Rest> {
         let peers = self.len();
-        let rest = self.expire_families(rest, budget, expiry, rules);
+        work.info_hash = self.info_hash;
+        let rest = self.expire_families(rest, work, rules);
         if self.len() < peers {
             self.registration.note_change(false);
         }
@@ -216,23 +257,17 @@ impl Torrent {
         rest
     }
 
-    fn expire_families(
-        &mut self,
-        rest: Rest,
-        budget: &mut usize,
-        expiry: Expiry,
-        rules: &Rules,
-    ) -> Option<Rest> {
+    fn expire_families(&mut self, rest: Rest, work: &mut Work<'_>, rules: &Rules) -> Option<Rest> {
         let mut progress = rest.progress;
         if rest.family == Family::V6 {
             if let Some(v6) = &mut self.v6
-                && let Some(progress) = v6.expire(progress, budget, expiry, rules)
+                && let Some(progress) = v6.expire(progress, work, rules)
             {
                 return Some(Rest { family: Family::V6, progress });
             }
             progress = Progress::START;
         }
-        let rest = self.v4.expire(progress, budget, expiry, rules);
+        let rest = self.v4.expire(progress, work, rules);
         rest.map(|progress| Rest { family: Family::V4, progress })
     }
 
@@ -277,6 +312,8 @@ pub(super) struct Rewritten {
     pub(super) place: Place,
     /// Whether it has become a seeder, or a leecher.
     pub(super) has_changed_class: bool,
+    /// Whether it reports a completion that has not been counted.
+    pub(super) is_completed: bool,
 }
 
 /// What one announce says about its peer.
@@ -320,12 +357,10 @@ impl News<'_> {
         }
         let place = peers.write(before, class, &self.peer(key, history), self.rules);
         let has_changed_class = place.class != before.class;
-        if is_completed {
-            registration.count_download();
-        } else if has_changed_class {
+        if has_changed_class {
             registration.note_change(true);
         }
-        Some(Rewritten { place, has_changed_class })
+        Some(Rewritten { place, has_changed_class, is_completed })
     }
 
     /// What the peer at a place has been, nothing if another client was there.

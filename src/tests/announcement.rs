@@ -3,22 +3,29 @@
 //! Owns: the one announcement that others are made of by struct update, the moment of an announce
 //! in open mode, and the limits that usually hold then.
 
-use crate::config::{PublicAddresses, SwarmLimits};
+use crate::config::{Networks, PublicAddresses, SwarmLimits};
 use crate::ids::{Crypto, Event, InfoHash, Millis, PeerAddr, PeerId};
 use crate::listing::Served;
 use crate::swarm::{Announcement, Moment};
 
-/// Whatever fits, for 64 units of age.
+/// 64 units of age.
+pub const LIFETIME_MS: u64 = 1 << 20;
+
+/// Whatever fits, for [`LIFETIME_MS`], from whatever address.
 pub const LIMITS: SwarmLimits = SwarmLimits {
-    lifetime_ms: 1 << 20,
+    lifetime_ms: LIFETIME_MS,
     peers_max: u64::MAX,
     torrents_max: u64::MAX,
+    peers_per_address_max: 0,
+    shares_exempt: Networks::NONE,
     public_addresses: PublicAddresses::NONE,
 };
 
+static SAME_LIMITS: SwarmLimits = LIMITS;
+
 /// An announce in open mode, within [`LIMITS`].
 pub fn open_at(now: Millis) -> Moment<'static> {
-    Moment { now, limits: &LIMITS, served: Served::OPEN }
+    Moment { now, limits: &SAME_LIMITS, served: Served::OPEN }
 }
 
 /// The numbered torrent.

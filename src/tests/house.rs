@@ -6,15 +6,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules from the bottom up: a file may name its own and those before it.
-const LAYERS: [&str; 19] = [
+const LAYERS: [&str; 21] = [
     "ids",
     "bounds",
+    "files",
     "mailbox",
     "counters",
     "config",
     "listing",
     "state_directory",
     "secrets",
+    "memory",
     "wire",
     "swarm",
     "registry",

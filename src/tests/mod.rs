@@ -27,6 +27,8 @@ mod datagram_clients;
 mod field_requests;
 #[cfg(test)]
 mod fields;
+#[cfg(test)]
+pub(crate) mod fifo;
 pub mod fuzz;
 pub mod harness;
 #[cfg(test)]
@@ -51,6 +53,8 @@ mod no_allocation;
 mod oracle;
 #[cfg(test)]
 pub(crate) mod paper_ledger;
+#[cfg(test)]
+mod prefaces;
 #[cfg(test)]
 mod property;
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::collections::{self, HashSet};
 use std::net::Ipv6Addr;
 
 use crate::bounds::PEERS_PER_REPLY_MAX;
-use crate::config::{PublicAddresses, SwarmLimits};
+use crate::config::{Networks, PublicAddresses, SwarmLimits};
 use crate::ids::{Crypto, Event, Family, InfoHash, Millis, PeerAddr, PeerId};
 use crate::swarm::{
     Announcement, Chosen, Counts, Moment, Newcomer, Store, StoreSettings, Sweep, Totals, Walk,
@@ -62,7 +62,22 @@ impl ModelTorrent {
     }
 }
 
+/// What counts as one address: an IPv4 address, or a /64.
+fn host(addr: &PeerAddr) -> Vec<u8> {
+    match addr {
+        PeerAddr::V4(wire) => wire[..4].to_vec(),
+        PeerAddr::V6(wire) => wire[..8].to_vec(),
+    }
+}
+
+/// Completions of one address in one torrent that are counted in a lifetime.
+const COMPLETIONS_MAX: u32 = 64;
+/// Peers in an answer up to which more than two of one address may be in it.
+const FILLED_UP_TO: usize = 20;
+
 struct Model {
+    /// Since when, and how many completions were counted of an address in a torrent.
+    completions: HashMap<(InfoHash, Vec<u8>), (Millis, u32)>,
     limits: SwarmLimits,
     peer_ids: bool,
     torrents: HashMap<InfoHash, ModelTorrent>,
@@ -79,16 +94,27 @@ impl Model {
         if is_new && !may_begin {
             return Counts::default();
         }
+        let is_exempt = self.limits.shares_exempt.contain(announce.peer.ip());
         let torrent = self.torrents.entry(announce.info_hash).or_insert_with(ModelTorrent::new);
         let known = torrent.peers.remove(&announce.peer);
         self.peers -= u64::from(known.is_some());
+        let of_address = torrent.peers.keys().filter(|addr| host(addr) == host(&announce.peer));
+        let max = self.limits.peers_per_address_max as usize;
+        let may_store = may_store && (max == 0 || is_exempt || of_address.count() < max);
         if announce.event != Event::Stopped && (known.is_some() || may_store) {
             let Announcement { seeder, crypto, peer_id, .. } = *announce;
             let same = known.filter(|peer| !self.peer_ids || peer.peer_id == peer_id);
             let had_leeched = same.as_ref().is_some_and(|peer| peer.has_leeched);
             let counted = same.is_some_and(|peer| peer.counted);
             let completed = had_leeched && seeder && announce.event == Event::Completed && !counted;
-            torrent.downloaded += u32::from(completed);
+            let pair = (announce.info_hash, host(&announce.peer));
+            let (since, count) = self.completions.entry(pair).or_insert((now, 0));
+            if now.since(*since) > self.limits.lifetime_ms || *count == 0 {
+                (*since, *count) = (now, 0);
+            }
+            let is_counted = completed && (is_exempt || *count < COMPLETIONS_MAX);
+            *count += u32::from(is_counted && !is_exempt);
+            torrent.downloaded += u32::from(is_counted);
             let peer = ModelPeer {
                 seeder,
                 heard: now,
@@ -105,6 +131,24 @@ impl Model {
             self.torrents.remove(&announce.info_hash);
         }
         counts
+    }
+
+    /// Who made room at a cap was stored, and the cap was reached.
+    fn evict(&mut self, gone: &[(InfoHash, PeerAddr)]) {
+        for (info_hash, peer) in gone {
+            let torrents = self.torrents.len() as u64;
+            assert!(
+                self.peers == self.limits.peers_max || torrents == self.limits.torrents_max,
+                "{peer:?} went below the caps"
+            );
+            let torrent = self.torrents.get_mut(info_hash).expect("a torrent that is there");
+            assert!(torrent.peers.remove(peer).is_some(), "{peer:?} went and was not there");
+            assert!(
+                self.peers == self.limits.peers_max || torrent.peers.is_empty(),
+                "{peer:?} made room for a torrent and was not the only one"
+            );
+            self.forget_empty();
+        }
     }
 
     fn expire(&mut self, now: Millis) {
@@ -137,12 +181,12 @@ impl Model {
         totals
     }
 
-    /// Who may be in an answer to `announce`, each as it is shown there.
+    /// Who may be in an answer to `announce`, each as it is shown there and as it is stored.
     fn eligible<'m>(
         &self,
         announce: &Announcement,
         torrent: &'m ModelTorrent,
-    ) -> Vec<(PeerAddr, &'m ModelPeer)> {
+    ) -> Vec<(PeerAddr, PeerAddr, &'m ModelPeer)> {
         let family = announce.peer.family();
         let is_outside = !announce.is_known || !is_private(&announce.peer);
         let public = self.limits.public_addresses.of_family(family);
@@ -158,7 +202,23 @@ impl Model {
                 && announce.event != Event::Stopped
         };
         let peers = torrent.peers.iter().filter(|(addr, peer)| eligible(addr, peer));
-        peers.filter_map(|(addr, peer)| Some((shown(addr)?, peer))).collect()
+        peers.filter_map(|(addr, peer)| Some((shown(addr)?, *addr, peer))).collect()
+    }
+
+    /// How many peers an answer has, and how many of them may share an address: at most two, while
+    /// there are others, unless the answer would be short.
+    fn fair_counts(&self, eligible: &[PeerAddr], wanted: usize) -> (usize, usize) {
+        let mut hosts = HashMap::<Vec<u8>, usize>::with_hasher(ahash::RandomState::with_seed(1));
+        let is_exempt = |addr: &PeerAddr| self.limits.shares_exempt.contain(addr.ip());
+        let exempt = eligible.iter().filter(|addr| is_exempt(addr)).count();
+        for addr in eligible.iter().filter(|addr| !is_exempt(addr)) {
+            *hosts.entry(host(addr)).or_default() += 1;
+        }
+        let by_two = exempt + hosts.values().map(|peers| *peers.min(&2)).sum::<usize>();
+        let is_one_host = hosts.len() == 1 && exempt == 0;
+        let filled = if is_one_host { wanted } else { wanted.min(FILLED_UP_TO) };
+        let count = wanted.min(by_two).max(filled.min(eligible.len()));
+        (count, if count > wanted.min(by_two) { usize::MAX } else { 2 })
     }
 
     /// Panics unless `chosen` is a fair answer to `announce`: what is in it, not how it was drawn.
@@ -166,16 +226,29 @@ impl Model {
         let nobody = ModelTorrent::new();
         let torrent = self.torrents.get(&announce.info_hash).unwrap_or(&nobody);
         let eligible = self.eligible(announce, torrent);
-        let mut distinct = eligible.iter().map(|(shown, _)| *shown).collect::<HashSet<_>>();
+        let mut distinct = eligible.iter().map(|(shown, ..)| *shown).collect::<HashSet<_>>();
         distinct.remove(&announce.peer);
         // Peers that are shown alike may have been chosen together, and are in the answer once.
         let alike = eligible.len() - distinct.len();
         let wanted = announce.numwant.min(PEERS_PER_REPLY_MAX);
-        let counts = if eligible.len() <= wanted {
+        let stored = eligible.iter().map(|(_, stored, _)| *stored).collect::<Vec<_>>();
+        let (fair, of_one_host) = self.fair_counts(&stored, wanted);
+        let counts = if eligible.len() <= fair {
             distinct.len()..=distinct.len()
         } else {
-            wanted.saturating_sub(alike)..=wanted.min(distinct.len())
+            fair.saturating_sub(alike)..=fair.min(distinct.len())
         };
+        // Peers that are shown under the network's address join those that have it.
+        let is_renamed = eligible.iter().any(|(shown, stored, _)| shown != stored);
+        let mut hosts = HashMap::<Vec<u8>, usize>::with_hasher(ahash::RandomState::with_seed(1));
+        for addr in peers_of(chosen).filter(|addr| !self.limits.shares_exempt.contain(addr.ip())) {
+            let of_host = hosts.entry(host(&addr)).or_default();
+            *of_host += 1;
+            assert!(
+                *of_host <= of_one_host || is_renamed,
+                "{of_host} peers with the address of {addr:?} for {announce:?}"
+            );
+        }
         assert!(
             counts.contains(&chosen.count()),
             "{} peers, not {counts:?}, for {announce:?}",
@@ -187,7 +260,7 @@ impl Model {
         assert_eq!(chosen.crypto_flags().map(<[_]>::len), flags, "flags for {announce:?}");
         for (at, addr) in peers_of(chosen).enumerate() {
             assert!(distinct.remove(&addr), "{addr:?} is no peer for {announce:?}, or there twice");
-            let is_this = |(shown, peer): &(PeerAddr, &ModelPeer)| {
+            let is_this = |(shown, _, peer): &(PeerAddr, PeerAddr, &ModelPeer)| {
                 let flag = u8::from(peer.crypto == Crypto::Required);
                 *shown == addr
                     && chosen.ids().is_none_or(|ids| ids[at] == peer.peer_id)
@@ -232,6 +305,9 @@ impl Run {
         let cap = |choice: u8, cap: u64| if choice.is_multiple_of(4) { cap } else { u64::MAX };
         let limits = SwarmLimits {
             lifetime_ms: LIFETIME_MS + u64::from(lifetime % 2) * 321,
+            // Of IPv6 peers all have one of two /64s.
+            peers_per_address_max: [0, 3, 40, 64][usize::from(ids / 2 % 4)],
+            shares_exempt: if ids & 8 == 0 { Networks::NONE } else { Networks::private() },
             peers_max: cap(caps, 150),
             torrents_max: cap(caps / 4, 3),
             // Those of two hosts that may have peers of their own.
@@ -245,6 +321,7 @@ impl Run {
         Run {
             store: Store::new(StoreSettings { peer_ids }, u64::from(seed)),
             model: Model {
+                completions: HashMap::with_hasher(ahash::RandomState::with_seed(1)),
                 limits,
                 peer_ids,
                 torrents: HashMap::with_hasher(ahash::RandomState::with_seed(1)),
@@ -321,6 +398,7 @@ impl Run {
             &mut self.rng,
             &mut self.chosen,
         );
+        self.model.evict(&self.store.take_gone());
         assert_eq!(
             counts,
             Some(self.model.announce(&announce, self.now)),

@@ -69,7 +69,7 @@ mod tests {
     use crate::tests::seeds::for_each_seed;
 
     const UNIT_MS: u64 = 1 << 14;
-    const LIFETIME_MS: u64 = LIMITS.lifetime_ms;
+    const LIFETIME_MS: u64 = announcement::LIFETIME_MS;
 
     fn store(peer_ids: bool) -> Store {
         Store::new(StoreSettings { peer_ids }, 5)

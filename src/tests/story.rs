@@ -600,7 +600,7 @@ fn an_open_tracker_knows_every_torrent_that_it_is_asked_for() {
 #[test]
 fn a_peer_outlives_the_time_it_is_told_to_come_back_in_unlike_the_php_trackers() {
     let mut site = Site::new(policy());
-    let (mut sweep, limits) = (Sweep::new(0, 1), site.site.live.swarm);
+    let (mut sweep, limits) = (Sweep::new(0, 1), site.site.live.swarm.clone());
     let interval_ms = u64::from(policy().max_interval_s) * 1_000;
     assert!(limits.lifetime_ms > interval_ms, "it may come late");
     site.announce("9.9.9.1", SEED);

@@ -7,7 +7,6 @@
 use std::net::IpAddr;
 
 use crate::ids::is_private;
-use crate::tracker::round::Client;
 
 /// Announces of which one is looked at.
 const SAMPLED_ONE_OF: u32 = 8;
@@ -26,12 +25,12 @@ pub struct RecentAnnouncers {
 
 impl RecentAnnouncers {
     /// Looks at one announce of several, of which there have been `announces`. The address from
-    /// which nearly all come, if there is one and it is private. A proxy that does not say who asks
-    /// is known to be one, and its clients are left out.
+    /// which nearly all come, if there is one and it is private. A client whose proxy does not say
+    /// who it is has none, and is left out.
     #[inline]
-    pub fn note(&mut self, client: Client, announces: u64) -> Option<IpAddr> {
-        let is_sampled = client.is_known && announces.is_multiple_of(SAMPLED_ONE_OF.into());
-        if is_sampled { self.sample(client.ip) } else { None }
+    pub fn note(&mut self, ip: Option<IpAddr>, announces: u64) -> Option<IpAddr> {
+        let ip = ip.filter(|_| announces.is_multiple_of(SAMPLED_ONE_OF.into()))?;
+        self.sample(ip)
     }
 
     fn sample(&mut self, ip: IpAddr) -> Option<IpAddr> {
@@ -51,7 +50,6 @@ impl RecentAnnouncers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::harness;
 
     /// What is found when of a thousand announces so many come from one private address.
     fn suspect(from_one: u64, ip: &str, is_known: bool) -> Option<IpAddr> {
@@ -61,8 +59,8 @@ mod tests {
             // Spread evenly, among those that are looked at as well.
             let is_from_one = number / u64::from(SAMPLED_ONE_OF) % 100 < from_one / 10;
             let ip = if is_from_one { ip } else { "198.51.100.1" };
-            let client = Client { is_known, ..harness::client(ip.parse().unwrap()) };
-            found = found.or(announces.note(client, number));
+            let ip = is_known.then(|| ip.parse().unwrap());
+            found = found.or(announces.note(ip, number));
         }
         found
     }

@@ -8,7 +8,7 @@
 //! nor a user's settings come in.
 
 use std::env;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -152,6 +152,13 @@ impl Running {
     /// The child's process id.
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
+    }
+
+    /// Writes to the child's standard input.
+    #[track_caller]
+    pub(crate) fn say(&mut self, bytes: &[u8]) {
+        let stdin = self.child.stdin.as_mut().expect("stdin is not closed");
+        stdin.write_all(bytes).expect("the child reads");
     }
 
     /// Ends the child's standard input.

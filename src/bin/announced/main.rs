@@ -10,6 +10,7 @@
 //! for each problem; a misused command line is clap's exit code 2. A doubtful setting is a line on
 //! stderr and no more.
 
+mod address_space;
 mod flags;
 mod health;
 mod inherited;

@@ -30,6 +30,7 @@ use announced::daemon::Daemon;
 use announced::foresight::foresee;
 use announced::registry::panic_is_fenced;
 
+use crate::address_space::spare_address_space;
 use crate::flags::{Start, environment, environment_database};
 use crate::inherited::Inherited;
 use crate::log_writer::LogWriter;
@@ -51,6 +52,7 @@ const STDOUT_MAX: Duration = Duration::from_secs(1);
 
 /// Starts a tracker and stays until it ends. The errors are lines.
 pub(crate) fn run(start: Start) -> Result<(), Vec<String>> {
+    spare_address_space();
     let Start { config: file, listen, workers, mode, database, wait_for_database } = start;
     let flags = Flags { listen, workers, mode, database, wait_for_database };
     let sources = Sources {
@@ -100,6 +102,7 @@ fn serve(sources: &Sources, config: &Config, log: &LogWriter) -> Result<(), Vec<
     // The daemon has what it took of them; the others are closed.
     drop(sockets);
     tell(announcement(&daemon, config), log);
+    info!("{}", daemon.caps());
     notify::ready();
     let mut upgrade = Upgrade { program, events, successor: None };
     let outcome = wait(&mut daemon, sources, &inbox, &mut upgrade);
@@ -255,7 +258,7 @@ fn wait(
             Ok(Event::Hangup) => notify::while_reloading(|| reload(daemon, sources)),
             Err(RecvTimeoutError::Timeout) if !timers.line_is_due(daemon) => {}
             Ok(Event::Stats) | Err(RecvTimeoutError::Timeout) => info!("{}", timers.line(daemon)),
-            Ok(Event::Upgrade) => upgrade.begin(daemon),
+            Ok(Event::Upgrade) => upgrade.begin(daemon, sources),
             Ok(Event::Successor(heard)) => {
                 if upgrade.is_ready(heard) {
                     return Ok(End::HandOver);
@@ -282,14 +285,14 @@ struct Upgrade {
 
 impl Upgrade {
     /// SIGUSR2: starts a successor, and has it waited for.
-    fn begin(&mut self, daemon: &Daemon) {
-        match self.start(daemon) {
+    fn begin(&mut self, daemon: &Daemon, sources: &Sources) {
+        match self.start(daemon, sources) {
             Ok(id) => info!("SIGUSR2: process {id} is to take over"),
             Err(problem) => error!("SIGUSR2: this process goes on: {problem}"),
         }
     }
 
-    fn start(&mut self, daemon: &Daemon) -> Result<u32, String> {
+    fn start(&mut self, daemon: &Daemon, sources: &Sources) -> Result<u32, String> {
         if process::id() == 1 {
             return Err("it is a container's process 1, which nobody can succeed; start the new \
                         container in its place"
@@ -303,6 +306,8 @@ impl Upgrade {
         if let Some(successor) = &self.successor {
             return Err(format!("process {} has been started already", successor.id()));
         }
+        // The successor finds out what is wrong in it, but knows no settings from before.
+        sources.check_again(daemon.settings()).map_err(|lines| lines.join("; "))?;
         let sockets = daemon.sockets().map_err(|error| error.to_string())?;
         let successor = Successor::start(&self.program, sockets)?;
         let (readiness, events) = (successor.readiness()?, self.events.clone());
@@ -341,7 +346,7 @@ fn reload(daemon: &mut Daemon, sources: &Sources) {
             error!("the settings stay as they were: {line}");
         }
     };
-    let newer = match sources.load() {
+    let newer = match sources.load_again(daemon.settings()) {
         Ok(newer) => newer,
         Err(lines) => return refused(&lines),
     };

@@ -87,7 +87,9 @@ impl FullScrape {
         policy: &FullScrapePolicy,
         now: Millis,
     ) -> Told {
-        if !policy.who.permits(client.ip) {
+        // Whoever a proxy does not name has not the proxy's permission.
+        let asks_from = client.is_known.then_some(client.ip);
+        if !policy.who.permits(asks_from) {
             return Told::Refused(Failure::FullScrapeOff);
         }
         let fresh = match self.maker.fresh(now, policy) {
@@ -220,6 +222,21 @@ mod tests {
     /// Why it is refused; nothing if it is not.
     fn refusal(told: &Result<LargeBody, Failure>) -> Option<Failure> {
         told.as_ref().err().copied()
+    }
+
+    #[test]
+    fn somebody_whom_a_proxy_does_not_name_has_not_the_proxys_permission() {
+        let site = Site::new();
+        let networks = vec!["192.0.2.0/24".parse().unwrap()].into();
+        site.change(|policy| policy.who = WhoMayAsk::Networks(networks));
+        let policy = &site.live.latest().full_scrape;
+        let ticket = Ticket { worker: 0, slot: 0, generation: 0 };
+        for (is_known, refused) in [(false, true), (true, false)] {
+            let client = Client { ip: [192, 0, 2, 1].into(), is_known, ticket };
+            let told = site.full_scrape.request(client, false, policy, Millis(1_000));
+            let is_refused = matches!(told, Told::Refused(Failure::FullScrapeOff));
+            assert_eq!(is_refused, refused, "the client is known: {is_known}");
+        }
     }
 
     #[test]

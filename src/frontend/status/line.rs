@@ -25,11 +25,14 @@ impl LastLine {
         *self = LastLine { at: now, requests };
         let mut line = format!("{} torrents, {} peers", totals.torrents, totals.peers());
         // Writing to a string cannot fail.
-        for gauge in Gauge::ALL {
+        // The last snapshot has a line of its own when it is made.
+        let of_now = |gauge: &&Gauge| !matches!(gauge, Gauge::SnapshotUnixS | Gauge::SnapshotBytes);
+        for gauge in Gauge::ALL.iter().filter(of_now) {
             let _ = write!(line, ", {} {}", counters.gauge(*gauge), gauge.name());
         }
         let not_stored = vitals.not_stored;
         let _ = write!(line, ", {per_second} requests a second, {not_stored} announces not stored");
+        let _ = write!(line, ", {} peers made room", vitals.made_room);
         for (name, count) in counters.by_name() {
             let _ = write!(line, ", {count} {name}");
         }

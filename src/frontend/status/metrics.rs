@@ -9,7 +9,7 @@ use std::fmt::{self, Error};
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, prometheus_text};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, prometheus_text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -19,6 +19,7 @@ use prometheus_client::registry::Registry;
 use crate::counters::{Counter, Gauge, Peak};
 use crate::frontend::status::process;
 use crate::frontend::status::vitals::{Source, Vitals};
+use crate::registry::{LOOKUP_BOUNDS_US, LookupFigures};
 
 /// A label with its value.
 type Label = (&'static str, &'static str);
@@ -94,6 +95,11 @@ impl Page<'_> {
             "announced_not_stored",
             "Announces whose peer was not stored",
             &[(&[], vitals.not_stored)],
+        )?;
+        self.counters(
+            "announced_made_room",
+            "Peers that made room for others at a cap",
+            &[(&[], vitals.made_room)],
         )
     }
 
@@ -129,13 +135,35 @@ impl Page<'_> {
         self.gauge("announced_lookup_queue", "Hashes that wait to be looked up", queued)?;
         let batches = registry.unwritten_batches as u64;
         self.gauge("announced_unwritten_batches", "Batches of counts to be written", batches)?;
+        self.lookups(&registry.lookups)?;
         self.group("announced_snapshots", "Snapshots of the swarms", vitals, snapshot)?;
+        let unix_s = vitals.counters.gauge(Gauge::SnapshotUnixS);
+        let help = "When the swarms were last saved, since unix epoch; 0 before the first time";
+        self.gauge("announced_snapshot_time_seconds", help, unix_s)?;
+        let bytes = vitals.counters.gauge(Gauge::SnapshotBytes);
+        self.gauge("announced_snapshot_bytes", "Size of the last snapshot", bytes)?;
         let dropped = registry.answers_dropped;
         self.counters(
             "announced_answers_dropped",
             "Answers that a full mailbox lost",
             &[(&[], dropped)],
         )
+    }
+
+    fn lookups(&mut self, figures: &LookupFigures) -> Result<(), Error> {
+        let count = figures.buckets.iter().sum::<u64>();
+        let help = "Lookups in the database, by whether they were answered";
+        self.counters(
+            "announced_lookups",
+            help,
+            &[(&[("outcome", "answered")], count), (&[("outcome", "failed")], figures.failed)],
+        )?;
+        let bounds = LOOKUP_BOUNDS_US.iter().map(|bound_us| *bound_us as f64 / 1e6);
+        let bounds = bounds.chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(figures.buckets).collect();
+        let (name, help) = ("announced_lookup_seconds", "How long the database took to answer");
+        let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        encoder.encode_histogram::<NoLabelSet>(figures.sum_us as f64 / 1e6, count, &buckets, None)
     }
 
     fn workers(&mut self, vitals: &Vitals) -> Result<(), Error> {

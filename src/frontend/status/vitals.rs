@@ -40,6 +40,8 @@ pub(super) struct Vitals {
     pub peers_max: u64,
     /// Announces that were answered, and whose peer was not stored.
     pub not_stored: u64,
+    /// Peers that made room for others at a cap.
+    pub made_room: u64,
     /// The registry's part.
     pub registry: RegistryGauges,
     /// What is counted.
@@ -81,6 +83,7 @@ impl Source {
             totals: self.tracker.store().totals(),
             peers_max: live.swarm.peers_max,
             not_stored: self.tracker.store().not_stored(),
+            made_room: self.tracker.store().evicted(),
             away_s: registry.away_since.map(|since| now.since(since) / 1_000),
             registry,
             counters: self.counters.clone(),

@@ -127,7 +127,10 @@ impl Store {
             let is_banned = shard.torrent(at).registration.listing() == Listing::Banned;
             return (!is_banned).then_some(at);
         }
-        if shard.is_full() || !self.population.admit_torrent(how.limits.torrents_max) {
+        // The list is the bound of torrents that it has.
+        let is_listed = how.verdict.listing == Listing::Listed;
+        let torrents_max = if is_listed { u64::MAX } else { how.limits.torrents_max };
+        if shard.is_full() || !self.population.admit_torrent(torrents_max) {
             return None;
         }
         shard.insert(hash, Torrent::new(saved.info_hash, how.verdict), &self.rules);
@@ -160,7 +163,12 @@ impl Store {
             }
         };
         match became {
-            Became::Peer if saved.address.is_private() => registration.note_private_peer(),
+            Became::Peer => {
+                if saved.address.is_private() {
+                    registration.note_private_peer();
+                }
+                self.note_stored(torrent, &saved.address, how.limits);
+            }
             Became::NotStored => self.population.release_peer(kind),
             _ => {}
         }
