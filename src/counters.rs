@@ -89,6 +89,8 @@ counted! {
         RefusedUnavailable = "refused",
         /// A queue is full.
         RefusedBusy = "refused",
+        /// More announces have come from the address than it may make.
+        RefusedTooOften = "refused",
         /// The full scrape is off, too large, or was asked for too soon.
         RefusedFullScrape = "refused",
         /// A request of which a trusted proxy did not say whose it is.
@@ -133,6 +135,12 @@ counted! {
         Snapshot = "snapshots",
         /// One could not be written.
         SnapshotFailed = "snapshots failed",
+        /// A connection that was idle was closed to make room for another.
+        Displaced = "closed for others",
+        /// A connection was past the rate of its address, and was turned away.
+        ConnectionOverRate = "connections over a rate",
+        /// A packet that asked for a connection id was past the rate of its address.
+        ConnectOverRate = "connects over a rate",
     }
 }
 

@@ -29,7 +29,8 @@ use crate::memory::MemoryLimit;
 use crate::registry::{Databases, Fingerprint, Registry, RegistrySettings, StateFile};
 use crate::secrets::{self, Secret};
 use crate::server::{
-    Admin, HandedSocket, Server, Sockets, StopOptions, WorkerShared, affordable_connections,
+    Admin, HandedSocket, PerAddress, Server, Sockets, StopOptions, WorkerShared,
+    affordable_connections,
 };
 use crate::snapshots::{SnapshotSettings, Snapshots};
 use crate::state_directory::StateDirectory;
@@ -186,7 +187,7 @@ impl Daemon {
             live: live.clone(),
             counters: counters.clone(),
             connections_max: affordable_connections(config, sockets.workers())?,
-            per_address_max: config.server.connections_per_address_max as usize,
+            per_address: PerAddress::new(config.server.connections_per_address_max as usize),
             epoch,
             overloaded: overloaded(),
         };

@@ -74,6 +74,15 @@ pub fn canonical(ip: IpAddr) -> IpAddr {
     ip.to_canonical()
 }
 
+/// Whom an address stands for where hosts are counted: over IPv6 its /64, since who has one of its
+/// addresses has all of them.
+pub fn host(ip: IpAddr) -> IpAddr {
+    match canonical(ip) {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
+        v4 => v4,
+    }
+}
+
 /// Whether an address means something on its own network only: loopback, RFC 1918, shared by a
 /// carrier's NAT (RFC 6598), link-local, unique local. Everything else is public here,
 /// documentation networks included.

@@ -221,8 +221,13 @@ fn a_client_that_takes_no_byte_for_the_send_timeout_is_left() {
 
 #[test]
 fn one_connection_too_many_is_turned_away_with_503() {
-    let tracker = Tracker::start(LOOPBACK, "[server]\nworkers = 1\nconnections_max = 2\n");
-    let mut held: Vec<Connection> = (0..2).map(|_| Connection::open(tracker.address)).collect();
+    // Those of trusted proxies are not closed to make room.
+    let proxy = Ipv4Addr::new(127, 0, 0, 2);
+    let settings =
+        "[server]\nworkers = 1\nconnections_max = 2\ntrusted_proxies = [\"127.0.0.2\"]\n";
+    let tracker = Tracker::start(LOOPBACK, settings);
+    let mut held: Vec<Connection> =
+        (0..2).map(|_| Connection::open_from(proxy, tracker.address)).collect();
     for connection in &mut held {
         connection.send(request("/").as_bytes());
         assert_eq!(connection.reply().status(), 200);

@@ -18,6 +18,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::bounds::LIFETIME_MS_MIN;
+use crate::config::limits::Rate;
 use crate::config::networks::Networks;
 use crate::config::sections::Config;
 use crate::config::value::{FullScrape, LogLevel, Mode};
@@ -32,6 +33,8 @@ pub struct Live {
     pub index: Index,
     /// Who is believed to speak for others.
     pub proxies: ProxyPolicy,
+    /// How often one address may ask.
+    pub rates: RateLimits,
     /// How many peers and torrents are kept, and how long.
     pub swarm: SwarmLimits,
     /// How long connections are waited for.
@@ -108,6 +111,17 @@ pub struct ProxyPolicy {
 
 /// A cap that the settings leave to the memory, before anybody has looked how much there is.
 pub const UNSET_MAX: u64 = u64::MAX;
+
+/// How often one address may ask; nothing is no limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RateLimits {
+    /// Announces.
+    pub announces: Option<Rate>,
+    /// New TCP connections.
+    pub connections: Option<Rate>,
+    /// UDP packets that ask for a connection id.
+    pub connects: Option<Rate>,
+}
 
 /// What the swarms may hold, and how that is shown outside.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -213,7 +227,7 @@ pub struct RegistryPace {
 impl Live {
     /// The live part of settings that have been checked.
     pub fn of(config: &Config) -> Live {
-        let Config { server, udp: _, tracker, database, admin: _ } = config;
+        let Config { server, udp: _, limits, tracker, database, admin: _ } = config;
         Live {
             policy: Policy {
                 mode: tracker.mode,
@@ -231,6 +245,11 @@ impl Live {
             proxies: ProxyPolicy {
                 trusted: server.trusted_proxies.networks().clone(),
                 header: server.proxy_header.clone(),
+            },
+            rates: RateLimits {
+                announces: limits.announces_per_address.0,
+                connections: limits.connections_per_address.0,
+                connects: limits.connects_per_address.0,
             },
             swarm: SwarmLimits {
                 lifetime_ms: millis(tracker.min_interval + tracker.max_interval)

@@ -16,6 +16,7 @@ mod database;
 mod database_url;
 mod duration;
 mod environment;
+mod limits;
 mod live;
 mod networks;
 mod reading;
@@ -30,9 +31,10 @@ pub use admin::AdminConfig;
 pub use database::DatabaseConfig;
 pub use database_url::{DatabaseUrl, redact};
 pub use environment::Environment;
+pub use limits::{LimitsConfig, NoRate, Rate, RatePeriod, RateSetting};
 pub use live::{
     ConnectionTimes, FullScrapePolicy, Index, Live, LiveReader, LiveSettings, Policy, ProxyPolicy,
-    PublicAddresses, RegistryPace, SwarmLimits, UNSET_MAX, millis,
+    PublicAddresses, RateLimits, RegistryPace, SwarmLimits, UNSET_MAX, millis,
 };
 pub use networks::{NETWORKS_FILE_BYTES_MAX, Networks, NetworksSetting};
 pub use reload::Reload;

@@ -105,6 +105,7 @@ mod tests {
     use super::*;
     use crate::config::admin::AdminConfig;
     use crate::config::database::DatabaseConfig;
+    use crate::config::limits::LimitsConfig;
     use crate::config::networks::{Networks, NetworksSetting};
     use crate::config::sections::{ServerConfig, TrackerConfig, UdpConfig};
 
@@ -137,6 +138,10 @@ mod tests {
         [udp]
         listen = ["127.0.0.1:2"]
         receive_buffer = 70000
+        [limits]
+        announces_per_address = "7/s"
+        connections_per_address = "7/m"
+        connects_per_address = "70/m"
         [tracker]
         mode = "registered"
         min_interval = "7m"
@@ -183,6 +188,7 @@ mod tests {
         let sections = [
             ("server", ServerConfig::FIELD_NAMES, ServerConfig::FIELD_DOCS),
             ("udp", UdpConfig::FIELD_NAMES, UdpConfig::FIELD_DOCS),
+            ("limits", LimitsConfig::FIELD_NAMES, LimitsConfig::FIELD_DOCS),
             ("tracker", TrackerConfig::FIELD_NAMES, TrackerConfig::FIELD_DOCS),
             ("database", DatabaseConfig::FIELD_NAMES, DatabaseConfig::FIELD_DOCS),
             ("admin", AdminConfig::FIELD_NAMES, AdminConfig::FIELD_DOCS),

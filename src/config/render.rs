@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::config::admin::AdminConfig;
 use crate::config::database::DatabaseConfig;
+use crate::config::limits::LimitsConfig;
 use crate::config::sections::{ServerConfig, TrackerConfig, UdpConfig};
 
 const COLUMNS_MAX: usize = 100;
@@ -39,6 +40,7 @@ pub fn manual() -> Vec<SectionManual> {
     vec![
         section("server", &ServerConfig::default()),
         section("udp", &UdpConfig::default()),
+        section("limits", &LimitsConfig::default()),
         section("tracker", &TrackerConfig::default()),
         section("database", &DatabaseConfig::default()),
         section("admin", &AdminConfig::default()),

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::admin::AdminConfig;
 use crate::config::database::DatabaseConfig;
 use crate::config::duration;
+use crate::config::limits::LimitsConfig;
 use crate::config::networks::{Networks, NetworksSetting};
 use crate::config::value::{self, FullScrape, Listen, LogLevel, Mode, UdpListen};
 
@@ -29,6 +30,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// Announces over UDP.
     pub udp: UdpConfig,
+    /// What one address may ask for.
+    pub limits: LimitsConfig,
     /// What the tracker says to peers.
     pub tracker: TrackerConfig,
     /// Where torrents are registered.
@@ -72,14 +75,16 @@ pub struct ServerConfig {
     /// loop never waits. Needs a restart.
     pub workers: u16,
 
-    /// Connections per worker; past it a new one is answered with 503 and closed. Each costs a
-    /// file descriptor, so the limit on open files (ulimit -n) must be above workers x
-    /// connections_max. Needs a restart.
+    /// Connections per worker. When all are taken, the one that has been idle longest is closed
+    /// for a newcomer, and if none is idle, that is answered with 503; above three quarters,
+    /// answers close their connections. Those of trusted_proxies stay open. Each costs a file
+    /// descriptor, so ulimit -n must be above workers x connections_max. Needs a restart.
     pub connections_max: u32,
 
-    /// Connections per address and worker; past it 503. Behind a PROXY protocol preface the address
-    /// is the client's; other trusted proxies have no limit. 0 = no limit, because a carrier's NAT
-    /// puts thousands of clients behind one address. Needs a restart.
+    /// Connections per address, over IPv6 per /64, of all workers together; past it 503. Behind a
+    /// PROXY protocol preface the address is the client's; other trusted proxies have no limit. 0 =
+    /// no limit, because a carrier's NAT puts thousands of clients behind one address. Needs a
+    /// restart.
     pub connections_per_address_max: u32,
 
     /// Connections per listening socket that wait to be accepted. The kernel cuts it to
@@ -99,7 +104,8 @@ pub struct ServerConfig {
     pub request_timeout: Duration,
 
     /// How long an answer may wait for a client that does not read; past it the connection is
-    /// closed. Live.
+    /// closed, and the kernel gives it up (not before a second). A change counts for new
+    /// connections. Live.
     #[serde(with = "duration")]
     pub send_timeout: Duration,
 

@@ -17,6 +17,7 @@ pub(super) fn of_failure(failure: Failure) -> Counter {
         Failure::Banned => Counter::RefusedBanned,
         Failure::Unavailable => Counter::RefusedUnavailable,
         Failure::Busy => Counter::RefusedBusy,
+        Failure::TooOften => Counter::RefusedTooOften,
         Failure::FullScrapeTooSoon | Failure::FullScrapeOff | Failure::FullScrapeTooLarge => {
             Counter::RefusedFullScrape
         }

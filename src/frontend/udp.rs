@@ -15,14 +15,14 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 
-use crate::config::Live;
+use crate::config::{Live, Rate};
 use crate::counters::{Counter, Protocol};
 use crate::frontend::connection_id::ConnectionIds;
 use crate::frontend::counted;
 use crate::ids::{Family, InfoHash};
 use crate::registry::Completion;
 use crate::tracker::{
-    Client, Outcome, Round, Scraped, ServedAnnounce, Tracker, Waiting, WaitingScrape,
+    Client, Outcome, Round, Scraped, ServedAnnounce, Strictness, Tracker, Waiting, WaitingScrape,
 };
 use crate::wire::announce::Announce;
 use crate::wire::bencode::Full;
@@ -111,6 +111,11 @@ impl Udp {
             }
             Ok(Request::Connect { transaction_id }) => {
                 round.count(Counter::connect(client.family()));
+                if let Some(rate) = round.live.rates.connects
+                    && self.is_over(rate, client, round)
+                {
+                    return Reply::Nothing;
+                }
                 let id = self.ids.make(client.ip, packet.unix_s);
                 written(connect_answer(transaction_id, id, out))
             }
@@ -126,6 +131,15 @@ impl Udp {
                 Reply::Nothing
             }
         }
+    }
+
+    /// Whether an address asks for connection ids too often.
+    #[cold]
+    fn is_over(&self, rate: Rate, client: Client, round: &mut Round<'_>) -> bool {
+        let connects = &self.tracker.rates().connects;
+        let is_over = !connects.take(client.ip, rate, Strictness::Plain, round.now);
+        round.scratch.counters.add(Counter::ConnectOverRate, usize::from(is_over));
+        is_over
     }
 
     fn accepts(&self, id: ConnectionId, packet: &Packet<'_>) -> bool {

@@ -7,8 +7,8 @@
 //!
 //! Never: answers anything itself, or waits.
 //!
-//! Limits: [`STEPS_PER_ROUND_MAX`] reads and writes before others get their turn, one write of what
-//! was left unsent, and [`WRITE_BYTES_MAX`] bytes of it.
+//! Limits: [`STEPS_PER_ROUND_MAX`] reads and writes before others get their turn, one read that is
+//! parsed, one write of what was left unsent, and [`WRITE_BYTES_MAX`] bytes of it.
 
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
@@ -218,7 +218,13 @@ impl<S: Stream> Connection<S> {
     ) -> Step {
         let mut out = Output::new(&mut buffers.output);
         self.conversation.receive(&buffers.input[..bytes], http, round, &mut out);
-        or_over(self.send(out.filled(), round))
+        or_over(self.send(out.filled(), round))?;
+        match self.conversation.next() {
+            // The rest of a pipeline is answered in turn with others.
+            Next::Parse => Step::Break(Progress::CanGoOn),
+            Next::Read if self.readable => Step::Break(Progress::CanGoOn),
+            _ => Step::Continue(()),
+        }
     }
 
     /// Sends fresh answers straight from the worker's buffer; only what the stream does not take is

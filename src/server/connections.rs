@@ -7,8 +7,12 @@
 //!
 //! Never: waits, or reads a clock.
 //!
-//! Limits: as many connections as there are slots, and in each round one turn for each of them.
+//! Limits: as many connections as there are slots; when all are taken, the one that has been idle
+//! longest is closed for a newcomer. In each round one turn for each of them, in the order in which
+//! they came, until [`REQUESTS_PER_ROUND_MAX`] requests are answered: who waits for the next round
+//! waits a few milliseconds, however much the others have sent.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -20,27 +24,22 @@ use crate::ids::{Millis, Ticket};
 use crate::server::batch::Batch;
 use crate::server::connection::{Broken, Buffers, Connection, Progress};
 use crate::server::conversation::Conversation;
-use crate::server::deadline::Deadlines;
+use crate::server::crowd::{Crowd, is_crowded};
+use crate::server::deadline::{Deadlines, TICK_MS};
+use crate::server::parts::ConnectionSettings;
 use crate::server::per_address::PerAddress;
+use crate::server::phase::Next;
 use crate::server::slots::{SlotId, Slots};
 use crate::server::stream::{Readiness, Stream};
-use crate::tracker::{Client, Round};
+use crate::tracker::{Client, Round, Strictness};
 use crate::wire::http::reply::REPLY_BYTES_MAX;
 
 /// As many connections are checked after every change in a debug build.
 const CHECKED_MAX: usize = 16;
 
-/// Where the connections are, and how many there may be.
-pub struct ConnectionSettings {
-    /// Index of the worker.
-    pub worker: u16,
-    /// Connections at once.
-    pub connections_max: usize,
-    /// Connections of one address; 0 for no limit.
-    pub per_address_max: usize,
-    /// Room for answers; the largest must fit.
-    pub output_bytes: usize,
-}
+/// Requests that are answered before the others get their turn: for those that have just come, and
+/// as many for those that go on.
+pub(in crate::server) const REQUESTS_PER_ROUND_MAX: u32 = 1_024;
 
 /// A connection just accepted, beside its stream.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +55,7 @@ pub struct Arrival {
 pub enum Refused {
     /// There are as many as there may be.
     Full,
-    /// There are as many of its address as there may be.
+    /// There are as many of its address as there may be, or it opens them too often.
     PerAddress,
 }
 
@@ -68,16 +67,15 @@ pub struct Connections<S> {
     slots: Slots<Connection<S>>,
     batch: Batch,
     buffers: Buffers,
-    /// Connections that can go on.
-    can_go_on: Vec<SlotId>,
+    /// Connections that can go on, those that waited longest first.
+    can_go_on: VecDeque<SlotId>,
     /// Connections that may go on with a large body at the next tick, those that waited longest
     /// first.
     throttled: Vec<SlotId>,
-    /// The list that `can_go_on` is exchanged for, so that no round allocates.
-    spare_ids: Vec<SlotId>,
     deadlines: Deadlines,
     due: Vec<(SlotId, u64)>,
     per_address: PerAddress,
+    crowd: Crowd,
 }
 
 impl<S: Stream> Connections<S> {
@@ -94,12 +92,12 @@ impl<S: Stream> Connections<S> {
                 input: vec![0; request_bytes_max].into(),
                 output: vec![0; settings.output_bytes.max(REPLY_BYTES_MAX)].into(),
             },
-            can_go_on: Vec::new(),
+            can_go_on: VecDeque::new(),
             throttled: Vec::new(),
-            spare_ids: Vec::new(),
             deadlines: Deadlines::new(Millis::default()),
             due: Vec::new(),
-            per_address: PerAddress::new(settings.per_address_max),
+            per_address: settings.per_address.clone(),
+            crowd: Crowd::default(),
         }
     }
 
@@ -142,13 +140,27 @@ impl<S: Stream> Connections<S> {
             // While the new one has no slot yet: it would be in no batch, and have no deadline.
             self.answer_batch(round);
         }
-        let Some(vacant) = self.slots.vacant() else { return Err((stream, Refused::Full)) };
         let Arrival { ip, proxy_protocol } = arrival;
         // A trusted proxy brings everybody.
         let is_proxy = round.live.proxies.trusted.contain(ip);
+        if !is_proxy && self.is_over_rate(ip, round) {
+            return Err((stream, Refused::PerAddress));
+        }
         if !is_proxy && !self.per_address.admit(ip) {
             return Err((stream, Refused::PerAddress));
         }
+        if self.slots.is_full()
+            && let Some(idle) = self.crowd.choose(&mut self.slots, &self.batch, round)
+        {
+            round.scratch.counters.count(Counter::Displaced);
+            self.close(idle, round);
+        }
+        let Some(vacant) = self.slots.vacant() else {
+            if !is_proxy {
+                self.per_address.leave(ip);
+            }
+            return Err((stream, Refused::Full));
+        };
         let id = vacant.id();
         let SlotId { index: slot, generation } = id;
         let ticket = Ticket { worker: self.worker, slot, generation };
@@ -159,21 +171,37 @@ impl<S: Stream> Connections<S> {
                 let is_counted = self.per_address.is_bounded();
                 Conversation::behind_preface(client, is_counted, round.now, times)
             }
+            false if is_proxy => Conversation::new(client, round.now, times).of_proxy(),
             false => Conversation::new(client, round.now, times),
         };
         let counted = (!is_proxy).then_some(ip);
         vacant.insert(Connection::new(stream, counted, conversation));
+        round.scratch.crowded = is_crowded(&self.slots);
         self.gather(id, round);
         self.check_after_change(round);
         Ok(id)
     }
 
+    fn is_over_rate(&self, ip: IpAddr, round: &mut Round<'_>) -> bool {
+        let Some(rate) = round.live.rates.connections else { return false };
+        let buckets = &self.http.tracker().rates().connections;
+        let is_over = !buckets.take(ip, rate, Strictness::Plain, round.now);
+        round.scratch.counters.add(Counter::ConnectionOverRate, usize::from(is_over));
+        is_over
+    }
+
     /// A connection's stream has something to tell.
     pub fn ready(&mut self, id: SlotId, readiness: Readiness, round: &mut Round<'_>) {
-        match self.slots.find(id).map(|connection| connection.note(readiness)) {
-            Some(Ok(())) => self.gather(id, round),
-            Some(Err(Broken)) => self.close(id, round),
-            None => {}
+        let Some(connection) = self.slots.find(id) else { return };
+        match connection.note(readiness) {
+            Err(Broken) => self.close(id, round),
+            // It has its turn after those that wait longer.
+            Ok(()) if connection.listed => {}
+            Ok(()) if round.scratch.answered >= REQUESTS_PER_ROUND_MAX => {
+                connection.listed = true;
+                self.can_go_on.push_back(id);
+            }
+            Ok(()) => self.gather(id, round),
         }
         self.check_after_change(round);
     }
@@ -226,7 +254,7 @@ impl<S: Stream> Connections<S> {
             Progress::Named(ip) => self.admit_named(id, ip, round),
             Progress::CanGoOn => {
                 if !std::mem::replace(&mut connection.listed, true) {
-                    self.can_go_on.push(id);
+                    self.can_go_on.push_back(id);
                 }
             }
             Progress::Throttled => {
@@ -269,6 +297,7 @@ impl<S: Stream> Connections<S> {
 
     fn close(&mut self, id: SlotId, round: &mut Round<'_>) {
         let Some(connection) = self.slots.remove(id) else { return };
+        round.scratch.crowded = is_crowded(&self.slots);
         if let Some(ip) = connection.counted {
             self.per_address.leave(ip);
         }
@@ -277,16 +306,20 @@ impl<S: Stream> Connections<S> {
         }
     }
 
-    /// Gives one more turn to each connection that could go on.
+    /// Gives one more turn to each connection that could go on, as far as there is time.
     pub fn go_on(&mut self, round: &mut Round<'_>) {
-        let mut ids = std::mem::replace(&mut self.can_go_on, std::mem::take(&mut self.spare_ids));
-        for id in ids.drain(..) {
+        round.scratch.answered = 0;
+        for _ in 0..self.can_go_on.len() {
+            if round.scratch.answered >= REQUESTS_PER_ROUND_MAX {
+                break;
+            }
+            let Some(id) = self.can_go_on.pop_front() else { break };
             if let Some(connection) = self.slots.find(id) {
                 connection.listed = false;
                 self.advance(id, round);
             }
         }
-        self.spare_ids = ids;
+        round.scratch.answered = 0;
         self.check_after_change(round);
     }
 
@@ -295,7 +328,7 @@ impl<S: Stream> Connections<S> {
     pub fn check_deadlines(&mut self, round: &mut Round<'_>) -> bool {
         let has_ticked = self.deadlines.take_due(round.now, &mut self.due);
         if has_ticked {
-            self.can_go_on.append(&mut self.throttled);
+            self.can_go_on.extend(self.throttled.drain(..));
         }
         while let Some((id, tick)) = self.due.pop() {
             self.check_deadline(id, tick, round);
@@ -307,7 +340,11 @@ impl<S: Stream> Connections<S> {
     fn check_deadline(&mut self, id: SlotId, tick: u64, round: &mut Round<'_>) {
         let found = self.slots.find(id).filter(|connection| connection.scheduled.is(tick));
         let Some(connection) = found else { return };
-        let deadline = connection.conversation.deadline();
+        let mut deadline = connection.conversation.deadline();
+        if connection.listed && connection.conversation.next() != Next::Write {
+            // What it has sent is not read yet: it is judged after its turn.
+            deadline = deadline.max(round.now.plus(TICK_MS));
+        }
         if deadline > round.now {
             return self.deadlines.set(id, deadline, &mut connection.scheduled);
         }

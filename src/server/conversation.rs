@@ -15,33 +15,36 @@ use crate::config::ConnectionTimes;
 use crate::counters::Gauge;
 use crate::frontend::{Answer, Http, LateAnswer, Output, Pending};
 use crate::ids::Millis;
-use crate::server::phase::{Ending, Next, Phase, Waited};
+use crate::server::phase::{Ending, LINGER_MS, Next, Phase, Waited};
 use crate::server::unsent::Unsent;
 use crate::tracker::{Client, Round};
 use crate::wire::http::fault::HttpFault;
 use crate::wire::http::reply::REPLY_BYTES_MAX;
 use crate::wire::http::request::{Parsed, parse};
 
-/// How long a lingering close waits for the peer to take note, milliseconds.
-const LINGER_MS: u64 = 2_000;
 /// Bytes of unread input that a lingering close takes in before it closes all the same.
 const LINGER_BYTES_MAX: usize = 64 * 1024;
+
+/// Requests of one connection that are answered before others get their turn.
+const REQUESTS_PER_TURN_MAX: u32 = 16;
 
 /// See the module.
 pub struct Conversation {
     /// Who is at the other end; behind a proxy each request says more.
-    pub(super) client: Client,
-    pub(super) phase: Phase,
+    pub(in crate::server) client: Client,
+    /// The other end is a trusted proxy, which brings many clients.
+    pub(in crate::server) of_proxy: bool,
+    pub(in crate::server) phase: Phase,
     /// Input that is not parsed yet: part of a request, or what came behind one that waits.
     pub(super) tail: Vec<u8>,
     /// The tail may hold a whole request.
-    pub(super) unparsed: bool,
+    pub(in crate::server) unparsed: bool,
     /// The peer will send no more.
     half_closed: bool,
-    unsent: Unsent,
+    pub(in crate::server) unsent: Unsent,
     /// When the first byte of a partial request came.
-    pub(super) request_since: Option<Millis>,
-    pub(super) deadline: Millis,
+    pub(in crate::server) request_since: Option<Millis>,
+    pub(in crate::server) deadline: Millis,
 }
 
 impl Conversation {
@@ -50,6 +53,7 @@ impl Conversation {
     pub fn new(client: Client, now: Millis, times: &ConnectionTimes) -> Conversation {
         Conversation {
             client,
+            of_proxy: false,
             phase: Phase::Open,
             tail: Vec::new(),
             unparsed: false,
@@ -58,6 +62,11 @@ impl Conversation {
             request_since: None,
             deadline: now.plus(times.idle_ms),
         }
+    }
+
+    /// The same of a trusted proxy's connection: it is never closed to make room.
+    pub fn of_proxy(self) -> Conversation {
+        Conversation { of_proxy: true, ..self }
     }
 
     /// What is to be done now.
@@ -84,25 +93,9 @@ impl Conversation {
         self.deadline
     }
 
-    /// Whether an answer is on its way: at shutdown such connections are waited for.
-    pub fn is_answering(&self) -> bool {
-        !self.unsent.is_empty() || matches!(self.phase, Phase::Waiting { .. })
-    }
-
-    /// Whether the peer is in the middle of something: a request that has begun, or the end of a
-    /// last answer, which a reset would overtake.
-    pub fn is_under_way(&self) -> bool {
-        self.request_since.is_some() || matches!(self.phase, Phase::Draining { .. })
-    }
-
     /// Input that came earlier and is not used up.
     pub fn tail(&self) -> &[u8] {
         &self.tail
-    }
-
-    /// Whether a request waits for another thread.
-    pub fn is_waiting(&self) -> bool {
-        matches!(self.phase, Phase::Waiting { .. })
     }
 
     /// Answers every whole request of `input`, which is the tail and what was read behind it, and
@@ -148,8 +141,8 @@ impl Conversation {
         };
     }
 
-    /// Answers requests until input, output space or the registry's knowledge ends; the number of
-    /// bytes left over.
+    /// Answers requests until input, output space, the turn or the registry's knowledge ends; the
+    /// number of bytes left over.
     fn answer_all(
         &mut self,
         mut input: &[u8],
@@ -161,8 +154,13 @@ impl Conversation {
         let request_bytes_max = http.request_bytes_max();
         // A full read: the socket may hold more, and closing over it would reset the connection.
         let full = input.len() >= request_bytes_max;
+        let closing = round.closing || (round.scratch.crowded && !self.of_proxy);
+        let answered_max = round.scratch.answered + REQUESTS_PER_TURN_MAX;
         while matches!(self.phase, Phase::Open) && !input.is_empty() {
-            if out.free() < REPLY_BYTES_MAX || self.unsent.has_body() {
+            if out.free() < REPLY_BYTES_MAX
+                || self.unsent.has_body()
+                || round.scratch.answered >= answered_max
+            {
                 self.unparsed = true;
                 return input.len();
             }
@@ -171,7 +169,8 @@ impl Conversation {
                 Ok(Parsed::Complete { ref mut head, consumed }) => {
                     input = &input[consumed..];
                     let is_last = input.is_empty() && !full;
-                    let ending = Ending::of(head, is_last, round.closing);
+                    round.scratch.answered += 1;
+                    let ending = Ending::of(head, is_last, closing);
                     let answer = http.answer(head, self.client, round, out);
                     self.take_answer(answer, ending, round);
                 }

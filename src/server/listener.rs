@@ -13,15 +13,22 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::server::sockopt;
 
 /// How long the kernel holds a silent connection back before it hands it over all the same,
 /// seconds.
 const DEFER_ACCEPT_S: i32 = 5;
+/// Bytes of answers that the kernel takes of a connection beyond what is on its way. Without it the
+/// kernel lets a client that never reads have a whole send buffer, which grows to megabytes.
+const UNSENT_BYTES_MAX: u32 = 16 * 1024;
+/// The least time after which the kernel gives a connection up: below it a single lost packet
+/// would end one.
+const GIVE_UP_MIN: Duration = Duration::from_secs(1);
 /// Bytes of a request that are read before its connection is turned away: the default limit of a
 /// whole one.
 const TURN_AWAY_READ_BYTES: usize = 8 * 1024;
@@ -109,9 +116,10 @@ impl Listener {
         socket: Socket,
         options: &ListenerOptions,
     ) -> io::Result<Listener> {
-        // Accepted sockets inherit it: without it an answer waits for the acknowledgement of the
-        // one before.
+        // Accepted sockets inherit both. Without the first an answer waits for the acknowledgement
+        // of the one before.
         socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
         socket.set_nonblocking(true)?;
         sockopt::defer_accept(socket.as_fd(), DEFER_ACCEPT_S)?;
         // A socket that listens already takes over the backlog.
@@ -121,6 +129,15 @@ impl Listener {
             spare: spare_descriptor(),
             proxy_protocol: options.proxy_protocol,
         })
+    }
+
+    /// Has the kernel give up connections that are accepted from now on when their peer takes
+    /// nothing for so long, also those that are closed here already: what they had still to send
+    /// would stay in memory for minutes.
+    pub(in crate::server) fn give_up_after(&self, send_timeout: Duration) {
+        let timeout = send_timeout.max(GIVE_UP_MIN);
+        // A kernel that does not know the option keeps them for its own time.
+        let _ = SockRef::from(&self.socket).set_tcp_user_timeout(Some(timeout));
     }
 
     /// Takes one connection. Connections that died while queued are passed over.

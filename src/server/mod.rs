@@ -8,14 +8,15 @@
 //!
 //! From the outside in: `worker` (the loop), `listener`, `connections` (all of a worker's),
 //! `batch`, `connection` (one with its stream), `conversation` (its state machine; `phase`,
-//! `unsent`), `slots`, `deadline`; `meter` (what a worker shows of its rounds). Apart from them:
-//! `admin`, the status pages' listener.
+//! `standing`, `unsent`), `slots`, `crowd`, `deadline`; `meter` (what a worker shows of its rounds).
+//! Apart from them: `admin`, the status pages' listener.
 
 mod admin;
 mod batch;
 mod connection;
 mod connections;
 mod conversation;
+mod crowd;
 mod datagrams;
 mod deadline;
 mod inherited;
@@ -31,6 +32,8 @@ mod slots;
 mod sockets;
 mod sockopt;
 mod spread;
+mod standing;
+mod standstill;
 mod stop;
 mod stream;
 mod threads;
@@ -39,7 +42,7 @@ mod worker;
 
 pub use admin::Admin;
 pub use connection::{Broken, Buffers, Connection, Progress};
-pub use connections::{Arrival, ConnectionSettings, Connections, Refused};
+pub use connections::{Arrival, Connections, Refused};
 pub use conversation::Conversation;
 #[cfg(test)]
 pub(crate) use datagrams::{
@@ -47,7 +50,8 @@ pub(crate) use datagrams::{
 };
 pub use inherited::{HandedSocket, Purpose};
 pub use listen_error::ListenError;
-pub use parts::WorkerShared;
+pub use parts::{ConnectionSettings, WorkerShared};
+pub use per_address::PerAddress;
 pub use phase::Next;
 pub use slots::{SlotId, Slots, VacantSlot};
 pub use sockets::{Sockets, affordable_connections};

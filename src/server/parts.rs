@@ -14,6 +14,7 @@ use crate::mailbox::Mailboxes;
 use crate::registry::Completion;
 use crate::server::datagrams::DatagramSocket;
 use crate::server::listener::Listener;
+use crate::server::per_address::PerAddress;
 
 /// What all workers share.
 #[derive(Clone)]
@@ -30,12 +31,24 @@ pub struct WorkerShared {
     pub counters: Counters,
     /// Connections of one worker.
     pub connections_max: usize,
-    /// Connections of one address to one worker; 0 for no limit.
-    pub per_address_max: usize,
+    /// Where the connections of each address are counted.
+    pub per_address: PerAddress,
     /// What time is counted from.
     pub epoch: Instant,
     /// Sent to a connection that is turned away.
     pub overloaded: Arc<[u8]>,
+}
+
+/// Where the connections are, and how many there may be.
+pub struct ConnectionSettings {
+    /// Index of the worker.
+    pub worker: u16,
+    /// Connections at once.
+    pub connections_max: usize,
+    /// Where the connections of each address are counted.
+    pub per_address: PerAddress,
+    /// Room for answers; the largest must fit.
+    pub output_bytes: usize,
 }
 
 /// What one worker is given beside what all share.

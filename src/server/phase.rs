@@ -6,6 +6,9 @@ use crate::frontend::Pending;
 use crate::ids::Millis;
 use crate::wire::http::head::Head;
 
+/// How long a lingering close waits for the peer to take note, milliseconds.
+pub(super) const LINGER_MS: u64 = 2_000;
+
 /// What is to be done for a conversation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Next {

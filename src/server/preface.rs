@@ -23,7 +23,7 @@ impl Conversation {
         now: Millis,
         times: &ConnectionTimes,
     ) -> Conversation {
-        let mut conversation = Conversation::new(client, now, times);
+        let mut conversation = Conversation::new(client, now, times).of_proxy();
         conversation.phase = Phase::Preface { is_counted };
         conversation.request_since = Some(now);
         conversation.deadline = now.plus(times.request_ms);

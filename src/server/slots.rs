@@ -63,6 +63,11 @@ impl<T> Slots<T> {
         self.len() == 0
     }
 
+    /// How many occupants there may be.
+    pub(in crate::server) fn occupied_max(&self) -> usize {
+        self.occupied_max
+    }
+
     /// Whether there is no vacant slot.
     pub fn is_full(&self) -> bool {
         self.len() >= self.occupied_max

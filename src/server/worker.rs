@@ -22,13 +22,15 @@ use crate::config::LiveReader;
 use crate::counters::{Counter, Gauge};
 use crate::frontend::LateAnswer;
 use crate::ids::{Millis, canonical};
-use crate::server::connections::{Arrival, ConnectionSettings, Connections, Refused};
+use crate::server::connections::{Arrival, Connections, REQUESTS_PER_ROUND_MAX, Refused};
+use crate::server::crowd::TurningAway;
 use crate::server::datagrams::{DatagramSocket, Datagrams, is_of_datagram};
 use crate::server::deadline::TICK_MS;
 use crate::server::listener::{Accepted, Listener, turn_away};
 use crate::server::meter::Meter;
-use crate::server::parts::{Own, WorkerShared};
+use crate::server::parts::{ConnectionSettings, Own, WorkerShared};
 use crate::server::slots::{OCCUPIED_MAX, SlotId};
+use crate::server::standstill::Standstill;
 use crate::server::stop::{Stop, Stopping};
 use crate::swarm::Sweep;
 use crate::tracker::{Round, Scratch};
@@ -41,9 +43,6 @@ const TICK: Duration = Duration::from_millis(TICK_MS);
 const DRAIN_TICK: Duration = Duration::from_millis(10);
 /// Connections accepted from one listener before others get their turn.
 const ACCEPTS_PER_ROUND_MAX: usize = 256;
-/// After so long without a connection turned away or kept waiting there is room again,
-/// milliseconds.
-const CROWDED_MS: u64 = 10_000;
 /// Answers of one connection in one step: room for hundreds of ordinary ones, and always for the
 /// largest.
 const OUTPUT_BYTES: usize = 2 * REPLY_BYTES_MAX;
@@ -81,10 +80,10 @@ pub(in crate::server) struct Worker {
     scratch: Scratch,
     live: LiveReader,
     now: Millis,
+    standstill: Standstill,
     meter: Meter,
     sweep: Sweep,
-    /// When a connection was last turned away or kept waiting, while that goes on.
-    crowded_at: Option<Millis>,
+    turning_away: TurningAway,
     /// Kept-alive connections are closed with their next answer: it is about to stop.
     closing: bool,
 }
@@ -111,11 +110,11 @@ impl Worker {
         let settings = ConnectionSettings {
             worker: index,
             connections_max: shared.connections_max,
-            per_address_max: shared.per_address_max,
+            per_address: shared.per_address.clone(),
             output_bytes: OUTPUT_BYTES,
         };
         let watched = poll.registry().try_clone()?;
-        Ok(Worker {
+        let worker = Worker {
             stop,
             index,
             listening: (0..listeners.len()).collect(),
@@ -126,14 +125,17 @@ impl Worker {
             scratch: Scratch::new(seed, shared.counters.local()),
             live: shared.live.reader(),
             now: Millis::default(),
+            standstill: Standstill::default(),
             meter: Meter::default(),
             sweep: Sweep::new(usize::from(index), workers),
-            crowded_at: None,
+            turning_away: TurningAway::default(),
             closing: false,
             shared,
             poll,
             listeners,
-        })
+        };
+        worker.apply_send_timeout();
+        Ok(worker)
     }
 
     /// Serves until told to stop, then until what is being answered is answered.
@@ -169,6 +171,11 @@ impl Worker {
         connections.go_on(&mut round);
         self.accept();
         self.serve_datagrams();
+        if self.standstill.lasts() {
+            let no_more = !self.connections.can_go_on() && self.listening.is_empty();
+            let all_read = no_more && events.iter().count() < EVENTS_MAX;
+            self.standstill.end_if(all_read, self.now);
+        }
         self.housekeep();
         Ok(())
     }
@@ -177,13 +184,22 @@ impl Worker {
     /// reads the clock and looks for newer settings.
     fn wait(&mut self, events: &mut Events, wait: Duration) -> io::Result<()> {
         let has_work = self.connections.can_go_on() || self.datagrams.can_go_on();
-        let idle = !has_work && self.listening.is_empty();
-        match self.poll.poll(events, Some(if idle { wait } else { Duration::ZERO })) {
-            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
-            _ => self.now = self.meter.begin(self.shared.epoch),
+        let idle = !has_work && self.listening.is_empty() && !self.standstill.lasts();
+        let polled = self.poll.poll(events, Some(if idle { wait } else { Duration::ZERO }));
+        if matches!(&polled, Err(error) if error.kind() != ErrorKind::Interrupted) {
+            return polled;
         }
-        self.live.look();
+        let before = std::mem::replace(&mut self.now, self.meter.begin(self.shared.epoch));
+        self.standstill.note_poll(before, self.now, polled.is_ok());
+        if self.live.look() {
+            self.apply_send_timeout();
+        }
         Ok(())
+    }
+
+    fn apply_send_timeout(&self) {
+        let send_timeout = Duration::from_millis(self.live.seen().connection_times.send_ms);
+        self.listeners.iter().for_each(|listener| listener.give_up_after(send_timeout));
     }
 
     /// The connections, and this round to serve them in.
@@ -253,6 +269,9 @@ impl Worker {
 
     fn accept_from(&mut self, position: usize) {
         for _ in 0..ACCEPTS_PER_ROUND_MAX {
+            if self.scratch.answered >= REQUESTS_PER_ROUND_MAX {
+                break;
+            }
             let Some(listener) = self.listeners.get_mut(position) else { return };
             match listener.accept(&self.shared.overloaded) {
                 Accepted::Connection(stream, peer) => {
@@ -284,26 +303,17 @@ impl Worker {
         turn_away(stream, &self.shared.overloaded);
     }
 
-    /// Connections are turned away or kept waiting: logged once for as long as it goes on.
     fn note_crowd(&mut self, why: &str) {
-        if self.crowded_at.replace(self.now).is_none() {
-            log::warn!("worker {} turns connections away: {why}", self.index);
-        }
-    }
-
-    fn note_end_of_crowd(&mut self) {
-        if self.crowded_at.is_some_and(|at| self.now.since(at) > CROWDED_MS) {
-            self.crowded_at = None;
-            log::info!("worker {} has room for connections again", self.index);
-        }
+        self.turning_away.note(self.now, self.index, why);
     }
 
     /// Once a round: what time has brought, and the counters.
     fn housekeep(&mut self) {
+        let judges = !self.standstill.lasts();
         let (connections, mut round) = self.lend();
-        if connections.check_deadlines(&mut round) {
+        if judges && connections.check_deadlines(&mut round) {
             self.listening.append(&mut self.exhausted);
-            self.note_end_of_crowd();
+            self.turning_away.look(self.now, self.index);
             let (datagrams, mut round) = self.lend_datagrams();
             datagrams.tick(&mut round);
         }
@@ -400,6 +410,7 @@ mod tests {
     use super::*;
     use crate::config::LiveSettings;
     use crate::counters::Counters;
+    use crate::server::per_address::PerAddress;
     use crate::tests::harness;
 
     fn worker() -> Worker {
@@ -411,7 +422,7 @@ mod tests {
             live: LiveSettings::new(site.live.clone()),
             counters: Counters::default(),
             connections_max: 1,
-            per_address_max: 0,
+            per_address: PerAddress::default(),
             epoch: Instant::now(),
             overloaded: Arc::default(),
         };

@@ -8,7 +8,7 @@ use mio::Poll;
 use crate::config::FullScrape as WhoMayAsk;
 use crate::frontend::{LargeBody, LateAnswer};
 use crate::ids::{Millis, Ticket};
-use crate::server::{Arrival, ConnectionSettings, Connections, SlotId};
+use crate::server::{Arrival, ConnectionSettings, Connections, PerAddress, SlotId};
 use crate::tests::harness;
 use crate::tests::simulated_stream::{SimulatedPeer, SimulatedStream, pair};
 use crate::tracker::{Round, Scratch};
@@ -43,7 +43,7 @@ impl Worker {
         let settings = ConnectionSettings {
             worker: 0,
             connections_max: 10,
-            per_address_max: 0,
+            per_address: PerAddress::default(),
             output_bytes: REPLY_BYTES_MAX,
         };
         let watched = poll.registry().try_clone().unwrap();

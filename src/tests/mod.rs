@@ -24,6 +24,8 @@ mod databases;
 #[cfg(test)]
 mod datagram_clients;
 #[cfg(test)]
+mod fairness;
+#[cfg(test)]
 mod field_requests;
 #[cfg(test)]
 mod fields;

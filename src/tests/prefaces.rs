@@ -6,7 +6,7 @@ use mio::Poll;
 
 use crate::counters::{Counter, Counters};
 use crate::ids::Millis;
-use crate::server::{Arrival, ConnectionSettings, Connections, SlotId};
+use crate::server::{Arrival, ConnectionSettings, Connections, PerAddress, SlotId};
 use crate::tests::harness::{self, REQUEST_BYTES_MAX};
 use crate::tests::simulated_stream::{SimulatedPeer, SimulatedStream, pair};
 use crate::tracker::{Round, Scratch};
@@ -33,7 +33,7 @@ impl Site {
         let settings = ConnectionSettings {
             worker: 0,
             connections_max: 8,
-            per_address_max,
+            per_address: PerAddress::new(per_address_max),
             output_bytes: 4 * REPLY_BYTES_MAX,
         };
         let watched = poll.registry().try_clone().unwrap();

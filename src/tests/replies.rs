@@ -193,6 +193,13 @@ const FAILURES: &[FailureRow] = &[
         "i5e",
     ),
     (Failure::Busy, None, "49:the tracker is overloaded, please try again later", 300, "i5e"),
+    (
+        Failure::TooOften,
+        None,
+        "60:too many announces from this address, please try again later",
+        300,
+        "i5e",
+    ),
 ];
 
 #[test]

@@ -22,7 +22,9 @@ use crate::listing::{Listing, Record};
 use crate::mailbox::{Mailboxes, Wake};
 use crate::registry::database::DatabaseError;
 use crate::registry::{self, Backend, Databases, OpenBackend, Registry};
-use crate::server::{Arrival, ConnectionSettings, Connections, Readiness, SlotId, is_of_datagram};
+use crate::server::{
+    Arrival, ConnectionSettings, Connections, PerAddress, Readiness, SlotId, is_of_datagram,
+};
 use crate::tests::harness::{self, policy};
 use crate::tests::paper_ledger;
 use crate::tests::seeds::for_each_seed;
@@ -116,7 +118,7 @@ impl Simulation {
         let settings = ConnectionSettings {
             worker: 0,
             connections_max: CLIENTS_MAX,
-            per_address_max: 0,
+            per_address: PerAddress::default(),
             output_bytes: REPLY_BYTES_MAX + rng.usize(..4_096),
         };
         let watched = poll.registry().try_clone().unwrap();

@@ -10,14 +10,15 @@
 
 use std::sync::Arc;
 
-use crate::config::{Live, Mode};
+use crate::config::{Live, Mode, Rate};
 use crate::counters::Counter;
-use crate::ids::{Crypto, PeerAddr, Ticket};
+use crate::ids::{Crypto, Event, PeerAddr, Ticket};
 use crate::listing::{self, Listing, Verdict};
 use crate::registry::{Completion, LookupError, Registry};
 use crate::swarm::{Announced, Announcement, Counts, Moment, Newcomer, Store};
 use crate::tracker::address;
 use crate::tracker::outcome::{Outcome, ServedAnnounce, Waiting};
+use crate::tracker::rates::{Rates, Strictness};
 use crate::tracker::round::{Client, Round};
 use crate::wire::announce::Announce;
 use crate::wire::failure::Failure;
@@ -26,12 +27,13 @@ use crate::wire::failure::Failure;
 pub struct Tracker {
     pub(in crate::tracker) store: Arc<Store>,
     pub(in crate::tracker) registry: Arc<Registry>,
+    rates: Rates,
 }
 
 impl Tracker {
     /// A tracker over its swarms and its registry.
     pub fn new(store: Arc<Store>, registry: Arc<Registry>) -> Tracker {
-        Tracker { store, registry }
+        Tracker { store, registry, rates: Rates::default() }
     }
 
     /// The swarms.
@@ -44,9 +46,19 @@ impl Tracker {
         &self.registry
     }
 
+    /// How often each address has asked lately.
+    pub fn rates(&self) -> &Rates {
+        &self.rates
+    }
+
     /// Answers one announce.
     #[inline]
     pub fn announce(&self, announce: &Announce, client: Client, round: &mut Round<'_>) -> Outcome {
+        if let Some(rate) = round.live.rates.announces
+            && self.is_over(rate, announce, client, round)
+        {
+            return Outcome::Refused(Failure::TooOften, None);
+        }
         let announcement = apply_policy(announce, client, round.live);
         match self.store.announce(
             &announcement,
@@ -60,6 +72,17 @@ impl Tracker {
                 self.announce_first(Waiting { announcement }, client.ticket, round)
             }
         }
+    }
+
+    /// Whether an announce is one too many of its address. An address that is not the client's is
+    /// not held to account.
+    #[cold]
+    fn is_over(&self, rate: Rate, announce: &Announce, of: Client, round: &Round<'_>) -> bool {
+        let strictness = match announce.event {
+            Event::Stopped | Event::Completed => Strictness::Patient,
+            _ => Strictness::Plain,
+        };
+        of.is_known && !self.rates.announces.take(of.ip, rate, strictness, round.now)
     }
 
     /// Answers an announce for a torrent without a swarm, if the registry knows of it.

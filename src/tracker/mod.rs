@@ -10,12 +10,13 @@
 //! answered yet becomes a value that its frontend keeps.
 //!
 //! `announce` and `scrape` are the two stories, `address` says whose address a peer is stored
-//! under, `recent_announcers` where announces come from, `readmission` which swarms of an earlier
+//! under, `rates` how often an address may ask, `recent_announcers` where announces come from, `readmission` which swarms of an earlier
 //! process come back, `round` and `outcome` are the values that come in and go out.
 
 mod address;
 mod announce;
 mod outcome;
+mod rates;
 mod readmission;
 mod recent_announcers;
 mod round;
@@ -23,6 +24,7 @@ mod scrape;
 
 pub use announce::Tracker;
 pub use outcome::{Outcome, ServedAnnounce, Waiting};
+pub use rates::{Buckets, Rates, Strictness};
 pub use readmission::SavedBy;
 pub use recent_announcers::RecentAnnouncers;
 pub use round::{Client, Round, Scratch};

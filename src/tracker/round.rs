@@ -35,6 +35,11 @@ pub struct Scratch {
     pub chosen: Box<Chosen>,
     /// What this worker counts.
     pub counters: LocalCounters,
+    /// Requests that it has answered since connections that go on had their turn.
+    pub answered: u32,
+    /// Its slots are so full that kept-alive connections close with their next answer, but for
+    /// those of trusted proxies.
+    pub crowded: bool,
     /// Where its announces come from.
     pub recent_announcers: RecentAnnouncers,
 }
@@ -46,6 +51,8 @@ impl Scratch {
             rng: fastrand::Rng::with_seed(seed),
             chosen: Box::default(),
             counters,
+            answered: 0,
+            crowded: false,
             recent_announcers: RecentAnnouncers::default(),
         }
     }

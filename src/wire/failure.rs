@@ -31,6 +31,8 @@ pub enum Failure {
     Unavailable,
     /// A queue is full.
     Busy,
+    /// More announces have come from the address than it may make.
+    TooOften,
     /// One full scrape in a while is enough for an address, and a few at once for the tracker.
     FullScrapeTooSoon,
     /// Full scrapes are not for everybody here.
@@ -85,6 +87,7 @@ impl Failure {
             Failure::Banned => "#6 this torrent is banned from this tracker",
             Failure::Unavailable => "the tracker's database is away, please try again later",
             Failure::Busy => "the tracker is overloaded, please try again later",
+            Failure::TooOften => "too many announces from this address, please try again later",
             Failure::FullScrapeTooSoon => {
                 "that is enough full scrapes for now, please try again later"
             }
@@ -121,6 +124,7 @@ impl Failure {
             Failure::PortZero
             | Failure::Unavailable
             | Failure::Busy
+            | Failure::TooOften
             | Failure::FullScrapeTooSoon => Some(PASSING_RETRY_S),
         }
     }
@@ -147,6 +151,7 @@ mod tests {
             (Failure::Banned, "#6 "),
             (Failure::Unavailable, "the "),
             (Failure::Busy, "the "),
+            (Failure::TooOften, "too "),
             (Failure::FullScrapeTooSoon, "that "),
             (Failure::FullScrapeOff, "full "),
             (Failure::FullScrapeTooLarge, "the "),
@@ -170,6 +175,7 @@ mod tests {
             (Failure::NotRegistered, 1_800, Some(30), 1_800),
             (Failure::Banned, 90, Some(30), 1_800),
             (Failure::Busy, 90, Some(5), 300),
+            (Failure::TooOften, 90, Some(5), 300),
             (Failure::FullScrapeTooLarge, 90, Some(30), 1_800),
         ];
         for (failure, unregistered_s, minutes, interval_s) in rows {

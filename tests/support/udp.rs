@@ -47,13 +47,19 @@ impl UdpClient {
     #[track_caller]
     pub(crate) fn connect(from: IpAddr, tracker: SocketAddr) -> UdpClient {
         let mut client = UdpClient::bind(from, tracker);
-        client.send(&packet(PROTOCOL_ID, CONNECT, 77, &[]));
+        client.ask_for_id();
         let answer = client.receive();
         assert_eq!(answer.len(), 16, "the answer to a connect: {answer:?}");
         assert_eq!(number(&answer, 0), CONNECT, "its action: {answer:?}");
         assert_eq!(number(&answer, 4), 77, "its transaction id: {answer:?}");
         client.id = u64::from_be_bytes(answer[8..].try_into().expect("8 bytes"));
         client
+    }
+
+    /// Asks for a connection id.
+    #[track_caller]
+    pub(crate) fn ask_for_id(&self) {
+        self.send(&packet(PROTOCOL_ID, CONNECT, 77, &[]));
     }
 
     /// Sends bytes as they are.

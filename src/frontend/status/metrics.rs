@@ -281,6 +281,7 @@ fn refusal(counter: Counter) -> Option<[Label; 1]> {
             Counter::RefusedBanned => "banned",
             Counter::RefusedUnavailable => "database_away",
             Counter::RefusedBusy => "busy",
+            Counter::RefusedTooOften => "too_often",
             Counter::RefusedFullScrape => "full_scrape",
             Counter::WrongConnectionId => "connection_id",
             _ => return None,
@@ -334,6 +335,8 @@ fn connection(counter: Counter) -> Option<[Label; 1]> {
             Counter::Accepted => "accepted",
             Counter::TurnedAway => "turned_away",
             Counter::TimedOut => "timed_out",
+            Counter::Displaced => "closed_for_another",
+            Counter::ConnectionOverRate => "over_rate",
             _ => return None,
         },
     )])
@@ -345,6 +348,7 @@ fn datagram(counter: Counter) -> Option<[Label; 1]> {
         match counter {
             Counter::Datagram => "received",
             Counter::NoRequest => "senseless",
+            Counter::ConnectOverRate => "connect_over_rate",
             Counter::DatagramDropped => "dropped_by_kernel",
             Counter::AnswerUnsent => "answer_unsent",
             _ => return None,

@@ -26,7 +26,7 @@ const TEXT_BYTES_MAX: usize = 1_000;
 /// What the settings ask for after a #5; not a whole minute.
 const UNREGISTERED_S: u32 = 61;
 
-const FAILURES: [Failure; 16] = [
+const FAILURES: [Failure; 17] = [
     Failure::MissingField(Field::InfoHash),
     Failure::MissingField(Field::PeerId),
     Failure::MissingField(Field::Port),
@@ -40,6 +40,7 @@ const FAILURES: [Failure; 16] = [
     Failure::Banned,
     Failure::Unavailable,
     Failure::Busy,
+    Failure::TooOften,
     Failure::FullScrapeTooSoon,
     Failure::FullScrapeOff,
     Failure::PortZero,
@@ -286,9 +287,11 @@ fn failure_said(failure: Failure, reason: Option<&[u8]>) -> Value {
     let (retry, interval_s) = match failure {
         Failure::NotRegistered => (int(2), UNREGISTERED_S),
         Failure::Banned | Failure::FullScrapeOff => (int(30), 1_800),
-        Failure::PortZero | Failure::Unavailable | Failure::Busy | Failure::FullScrapeTooSoon => {
-            (int(5), 300)
-        }
+        Failure::PortZero
+        | Failure::Unavailable
+        | Failure::Busy
+        | Failure::TooOften
+        | Failure::FullScrapeTooSoon => (int(5), 300),
         _ => (bytes("never"), 1_800),
     };
     dict([

@@ -12,7 +12,7 @@ use mio::Poll;
 
 use crate::config::Policy;
 use crate::ids::Millis;
-use crate::server::{Arrival, ConnectionSettings, Connections};
+use crate::server::{Arrival, ConnectionSettings, Connections, PerAddress};
 use crate::swarm::Totals;
 use crate::tests::harness::{self, REQUEST_BYTES_MAX, SEED};
 use crate::tests::simulated_stream::pair;
@@ -96,8 +96,12 @@ impl Case {
         let site = harness::Site::of(live, self.peer_ids, self.request_bytes_max);
         let mut scratch = harness::scratch(SEED);
         let poll = Poll::new().unwrap();
-        let settings =
-            ConnectionSettings { worker: 0, connections_max: 1, per_address_max: 0, output_bytes };
+        let settings = ConnectionSettings {
+            worker: 0,
+            connections_max: 1,
+            per_address: PerAddress::default(),
+            output_bytes,
+        };
         let watched = poll.registry().try_clone().unwrap();
         let mut connections = Connections::new(&settings, Arc::clone(&site.http), watched);
         let (stream, peer) = pair();
