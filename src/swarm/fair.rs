@@ -23,8 +23,8 @@ use crate::swarm::run::{Class, wire};
 use crate::swarm::select::{BEGIN, Cycle, LOOKED_AT_MAX, Spot, Want};
 use crate::swarm::shares::Host;
 
-/// Peers judged for one answer: twice as many as the largest holds.
-const JUDGED_MAX: usize = 2 * PEERS_PER_REPLY_MAX;
+/// Peers judged for one answer: half as many again as the largest holds.
+const JUDGED_MAX: usize = PEERS_PER_REPLY_MAX * 3 / 2;
 /// Peers with which a client gets along: where the rule leaves fewer, it gives way.
 const FILLED_UP_TO: usize = 20;
 
