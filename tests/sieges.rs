@@ -187,7 +187,6 @@ fn raise_descriptors() {
 }
 
 #[test]
-#[ignore = "a siege"]
 fn descriptors() {
     raise_descriptors();
     let home = tempfile::tempdir().expect("a temporary directory");
@@ -201,7 +200,6 @@ fn descriptors() {
 }
 
 #[test]
-#[ignore = "a siege"]
 fn queue() {
     raise_descriptors();
     let tracker = Tracker::start(LOOPBACK, "[server]\nworkers = 1\nbacklog = 16\n");
@@ -222,7 +220,6 @@ fn queue() {
 }
 
 #[test]
-#[ignore = "a siege"]
 fn idle() {
     raise_descriptors();
     let tracker = Tracker::start(LOOPBACK, "");
@@ -230,7 +227,6 @@ fn idle() {
 }
 
 #[test]
-#[ignore = "a siege"]
 fn slowloris() {
     raise_descriptors();
     let tracker = Tracker::start(LOOPBACK, "[server]\nworkers = 1\nconnections_max = 8000\n");
@@ -248,7 +244,6 @@ fn slowloris() {
 }
 
 #[test]
-#[ignore = "a siege"]
 fn resets() {
     const RESETS: usize = 250_000;
     let tracker = Tracker::start(LOOPBACK, "[server]\nworkers = 1\n");
@@ -271,7 +266,6 @@ fn resets() {
 }
 
 #[test]
-#[ignore = "a siege"]
 fn pipelines() {
     let tracker = Tracker::start(LOOPBACK, "[server]\nworkers = 1\n");
     besiege("pipelines", &tracker, |siege| {
@@ -290,7 +284,6 @@ fn pipelines() {
 }
 
 #[test]
-#[ignore = "a siege"]
 fn mute() {
     raise_descriptors();
     let tracker = Tracker::start(LOOPBACK, "[server]\nworkers = 1\nsend_timeout = \"30s\"\n");

@@ -69,8 +69,8 @@ impl Store {
         place
     }
 
-    /// Whether an address may have one more peer in a torrent, where it has `neighbours`. Has the torrent know of it when this
-    /// is more than an answer should hold.
+    /// Whether an address may have one more peer in a torrent, where it has `neighbours`. Has the
+    /// torrent know of it when this is more than an answer should hold.
     fn admit_address(
         &self,
         torrent: &mut Torrent,

@@ -127,7 +127,10 @@ impl Store {
             let is_banned = shard.torrent(at).registration.listing() == Listing::Banned;
             return (!is_banned).then_some(at);
         }
-        if shard.is_full() || !self.population.admit_torrent(how.limits.torrents_max) {
+        // The list is the bound of torrents that it has.
+        let is_listed = how.verdict.listing == Listing::Listed;
+        let torrents_max = if is_listed { u64::MAX } else { how.limits.torrents_max };
+        if shard.is_full() || !self.population.admit_torrent(torrents_max) {
             return None;
         }
         shard.insert(hash, Torrent::new(saved.info_hash, how.verdict), &self.rules);
