@@ -8,8 +8,8 @@
 //!
 //! From the outside in: `worker` (the loop), `listener`, `connections` (all of a worker's),
 //! `batch`, `connection` (one with its stream), `conversation` (its state machine; `phase`,
-//! `standing`, `unsent`), `slots`, `crowd`, `deadline`; `meter` (what a worker shows of its rounds).
-//! Apart from them: `admin`, the status pages' listener.
+//! `standing`, `unsent`), `slots`, `crowd`, `deadline`; `meter` (what a worker shows of its
+//! rounds). Apart from them: `admin`, the status pages' listener.
 
 mod admin;
 mod batch;

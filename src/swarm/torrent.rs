@@ -238,8 +238,8 @@ impl Torrent {
         left
     }
 
-    /// Forgets peers that have lived their time, as far as the work's budget goes. Says what is left
-    /// to do.
+    /// Forgets peers that have lived their time, as far as the work's budget goes. Says what is
+    /// left to do.
     pub(super) fn expire(
         &mut self,
         rest: Rest,
