@@ -126,11 +126,16 @@ fn the_newcomer_gets_the_place_of_the_connection_that_was_idle_longest() {
     for connection in &mut idle {
         assert_eq!(connection.get("/").status(), 200, "while there is room");
     }
+    // The tracker's clock tells milliseconds apart.
+    let since = Instant::now();
+    wait_until(PATIENCE, "they are idle", || since.elapsed() > Duration::from_millis(50));
     let mut newcomers = Vec::new();
-    for (count, idle) in idle.iter_mut().enumerate() {
+    for count in 0..idle.len() {
         let mut newcomer = Connection::open(tracker.address);
         assert_eq!(newcomer.get("/").status(), 200, "newcomer {count}");
         newcomers.push(newcomer);
+    }
+    for (count, idle) in idle.iter_mut().enumerate() {
         assert_eq!(idle.rest(), b"", "{count} is closed without a word");
     }
     for (count, newcomer) in newcomers.iter_mut().enumerate() {

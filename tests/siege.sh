@@ -33,7 +33,7 @@ restarts() {
 
 # The name of one, or nothing for all.
 besiege() {
-    timeout 3000 cargo test --locked --profile "$profile" --test sieges -- --ignored --nocapture --test-threads 1 "$@"
+    timeout 3000 cargo test --locked --profile "$profile" --test sieges -- --nocapture --test-threads 1 "$@"
 }
 
 case ${1:-} in

@@ -4,10 +4,11 @@
 //! These take minutes, so `cargo test` leaves them out: `tests/siege.sh` runs them, one by one.
 //! Each prints the memory of the process and of its sockets and what the regular client saw; it
 //! fails when that client is refused after the siege, or memory stays. Short forms of some are in
-//! `floods.rs`.
+//! `attacks.rs`.
 #![allow(
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     reason = "a failing helper fails its test, with a text"
 )]
 
@@ -186,7 +187,6 @@ fn raise_descriptors() {
 }
 
 #[test]
-#[ignore = "a siege"]
 fn descriptors() {
     raise_descriptors();
     let home = tempfile::tempdir().expect("a temporary directory");
@@ -200,7 +200,6 @@ fn descriptors() {
 }
 
 #[test]
-#[ignore = "a siege"]
 fn queue() {
     raise_descriptors();
     let tracker = Tracker::start(LOOPBACK, "[server]\nworkers = 1\nbacklog = 16\n");
@@ -221,7 +220,6 @@ fn queue() {
 }
 
 #[test]
-#[ignore = "a siege"]
 fn idle() {
     raise_descriptors();
     let tracker = Tracker::start(LOOPBACK, "");
@@ -229,7 +227,6 @@ fn idle() {
 }
 
 #[test]
-#[ignore = "a siege"]
 fn slowloris() {
     raise_descriptors();
     let tracker = Tracker::start(LOOPBACK, "[server]\nworkers = 1\nconnections_max = 8000\n");
@@ -247,7 +244,6 @@ fn slowloris() {
 }
 
 #[test]
-#[ignore = "a siege"]
 fn resets() {
     const RESETS: usize = 250_000;
     let tracker = Tracker::start(LOOPBACK, "[server]\nworkers = 1\n");
@@ -270,7 +266,6 @@ fn resets() {
 }
 
 #[test]
-#[ignore = "a siege"]
 fn pipelines() {
     let tracker = Tracker::start(LOOPBACK, "[server]\nworkers = 1\n");
     besiege("pipelines", &tracker, |siege| {
@@ -289,7 +284,6 @@ fn pipelines() {
 }
 
 #[test]
-#[ignore = "a siege"]
 fn mute() {
     raise_descriptors();
     let tracker = Tracker::start(LOOPBACK, "[server]\nworkers = 1\nsend_timeout = \"30s\"\n");

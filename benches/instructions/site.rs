@@ -49,8 +49,8 @@ pub(crate) struct Site {
 
 impl Site {
     /// A tracker without peers, to which `peers` are connected: an open one without a database, or
-    /// one that serves what its database lists, which is everything. So many of the peers share each
-    /// address.
+    /// one that serves what its database lists, which is everything. So many of the peers share
+    /// each address.
     pub(crate) fn new(registered: bool, peers: usize, of_one_address: usize) -> io::Result<Site> {
         let mut live = Live::default();
         live.policy.mode = if registered { Mode::Registered } else { Mode::Open };

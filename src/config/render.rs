@@ -115,6 +115,7 @@ mod tests {
         let sections = [
             ("server", ServerConfig::FIELD_NAMES),
             ("udp", UdpConfig::FIELD_NAMES),
+            ("limits", LimitsConfig::FIELD_NAMES),
             ("tracker", TrackerConfig::FIELD_NAMES),
             ("database", DatabaseConfig::FIELD_NAMES),
             ("admin", AdminConfig::FIELD_NAMES),

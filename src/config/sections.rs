@@ -83,8 +83,7 @@ pub struct ServerConfig {
 
     /// Connections per address, over IPv6 per /64, of all workers together; past it 503. Behind a
     /// PROXY protocol preface the address is the client's; other trusted proxies have no limit. 0 =
-    /// no limit, because a carrier's NAT puts thousands of clients behind one address. Needs a
-    /// restart.
+    /// no limit: behind a carrier's NAT are thousands of clients. Needs a restart.
     pub connections_per_address_max: u32,
 
     /// Connections per listening socket that wait to be accepted. The kernel cuts it to

@@ -373,7 +373,8 @@ mod tests {
             ),
             (
                 "[zzz]",
-                "line 1: unknown section [zzz]; known are server, udp, tracker, database, admin",
+                "line 1: unknown section [zzz]; known are server, udp, limits, tracker, database, \
+                 admin",
             ),
             (
                 "[server]\nworkers = -1",

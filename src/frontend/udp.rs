@@ -485,9 +485,11 @@ mod tests {
     #[test]
     fn as_many_peers_as_fit_one_packet_are_handed_out() {
         let mut worker = worker(|policy| (policy.numwant_default, policy.numwant_max) = (500, 500));
-        for port in 1_000..1_300 {
-            worker.answer_to(CLIENT, 1, &announce(1, 0, 2, 0, port));
-            worker.answer_to(CLIENT_V6, 1, &announce(1, 0, 2, 0, port));
+        // Of an address of its own each: one address has a share only.
+        for number in 0..300 {
+            let (v4, v6) = (format!("198.18.{}.{}", number / 256, number % 256), number);
+            worker.answer_to(&v4, 1, &announce(1, 0, 2, 0, 1_000));
+            worker.answer_to(&format!("2001:db8:{v6:x}::1"), 1, &announce(1, 0, 2, 0, 1_000));
         }
         for (from, numwant, bytes) in [
             (CLIENT, -1, 20 + 242 * 6),

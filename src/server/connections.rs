@@ -26,7 +26,7 @@ use crate::server::connection::{Broken, Buffers, Connection, Progress};
 use crate::server::conversation::Conversation;
 use crate::server::crowd::{Crowd, is_crowded};
 use crate::server::deadline::{Deadlines, TICK_MS};
-use crate::server::parts::ConnectionSettings;
+use crate::server::parts::{Arrival, ConnectionSettings, Refused};
 use crate::server::per_address::PerAddress;
 use crate::server::phase::Next;
 use crate::server::slots::{SlotId, Slots};
@@ -40,24 +40,6 @@ const CHECKED_MAX: usize = 16;
 /// Requests that are answered before the others get their turn: for those that have just come, and
 /// as many for those that go on.
 pub(in crate::server) const REQUESTS_PER_ROUND_MAX: u32 = 1_024;
-
-/// A connection just accepted, beside its stream.
-#[derive(Clone, Copy, Debug)]
-pub struct Arrival {
-    /// The address at its other end, IPv4-mapped ones as IPv4.
-    pub ip: IpAddr,
-    /// Whether trusted proxies begin each connection with a preface where it came in.
-    pub proxy_protocol: bool,
-}
-
-/// Why a connection was not taken.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Refused {
-    /// There are as many as there may be.
-    Full,
-    /// There are as many of its address as there may be, or it opens them too often.
-    PerAddress,
-}
 
 /// See the module.
 pub struct Connections<S> {

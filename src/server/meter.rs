@@ -5,7 +5,7 @@
 //!
 //! Limits: published counters are [`PUBLISH_MS`] old, and a tick more where there is nothing to do.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::config::millis;
 use crate::counters::{Counter, LocalCounters, Peak};
@@ -53,6 +53,12 @@ impl Meter {
         }
         is_due
     }
+}
+
+/// Seconds by the wall clock, by which connection ids age: the next process must agree.
+pub(super) fn unix_s() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+    since_epoch.map_or(0, |since_epoch| since_epoch.as_secs())
 }
 
 #[cfg(test)]

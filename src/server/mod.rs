@@ -9,7 +9,8 @@
 //! From the outside in: `worker` (the loop), `listener`, `connections` (all of a worker's),
 //! `batch`, `connection` (one with its stream), `conversation` (its state machine; `phase`,
 //! `standing`, `unsent`), `slots`, `crowd`, `deadline`; `meter` (what a worker shows of its
-//! rounds). Apart from them: `admin`, the status pages' listener.
+//! rounds).
+//! Apart from them: `admin`, the status pages' listener.
 
 mod admin;
 mod batch;
@@ -42,7 +43,7 @@ mod worker;
 
 pub use admin::Admin;
 pub use connection::{Broken, Buffers, Connection, Progress};
-pub use connections::{Arrival, Connections, Refused};
+pub use connections::Connections;
 pub use conversation::Conversation;
 #[cfg(test)]
 pub(crate) use datagrams::{
@@ -50,7 +51,7 @@ pub(crate) use datagrams::{
 };
 pub use inherited::{HandedSocket, Purpose};
 pub use listen_error::ListenError;
-pub use parts::{ConnectionSettings, WorkerShared};
+pub use parts::{Arrival, ConnectionSettings, Refused, WorkerShared};
 pub use per_address::PerAddress;
 pub use phase::Next;
 pub use slots::{SlotId, Slots, VacantSlot};

@@ -2,6 +2,7 @@
 //!
 //! Never: does anything.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -49,6 +50,24 @@ pub struct ConnectionSettings {
     pub per_address: PerAddress,
     /// Room for answers; the largest must fit.
     pub output_bytes: usize,
+}
+
+/// A connection just accepted, beside its stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// The address at its other end, IPv4-mapped ones as IPv4.
+    pub ip: IpAddr,
+    /// Whether trusted proxies begin each connection with a preface where it came in.
+    pub proxy_protocol: bool,
+}
+
+/// Why a connection was not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// There are as many as there may be.
+    Full,
+    /// There are as many of its address as there may be, or it opens them too often.
+    PerAddress,
 }
 
 /// What one worker is given beside what all share.

@@ -13,7 +13,7 @@
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
@@ -22,13 +22,13 @@ use crate::config::LiveReader;
 use crate::counters::{Counter, Gauge};
 use crate::frontend::LateAnswer;
 use crate::ids::{Millis, canonical};
-use crate::server::connections::{Arrival, Connections, REQUESTS_PER_ROUND_MAX, Refused};
+use crate::server::connections::{Connections, REQUESTS_PER_ROUND_MAX};
 use crate::server::crowd::TurningAway;
 use crate::server::datagrams::{DatagramSocket, Datagrams, is_of_datagram};
 use crate::server::deadline::TICK_MS;
 use crate::server::listener::{Accepted, Listener, turn_away};
-use crate::server::meter::Meter;
-use crate::server::parts::{ConnectionSettings, Own, WorkerShared};
+use crate::server::meter::{Meter, unix_s};
+use crate::server::parts::{Arrival, ConnectionSettings, Own, Refused, WorkerShared};
 use crate::server::slots::{OCCUPIED_MAX, SlotId};
 use crate::server::standstill::Standstill;
 use crate::server::stop::{Stop, Stopping};
@@ -46,7 +46,6 @@ const ACCEPTS_PER_ROUND_MAX: usize = 256;
 /// Answers of one connection in one step: room for hundreds of ordinary ones, and always for the
 /// largest.
 const OUTPUT_BYTES: usize = 2 * REPLY_BYTES_MAX;
-
 /// How long the rest of a request is waited for whose beginning has come when accepting ends.
 const BEGUN_REQUEST_MAX: Duration = Duration::from_millis(500);
 
@@ -397,12 +396,6 @@ impl Worker {
         }
         datagrams.leave_sockets(poll.registry());
     }
-}
-
-/// Seconds by the wall clock, by which connection ids age: the next process must agree.
-fn unix_s() -> u64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
-    since_epoch.map_or(0, |since_epoch| since_epoch.as_secs())
 }
 
 #[cfg(test)]

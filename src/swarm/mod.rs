@@ -16,8 +16,8 @@
 //! From the outside in: `announcement` (what is said, and what is answered), `store` (the locks and
 //! the way of an announce), `shard` (the torrents of one lock), `torrent` (one swarm, one cache
 //! line), `peers` (one family: few or many), `table` (many: linear hashing), `run` (few: dense
-//! bytes), `state` (two bytes a peer); `select`, `fair`, `tally` and `chosen` (the answer);
-//! `shares`, `hosts`, `completions`, `admit`, `evict` (what one address may have); `sweep` (expiry), `walk`
+//! bytes), `state` (two bytes a peer); `select`, `fair`, `tally`, `chosen` (the answer); `shares`,
+//! `hosts`, `completions`, `admit`, `evict` (what one address may have); `sweep` (expiry), `walk`
 //! (over all torrents); `registration` (what the database says of a torrent and is to be told) and
 //! `unwritten` (telling it); `snapshot` (what outlives the process) and `early` (who leaves before
 //! having been taken in from it).

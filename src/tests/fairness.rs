@@ -34,7 +34,7 @@ impl Worker {
         live.proxies.trusted = vec!["10.0.0.0/8".parse().unwrap()].into();
         let site = harness::Site::of(live, true, harness::REQUEST_BYTES_MAX);
         let poll = Poll::new().unwrap();
-        let output_bytes = REPLY_BYTES_MAX;
+        let output_bytes = 2 * REPLY_BYTES_MAX;
         let settings = ConnectionSettings { worker: 0, connections_max, per_address, output_bytes };
         let watched = poll.registry().try_clone().unwrap();
         Worker {

@@ -11,8 +11,8 @@
 //!
 //! `announce` and `scrape` are the two stories, `address` says whose address a peer is stored
 //! under, `rates` how often an address may ask, `recent_announcers` where announces come from,
-//! `readmission` which swarms of an earlier process come back, `round` and `outcome` are the
-//! values that come in and go out.
+//! `readmission` which swarms of an earlier process come back, `round` and `outcome` are the values
+//! that come in and go out.
 
 mod address;
 mod announce;
