@@ -102,15 +102,14 @@ fn clients_that_never_read_pin_little_memory_and_not_for_long() {
         client.write_all(&pipeline).expect("the kernels' buffers hold so much");
         clients.push(client);
     }
-    let mut most = SocketMemory::default();
-    wait_until(PATIENCE, "answers to all of them wait in the kernel", || {
-        let now = SocketMemory::of(tracker.address);
-        most.bytes = most.bytes.max(now.bytes);
-        now.sending == MUTE_CLIENTS
+    let mut pinned = SocketMemory::default();
+    wait_until(PATIENCE, "answers to all of them wait in the kernel, and nothing moves", || {
+        let before = std::mem::replace(&mut pinned, SocketMemory::of(tracker.address));
+        pinned.sending == MUTE_CLIENTS && pinned.bytes == before.bytes
     });
     let pinned_max = PINNED_BYTES_MAX * MUTE_CLIENTS as u64;
-    println!("{MUTE_CLIENTS} clients that never read pin {} bytes", most.bytes);
-    assert!(most.bytes <= pinned_max, "{most:?} is more than {pinned_max} bytes");
+    println!("{MUTE_CLIENTS} clients that never read pin {} bytes", pinned.bytes);
+    assert!(pinned.bytes <= pinned_max, "{pinned:?} is more than {pinned_max} bytes");
     let left_max = LEFT_BYTES_MAX * MUTE_CLIENTS as u64;
     wait_until(PATIENCE, "the kernel has let go of them", || {
         SocketMemory::of(tracker.address).bytes <= left_max

@@ -46,8 +46,7 @@ fn what_is_no_file_in_the_state_directory_is_put_aside_at_the_start() {
     }
     let tracker = start(home.path(), "");
     for name in names {
-        let path = home.path().join(name);
-        let line = format!("{}: is no regular file; kept as {0}.damaged-1", path.display());
+        let line = format!("./{name}: is no regular file; kept as ./{name}.damaged-1");
         tracker.wait_log(&line);
     }
     tracker.stop();
@@ -133,9 +132,7 @@ fn a_secret_that_others_may_read_is_told_of_once() {
     let shared = fs::Permissions::from_mode(0o644);
     fs::set_permissions(&secret, shared).expect("the test's user owns it");
     let told = start(home.path(), "").stop();
-    let line = format!(
-        "{0}: may be read or written by others; to end that: chmod 600 {0}",
-        secret.display()
-    );
-    assert_eq!(told.matches(&line).count(), 1, "{told}");
+    let line = "./announced.secret: may be read or written by others; to end that: chmod 600 \
+                ./announced.secret";
+    assert_eq!(told.matches(line).count(), 1, "{told}");
 }

@@ -9,16 +9,16 @@
 mod support;
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::process::Signal;
 use serde_bencode::value::Value;
 use tempfile::TempDir;
 
-use support::http::{Connection, get, percent_encoded};
+use support::http::{get, percent_encoded};
 use support::process::{Running, command};
 use support::tracker::{Counts, Tracker};
 use support::udp::UdpClient;
@@ -229,42 +229,7 @@ fn after_a_kill_what_the_last_snapshot_holds_is_there() {
     }
 }
 
-/// A snapshot that comes when the test lets it come: the tracker reads a pipe. Puts it in the place
-/// of the snapshot, and gives back what that holds.
-#[track_caller]
-fn hold_back(snapshot: &Path) -> Vec<u8> {
-    let bytes = fs::read(snapshot).expect("it is saved");
-    fs::remove_file(snapshot).expect("it can be removed");
-    mkfifoat(CWD, snapshot, Mode::RUSR | Mode::WUSR).expect("a pipe can be made");
-    bytes
-}
-
-#[test]
-fn what_comes_late_is_taken_in_while_others_are_served() {
-    let site = Site::new("memory");
-    let tracker = site.start("");
-    for port in 1_001..1_004 {
-        announce(&tracker, &HASH, port, "left=5");
-    }
-    tracker.stop();
-    let bytes = hold_back(&site.snapshot());
-    // It serves though the snapshot does not come.
-    let tracker = site.start("");
-    assert_eq!(tracker.scrape(&HASH), counts(0, 0, 0), "before");
-    announce(&tracker, &HASH, 1_001, "left=5&event=stopped");
-    announce(&tracker, &HASH, 1_002, "left=0&event=completed");
-    announce(&tracker, &HASH, 1_004, "left=5");
-    assert_eq!(tracker.scrape(&HASH), counts(1, 0, 1), "meanwhile");
-    fs::write(site.snapshot(), &bytes).expect("the tracker reads");
-    tracker.wait_log("1 peers of 1 torrents are back");
-    let after = counts(1, 1, 2);
-    assert_eq!(tracker.scrape(&HASH), after, "one left, one completed, one came, one came back");
-    tracker.stop();
-    let tracker = site.start("");
-    assert_eq!(tracker.scrape(&HASH), after, "after another restart");
-    tracker.stop();
-}
-
+/// A client that connects as soon as it listens is answered out of swarms that are back.
 #[test]
 fn connections_wait_until_the_swarms_are_back() {
     let site = Site::new("memory");
@@ -272,20 +237,23 @@ fn connections_wait_until_the_swarms_are_back() {
     announce(&tracker, &HASH, 1_001, "left=0");
     let address = tracker.address;
     tracker.stop();
-    let bytes = hold_back(&site.snapshot());
     let mut command = command(Path::new(env!("CARGO_BIN_EXE_announced")), site.home.path());
     command.args(["--database", "memory", "--listen"]).arg(address.to_string());
     let mut running = Running::start(command);
-    wait_until(PATIENCE, "it listens", || TcpStream::connect(address).is_ok());
-    let mut connection = Connection::open(address);
-    fs::write(site.snapshot(), &bytes).expect("the tracker reads");
-    running.wait_log("that the peer is back", |line| {
-        line.contains("1 peers of 1 torrents are back").then_some(())
+    let mut first = None;
+    wait_until(PATIENCE, "it listens", || {
+        first = TcpStream::connect(address).ok();
+        first.is_some()
     });
+    let mut first = first.expect("it is connected");
     let target = format!("/scrape?info_hash={}", percent_encoded(&HASH));
-    let reply = connection.get(&target);
-    let body = String::from_utf8_lossy(&reply.body);
-    assert!(body.contains("8:completei1e"), "the reply on a connection that waited: {body:?}");
+    let request = format!("GET {target} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
+    first.set_read_timeout(Some(PATIENCE)).expect("a limit that is not 0");
+    first.write_all(request.as_bytes()).expect("it is taken");
+    let mut reply = Vec::new();
+    first.read_to_end(&mut reply).expect("an answer");
+    let reply = String::from_utf8_lossy(&reply);
+    assert!(reply.contains("8:completei1e"), "the first answer: {reply:?}");
     running.signal(Signal::TERM);
     assert!(running.wait_exit(PATIENCE).success(), "its end");
 }

@@ -288,3 +288,75 @@ impl Saving {
 fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::counters::Counters;
+    use crate::ids::{Event, Millis};
+    use crate::swarm::{Announcement, Chosen, Counts, Newcomer};
+    use crate::tests::announcement::{self, open_at};
+    use crate::tests::harness;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn settings(
+        directory: &StateDirectory,
+        tracker: &Arc<Tracker>,
+        clock: Clock,
+    ) -> SnapshotSettings {
+        SnapshotSettings {
+            directory: directory.clone(),
+            source: [0; SOURCE_BYTES],
+            tracker: Arc::clone(tracker),
+            live: LiveSettings::new(harness::live(harness::policy())),
+            clock,
+            counters: Counters::default().local(),
+        }
+    }
+
+    fn say(tracker: &Tracker, peer: u32, event: Event) {
+        let seeder = event == Event::Completed;
+        let announce = Announcement { event, seeder, ..announcement::of(1, peer) };
+        let (mut rng, mut chosen) = (fastrand::Rng::with_seed(1), Chosen::new());
+        let newcomer = Newcomer::without_list(&announce);
+        tracker.store().enter(&newcomer, open_at(Millis(0)), &mut rng, &mut chosen);
+    }
+
+    /// The thread asks for the time before it takes in a block: until the test has announced, it
+    /// is not told.
+    #[test]
+    fn what_comes_late_is_taken_in_while_others_are_served() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = StateDirectory::open(folder.path()).unwrap().unwrap();
+        let now: Clock = Arc::new(|| Millis(0));
+        let before = harness::tracker(&harness::policy());
+        let snapshots = Snapshots::start(settings(&directory, &before, now)).unwrap();
+        snapshots.wait_until_loaded(PATIENCE);
+        (1..4).for_each(|peer| say(&before, peer, Event::Started));
+        snapshots.close().unwrap();
+
+        let (go_on, gate) = mpsc::channel::<()>();
+        let gate = Mutex::new(gate);
+        // Once nobody holds the other end, the time is told at once.
+        let held_back: Clock = Arc::new(move || {
+            let _ = gate.lock().recv();
+            Millis(0)
+        });
+        let tracker = harness::tracker(&harness::policy());
+        let snapshots = Snapshots::start(settings(&directory, &tracker, held_back)).unwrap();
+        snapshots.wait_until_loaded(Duration::from_millis(1));
+        assert_eq!(tracker.store().totals().peers(), 0, "peers before");
+        say(&tracker, 1, Event::Stopped);
+        say(&tracker, 2, Event::Completed);
+        say(&tracker, 4, Event::Started);
+        drop(go_on);
+        snapshots.wait_until_loaded(PATIENCE);
+        let counts = tracker.store().scrape(&announcement::hash(1));
+        let expected = Counts { complete: 1, incomplete: 2, downloaded: 1 };
+        assert_eq!(counts, Some(expected), "one left, one completed, one came, one came back");
+        snapshots.close().unwrap();
+    }
+}
