@@ -133,7 +133,7 @@ pub struct SwarmLimits {
     pub peers_max: u64,
     /// Torrents that are stored, at most; likewise.
     pub torrents_max: u64,
-    /// Peers of one address (IPv6: of one /64) that are stored in one swarm, at most; 0 is no limit.
+    /// Peers of one address (IPv6: of one /64) that are stored in one swarm; 0 is no limit.
     pub peers_per_address_max: u32,
     /// Networks whose addresses may have more than their share.
     pub shares_exempt: Networks,
