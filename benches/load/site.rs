@@ -82,7 +82,8 @@ impl Ground<'_> {
         let settings = format!(
             "[server]\nlisten = [\"127.0.0.1:{port}\"]\nworkers = {workers}\nidle_timeout = \
              \"1h\"\nlog_level = \"warn\"\n[tracker]\nmode = \"{mode}\"\npeer_ids = \
-             {peer_ids}\nfull_scrape = \"off\"\nshares_exempt = []\npeers_per_address_max = 0\n{intervals}[database]\nurl = \"{database}\"\n",
+             {peer_ids}\nfull_scrape = \"off\"\nshares_exempt = []\n\
+             peers_per_address_max = 0\n{intervals}[database]\nurl = \"{database}\"\n",
         );
         fs::write(self.home.join("announced.toml"), settings)?;
         let arguments = ["--config", "announced.toml"].map(str::to_owned);
