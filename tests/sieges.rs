@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use support::http::percent_encoded;
+use support::http::{Connection, percent_encoded};
 use support::process::{command, program};
 use support::tracker::Tracker;
 use support::{PATIENCE, wait_until};
@@ -42,10 +42,14 @@ const ATTACK_MAX: Duration = Duration::from_secs(120);
 const LEFT_BYTES_MAX: u64 = 64 << 20;
 
 fn announce() -> Vec<u8> {
+    announce_at(6_881)
+}
+
+fn announce_at(port: u16) -> Vec<u8> {
     let info_hash = percent_encoded(&[9; 20]);
     format!(
-        "GET /announce?info_hash={info_hash}&peer_id=-XX0001-000000000000&port=6881&uploaded=0&\
-         downloaded=0&left=1 HTTP/1.1\r\nHost: tracker\r\n\r\n"
+        "GET /announce?info_hash={info_hash}&peer_id=-XX0001-000000000000&port={port}&uploaded=0&\
+         downloaded=0&left=1&numwant=200 HTTP/1.1\r\nHost: tracker\r\n\r\n"
     )
     .into_bytes()
 }
@@ -287,6 +291,12 @@ fn pipelines() {
 fn mute() {
     raise_descriptors();
     let tracker = Tracker::start(LOOPBACK, "[server]\nworkers = 1\nsend_timeout = \"30s\"\n");
+    // A full answer, so that there is something not to read.
+    let mut filling = Connection::open(tracker.address);
+    for port in 2_000..2_200 {
+        filling.send(&announce_at(port));
+        assert_eq!(filling.reply().status(), 200, "a regular announce");
+    }
     besiege("mute", &tracker, |siege| {
         let clients = siege.connect(1_000, &announce().repeat(200));
         siege.hold(());
