@@ -70,11 +70,16 @@ fn the_figures_move_with_announces_and_metrics_count_them() {
         let seconds = history.as_array().into_iter().flatten().filter_map(Value::as_u64);
         seconds.sum::<u64>() == 3
     });
+    let leecher = SEEDER.replace("left=0", "left=5");
+    get(tracker.address, &format!("{leecher}&port=7000")).dict();
+    get(tracker.address, &format!("{SEEDER}&port=7000&event=completed")).dict();
+    assert_eq!(stats(pages)["completed"], 1, "a leecher has completed");
+    wait_until(PATIENCE, "all five are published", || stats(pages)["counters"]["announces"] == 5);
     let (status, metrics) = ask(pages, "/metrics", &pages.to_string());
     assert_eq!(status, "HTTP/1.1 200 OK");
-    let row = "announced_requests_total{protocol=\"http\",kind=\"announce\",family=\"ipv4\"} 3";
+    let row = "announced_requests_total{protocol=\"http\",kind=\"announce\",family=\"ipv4\"} 5";
     assert!(metrics.lines().any(|line| line == row), "no line {row} in {metrics}");
-    let row = "announced_peers{family=\"ipv4\",role=\"seeder\"} 3";
+    let row = "announced_peers{family=\"ipv4\",role=\"seeder\"} 4";
     assert!(metrics.lines().any(|line| line == row), "no line {row} in {metrics}");
 }
 

@@ -108,13 +108,22 @@ impl Store {
             || self.make_room(Room::Peer, Host::of(peer)) && self.population.admit_peer(kind, max)
     }
 
+    /// Completions that were counted since the start.
+    pub fn completed(&self) -> u64 {
+        self.population.completed()
+    }
+
     /// Whether a completion that the asker reports is counted.
     pub(super) fn admit_completion(&self, asker: &Asker<'_>) -> bool {
         let Asker { announce, moment } = *asker;
         let limits = moment.limits;
         let pair = self.rules.pair_hash(&announce.info_hash, Host::of(&announce.peer).0);
-        limits.shares_exempt.contain(announce.peer.ip())
-            || self.completions.admit(pair, moment.now, limits.lifetime_ms)
+        let is_counted = limits.shares_exempt.contain(announce.peer.ip())
+            || self.completions.admit(pair, moment.now, limits.lifetime_ms);
+        if is_counted {
+            self.population.count_completed();
+        }
+        is_counted
     }
 
     /// The peers of a torrent have gone.

@@ -80,6 +80,8 @@ pub(super) struct Population {
     peers: Line<[AtomicU64; Kind::COUNT]>,
     torrents: Line<AtomicU64>,
     not_stored: Line<AtomicU64>,
+    completed: AtomicU64,
+    expired: AtomicU64,
     evicted: Line<AtomicU64>,
     searches: Line<AtomicU64>,
     full: AtomicU8,
@@ -165,6 +167,29 @@ impl Population {
     /// Counts an announce whose peer was not stored.
     pub(super) fn count_not_stored(&self) {
         self.not_stored.0.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a completion.
+    pub(super) fn count_completed(&self) {
+        self.completed.fetch_add(1, Relaxed);
+    }
+
+    /// Completions so far.
+    pub(super) fn completed(&self) -> u64 {
+        self.completed.load(Relaxed)
+    }
+
+    /// Counts peers whose time was over.
+    pub(super) fn count_expired(&self, gone: PeerCounts) {
+        let peers: usize = gone.0.iter().sum();
+        if peers > 0 {
+            self.expired.fetch_add(peers as u64, Relaxed);
+        }
+    }
+
+    /// Peers so far whose time was over.
+    pub(super) fn expired(&self) -> u64 {
+        self.expired.load(Relaxed)
     }
 
     /// Announces so far whose peer was not stored.

@@ -157,9 +157,15 @@ impl Store {
         if sweep.torrents == 0 {
             sweep.next_shard();
         }
+        self.population.count_expired(peers_gone);
         self.population.release_peers(peers_gone);
         self.population.release_torrents(torrents_gone);
         HOLD_UNITS - work.budget + 1
+    }
+
+    /// Peers whose time was over, since the start.
+    pub fn expired(&self) -> u64 {
+        self.population.expired()
     }
 
     /// Lets all peers of a shard go, and all torrents of which nothing is to be written.
@@ -177,6 +183,7 @@ impl Store {
             }
         }
         drop(shard);
+        self.population.count_expired(peers_gone);
         self.population.release_peers(peers_gone);
         self.population.release_torrents(torrents_gone);
     }

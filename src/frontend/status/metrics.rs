@@ -91,6 +91,10 @@ impl Page<'_> {
             ],
         )?;
         self.gauge("announced_peers_max", "Peers that are stored at most", vitals.peers_max)?;
+        let help = "Completions that were counted";
+        self.counters("announced_completed", help, &[(&[], vitals.completed)])?;
+        let help = "Peers that were not heard of for too long";
+        self.counters("announced_expired_peers", help, &[(&[], vitals.expired)])?;
         self.counters(
             "announced_not_stored",
             "Announces whose peer was not stored",

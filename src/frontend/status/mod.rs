@@ -140,6 +140,7 @@ impl Status {
             "peers_max": vitals.peers_max,
             "seeders": { "ipv4": totals.seeders_v4, "ipv6": totals.seeders_v6 },
             "leechers": { "ipv4": totals.leechers_v4, "ipv6": totals.leechers_v6 },
+            "completed": vitals.completed,
             "not_stored": vitals.not_stored,
             "requests_per_s": history.latest(),
             "history": history.per_second().collect::<Vec<_>>(),

@@ -38,6 +38,10 @@ pub(super) struct Vitals {
     pub totals: Totals,
     /// Peers that are stored at most.
     pub peers_max: u64,
+    /// Completions that were counted.
+    pub completed: u64,
+    /// Peers whose time was over.
+    pub expired: u64,
     /// Announces that were answered, and whose peer was not stored.
     pub not_stored: u64,
     /// Peers that made room for others at a cap.
@@ -82,6 +86,8 @@ impl Source {
         Vitals {
             totals: self.tracker.store().totals(),
             peers_max: live.swarm.peers_max,
+            completed: self.tracker.store().completed(),
+            expired: self.tracker.store().expired(),
             not_stored: self.tracker.store().not_stored(),
             made_room: self.tracker.store().evicted(),
             away_s: registry.away_since.map(|since| now.since(since) / 1_000),
