@@ -8,12 +8,12 @@
 //! nor a user's settings come in.
 
 use std::env;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -106,8 +106,21 @@ impl Running {
             .to_string_lossy()
             .into_owned();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child =
-            command.spawn().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+        let end = Instant::now() + PATIENCE;
+        let mut child = loop {
+            match command.spawn() {
+                // A program that this test has just written is still open in a process that
+                // another test is starting.
+                Err(error)
+                    if error.kind() == ErrorKind::ExecutableFileBusy && Instant::now() < end =>
+                {
+                    thread::yield_now();
+                }
+                child => {
+                    break child.unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+                }
+            }
+        };
         let output = Arc::new(Output::default());
         Arc::clone(&output).collect(Stream::Out, child.stdout.take().expect("stdout is piped"));
         Arc::clone(&output).collect(Stream::Err, child.stderr.take().expect("stderr is piped"));
