@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 /// How long anything may take. Most takes a fraction of a second; a client that looks at its peers
 /// every ten seconds, as aria2 and Transmission do before they unchoke one or show interest, may
 /// take two such rounds, and a busy machine the rest.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(45);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Between two looks at a condition that nobody announces.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
